@@ -1,0 +1,194 @@
+"""The stations wired into one Brian2 network, with the recorders that read it out.
+
+A `Specification` is plain data and determines a network completely; the compiler, its cache and worker processes pass
+it on as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from brian2 import (
+    BrianObject,
+    Network,
+    NeuronGroup,
+    Quantity,
+    StateMonitor,
+    TimedArray,
+    get_unit,
+    linked_var,
+    ms,
+)
+
+from biomodel import lgn, retina, v1
+from biomodel.parameters import Parameters
+from biomodel.station import Readout, State, Station
+from biomodel.units import cd_per_m2
+from biomodel.wiring import Grid, centre_weights, field_radius
+
+#: The stations in the order in which light passes them.
+STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1")
+
+#: Mechanisms that can be taken out by name.
+LESIONS = ("cone_adaptation", "horizontal_feedback")
+
+#: V1's membranes are slow: its clock ticks once in so many steps of the retina's.
+V1_CLOCK = 4
+
+#: Rates are averaged over samples this far apart, ms.
+SAMPLING = 1.0
+
+
+@dataclass(frozen=True)
+class Specification:
+    """All that determines a network but the stimulus: times in ms, frames of the movie in ms."""
+
+    preset: str
+    fidelity: str
+    values: tuple[tuple[str, float], ...]
+    lesions: tuple[str, ...]
+    grid: Grid
+    dt: float
+    until: str
+    duration: float
+    window: tuple[float, float]
+    record: str
+    frames: int
+    frame_duration: float
+
+    @property
+    def parameters(self) -> Parameters:
+        """The preset with this specification's values."""
+        return Parameters(self.preset, dict(self.values))
+
+    @property
+    def stations(self) -> tuple[str, ...]:
+        """The stations that are simulated."""
+        return STATIONS[: STATIONS.index(self.until) + 1]
+
+    @property
+    def trace_step(self) -> float:
+        """Interval of a trace's samples in ms, the same at every station."""
+        return max(SAMPLING, self.dt * V1_CLOCK)
+
+    def clock(self, station: str) -> Quantity:
+        """The step at which a station is integrated."""
+        return self.dt * ms * (V1_CLOCK if station == "v1" else 1)
+
+    def to_json(self) -> str:
+        """A canonical text: equal for equal specifications."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> Specification:
+        """The specification that `to_json` wrote."""
+        plain = json.loads(text)
+        plain["values"] = tuple((name, value) for name, value in plain["values"])
+        plain["lesions"] = tuple(plain["lesions"])
+        plain["window"] = tuple(plain["window"])
+        plain["grid"] = Grid(**plain["grid"])
+        return Specification(**plain)
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A wired network: `stations` and their recorders by name, and the `movie` that drives the cones."""
+
+    specification: Specification
+    network: Network
+    stations: dict[str, Station]
+    recorders: dict[str, NeuronGroup | StateMonitor]
+    movie: TimedArray
+
+
+def readout(specification: Specification, station: str) -> Readout:
+    """What one station's responses are."""
+    if station == "v1":
+        return v1.readout(specification.parameters, specification.grid.pixels_per_degree)
+    return _READOUTS[station]
+
+
+_READOUTS = {
+    "cone": retina.CONE_READOUT,
+    "horizontal": retina.HORIZONTAL_READOUT,
+    "bipolar": retina.BIPOLAR_READOUT,
+    "ganglion": retina.GANGLION_READOUT,
+    "lgn": lgn.LGN_READOUT,
+}
+
+
+def assemble(specification: Specification) -> Circuit:
+    """Wire the network of a specification on the current Brian2 device; its state is still to be set."""
+    s, grid, parameters = specification, specification.grid, specification.parameters
+    dt = s.dt * ms
+    movie = TimedArray(np.zeros((s.frames, grid.cells)) * cd_per_m2, dt=s.frame_duration * ms, name="movie")
+    stations = {"cone": retina.cone(parameters, s.lesions, grid, dt, movie)}
+    # Cones and horizontal cells make a loop: neither can be without the other.
+    stations["horizontal"] = retina.horizontal(parameters, s.lesions, grid, dt, stations["cone"])
+    if "bipolar" in s.stations:
+        stations["bipolar"] = retina.bipolar(parameters, grid, dt, stations["cone"])
+    if "ganglion" in s.stations:
+        stations["ganglion"] = retina.ganglion(parameters, grid, dt, stations["bipolar"])
+    if "lgn" in s.stations:
+        stations["lgn"] = lgn.lgn(parameters, grid, dt, stations["ganglion"])
+    if "v1" in s.stations:
+        stations["v1"] = v1.v1(parameters, grid, s.clock("v1"), stations["lgn"])
+    recorders = {}
+    if s.record != "nothing":
+        recorders = {name: _recorder(s, name, stations[name].group) for name in s.stations}
+    objects: list[BrianObject] = [*recorders.values()]
+    for station in stations.values():
+        objects += [station.group, *station.synapses]
+    return Circuit(s, Network(objects), stations, recorders, movie)
+
+
+def _recorder(s: Specification, name: str, group: NeuronGroup) -> NeuronGroup | StateMonitor:
+    variables = readout(s, name).variables
+    if s.record == "trace":
+        return StateMonitor(group, variables, record=True, dt=s.trace_step * ms, when="start", name=f"{name}_recorder")
+    step = max(SAMPLING, float(s.clock(name) / ms))
+    start, end = s.window
+    equations = "".join(f"{v} : {_dimension(group, v)} (linked)\nmean_{v} : {_dimension(group, v)}\n" for v in variables)
+    recorder = NeuronGroup(len(group), equations, dt=step * ms, name=f"{name}_recorder")
+    for v in variables:
+        setattr(recorder, v, linked_var(group, v))
+    # Samples stand at start, start + step, …; half a step keeps them clear of rounding.
+    inside = f"int(t > {start - step / 2!r}*ms)*int(t < {end - step / 2!r}*ms)"
+    samples = len(np.arange(start, end - step / 2, step))
+    recorder.run_regularly(
+        "\n".join(f"mean_{v} += {v}*({inside}/{samples})" for v in variables),
+        dt=step * ms,
+        when="start",
+        name=f"{name}_averaging",
+    )
+    return recorder
+
+
+def _dimension(group: NeuronGroup, variable: str) -> str:
+    return repr(get_unit(group.variables[variable].dim))
+
+
+def settled(specification: Specification, background: np.ndarray) -> State:
+    """The state of every station after `background`, (image, y, x) in cd/m², has stood still for ever."""
+    s, parameters = specification, specification.parameters
+    state = retina.settled(parameters, s.lesions, s.grid, s.dt * ms, background)
+    if "lgn" in s.stations:
+        state |= lgn.settled(parameters, background)
+    if "v1" in s.stations:
+        state |= v1.settled(parameters, s.grid, len(background))
+    return {name: values for name, values in state.items() if name.split(".")[0] in (*s.stations, "horizontal")}
+
+
+def classical_centre(parameters: Parameters, until: str, pixels_per_degree: float) -> int:
+    """Width in pixels of the largest classical centre among the stations up to `until`."""
+    reach = len(centre_weights(parameters.value("bipolar.centre_radius"), pixels_per_degree)) - 1
+    if until == "v1":
+        reach = field_radius([cell.afferents for cell in v1.population(parameters, pixels_per_degree)])
+    return 2 * reach + 1
+
+
+def recorded_variable(specification: Specification, variable: str) -> str:
+    """What the recorder calls a station's variable."""
+    return variable if specification.record == "trace" else f"mean_{variable}"

@@ -1,0 +1,270 @@
+"""Every biological constant of the pathway, with its unit, source and accepted range; named presets.
+
+A parameter's `origin` says how its value was come by:
+
+- *published*: printed in the source;
+- *derived*: computed here from published values, by the formula in the source;
+- *calibrated*: chosen so that the response to the stimulus named in the source has a published size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import inf, sqrt
+from typing import Literal
+
+from brian2 import Quantity
+
+from biomodel.units import UNITS, as_number
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One biological constant: `value` in `unit`, where it comes from, and the range it may be set to."""
+
+    name: str
+    value: float
+    unit: str
+    origin: Literal["published", "derived", "calibrated"]
+    source: str
+    low: float = 0.0
+    high: float = inf
+
+    @property
+    def quantity(self) -> Quantity | float:
+        """The value as a Brian2 quantity (a plain number where the unit is dimensionless)."""
+        return self.value * UNITS[self.unit]
+
+
+#: Luminances within which the phototransduction model was measured; no rods stand in below.
+VALID_LUMINANCE = (1.0, 10_000.0)
+
+
+@dataclass(frozen=True)
+class _Eccentricity:
+    """What differs between the presets."""
+
+    centre_radius: float  # deg, midget centre, 1/e
+    centre_source: str
+    spatial_frequency: float  # c/deg, V1
+    frequency_source: str
+
+
+_ECCENTRICITIES = {
+    "macaque_parafovea": _Eccentricity(
+        0.05,
+        "Croner & Kaplan 1995, Table 1: P cells, 5 to 10°",
+        1.7,
+        "Marques 2020 data (De Valois 1982): parafoveal simple cells, median peak",
+    ),
+    "macaque_fovea": _Eccentricity(
+        0.03,
+        "Croner & Kaplan 1995, Table 1: P cells, 0 to 5°",
+        3.3,
+        "Marques 2020 data (De Valois 1982): foveal cells, median peak",
+    ),
+}
+
+#: The names that `Pathway` accepts.
+PRESETS = tuple(_ECCENTRICITIES)
+
+_CLARK = "Clark 2013, Angueyra 2022; values as in macaqueretina"
+
+
+def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
+    surround_ratio = 6.7
+    surround_weight = 0.55
+    loop_gain = surround_weight / (1 - surround_weight)
+    # A diffusing layer of space constant λ has a kernel with the second moment of a Gaussian of σ = √2 λ.
+    surround_space_constant = surround_ratio * where.centre_radius / 2
+    spacing, leak = 0.05, 1.0
+    coupling = leak * (surround_space_constant * sqrt(1 + loop_gain) / spacing) ** 2
+    return (
+        Parameter("cone.pupil_area", 9.3, "mm²", "published", "macaqueretina; fixed, 3.4 mm across", 1, 60),
+        Parameter(
+            "cone.isomerisation_rate", 7.8, "Hz/td", "published", "macaqueretina, at 560 nm; R* per cone", 0.1, 100
+        ),
+        Parameter(
+            "cone.cascade_time",
+            4.79,
+            "ms",
+            "derived",
+            f"{_CLARK}: (n_y + 1) τ_y = 23.9 ms, n_y 4.33, τ_y 4.49 ms, spread over 5 first-order stages",
+            0.5,
+            100,
+        ),
+        Parameter("cone.adaptation_time", 166, "ms", "published", f"{_CLARK}: τ_z, n_z = 1, two stages", 1, 10_000),
+        Parameter("cone.fast_adaptation_share", 0.448, "1", "published", f"{_CLARK}: γ", 0, 1),
+        Parameter("cone.gain", 19.4, "pA·ms", "published", f"{_CLARK}: α", 1e-3, 1e4),
+        Parameter("cone.desensitisation", 0.36, "ms", "published", f"{_CLARK}: β; half-gain at 38 cd/m²", 0, 100),
+        Parameter("cone.response_time", 4.78, "ms", "published", f"{_CLARK}: τ_r", 0.5, 100),
+        Parameter("cone.membrane_time", 4.0, "ms", "published", "van Hateren 2005: τ_m", 0.5, 100),
+        Parameter(
+            "cone.reference_luminance",
+            100,
+            "cd/m²",
+            "calibrated",
+            "operating point that the lesion cone_adaptation freezes; a bright indoor surface",
+            1,
+            1e4,
+        ),
+        Parameter(
+            "horizontal.spacing", spacing, "deg", "calibrated", "spacing of H1 cells near 7°, about 11 µm", 1e-3, 1
+        ),
+        Parameter("horizontal.leak", leak, "nS", "calibrated", "input resistance of the order of 1 GΩ", 1e-3, 1e3),
+        Parameter(
+            "horizontal.capacitance",
+            20 * leak,
+            "pF",
+            "derived",
+            "van Hateren 2005: τ_h 20 ms, times the leak",
+            1e-2,
+            1e4,
+        ),
+        Parameter(
+            "horizontal.coupling",
+            coupling,
+            "nS",
+            "derived",
+            "surround radius 6.7 × centre (Croner & Kaplan 1995, Table 1), through feedback: "
+            "leak (1 + loop gain) (3.35 × centre radius / spacing)²",
+            0,
+            1e4,
+        ),
+        Parameter(
+            "horizontal.gain", 1.0, "mV/pA", "calibrated", "a saturating light moves the cell by some 25 mV", 1e-3, 100
+        ),
+        Parameter(
+            "horizontal.feedback",
+            loop_gain,
+            "pA/mV",
+            "derived",
+            "integrated surround/centre w = .55 (Croner & Kaplan 1995): w / (1 - w) / horizontal.gain",
+            0,
+            20,
+        ),
+        Parameter(
+            "bipolar.centre_radius", where.centre_radius, "deg", "published", f"{where.centre_source}, at 1/e", 1e-3, 5
+        ),
+        Parameter("bipolar.membrane_time", 10, "ms", "published", "Wohrer & Kornprobst 2009: τ_c", 0.5, 200),
+        Parameter(
+            "bipolar.adaptation_time",
+            1500,
+            "ms",
+            "calibrated",
+            "a stabilised image fades within seconds (Riggs 1953)",
+            10,
+            1e5,
+        ),
+        Parameter("bipolar.on_gain", 1.0, "mV/pA", "calibrated", "sets the unit of the graded response", 1e-3, 100),
+        Parameter("bipolar.off_gain", 1.0, "mV/pA", "calibrated", "sets the unit of the graded response", 1e-3, 100),
+        Parameter(
+            "bipolar.on_saturation",
+            20,
+            "pA",
+            "calibrated",
+            "ON saturates with contrast, OFF is near linear (Kremkow 2014): input that halves the ON gain",
+            0.1,
+            1e6,
+        ),
+        Parameter("bipolar.off_saturation", 200, "pA", "calibrated", "Kremkow 2014, as for ON", 0.1, 1e6),
+        Parameter("ganglion.midget_on_maintained", 36, "Hz", "published", "macaqueretina, median", 0, 200),
+        Parameter("ganglion.midget_off_maintained", 25, "Hz", "published", "macaqueretina, median", 0, 200),
+        Parameter(
+            "ganglion.midget_gain",
+            4.5,
+            "Hz/mV",
+            "calibrated",
+            "an 11.4 % spot at 100 cd/m² adds about 10 Hz (macaqueretina's threshold rate)",
+            1e-3,
+            1e3,
+        ),
+        Parameter("ganglion.membrane_time", 5, "ms", "calibrated", "ganglion cells follow flicker to 60 Hz", 0.5, 200),
+        Parameter("lgn.transfer", 0.5, "1", "published", "transfer ratio .3 to .7 (physiology of the relay)", 0, 1),
+        Parameter("lgn.membrane_time", 10, "ms", "published", "mozaik LSV1M (cat): relay τ_m", 0.5, 200),
+        Parameter(
+            "v1.spatial_frequency", where.spatial_frequency, "c/deg", "published", where.frequency_source, 0.05, 30
+        ),
+        Parameter("v1.cycles_across", 0.37, "1", "published", "Ringach 2002, median n_x = σ_x f", 0.05, 2),
+        Parameter("v1.cycles_along", 0.45, "1", "published", "Ringach 2002, median n_y = σ_y f", 0.05, 3),
+        Parameter(
+            "v1.afferent_spacing",
+            0.2125 / where.spatial_frequency,
+            "deg",
+            "calibrated",
+            "some 40 relay cells converge on a simple cell (mozaik: 55 synapses)",
+            0.01,
+            2,
+        ),
+        Parameter("v1.gain", 4, "1", "calibrated", "optimal grating of full contrast: about 34 Hz (Marques)", 0, 100),
+        Parameter("v1.spontaneous", 0.82, "Hz", "published", "Marques 2020 data (Ringach 2002), median", 0, 50),
+        Parameter("v1.membrane_time", 17, "ms", "published", "mozaik LSV1M (cat): layer 4 excitatory τ_m", 0.5, 200),
+    )
+
+
+class Parameters(Mapping[str, Parameter]):
+    """A preset's parameters by name, with overrides: immutable, hashable into a short digest.
+
+    Parameters
+    ----------
+    preset : str
+        One of `PRESETS`.
+    overrides : mapping of str to float or brian2.Quantity, optional
+        New values; plain numbers are in the documented unit.
+
+    Raises
+    ------
+    ValueError
+        For an unknown preset or name, a quantity of the wrong unit, a value outside the accepted range.
+    """
+
+    def __init__(self, preset: str, overrides: Mapping[str, object] | None = None) -> None:
+        if preset not in _ECCENTRICITIES:
+            raise ValueError(f"unknown preset {preset!r}: accepted are {', '.join(PRESETS)}")
+        self.preset = preset
+        self._all = {p.name: p for p in _preset(_ECCENTRICITIES[preset])}
+        for name, value in (overrides or {}).items():
+            if name not in self._all:
+                raise ValueError(f"unknown parameter {name!r}: accepted are {', '.join(self._all)}")
+            known = self._all[name]
+            number = as_number(value, known.unit, name)
+            if not known.low <= number <= known.high:
+                raise ValueError(
+                    f"{name} = {number:g} {known.unit} is out of range: accepted is {known.low:g} to {known.high:g}"
+                )
+            self._all[name] = replace(known, value=number)
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def value(self, name: str) -> float:
+        """The plain number of one parameter, in its documented unit."""
+        return self._all[name].value
+
+    def quantities(self, station: str) -> dict[str, Quantity | float]:
+        """One station's parameters as Brian2 quantities, the station's name taken off: a namespace."""
+        start = station + "."
+        return {n.removeprefix(start): p.quantity for n, p in self._all.items() if n.startswith(start)}
+
+    def values_by_name(self) -> dict[str, float]:
+        """Every plain number by name, in the documented units."""
+        return {name: p.value for name, p in self._all.items()}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over names, values and units: the same for the same physiology."""
+        listing = json.dumps({n: [p.value, p.unit] for n, p in self._all.items()}, sort_keys=True)
+        return hashlib.sha256(listing.encode()).hexdigest()
+
+    def __repr__(self) -> str:
+        lines = [f"{p.name:32} {p.value:>10.5g} {p.unit:6} {p.origin:10} {p.source}" for p in self._all.values()]
+        return f"{self.preset}\n" + "\n".join(lines)

@@ -1,0 +1,99 @@
+"""Responses as an xarray Dataset: a variable a station, with labelled channels, and where they come from."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import xarray as xr
+
+import biomodel
+from biomodel import v1
+from biomodel.circuit import Specification, readout
+from biomodel.units import UNITS
+
+#: Stations that have one channel have no channel dimension.
+SINGLE = ("cone", "horizontal")
+
+
+def station_dims(station: str, trace: bool = False) -> tuple[str, ...]:
+    """Dimensions of a station's responses."""
+    time = ("time",) if trace else ()
+    if station in SINGLE:
+        return ("image", *time, "y", "x")
+    if station == "v1":
+        return ("image", *time, "v1_channel", "v1_y", "v1_x")
+    return ("image", *time, f"{station}_channel", "y", "x")
+
+
+def dataset(
+    specification: Specification,
+    recorded: dict[str, np.ndarray],
+    stimulus: xr.DataArray,
+    background: np.ndarray,
+    attributes: dict[str, object],
+) -> xr.Dataset:
+    """Label what the recorders read.
+
+    Parameters
+    ----------
+    recorded : dict of "station.variable" to numpy.ndarray
+        (image, cell), or (image, time, cell) of a trace, in SI units.
+    stimulus : xarray.DataArray
+        Whose coordinates are taken over.
+    background : numpy.ndarray, (image, y, x)
+        The field each presentation was adapted to, cd/m².
+    attributes : dict
+        How the responses were made.
+
+    Returns
+    -------
+    xarray.Dataset
+    """
+    s = specification
+    trace = s.record == "trace"
+    y, x = stimulus.y.values, stimulus.x.values
+    variables: dict[str, tuple] = {"background": (("image", "y", "x"), background, {"units": "cd/m²"})}
+    coordinates: dict[str, object] = {"y": y, "x": x}
+    if trace:
+        coordinates["time"] = np.arange(0, s.duration - 1e-9, s.trace_step) / 1000
+    for station in s.stations:
+        read = readout(s, station)
+        shape = (len(background), *([len(coordinates["time"])] if trace else []))
+        scale = float(UNITS[read.unit])
+        if station == "v1":
+            rows, columns = v1.lattice(len(y)), v1.lattice(len(x))
+            cells = v1.population(s.parameters, s.grid.pixels_per_degree)
+            coordinates |= {
+                "v1_y": y[rows],
+                "v1_x": x[columns],
+                "v1_orientation": ("v1_channel", [cell.orientation for cell in cells]),
+                "v1_phase": ("v1_channel", [cell.phase for cell in cells]),
+            }
+            values = recorded["v1.simple"].reshape(*shape, len(cells), len(rows), len(columns)) / scale
+        else:
+            parts = [recorded[f"{station}.{v}"].reshape(*shape, len(y), len(x)) / scale for v in read.channels.values()]
+            values = parts[0] if station in SINGLE else np.stack(parts, axis=-3)
+        if station not in SINGLE:
+            coordinates[f"{station}_channel"] = list(read.channels)
+        variables[station] = (station_dims(station, trace), values, {"units": read.unit})
+    for name, coordinate in stimulus.coords.items():
+        if coordinate.dims == ("image",):
+            coordinates[str(name)] = coordinate
+    return xr.Dataset(variables, coordinates, attrs=provenance(s) | attributes)
+
+
+def provenance(s: Specification) -> dict[str, object]:
+    """What determines the responses but the stimulus, as attributes that any file format keeps."""
+    return {
+        "preset": s.preset,
+        "fidelity": s.fidelity,
+        "lesions": ",".join(s.lesions),
+        "parameters": json.dumps(dict(s.values)),
+        "parameters_digest": s.parameters.digest,
+        "pixels_per_degree": s.grid.pixels_per_degree,
+        "dt_ms": s.dt,
+        "duration_s": s.duration / 1000,
+        "window_s": [s.window[0] / 1000, s.window[1] / 1000],
+        "precortical": biomodel.__version__,
+    }

@@ -1,0 +1,270 @@
+"""Retinotopic grids, stencils and index lists: who is connected to whom.
+
+Every station stands on a lattice of one cell column a pixel. A network holds a batch of images that never touch; its
+cells are numbered image by image, row by row.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from math import ceil, sqrt
+from typing import Literal
+
+import numpy as np
+from brian2 import NeuronGroup, linked_var
+from scipy import ndimage, sparse
+from scipy.sparse import linalg
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A batch of `images` lattices, `height` × `width` cells each, at `pixels_per_degree` cells a degree."""
+
+    images: int
+    height: int
+    width: int
+    pixels_per_degree: float
+
+    @property
+    def cells(self) -> int:
+        """Number of cells in the batch."""
+        return self.images * self.height * self.width
+
+    def neighbour(self, down: int, right: int) -> np.ndarray:
+        """Flat index of the cell `down` rows below and `right` columns to the right; edges replicate.
+
+        Returns
+        -------
+        numpy.ndarray of int32, (images · height · width,)
+        """
+        rows = np.clip(np.arange(self.height) + down, 0, self.height - 1)
+        columns = np.clip(np.arange(self.width) + right, 0, self.width - 1)
+        return self._flat(rows, columns)
+
+    def mirrored(self, down: int, right: int) -> np.ndarray:
+        """As `neighbour`, but the lattice is mirrored at its edges: no current flows across them."""
+        return self._flat(
+            mirrored_index(np.arange(self.height) + down, self.height),
+            mirrored_index(np.arange(self.width) + right, self.width),
+        )
+
+    def _flat(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        one = rows[:, None] * self.width + columns[None, :]
+        firsts = np.arange(self.images) * (self.height * self.width)
+        return (firsts[:, None] + one.ravel()[None, :]).ravel().astype(np.int32)
+
+
+def mirrored_index(index: np.ndarray, size: int) -> np.ndarray:
+    """Indices folded back at half-sample mirrors: … 1 0 | 0 1 … n-1 | n-1 n-2 …"""
+    folded = np.mod(index, 2 * size)
+    return np.where(folded < size, folded, 2 * size - 1 - folded)
+
+
+def gaussian_weights(sigma: float, mass: float = 0.99) -> np.ndarray:
+    """One side of a normalised Gaussian on the lattice: weights at 0, 1, 2, … cells.
+
+    Parameters
+    ----------
+    sigma : float
+        Standard deviation in cells.
+    mass : float
+        The stencil is cut where it holds this share of the whole.
+
+    Returns
+    -------
+    numpy.ndarray
+        `w` with ``w[0] + 2 * w[1:].sum() == 1``.
+    """
+    if sigma == 0:
+        return np.ones(1)
+    distances = np.arange(ceil(6 * sigma) + 1)
+    weights = np.exp(-(distances**2) / (2 * sigma**2))
+    held = (2 * np.cumsum(weights) - weights[0]) / (2 * weights.sum() - weights[0])
+    weights = weights[: int(np.argmax(held >= mass)) + 1]
+    return weights / (2 * weights.sum() - weights[0])
+
+
+def centre_weights(radius: float, pixels_per_degree: float) -> np.ndarray:
+    """Stencil of a Gaussian centre whose profile falls to 1/e at `radius` degrees; under half a pixel it is one pixel."""
+    cells = radius * pixels_per_degree
+    return gaussian_weights(cells / sqrt(2)) if cells >= 0.5 else np.ones(1)
+
+
+def pool(values: np.ndarray, one_side: np.ndarray, axis: int) -> np.ndarray:
+    """A symmetric stencil along one axis, edges replicated; `one_side` as from `gaussian_weights`."""
+    return ndimage.correlate1d(values, np.concatenate([one_side[:0:-1], one_side]), axis=axis, mode="nearest")
+
+
+class Stencil:
+    """A symmetric weighted sum over linked neighbours, in Brian2's equation language; edges replicate.
+
+    Parameters
+    ----------
+    variable, unit : str
+        What is summed.
+    one_side : numpy.ndarray
+        Weights at 0, 1, 2, … cells.
+    """
+
+    def __init__(self, variable: str, unit: str, one_side: np.ndarray) -> None:
+        self.variable = variable
+        self.steps = {f"{variable}_{side}{k}": sign * k for k in range(1, len(one_side)) for side, sign in _SIDES}
+        terms = [f"{float(one_side[0])!r}*{variable}"]
+        terms += [f"{float(one_side[abs(step)])!r}*{name}" for name, step in self.steps.items()]
+        #: The weighted sum, to be put into an equation.
+        self.sum = " + ".join(terms)
+        #: What the group that evaluates the sum has to declare.
+        self.equations = "".join(
+            f"{name} : {unit} (linked)\nindex_{name} : integer (constant)\n" for name in self.steps
+        )
+
+    def link(self, group: NeuronGroup, source: NeuronGroup, grid: Grid, along: Literal["row", "column"]) -> None:
+        """Link the declared variables of `group` to the neighbours in `source`."""
+        for name, step in self.steps.items():
+            index = grid.neighbour(0, step) if along == "row" else grid.neighbour(step, 0)
+            setattr(group, f"index_{name}", index)
+            setattr(group, name, linked_var(source, self.variable, index=f"index_{name}"))
+
+
+_SIDES = (("before", -1), ("after", 1))
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """Electrical coupling of a layer: the same conductance, relative to the leak, to the four cells at each hop.
+
+    A sheet with space constant λ (in cells) has ``λ² = Σ strength · hop²`` for patterns long against the longest hop.
+    """
+
+    hops: tuple[int, ...]
+    strength: float
+
+    @property
+    def space_constant(self) -> float:
+        """λ in cells."""
+        return sqrt(sum(hop**2 for hop in self.hops) * self.strength)
+
+
+def coupling(space_constant: float, stability_limit: float) -> Coupling:
+    """The fewest hops (1, 3, 9, …) with which a forward Euler step of the layer is stable.
+
+    Parameters
+    ----------
+    space_constant : float
+        λ in cells.
+    stability_limit : float
+        Largest admissible ``8 Σ strength``: the fastest mode's decay rate, in units of the leak's.
+
+    Raises
+    ------
+    ValueError
+        Where no set of hops is stable: the step is too long.
+    """
+    hops: tuple[int, ...] = (1,)
+    while True:
+        found = Coupling(hops, space_constant**2 / sum(hop**2 for hop in hops))
+        if 8 * len(hops) * found.strength <= stability_limit:
+            return found
+        if hops[-1] > space_constant:
+            raise ValueError(
+                f"dt is too long for a coupled layer of space constant {space_constant:g} cells: choose a shorter dt"
+            )
+        hops = (*hops, 3 * hops[-1])
+
+
+def solve_coupled_layer(layer: Coupling, leak: float, drive: np.ndarray) -> np.ndarray:
+    """The state at which a coupled layer rests: ``leak · h - Σ strength (neighbours - 4 h) = drive``.
+
+    Parameters
+    ----------
+    layer : Coupling
+    leak : float
+        Restoring strength of each cell relative to the leak (1, plus any feedback loop gain).
+    drive : numpy.ndarray, (image, y, x)
+
+    Returns
+    -------
+    numpy.ndarray, (image, y, x)
+    """
+    solved = _factorised(layer, leak, drive.shape[1], drive.shape[2]).solve(drive.reshape(len(drive), -1).T)
+    return np.ascontiguousarray(solved.T).reshape(drive.shape)
+
+
+@functools.lru_cache(maxsize=8)
+def _factorised(layer: Coupling, leak: float, height: int, width: int) -> linalg.SuperLU:
+    grid = Grid(1, height, width, 1.0)
+    here = np.arange(grid.cells)
+    matrix = sparse.eye_array(grid.cells, format="csc") * leak
+    for hop in layer.hops:
+        for step in ((hop, 0), (-hop, 0), (0, hop), (0, -hop)):
+            link = sparse.coo_array((np.ones(grid.cells), (here, grid.mirrored(*step))), shape=matrix.shape)
+            matrix = matrix + layer.strength * (sparse.eye_array(grid.cells) - link).tocsc()
+    return linalg.splu(sparse.csc_matrix(matrix))
+
+
+@dataclass(frozen=True)
+class Afferents:
+    """The relay cells that converge on one kind of cortical cell.
+
+    `down` and `right` are offsets in pixels from the cell's own position, `on` tells ON from OFF relay cells, `weight`
+    is positive and sums to 1.
+    """
+
+    down: np.ndarray
+    right: np.ndarray
+    on: np.ndarray
+    weight: np.ndarray
+
+
+def rows_of_relay_cells(
+    orientation: float,
+    phase: float,
+    frequency: float,
+    sigma_across: float,
+    sigma_along: float,
+    spacing: float,
+    pixels_per_degree: float,
+) -> Afferents:
+    """Rows of ON and OFF relay cells along the preferred orientation, weighted as a Gabor function.
+
+    Relay cells stand every `spacing` degrees along rows, and the rows every `spacing` degrees, out to two standard
+    deviations; each falls on the nearest pixel. With u across the rows and v along them,
+    ``w = exp(-u²/2σ_u² - v²/2σ_v²) cos(2π f u + phase)``; where w > 0 the relay cell is ON, where w < 0 OFF, and
+    those with less than 5 % of the largest weight are left out (Hubel & Wiesel 1962; Jones & Palmer 1987).
+
+    Parameters
+    ----------
+    orientation : float
+        Degrees anticlockwise from horizontal, as seen on a screen: the direction of the rows.
+    phase : float
+        Degrees; 0 is an ON row through the middle, 90 an ON row beside an OFF row.
+    frequency, sigma_across, sigma_along, spacing : float
+        c/deg, deg, deg, deg.
+    pixels_per_degree : float
+    """
+    steps_across = np.arange(-ceil(2 * sigma_across / spacing), ceil(2 * sigma_across / spacing) + 1) * spacing
+    steps_along = np.arange(-ceil(2 * sigma_along / spacing), ceil(2 * sigma_along / spacing) + 1) * spacing
+    u, v = (a.ravel() for a in np.meshgrid(steps_across, steps_along, indexing="ij"))
+    weight = np.exp(-(u**2) / (2 * sigma_across**2) - v**2 / (2 * sigma_along**2))
+    weight = weight * np.cos(2 * np.pi * frequency * u + np.deg2rad(phase))
+    inside = (u / sigma_across) ** 2 + (v / sigma_along) ** 2 <= 4.0 + 1e-9
+    kept = inside & (np.abs(weight) >= 0.05 * np.abs(weight[inside]).max())
+    u, v, weight = u[kept], v[kept], weight[kept]
+    angle = np.deg2rad(orientation)
+    # y grows downwards, so a row along `orientation` runs (cos, -sin) and u points to its right-hand side.
+    right = np.rint((v * np.cos(angle) + u * np.sin(angle)) * pixels_per_degree).astype(int)
+    down = np.rint((-v * np.sin(angle) + u * np.cos(angle)) * pixels_per_degree).astype(int)
+    merged: dict[tuple[int, int], float] = {}
+    for place, w in zip(zip(down.tolist(), right.tolist(), strict=True), weight.tolist(), strict=True):
+        merged[place] = merged.get(place, 0.0) + w
+    places = np.array(list(merged))
+    weights = np.array(list(merged.values()))
+    present = np.abs(weights) > 0
+    places, weights = places[present], weights[present]
+    return Afferents(places[:, 0], places[:, 1], weights > 0, np.abs(weights) / np.abs(weights).sum())
+
+
+def field_radius(afferents: list[Afferents]) -> int:
+    """Largest offset, in pixels, at which any of the afferents stands."""
+    return int(max(max(np.abs(a.down).max(), np.abs(a.right).max()) for a in afferents))
