@@ -175,7 +175,7 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         Parameter("ganglion.midget_off_maintained", 25, "Hz", "published", "macaqueretina, median", 0, 200),
         Parameter(
             "ganglion.midget_gain",
-            4.5,
+            5.3,
             "Hz/mV",
             "calibrated",
             "an 11.4 % spot at 100 cd/m² adds about 10 Hz (macaqueretina's threshold rate)",
@@ -199,7 +199,7 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             0.01,
             2,
         ),
-        Parameter("v1.gain", 4, "1", "calibrated", "optimal grating of full contrast: about 34 Hz (Marques)", 0, 100),
+        Parameter("v1.gain", 1.3, "1", "calibrated", "optimal grating of full contrast: about 34 Hz (Marques)", 0, 100),
         Parameter("v1.spontaneous", 0.82, "Hz", "published", "Marques 2020 data (Ringach 2002), median", 0, 50),
         Parameter("v1.membrane_time", 17, "ms", "published", "mozaik LSV1M (cat): layer 4 excitatory τ_m", 0.5, 200),
     )

@@ -1,0 +1,6 @@
+"""Differentiable kernels, fitted to the responses of a simulated (or recorded) early visual pathway."""
+
+from bridge.fitting import FitReport, fit
+from bridge.front_end import DisplayLayer, FrontEnd
+
+__all__ = ["DisplayLayer", "FitReport", "FrontEnd", "fit"]

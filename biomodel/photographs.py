@@ -1,0 +1,80 @@
+"""Patches of the photographs that ship with scikit-image and scikit-learn, as luminance."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import skimage.data
+import skimage.transform
+import xarray as xr
+from sklearn.datasets import load_sample_image
+
+from biomodel.stimuli import Display
+
+#: Photographs in the wheels of scikit-image and of scikit-learn (the last two).
+PHOTOGRAPHS = (
+    "astronaut",
+    "brick",
+    "camera",
+    "cat",
+    "coffee",
+    "coins",
+    "grass",
+    "gravel",
+    "moon",
+    "motorcycle",
+    "rocket",
+    "china",
+    "flower",
+)
+
+#: A patch shows at most so many times more of the photograph than its own pixels.
+LARGEST_SCALE = 5.0
+
+
+@functools.cache
+def photograph(name: str) -> np.ndarray:
+    """One photograph's sRGB codes, (H, W) or (H, W, 3), uint8."""
+    if name in ("china", "flower"):
+        return load_sample_image(f"{name}.jpg")
+    if name == "motorcycle":
+        return skimage.data.stereo_motorcycle()[0]
+    return getattr(skimage.data, name)()
+
+
+def photographs(count: int, size: int = 32, display: Display | None = None, seed: int = 0) -> xr.DataArray:
+    """Random square patches, every photograph in turn, at random places and scales.
+
+    Parameters
+    ----------
+    count : int
+        Number of patches.
+    size : int
+        Pixels along a side.
+    display : Display, optional
+        On which they are shown.
+    seed : int
+
+    Returns
+    -------
+    xarray.DataArray, (image, y, x)
+        cd/m², with a coordinate `photograph`.
+    """
+    if count < 1:
+        raise ValueError(f"count = {count} is not accepted: give a number of patches from 1")
+    random = np.random.default_rng(seed)
+    names = [PHOTOGRAPHS[k % len(PHOTOGRAPHS)] for k in range(count)]
+    patches = []
+    for name in names:
+        codes = photograph(name)
+        largest = min(min(codes.shape[:2]) / size, LARGEST_SCALE)
+        side = int(size * largest ** random.uniform())
+        top, left = (random.integers(0, length - side + 1) for length in codes.shape[:2])
+        crop = codes[top : top + side, left : left + side] / 255.0
+        if crop.ndim == 2:
+            crop = np.repeat(crop[..., None], 3, axis=-1)
+        patch = skimage.transform.resize(crop, (size, size, 3), order=1, anti_aliasing=True)
+        patches.append(np.clip(patch, 0.0, 1.0))
+    stimulus = (display or Display()).show(np.stack(patches)).sum("colour", keep_attrs=True)
+    return stimulus.assign_coords(photograph=("image", names))

@@ -1,0 +1,216 @@
+"""`FrontEnd`: the twins in a row, luminance in, rates out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from biomodel import Display
+from biomodel.adaptation import GAZE_SPREAD, TRUNCATION
+from biomodel.stimuli import SRGB_LUMINANCE, positive
+from biomodel.probe import probe
+from bridge import export
+from bridge.padding import gaussians, separable
+from bridge.stages import LGN, STRIDE, V1, Bipolar, Cone, Ganglion, Horizontal
+
+#: The stations that have a twin, in order.
+STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1")
+
+#: Stations at which a front end can end.
+OUTPUTS = ("lgn", "v1")
+
+
+class FrontEnd(nn.Module):
+    """A differentiable retina, LGN and, with ``output="v1"``, V1.
+
+    Parameters
+    ----------
+    pixels_per_degree : float
+    channels : dict of str to list of str
+        Labels of each station's channels, in order; those of "lgn", and of "v1" for that output, are needed.
+    output : {"lgn", "v1"}
+    gaze_spread : float
+        Degrees over which gaze wanders: the blur of the default background; 0 to infinity.
+    metadata : dict, optional
+        What it was fitted on, and how well; saved beside the weights.
+    """
+
+    def __init__(
+        self,
+        pixels_per_degree: float,
+        channels: dict[str, list[str]],
+        output: str = "v1",
+        gaze_spread: float = GAZE_SPREAD,
+        metadata: dict[str, object] | None = None,
+    ) -> None:
+        super().__init__()
+        if output not in OUTPUTS:
+            raise ValueError(f"unknown output {output!r}: accepted are {', '.join(OUTPUTS)}")
+        self.pixels_per_degree = positive(pixels_per_degree, "pixels_per_degree", "1")
+        self.output = output
+        self.gaze_spread = float(gaze_spread)
+        self.station_channels = {name: list(labels) for name, labels in channels.items()}
+        self.metadata = dict(metadata or {})
+        self.cone = Cone()
+        self.horizontal = Horizontal(self.pixels_per_degree)
+        self.bipolar = Bipolar(self.pixels_per_degree)
+        self.ganglion = Ganglion()
+        self.lgn = LGN()
+        if output == "v1":
+            self.v1 = V1(len(channels["v1"]), self.pixels_per_degree)
+
+    @property
+    def stations(self) -> tuple[str, ...]:
+        """The stations up to the output."""
+        return STATIONS[: STATIONS.index(self.output) + 1]
+
+    @property
+    def channels(self) -> list[str]:
+        """Labels of the output's channels, in order."""
+        return self.station_channels[self.output]
+
+    def forward(self, luminance: Tensor, background: Tensor | float | None = None) -> Tensor:
+        """Rates of the output station.
+
+        Parameters
+        ----------
+        luminance : Tensor, (B, 1 or 3, H, W)
+            cd/m²; three channels are light that sums to luminance.
+        background : Tensor (B, 1, H, W), float or None
+            The field adapted to, cd/m²: None is the field that wandering gaze leaves, a number an even field.
+
+        Returns
+        -------
+        Tensor, (B, K, h, w)
+            Hz; in the shape, order and with the edges of the simulated station.
+
+        Raises
+        ------
+        ValueError
+            For another shape, and for luminance that is negative, infinite or NaN.
+        """
+        light = self._checked(luminance)
+        adapted = self.background(light, background)
+        change = self.cone(light, adapted) - self.cone(adapted, adapted)
+        rates = self.lgn(self.ganglion(self.bipolar(change, self.horizontal(change))))
+        return self.v1(rates) if self.output == "v1" else rates
+
+    def responses(self, luminance: Tensor, background: Tensor | float | None = None) -> dict[str, Tensor]:
+        """The response of every station, by name, each (B, channels, h, w) in its own unit."""
+        light = self._checked(luminance)
+        adapted = self.background(light, background)
+        resting = self.cone(adapted, adapted)
+        cone = self.cone(light, adapted)
+        out = {"cone": cone, "horizontal": self.horizontal(cone)}
+        out["bipolar"] = self.bipolar(cone - resting, self.horizontal(cone - resting))
+        out["ganglion"] = self.ganglion(out["bipolar"])
+        out["lgn"] = self.lgn(out["ganglion"])
+        if self.output == "v1":
+            out["v1"] = self.v1(out["lgn"])
+        return out
+
+    def background(self, light: Tensor, background: Tensor | float | None = None) -> Tensor:
+        """The field adapted to, (B, 1, H, W): `light` blurred by gaze, or an even field."""
+        if background is None:
+            if np.isinf(self.gaze_spread):
+                return light.mean(dim=(-2, -1), keepdim=True).expand_as(light)
+            if self.gaze_spread == 0:
+                return light
+            sigma = self.gaze_spread * self.pixels_per_degree
+            kernel = gaussians(torch.tensor([sigma], dtype=light.dtype, device=light.device), int(TRUNCATION * sigma + 0.5))
+            return separable(light, kernel, "replicate")
+        if isinstance(background, Tensor) and background.ndim == 4:
+            return background.to(light).expand_as(light)
+        level = float(background)
+        if not 0 <= level < float("inf"):
+            raise ValueError(f"background = {level:g} cd/m² is not accepted: give a luminance of 0 or more, or None")
+        return torch.full_like(light, level)
+
+    def _checked(self, luminance: Tensor) -> Tensor:
+        if luminance.ndim != 4 or luminance.shape[1] not in (1, 3):
+            raise ValueError(f"luminance of shape {tuple(luminance.shape)} is not accepted: give (B, 1 or 3, H, W)")
+        if not torch.compiler.is_compiling() and not bool(((luminance >= 0) & luminance.isfinite()).all()):
+            raise ValueError("negative, infinite or NaN luminance is not accepted: luminance is finite and 0 or more")
+        return luminance.sum(dim=1, keepdim=True)
+
+    def kernel(self, background: float = 100.0, contrast: float = 0.0, size: int = 41, seed: int = 0) -> Tensor:
+        """Equivalent kernels: how the central unit of each channel answers a little more light at each pixel.
+
+        The Jacobian of the response at a state: adapted to an even `background`, looking at binary noise of that mean
+        and of RMS contrast `contrast`.
+
+        Parameters
+        ----------
+        background : float
+            cd/m².
+        contrast : float
+            0 to 1.
+        size : int
+            Pixels along a side; one more than a multiple of 4, so that a unit of every station stands in the middle.
+        seed : int
+            Of the noise.
+
+        Returns
+        -------
+        Tensor, (K, size, size)
+            Hz per cd/m².
+        """
+        image = probe(background, contrast, size, seed)
+        light = torch.tensor(image, dtype=next(self.parameters()).dtype, device=next(self.parameters()).device)
+        light = light[None, None].requires_grad_()
+        out = self(light, background)
+        middle = (size // 2) // (STRIDE if self.output == "v1" else 1)
+        rows = [torch.autograd.grad(out[0, k, middle, middle], light, retain_graph=True)[0][0, 0] for k in range(out.shape[1])]
+        return torch.stack(rows).detach()
+
+    def save(self, path: str | Path) -> None:
+        """Write weights and metadata to a safetensors file, whole or not at all."""
+        description = {
+            "pixels_per_degree": self.pixels_per_degree,
+            "channels": self.station_channels,
+            "output": self.output,
+            "gaze_spread": self.gaze_spread,
+            "metadata": self.metadata,
+        }
+        export.write(Path(path), dict(self.state_dict()), description)
+
+    @staticmethod
+    def load(path: str | Path) -> FrontEnd:
+        """Read a front end that `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            For a file that cannot be read, is no front end's, or of another version.
+        """
+        tensors, description = export.read(Path(path))
+        front_end = FrontEnd(**description)
+        try:
+            front_end.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise ValueError(f"the weights in {path} do not fit a front end: {str(error).splitlines()[-1].strip()}") from None
+        return front_end
+
+
+class DisplayLayer(nn.Module):
+    """Images in [0, 1], (B, 1 or 3, H, W), to luminance in cd/m², as `biomodel.Display.show` does.
+
+    Parameters
+    ----------
+    display : biomodel.Display
+    """
+
+    def __init__(self, display: Display) -> None:
+        super().__init__()
+        self.peak = float(display.peak)
+        self.black = float(display.black)
+
+    def forward(self, images: Tensor) -> Tensor:
+        linear = torch.where(images <= 0.04045, images / 12.92, ((images.clamp_min(0) + 0.055) / 1.055) ** 2.4)
+        light = self.black + (self.peak - self.black) * linear
+        if images.shape[1] == 3:
+            light = light * torch.tensor(SRGB_LUMINANCE, dtype=light.dtype, device=light.device)[:, None, None]
+        return light
