@@ -31,6 +31,4 @@ def gaze_field(light: np.ndarray, spread: float, pixels_per_degree: float) -> np
         return np.broadcast_to(light.mean(axis=(1, 2), keepdims=True), light.shape).copy()
     if spread == 0:
         return light.copy()
-    return ndimage.gaussian_filter(
-        light, spread * pixels_per_degree, axes=(1, 2), mode="nearest", truncate=TRUNCATION
-    )
+    return ndimage.gaussian_filter(light, spread * pixels_per_degree, axes=(1, 2), mode="nearest", truncate=TRUNCATION)

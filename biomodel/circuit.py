@@ -150,7 +150,9 @@ def _recorder(s: Specification, name: str, group: NeuronGroup) -> NeuronGroup | 
         return StateMonitor(group, variables, record=True, dt=s.trace_step * ms, when="start", name=f"{name}_recorder")
     step = max(SAMPLING, float(s.clock(name) / ms))
     start, end = s.window
-    equations = "".join(f"{v} : {_dimension(group, v)} (linked)\nmean_{v} : {_dimension(group, v)}\n" for v in variables)
+    equations = "".join(
+        f"{v} : {_dimension(group, v)} (linked)\nmean_{v} : {_dimension(group, v)}\n" for v in variables
+    )
     recorder = NeuronGroup(len(group), equations, dt=step * ms, name=f"{name}_recorder")
     for v in variables:
         setattr(recorder, v, linked_var(group, v))

@@ -146,7 +146,9 @@ def run(folder: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             check=False,
         )
         if told.returncode != 0 or told.stderr:
-            raise RuntimeError(f"the compiled pathway failed (exit code {told.returncode}): {told.stderr.strip()[-500:]}")
+            raise RuntimeError(
+                f"the compiled pathway failed (exit code {told.returncode}): {told.stderr.strip()[-500:]}"
+            )
         return {name: np.fromfile(Path(scratch) / file) for name, file in manifest["outputs"].items()}
 
 

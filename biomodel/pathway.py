@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import brian2
 import numpy as np
 import xarray as xr
 from brian2 import Quantity
-from numpy.typing import ArrayLike
 
 from biomodel import simulation, stimuli
 from biomodel.adaptation import GAZE_SPREAD, gaze_field
@@ -25,7 +24,7 @@ from biomodel.wiring import Grid, centre_weights
 FIDELITIES = ("rate",)
 
 #: A luminance (one for all images, or one an image), or the name of a state.
-AdaptTo = Literal["gaze", "previous"] | float | Quantity | ArrayLike
+AdaptTo: TypeAlias = str | float | Quantity | Sequence[float]
 
 
 class LuminanceRangeWarning(UserWarning):
@@ -71,7 +70,9 @@ class Pathway:
         names = (lesions,) if isinstance(lesions, str) else tuple(lesions)
         self.lesions = tuple(sorted({_one_of(name, LESIONS, "lesion") for name in names}))
         self.dt = stimuli.positive(dt, "dt", "ms")
-        self.target = None if target is None else _one_of(target, ("cpp", "numpy"), "target")
+        if target is not None:
+            _one_of(target, ("cpp", "numpy"), "target")
+        self.target = target
         self._warned = False
         self._left_behind: dict[tuple, tuple[State, np.ndarray]] = {}
 
@@ -94,7 +95,9 @@ class Pathway:
         light, ppd = self._checked(stimulus, until)
         background = self._background(light, ppd, adapt_to, gaze_spread)
         movie, frame = _movie(light, None)
-        spec = self._specification(light, ppd, until, len(light), 1000.0 if frame is None else frame, (0.0, 1.0), "nothing")
+        spec = self._specification(
+            light, ppd, until, len(light), 1000.0 if frame is None else frame, (0.0, 1.0), "nothing"
+        )
         circuit = assemble(spec)
         by_frame = np.ascontiguousarray(np.moveaxis(movie, 1, 0)).reshape(movie.shape[1], -1)
         simulation.start(circuit, by_frame, settled(spec, background))
@@ -191,7 +194,9 @@ class Pathway:
             parts = list(simulation.run_settled(spec, target, movie, background, workers))
         recorded = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         described = adapt_to if isinstance(adapt_to, str) else "luminance"
-        attributes = {"adapt_to": described, "gaze_spread_deg": float(gaze_spread), "seed": int(seed)} | self._notes(ppd)
+        attributes = {"adapt_to": described, "gaze_spread_deg": float(gaze_spread), "seed": int(seed)} | self._notes(
+            ppd
+        )
         return dataset(spec, recorded, stimulus, background, attributes)
 
     def _specification(
@@ -255,7 +260,8 @@ class Pathway:
         accepted = "give 'gaze', 'previous', a luminance of 0 cd/m² or more, or one for each image"
         if np.ndim(adapt_to) > 1:
             raise ValueError(f"adapt_to with {np.ndim(adapt_to)} dimensions is not accepted: {accepted}")
-        levels = [as_number(v, "cd/m²", "adapt_to") for v in (adapt_to if np.ndim(adapt_to) else [adapt_to])]
+        given = list(adapt_to) if isinstance(adapt_to, (Sequence, np.ndarray)) and np.ndim(adapt_to) else [adapt_to]
+        levels = [as_number(v, "cd/m²", "adapt_to") for v in given]
         if len(levels) not in (1, len(still)) or min(levels) < 0:
             raise ValueError(f"adapt_to = {adapt_to!r} is not accepted for {len(still)} images: {accepted}")
         even = np.broadcast_to(np.array(levels), len(still))[:, None, None]

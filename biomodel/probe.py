@@ -72,8 +72,10 @@ def equivalent_kernels(
         central = responses[station].isel({y: responses.sizes[y] // 2, x: responses.sizes[x] // 2})
         slope = (central[:half].values - central[half:].values) / (2 * step)
         labels = () if central.ndim == 1 else (f"{station}_channel",)
-        kernels[station] = ((*labels, "y", "x"), np.moveaxis(slope.reshape(size, size, -1), -1, 0).reshape(
-            *central.shape[1:], size, size
-        ), {"units": f"{responses[station].units} per cd/m²"})
+        kernels[station] = (
+            (*labels, "y", "x"),
+            np.moveaxis(slope.reshape(size, size, -1), -1, 0).reshape(*central.shape[1:], size, size),
+            {"units": f"{responses[station].units} per cd/m²"},
+        )
     channels = {name: c for name, c in responses.coords.items() if c.dims and c.dims[0].endswith("_channel")}
     return xr.Dataset(kernels, {"y": stimulus.y.values, "x": stimulus.x.values, **channels}, attrs=responses.attrs)

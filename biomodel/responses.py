@@ -55,11 +55,12 @@ def dataset(
     y, x = stimulus.y.values, stimulus.x.values
     variables: dict[str, tuple] = {"background": (("image", "y", "x"), background, {"units": "cd/m²"})}
     coordinates: dict[str, object] = {"y": y, "x": x}
+    samples = len(np.arange(0, s.duration - 1e-9, s.trace_step))
     if trace:
-        coordinates["time"] = np.arange(0, s.duration - 1e-9, s.trace_step) / 1000
+        coordinates["time"] = np.arange(samples) * s.trace_step / 1000
     for station in s.stations:
         read = readout(s, station)
-        shape = (len(background), *([len(coordinates["time"])] if trace else []))
+        shape = (len(background), *([samples] if trace else []))
         scale = float(UNITS[read.unit])
         if station == "v1":
             rows, columns = v1.lattice(len(y)), v1.lattice(len(x))

@@ -101,7 +101,9 @@ def cone(parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quant
 
     The cone group also pools its own signal along each row, the first half of the bipolar cells' separable centre.
     """
-    stencil = Stencil("signal", "amp", centre_weights(parameters.value("bipolar.centre_radius"), grid.pixels_per_degree))
+    stencil = Stencil(
+        "signal", "amp", centre_weights(parameters.value("bipolar.centre_radius"), grid.pixels_per_degree)
+    )
     group = NeuronGroup(
         grid.cells,
         CONE_EQUATIONS
@@ -203,7 +205,9 @@ def loop_gain(parameters: Parameters) -> float:
     return parameters.value("horizontal.gain") * parameters.value("horizontal.feedback")
 
 
-def settled(parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, background: np.ndarray) -> State:
+def settled(
+    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, background: np.ndarray
+) -> State:
     """The state that the retina reaches when `background` stands still for ever: the fixed point of its equations.
 
     Parameters

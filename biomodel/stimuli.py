@@ -107,10 +107,14 @@ def pixels_per_degree(stimulus: xr.DataArray) -> float:
     spacings = []
     for axis in ("y", "x"):
         if axis not in stimulus.coords or stimulus.sizes[axis] < 2:
-            raise ValueError(f"the stimulus has no coordinate {axis} in degrees: make it with Display.show or luminance")
+            raise ValueError(
+                f"the stimulus has no coordinate {axis} in degrees: make it with Display.show or luminance"
+            )
         steps = np.diff(stimulus[axis].values)
         if not np.allclose(steps, steps[0], rtol=1e-6) or steps[0] <= 0:
-            raise ValueError(f"the stimulus's coordinate {axis} is uneven: accepted is one spacing, growing, in degrees")
+            raise ValueError(
+                f"the stimulus's coordinate {axis} is uneven: accepted is one spacing, growing, in degrees"
+            )
         spacings.append(steps.mean())
     if not np.isclose(spacings[0], spacings[1], rtol=1e-6):
         raise ValueError(f"pixels of {spacings[0]:g}° by {spacings[1]:g}° are not accepted: pixels are square")
@@ -147,9 +151,7 @@ class Display:
             raise ValueError(f"black = {black:g} cd/m² is not accepted: give 0 or more and less than peak = {peak:g}")
         object.__setattr__(self, "peak", peak)
         object.__setattr__(self, "black", black)
-        object.__setattr__(
-            self, "pixels_per_degree", positive(self.pixels_per_degree, "pixels_per_degree", "1")
-        )
+        object.__setattr__(self, "pixels_per_degree", positive(self.pixels_per_degree, "pixels_per_degree", "1"))
 
     def show(self, images: ArrayLike) -> xr.DataArray:
         """Luminance of images: sRGB-decoded, then ``black + (peak - black) · linear``.

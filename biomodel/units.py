@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 
 import brian2
@@ -62,6 +63,6 @@ def as_number(value: object, unit: str, name: str) -> float:
         value = np.asarray(value / scale)
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not np.isfinite(value):
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
         raise ValueError(f"{name} = {value!r} is not accepted: give one finite number or quantity in {unit}")
     return float(value)

@@ -16,13 +16,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
 from scipy import linalg, optimize
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 import biomodel
@@ -34,7 +35,7 @@ from biomodel.stimuli import check_luminance, pixels_per_degree
 from bridge.front_end import OUTPUTS, STATIONS, FrontEnd
 from bridge.metrics import score
 from bridge.padding import pad
-from bridge.stages import STRIDE
+from bridge.stages import STRIDE, V1
 
 logger = logging.getLogger("precortical")
 
@@ -147,6 +148,8 @@ def fit(
         parts = [pathway.simulate(light, adapt_to=state, workers=workers) for state in adapt_to]
         light = xr.concat([light] * len(parts), "image")
         responses = xr.concat(parts, "image", combine_attrs="override")
+    if responses is None:
+        raise ValueError("fit takes a stimulus, and either a pathway or responses to it")
     _check_responses(responses, light)
     recorded = [name for name in STATIONS if name in responses]
     output = recorded[-1]
@@ -196,7 +199,6 @@ class _Data:
                 values = responses[name].values[chosen]
                 self.response[name] = _tensor(values[:, None] if name in SINGLE else values)
 
-
     def float(self) -> _Data:
         """The same in single precision."""
         single = copy.copy(self)
@@ -211,7 +213,9 @@ def _tensor(values: np.ndarray) -> Tensor:
 
 def _check_responses(responses: xr.Dataset, light: xr.DataArray) -> None:
     if "background" not in responses:
-        raise ValueError("the responses have no variable 'background': give the field adapted to, (image, y, x) in cd/m²")
+        raise ValueError(
+            "the responses have no variable 'background': give the field adapted to, (image, y, x) in cd/m²"
+        )
     if not any(name in responses for name in OUTPUTS):
         raise ValueError(f"the responses hold {list(responses)}: accepted are those with one of {', '.join(OUTPUTS)}")
     if responses.sizes["image"] != light.sizes["image"]:
@@ -250,7 +254,9 @@ def _advance(front_end: FrontEnd, station: str, state: dict[str, Tensor]) -> dic
     if station == "horizontal":
         return state | {station: front_end.horizontal(state["cone"])}
     if station == "bipolar":
-        potential = state["horizontal_change"] if "horizontal_change" in state else front_end.horizontal(state["cone_change"])
+        potential = (
+            state["horizontal_change"] if "horizontal_change" in state else front_end.horizontal(state["cone_change"])
+        )
         return state | {station: front_end.bipolar(state["cone_change"], potential)}
     before = STATIONS[STATIONS.index(station) - 1]
     return state | {station: getattr(front_end, station)(state[before])}
@@ -296,7 +302,7 @@ def _regress_v1(front_end: FrontEnd, data: _Data, active: float = 0.05) -> None:
     active : float
         Share of a channel's largest rate above which a place counts as active.
     """
-    v1: nn.Module = front_end.v1
+    v1 = cast(V1, front_end.v1)
     rates = _predict(front_end, data, until="lgn")["lgn"]
     reach = v1.reach
     taps = 2 * reach + 1

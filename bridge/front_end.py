@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from biomodel import Display
 from biomodel.adaptation import GAZE_SPREAD, TRUNCATION
-from biomodel.stimuli import SRGB_LUMINANCE, positive
 from biomodel.probe import probe
+from biomodel.stimuli import SRGB_LUMINANCE, positive
 from bridge import export
 from bridge.padding import gaussians, separable
 from bridge.stages import LGN, STRIDE, V1, Bipolar, Cone, Ganglion, Horizontal
@@ -120,7 +120,9 @@ class FrontEnd(nn.Module):
             if self.gaze_spread == 0:
                 return light
             sigma = self.gaze_spread * self.pixels_per_degree
-            kernel = gaussians(torch.tensor([sigma], dtype=light.dtype, device=light.device), int(TRUNCATION * sigma + 0.5))
+            kernel = gaussians(
+                torch.tensor([sigma], dtype=light.dtype, device=light.device), int(TRUNCATION * sigma + 0.5)
+            )
             return separable(light, kernel, "replicate")
         if isinstance(background, Tensor) and background.ndim == 4:
             return background.to(light).expand_as(light)
@@ -163,7 +165,10 @@ class FrontEnd(nn.Module):
         light = light[None, None].requires_grad_()
         out = self(light, background)
         middle = (size // 2) // (STRIDE if self.output == "v1" else 1)
-        rows = [torch.autograd.grad(out[0, k, middle, middle], light, retain_graph=True)[0][0, 0] for k in range(out.shape[1])]
+        rows = [
+            torch.autograd.grad(out[0, k, middle, middle], light, retain_graph=True)[0][0, 0]
+            for k in range(out.shape[1])
+        ]
         return torch.stack(rows).detach()
 
     def save(self, path: str | Path) -> None:
@@ -191,7 +196,9 @@ class FrontEnd(nn.Module):
         try:
             front_end.load_state_dict(tensors)
         except RuntimeError as error:
-            raise ValueError(f"the weights in {path} do not fit a front end: {str(error).splitlines()[-1].strip()}") from None
+            raise ValueError(
+                f"the weights in {path} do not fit a front end: {str(error).splitlines()[-1].strip()}"
+            ) from None
         return front_end
 
 

@@ -26,7 +26,9 @@ def correlation(response: np.ndarray, prediction: np.ndarray) -> float:
     return float((r * p).sum()) / norm if norm > 0 else float("nan")
 
 
-def score(response: np.ndarray, prediction: np.ndarray, channels: list[str], station: str, held_out: str) -> pd.DataFrame:
+def score(
+    response: np.ndarray, prediction: np.ndarray, channels: list[str], station: str, held_out: str
+) -> pd.DataFrame:
     """R² and correlation of every channel.
 
     Parameters

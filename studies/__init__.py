@@ -1,0 +1,1 @@
+"""Studies that compare how robust the simulated and the learned pathway are when the light changes."""

@@ -80,7 +80,9 @@ def make(name: str, front_end: FrontEnd | None, pathway: Pathway, workers: int =
     if name == "local_contrast_norm":
         return Arm(name, lambda light, _: local_contrast_norm(light)[:, None])
     if name in ("front_end_lgn", "front_end_v1") and front_end is not None:
-        return Arm(name, lambda light, state: learned(front_end, name.removeprefix("front_end_"), light, state), ADAPTING)
+        return Arm(
+            name, lambda light, state: learned(front_end, name.removeprefix("front_end_"), light, state), ADAPTING
+        )
     if name == "simulated_lgn":
         return Arm(name, lambda light, state: simulated(pathway, light, state, workers), ADAPTING, simulated=True)
     raise ValueError(f"unknown arm {name!r}: accepted are {', '.join(ARMS)}")

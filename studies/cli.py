@@ -12,7 +12,9 @@ from typing import Annotated
 import click
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Simulated and learned early vision under changing light.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Simulated and learned early vision under changing light."
+)
 study = typer.Typer(no_args_is_help=True, help="Studies of robustness.")
 app.add_typer(study, name="study")
 

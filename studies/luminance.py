@@ -108,7 +108,9 @@ def run(settings: Settings, out: Path, workers: int = 2) -> pd.DataFrame:
                 continue
             if arm.simulated:
                 # The simulation spreads over processes itself.
-                _write(path, _cell(settings, arm, state, images.first(settings.simulated_train, settings.simulated_test)))
+                _write(
+                    path, _cell(settings, arm, state, images.first(settings.simulated_train, settings.simulated_test))
+                )
             else:
                 waiting.append((path, name, state))
     with joblib.parallel_config("loky", inner_max_num_threads=1):

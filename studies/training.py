@@ -36,14 +36,10 @@ class Scaling:
 
     def apply(self, maps: np.ndarray) -> Tensor:
         """Scaled maps, single precision."""
-        return torch.from_numpy(
-            ((maps - self.shift[:, None, None]) / self.scale[:, None, None]).astype(np.float32)
-        )
+        return torch.from_numpy(((maps - self.shift[:, None, None]) / self.scale[:, None, None]).astype(np.float32))
 
 
-def train(
-    maps: Tensor, labels: Tensor, classes: int, instance_norm: bool, seed: int, budget: Budget
-) -> LeNet:
+def train(maps: Tensor, labels: Tensor, classes: int, instance_norm: bool, seed: int, budget: Budget) -> LeNet:
     """A LeNet trained on scaled maps, (n, C, h, w); global random state is left alone."""
     order = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):

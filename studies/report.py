@@ -1,0 +1,242 @@
+"""The report of the light study: PNG plots, and one HTML page that carries them."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import jinja2
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from biomodel import Pathway, luminance
+from biomodel.probe import equivalent_kernels
+from bridge import FrontEnd
+from studies import datasets
+from studies.illumination import LIGHTS, PIXELS_PER_DEGREE, illuminate, scene
+from studies.luminance import Settings, group_scores
+
+#: Background about which kernels are compared, cd/m².
+_KERNEL_BACKGROUND = 100.0
+
+_COLOURS = {
+    "pixels": "#888888",
+    "instance_norm": "#b07aa1",
+    "standardise": "#9c755f",
+    "local_contrast_norm": "#f28e2b",
+    "front_end_lgn": "#4e79a7",
+    "front_end_v1": "#59a14f",
+    "simulated_lgn": "#e15759",
+}
+
+
+def write(settings: Settings, results: pd.DataFrame, out: Path, workers: int) -> None:
+    """Draw the plots of a study and write its report into the study's folder."""
+    front_end = FrontEnd.load(out / "front_end.safetensors")
+    pathway = Pathway(settings.preset)
+    figures = {"accuracy": accuracy_figure(results)}
+    figures["kernels"], correlations = kernel_figure(front_end, pathway, workers)
+    figures["examples"] = example_figure(settings, front_end, pathway)
+    encoded = {}
+    for name, figure in figures.items():
+        figure.savefig(out / f"{name}.png", dpi=110, bbox_inches="tight", metadata={"Software": None})
+        plt.close(figure)
+        encoded[name] = base64.b64encode((out / f"{name}.png").read_bytes()).decode()
+    page = jinja2.Environment(autoescape=True).from_string(_PAGE)
+    text = page.render(
+        settings=settings,
+        table=_table(results),
+        fit=pd.read_csv(out / "fit.csv")
+        .groupby("station", sort=False)
+        .agg(r2=("r2", "median"), least=("r2", "min"), correlation=("correlation", "median"), channels=("r2", "size"))
+        .reset_index()
+        .to_dict("records"),
+        correlations=correlations,
+        figures=encoded,
+    )
+    (out / "report.html").write_text(text)
+
+
+def _table(results: pd.DataFrame) -> list[dict]:
+    """A row an arm and state: mean and least of each group over seeds, in percent."""
+    scores = group_scores(results)
+    rows = []
+    for (arm, state), part in scores.groupby(["arm", "adaptation"], sort=False):
+        groups = {}
+        for group, values in part.groupby("group", sort=False):
+            groups[group] = {
+                "mean": 100 * values.accuracy.mean(),
+                "low": 100 * values.accuracy.min(),
+                "high": 100 * values.accuracy.max(),
+            }
+        n = results[(results.arm == arm)].n.iloc[0]
+        rows.append({"arm": arm, "state": state if state != "none" else "–", "groups": groups, "n": int(n)})
+    best = {
+        g: max(r["groups"][g]["mean"] for r in rows if g in r["groups"])
+        for g in ("clean", "global", "local")
+        if any(g in r["groups"] for r in rows)
+    }
+    for row in rows:
+        for group, entry in row["groups"].items():
+            entry["best"] = entry["mean"] >= best[group] - 1e-9
+    return rows
+
+
+def accuracy_figure(results: pd.DataFrame) -> Figure:
+    """Accuracy against level, a column a light; above the arms that don't adapt and the settled ones, below sudden ones."""
+    lights = [name for name in LIGHTS if name in set(results.light)]
+    figure, axes = plt.subplots(
+        2, len(lights), figsize=(3.2 * len(lights) + 1.5, 6), sharey=True, squeeze=False, layout="constrained"
+    )
+    for row, state in enumerate(("settled", "sudden")):
+        for ax, light in zip(axes[row], lights, strict=True):
+            part = results[(results.light == light) & results.adaptation.isin([state, "none"])]
+            for arm, values in part.groupby("arm", sort=False):
+                by_level = values.assign(level=values.level.astype(float)).groupby("level").accuracy
+                mean = 100 * by_level.mean()
+                few = arm.startswith("simulated")
+                ax.plot(
+                    mean.index,
+                    mean,
+                    "--" if few else "-",
+                    marker="s" if few else "o",
+                    ms=4,
+                    lw=1.6,
+                    color=_COLOURS[arm],
+                    label=arm,
+                    alpha=0.55 if values.adaptation.iloc[0] == "none" else 1,
+                )
+                ax.fill_between(mean.index, 100 * by_level.min(), 100 * by_level.max(), color=_COLOURS[arm], alpha=0.12)
+            ax.set_xscale("log")
+            ax.set_ylim(0, 101)
+            ax.grid(alpha=0.25)
+            ax.set_title(f"{light.replace('_', ' ')}, {state}", fontsize=10)
+            ax.set_xlabel(f"{LIGHTS[light].parameter}")
+        axes[row][0].set_ylabel("accuracy (%)")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
+    return figure
+
+
+def kernel_figure(front_end: FrontEnd, pathway: Pathway, workers: int) -> tuple[Figure, dict[str, float]]:
+    """Simulated receptive fields over fitted kernels, and the median correlation of each station's."""
+    simulated = equivalent_kernels(pathway, _KERNEL_BACKGROUND, size=33, workers=workers)
+    figure, axes = plt.subplots(4, 9, figsize=(12.5, 6.2), layout="constrained")
+    correlations, pairs = {}, []
+    for station in ("lgn", "v1"):
+        seen = simulated[station].values
+        ending_here = FrontEnd(front_end.pixels_per_degree, front_end.station_channels, station, front_end.gaze_spread)
+        ending_here.load_state_dict(front_end.state_dict(), strict=False)
+        fitted = ending_here.kernel(_KERNEL_BACKGROUND, size=33).numpy()
+        correlations[station] = float(
+            np.median([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(seen, fitted, strict=True)])
+        )
+        labels = [str(label) for label in simulated[f"{station}_channel"].values]
+        pairs += [
+            (f"{station} {name}".replace("v1 simple_", "v1 "), a, b)
+            for name, a, b in zip(labels, seen, fitted, strict=True)
+        ]
+    for column, (label, seen, fitted) in enumerate(pairs):
+        block, place = divmod(column, 9)
+        limit = np.abs(seen).max()
+        for ax, kernel in zip(axes[2 * block : 2 * block + 2, place], (seen, fitted), strict=True):
+            ax.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
+            ax.set_xticks([])
+            ax.set_yticks([])
+        axes[2 * block, place].set_title(label, fontsize=8)
+    for row, name in enumerate(("simulated", "fitted") * 2):
+        axes[row, 0].set_ylabel(name, fontsize=9)
+    return figure, correlations
+
+
+def example_figure(settings: Settings, front_end: FrontEnd, pathway: Pathway) -> Figure:
+    """One test image under the reference light and every chosen light, and what the stations make of it, settled."""
+    image = scene(datasets.load(settings.dataset).test[:1])
+    rows = [("reference", image[0])]
+    rows += [
+        (f"{n.replace('_', ' ')} {LIGHTS[n].levels[-1]:g}", illuminate(image, n, LIGHTS[n].levels[-1])[0])
+        for n in settings.lights
+    ]
+    if "exposure" in settings.lights:
+        rows.insert(1, ("exposure 0.01", illuminate(image, "exposure", 0.01)[0]))
+    light = np.stack([lit for _, lit in rows])
+    responses = pathway.simulate(luminance(light, PIXELS_PER_DEGREE))
+    with torch.no_grad():
+        fitted = front_end.responses(torch.from_numpy(light[:, None]).float())
+    columns = [
+        ("light", light, "gray", None),
+        ("cone (pA)", responses.cone.values, "gray", None),
+        ("LGN ON, simulated", responses.lgn.values[:, 0], "magma", 60),
+        ("LGN ON, fitted", fitted["lgn"][:, 0].numpy(), "magma", 60),
+        ("LGN OFF, simulated", responses.lgn.values[:, 1], "magma", 60),
+        ("LGN OFF, fitted", fitted["lgn"][:, 1].numpy(), "magma", 60),
+        ("V1 strongest, simulated", responses.v1.values.max(axis=1), "magma", 30),
+        ("V1 strongest, fitted", fitted["v1"].numpy().max(axis=1), "magma", 30),
+    ]
+    figure, axes = plt.subplots(
+        len(rows), len(columns), figsize=(13, 1.7 * len(rows)), layout="constrained", squeeze=False
+    )
+    for place, (title, maps, colours, top) in enumerate(columns):
+        for row, (label, _) in enumerate(rows):
+            ax = axes[row, place]
+            ax.imshow(maps[row], cmap=colours, vmin=None if top is None else 0, vmax=top)
+            ax.set_xticks([])
+            ax.set_yticks([])
+            if row == 0:
+                ax.set_title(title, fontsize=9)
+            if place == 0:
+                ax.set_ylabel(f"{label}\n{maps[row].min():.3g} to {maps[row].max():.3g} cd/m²", fontsize=8)
+    return figure
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>precortical: recognition when the light changes</title>
+<style>
+:root { color-scheme: light; } body { font: 16px/1.5 system-ui, sans-serif; max-width: 1150px; margin: 2rem auto;
+padding: 0 1rem; color: #222; background: #fff; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+td, th { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #ddd; } td:first-child, th:first-child,
+td:nth-child(2), th:nth-child(2) { text-align: left; } .best { font-weight: 700; } small { color: #666; }
+img { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
+</style></head><body>
+<h1>Recognition when the light changes</h1>
+<p>Scikit-learn's handwritten digits under a reference light (white at 200 cd/m²) and under other lights. Each arm stands
+between the light and the same LeNet, trained on images in the reference light only, {{ settings.repeats }} seeds.
+<i>Settled</i>: adapted to the image under wandering gaze. <i>Sudden</i>: adapted to an even grey of 40 cd/m², the new
+light arriving with the image.</p>
+<h2>Accuracy by group of lights (%)</h2>
+<div class="wide"><table><tr><th>arm</th><th>adaptation</th><th>clean</th><th>global</th><th>local</th><th>test images</th></tr>
+{% for row in table %}<tr><td>{{ row.arm }}</td><td>{{ row.state }}</td>
+{% for group in ("clean", "global", "local") %}<td{% if row.groups[group] and row.groups[group].best %} class="best"{% endif %}>
+{% if row.groups[group] %}{{ "%.1f"|format(row.groups[group].mean) }} <small>{{ "%.1f"|format(row.groups[group].low) }}–{{
+"%.1f"|format(row.groups[group].high) }}</small>{% else %}–{% endif %}</td>{% endfor %}<td>{{ row.n }}</td></tr>
+{% endfor %}</table></div>
+<p><small>Mean over lights of the mean over their levels, development levels left out; small: least and largest seed. Best in
+bold. Simulated arms read Brian2's responses to every image: {{ settings.simulated_train }} training images and two levels a
+light, so their rows compare with the others only roughly.</small></p>
+<h2>Accuracy against the level of each light</h2>
+<div class="wide"><img alt="Accuracy against level" src="data:image/png;base64,{{ figures.accuracy }}"></div>
+<p><small>Exposure multiplies the light, a pedestal adds veiling light in units of white, gradient and hard shadow attenuate it
+by up to r. Bands: least to largest seed.</small></p>
+<h2>How near the fitted front end comes to the circuit</h2>
+<table><tr><th>station</th><th></th><th>median R²</th><th>least R²</th><th>median correlation</th><th>channels</th></tr>
+{% for s in fit %}<tr><td>{{ s.station }}</td><td></td><td>{{ "%.4f"|format(s.r2) }}</td><td>{{ "%.4f"|format(s.least) }}</td>
+<td>{{ "%.4f"|format(s.correlation) }}</td><td>{{ s.channels }}</td></tr>{% endfor %}</table>
+<p><small>On patches of photographs that the fit never saw.</small></p>
+<h2>Receptive fields: simulated over fitted</h2>
+<div class="wide"><img alt="Simulated receptive fields and fitted kernels" src="data:image/png;base64,{{ figures.kernels }}"></div>
+<p><small>Equivalent kernels about an even field of 100 cd/m², red for more rate with more light; each pair shares its
+scale; 33 pixels, 2.1°. Median correlation: {% for s, c in correlations.items() %}{{ s }} {{ "%.4f"|format(c) }} {% endfor %}</small></p>
+<h2>One image under every light</h2>
+<div class="wide"><img alt="One image under every light, and its responses" src="data:image/png;base64,{{ figures.examples }}"></div>
+<p><small>Settled. The light is drawn from its darkest to its lightest, cones likewise; LGN is 0 to 60 Hz, V1 (the most active
+cell at each place) 0 to 30 Hz.</small></p>
+</body></html>
+"""

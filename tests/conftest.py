@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from biomodel import Pathway, luminance
+from biomodel.photographs import photographs
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Builds of the tests stay out of the user's cache, and are compiled anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def patches():
+    return photographs(26, seed=3)
+
+
+@pytest.fixture(scope="session")
+def responses(patches):
+    return Pathway().simulate(patches)
+
+
+@pytest.fixture
+def even():
+    """Two even fields of 16×16 pixels, 50 and 400 cd/m²."""
+    return luminance(np.full((2, 16, 16), 1.0) * np.array([50.0, 400.0])[:, None, None], 16)

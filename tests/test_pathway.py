@@ -1,0 +1,260 @@
+import numpy as np
+import pytest
+from brian2 import amp, ms, mV, nS, second
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from biomodel import PRESETS, STATIONS, Display, LuminanceRangeWarning, Pathway, luminance
+from biomodel.parameters import Parameters
+from biomodel.units import UNITS, cd_per_m2
+from biomodel.wiring import coupling, gaussian_weights, solve_coupled_layer
+
+SYMMETRIC = {
+    "bipolar.on_saturation": 100,
+    "bipolar.off_saturation": 100,
+    "ganglion.midget_on_maintained": 30,
+    "ganglion.midget_off_maintained": 30,
+}
+
+
+def spot(contrast, size=16, background=100.0, at=(6, 9)):
+    image = np.full((size, size), background)
+    image[at[0] : at[0] + 3, at[1] : at[1] + 2] *= 1 + contrast
+    return image
+
+
+def test_first_order_stage_meets_its_closed_form():
+    """Without adaptation and feedback a cone is a cascade of first-order stages: a step gives a gamma distribution.
+
+    r(t)/r(∞) is the distribution function of the sum of five exponential delays of τ_y and one of τ_r; with τ_r and the
+    step alike it is that of a gamma distribution of order 6 (Laplace transform of the cascade).
+    """
+    from scipy.special import gammainc
+
+    pathway = Pathway(
+        parameters={"cone.desensitisation": 0, "cone.cascade_time": 8, "cone.response_time": 8},
+        lesions=["horizontal_feedback"],
+        dt=0.05,
+        target="numpy",
+    )
+    step = luminance(np.full((1, 8, 8), 120.0), 16)
+    trace = pathway.simulate(step, adapt_to=100.0, until="cone", record="trace", duration=0.1, window=(0, 0.1)).cone
+    course = (trace[0, :, 4, 4] - trace[0, 0, 4, 4]) / (0.2 * trace[0, 0, 4, 4])
+    assert np.allclose(course, gammainc(6, trace.time.values / 0.008), atol=2e-3)
+
+
+def test_relay_meets_its_closed_form():
+    """A relay cell is first-order: silent ganglion cells leave it decaying as exp(-t/τ)."""
+    pathway = Pathway(
+        target="numpy",
+        parameters={
+            "ganglion.membrane_time": 0.5,
+            "ganglion.midget_on_maintained": 0,
+            "bipolar.on_gain": 1e-3,
+            "ganglion.midget_gain": 1e-3,
+        },
+    )
+    import brian2
+
+    network = pathway.network(luminance(np.full((1, 8, 8), 100.0), 16), adapt_to=100.0, until="lgn")
+    network["lgn"].midget_on = 40 * brian2.Hz
+    brian2.prefs.codegen.target = "numpy"
+    network.run(20 * ms, namespace={})
+    assert np.allclose(network["lgn"].midget_on / brian2.Hz, 40 * np.exp(-20 / 10), rtol=1e-3)
+
+
+@pytest.mark.parametrize("adapt_to", ["gaze", [50.0, 400.0]])
+def test_even_field_leaves_maintained_rates(even, adapt_to):
+    pathway = Pathway(target="numpy")
+    responses = pathway.simulate(even, adapt_to=adapt_to, until="lgn")
+    for channel, rate in (("midget_on", 36), ("midget_off", 25)):
+        assert np.allclose(responses.ganglion.sel(ganglion_channel=channel), rate, rtol=1e-6)
+        assert np.allclose(responses.lgn.sel(lgn_channel=channel), rate / 2, rtol=1e-6)
+
+
+def test_inverted_contrast_swaps_on_and_off():
+    """To first order in contrast; at 5 % the compressive cone leaves a difference of its own order."""
+    pathway = Pathway(target="numpy", parameters=SYMMETRIC)
+    responses = pathway.simulate(luminance([spot(0.05), spot(-0.05)], 16), adapt_to=100.0, until="lgn")
+    change = responses.lgn.values - 15
+    light, dark = change
+    assert np.abs(light).max() > 1
+    assert np.allclose(light[0], dark[1], atol=0.06 * np.abs(light).max())
+    assert np.allclose(light[1], dark[0], atol=0.06 * np.abs(light).max())
+
+
+def test_shifted_image_gives_shifted_responses():
+    """Against a fixed even background, away from the edges that the surround reaches."""
+    pathway = Pathway(target="numpy")
+    images = luminance([spot(0.5, 40, at=(18, 18)), spot(0.5, 40, at=(20, 16))], 16)
+    lgn = pathway.simulate(images, adapt_to=100.0, until="lgn").lgn.values - np.array([18, 12.5])[:, None, None]
+    shifted = np.roll(lgn[0], (2, -2), axis=(1, 2))
+    assert np.allclose(shifted[:, 12:28, 12:28], lgn[1][:, 12:28, 12:28], atol=2e-3 * np.abs(lgn).max())
+
+
+def test_numpy_and_cpp_agree(patches, responses):
+    slow = Pathway(target="numpy").simulate(patches[:2])
+    for station in STATIONS:
+        fast = responses[station][:2].values
+        assert np.abs(fast - slow[station].values).max() <= 1e-6 * np.abs(fast).max()
+
+
+def test_responses_do_not_depend_on_neighbours(patches, responses):
+    alone = Pathway().simulate(patches[20:21])
+    for station in STATIONS:
+        assert np.allclose(alone[station][0], responses[station][20], rtol=1e-10, atol=1e-12)
+
+
+def test_settled_state_is_where_the_slow_way_arrives():
+    """Ten seconds in front of an uneven field, from an even one, end within 1 % of the closed form."""
+    rng = np.random.default_rng(0)
+    field = luminance(rng.uniform(20, 200, (1, 12, 12)), 16)
+    slow = Pathway(target="numpy", dt=1.0, parameters={"bipolar.adaptation_time": 150})
+    slowly = slow.simulate(field, adapt_to=100.0, until="lgn", duration=2.5, window=(2.49, 2.5))
+    settled = slow.simulate(field, adapt_to="gaze", gaze_spread=0, until="lgn")
+    for station in STATIONS[:5]:
+        scale = np.abs(settled[station]).max() if station != "bipolar" else 1.0
+        assert np.abs(slowly[station] - settled[station]).max() <= 0.01 * scale
+
+
+def test_previous_starts_where_the_last_image_ended():
+    pathway = Pathway(target="numpy")
+    images = luminance(np.stack([np.full((12, 12), v) for v in (50.0, 50.0, 200.0)]), 16)
+    on = pathway.simulate(images, adapt_to="previous", until="lgn").lgn[:, 0, 6, 6].values
+    assert np.allclose(on[:2], 18, rtol=1e-6)
+    assert on[2] > 20
+    again = pathway.simulate(images[2:], adapt_to="previous", until="lgn").lgn[0, 0, 6, 6].item()
+    assert again < on[2]
+
+
+def test_feedback_lesion_keeps_the_operating_point_and_removes_the_surround(even):
+    flash = luminance(np.full((1, 16, 16), 110.0), 16)
+    intact, lesioned = (
+        Pathway(target="numpy", lesions=lesions).simulate(flash, adapt_to=100.0, until="lgn").lgn[0, 0, 8, 8].item()
+        - 18
+        for lesions in ((), ("horizontal_feedback",))
+    )
+    # Integrated surround/centre is .55: of a full-field step .45 is left.
+    assert intact / lesioned == pytest.approx(0.45, abs=0.06)
+
+
+def test_cone_adaptation_lesion_makes_the_cone_linear():
+    levels = luminance(np.array([10.0, 1000.0])[:, None, None] * np.ones((2, 8, 8)), 16)
+    cone = Pathway(target="numpy", lesions=["cone_adaptation"]).simulate(levels, until="cone").cone[:, 0, 0].values
+    assert cone[1] / cone[0] == pytest.approx(100, rel=1e-6)
+
+
+def test_movie_of_a_still_image_is_that_image():
+    pathway = Pathway(target="numpy")
+    image = spot(0.4, 12)
+    still = pathway.simulate(luminance([image], 16), adapt_to=100.0, until="lgn")
+    movie = luminance(np.repeat(image[None, None], 10, axis=1), 16, frame_duration=0.02)
+    moving = pathway.simulate(movie, adapt_to=100.0, until="lgn")
+    assert np.allclose(still.lgn, moving.lgn, rtol=1e-9)
+
+
+def test_v1_prefers_its_orientation():
+    ys, xs = (np.mgrid[:32, :32] - 15.5) / 16
+    images = []
+    orientations = np.arange(0, 180, 22.5)
+    for angle in np.deg2rad(orientations):
+        across = xs * np.sin(angle) + ys * np.cos(angle)
+        images += [100 * (1 + 0.5 * np.cos(2 * np.pi * 1.7 * across + phase)) for phase in np.arange(4) * np.pi / 2]
+    v1 = Pathway().simulate(luminance(images, 16), adapt_to=100.0, workers=2).v1
+    best = v1[:, :, 8, 8].values.reshape(8, 4, 16).max(axis=1).argmax(axis=0)
+    assert (orientations[best] == v1.v1_orientation.values).all()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_parameter_has_unit_and_source(preset):
+    for name, parameter in Parameters(preset).items():
+        assert parameter.unit in UNITS, name
+        assert len(parameter.source) > 5 and parameter.origin in ("published", "derived", "calibrated"), name
+        assert parameter.low <= parameter.value <= parameter.high, name
+
+
+@given(sigma=st.floats(0.3, 8))
+def test_gaussian_stencil_holds_its_mass(sigma):
+    weights = gaussian_weights(sigma)
+    assert weights[0] + 2 * weights[1:].sum() == pytest.approx(1)
+    assert (np.diff(weights) <= 0).all()
+
+
+@settings(max_examples=20)
+@given(space_constant=st.floats(0.5, 20), limit=st.floats(20, 100))
+def test_coupled_layer_keeps_its_space_constant_and_an_even_field(space_constant, limit):
+    layer = coupling(space_constant, limit)
+    assert layer.space_constant == pytest.approx(space_constant)
+    assert 8 * len(layer.hops) * layer.strength <= limit
+    assert np.allclose(solve_coupled_layer(layer, 2.0, np.ones((1, 9, 7))), 0.5)
+
+
+def test_display_decodes_srgb():
+    display = Display(peak=100, black=1, pixels_per_degree=8)
+    codes = np.zeros((1, 2, 2), np.uint8)
+    codes[0, 0] = (255, 188)
+    light = display.show(codes).values
+    # IEC 61966-2-1: code 188 is half of the light.
+    assert light[0, 0, 0] == pytest.approx(100)
+    assert light[0, 0, 1] == pytest.approx(1 + 99 * 0.5029, rel=1e-3)
+    grey = np.repeat(codes[..., None], 3, axis=-1)
+    assert np.allclose(display.show(grey).sum("colour"), light)
+
+
+def test_luminance_range_warns_once():
+    pathway = Pathway(target="numpy")
+    dark = luminance(np.full((1, 8, 8), 0.1), 16)
+    with pytest.warns(LuminanceRangeWarning, match="no rods"):
+        pathway.simulate(dark, until="cone")
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LuminanceRangeWarning)
+        pathway.simulate(dark, until="cone")
+
+
+def test_quantities_are_accepted():
+    pathway = Pathway(parameters={"horizontal.coupling": 3 * nS}, dt=0.5 * ms, target="numpy")
+    assert pathway.parameters.value("horizontal.coupling") == pytest.approx(3)
+    flash = luminance(np.full((1, 8, 8), 110.0), 16)
+    given_units = pathway.simulate(flash, 100 * cd_per_m2, 0.1 * second, (50 * ms, 100 * ms), until="lgn")
+    plain = pathway.simulate(flash, 100.0, 0.1, (0.05, 0.1), until="lgn")
+    assert np.array_equal(given_units.lgn, plain.lgn)
+
+
+GOOD = np.full((1, 24, 24), 50.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: luminance(np.where(np.eye(24) > 0, np.nan, GOOD), 16), "nan"),
+        (lambda: luminance(np.where(np.eye(24) > 0, np.inf, GOOD), 16), "inf"),
+        (lambda: luminance(-GOOD, 16), "-50"),
+        (lambda: Pathway().simulate(-luminance(GOOD, 16)), "-50"),
+        (lambda: luminance(GOOD[0], 16), "2 dimensions"),
+        (lambda: luminance(GOOD[:0], 16), "empty"),
+        (lambda: Display().show(GOOD), r"\[0, 1\]"),
+        (lambda: Display().show(np.full((1, 8, 8), -0.1)), r"-0.1"),
+        (lambda: Display().show(np.zeros((8, 8))), "shape"),
+        (lambda: Display().show(np.zeros((0, 8, 8))), "empty"),
+        (lambda: Display(peak=1, black=2), "black = 2"),
+        (lambda: Pathway().simulate(luminance(GOOD[:, :12], 16)), "17 pixels"),
+        (lambda: Pathway().simulate(GOOD), "ndarray"),
+        (lambda: Pathway("cat"), "unknown preset 'cat'"),
+        (lambda: Pathway(fidelity="quantum"), "quantum"),
+        (lambda: Pathway(parameters={"cone.speed": 1}), "cone.speed"),
+        (lambda: Pathway(parameters={"horizontal.coupling": 3 * mV}), "horizontal.coupling"),
+        (lambda: Pathway(parameters={"horizontal.coupling": -3}), "horizontal.coupling"),
+        (lambda: Pathway(lesions=["cortex"]), "cortex"),
+        (lambda: Pathway(dt=1 * amp), "dt"),
+        (lambda: Pathway().simulate(luminance(GOOD, 16), adapt_to=-1.0), "adapt_to"),
+        (lambda: Pathway().simulate(luminance(GOOD, 16), adapt_to="yesterday"), "yesterday"),
+        (lambda: Pathway().simulate(luminance(GOOD, 16), window=(0.1, 0.3)), "window"),
+        (lambda: Pathway().simulate(luminance(GOOD, 16), until="it"), "it"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(call, words):
+    with pytest.raises(ValueError, match=words) as error:
+        call()
+    assert "\n" not in str(error.value)

@@ -1,0 +1,117 @@
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from studies import arms, luminance
+from studies.datasets import load
+from studies.illumination import LIGHTS, illuminate, scene
+
+SMALL = ["--patches", "26", "--repeats", "1", "--epochs", "1", "--train", "60", "--test", "30"]
+SMALL += ["--simulated-train", "20", "--simulated-test", "10", "--lights", "gradient,exposure"]
+
+
+def precortical(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "studies.cli", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def conditions():
+    return st.sampled_from([(light.name, level) for light in LIGHTS.values() for level in light.levels])
+
+
+@settings(max_examples=40, deadline=None)
+@given(condition=conditions(), seed=st.integers(0, 1000))
+def test_lights_are_pure_and_never_negative(condition, seed):
+    before = np.random.default_rng(seed).uniform(0, 200, (3, 8, 8))
+    kept = before.copy()
+    first, second = (illuminate(before, *condition) for _ in range(2))
+    assert np.array_equal(before, kept)
+    assert np.array_equal(first, second)
+    assert np.isfinite(first).all() and (first >= 0).all()
+
+
+def test_lights_meet_their_definitions():
+    white = np.full((1, 32, 32), 200.0)
+    assert np.allclose(illuminate(white, "exposure", 0.1), 20)
+    assert np.allclose(illuminate(white, "pedestal", 3), 800)
+    shadow = illuminate(white, "hard_shadow", 30)
+    assert set(np.unique(shadow.round(9))) == {round(200 / 30, 9), 200.0}
+    gradient = illuminate(np.repeat(white, 20, 0), "gradient", 30)
+    assert gradient.max() <= 200 * 30**0.71 and gradient.min() >= 200 / 30**0.71
+    assert np.allclose(gradient * gradient[:, ::-1, ::-1], 200**2)
+
+
+def test_scene_of_black_and_white():
+    assert np.allclose(scene(np.array([[[0.0, 1.0]]])), [200 * 0.03 / 0.9, 200.0])
+
+
+def test_digits_are_all_there_and_split():
+    digits = load("digits")
+    assert len(digits.train) + len(digits.test) == 1797
+    assert digits.train.shape[1:] == (32, 32)
+    assert digits.train.min() >= 0 and digits.train.max() <= 1
+
+
+def test_baselines_undo_what_they_should():
+    light = scene(load("digits").test[:4])
+    for undo in (arms.standardise, arms.local_contrast_norm):
+        assert np.allclose(undo(light), undo(light * 7 + 100), atol=1e-6)
+
+
+def test_group_score_leaves_development_out():
+    rows = [("gradient", "local", level, accuracy) for level, accuracy in (("3", 0.8), ("10", 0.0), ("30", 0.6))]
+    rows += [("hard_shadow", "local", "30", 0.5)]
+    table = pd.DataFrame(rows, columns=["light", "group", "level", "accuracy"])
+    table = table.assign(dataset="d", arm="a", classifier="lenet", adaptation="none", seed=0, n=1)
+    assert luminance.group_scores(table).accuracy.item() == pytest.approx((0.7 + 0.5) / 2)
+
+
+@pytest.mark.slow
+def test_same_seed_same_results_and_a_stopped_study_goes_on(tmp_path):
+    out = []
+    for name in ("a", "b"):
+        told = precortical("study", "luminance", "--out", tmp_path / name, *SMALL)
+        assert told.returncode == 0, told.stderr
+        out.append((tmp_path / name / "results.csv").read_bytes())
+    assert out[0] == out[1]
+    table = pd.read_csv(tmp_path / "a" / "results.csv")
+    assert list(table.columns) == list(luminance.COLUMNS)
+    assert set(table.arm) == set(arms.ARMS)
+    report = (tmp_path / "a" / "report.html").read_text()
+    assert report.count("data:image/png;base64,") == 3 and "http" not in report
+    (tmp_path / "a" / "cells" / "pixels-none.csv").unlink()
+    (tmp_path / "a" / "results.csv").unlink()
+    assert precortical("study", "luminance", "--out", tmp_path / "a", *SMALL).returncode == 0
+    assert (tmp_path / "a" / "results.csv").read_bytes() == out[0]
+    other = precortical("study", "luminance", "--out", tmp_path / "a", "--seed", 1, *SMALL)
+    assert other.returncode == 2 and "another seed" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--arms", "pixels,eyes"], "unknown arm 'eyes'"),
+        (["--lights", "moon"], "unknown light 'moon'"),
+        (["--repeats", "0"], "repeats = 0"),
+        (["--out", "/dev/null/x"], "cannot be written"),
+        (["--depth", "3"], "--depth"),
+    ],
+)
+def test_bad_commands_exit_with_2_and_leave_nothing(tmp_path, arguments, words):
+    where = [] if "--out" in arguments else ["--out", tmp_path / "out"]
+    told = precortical("study", "luminance", *where, *arguments)
+    assert told.returncode == 2
+    assert words in told.stderr
+    assert "Traceback" not in told.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_fit_command_refuses_an_unknown_preset(tmp_path):
+    told = precortical("fit", "--preset", "cat", "--out", tmp_path / "out")
+    assert told.returncode == 2 and "unknown preset 'cat'" in told.stderr and not (tmp_path / "out").exists()
