@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from biomodel import v1
 from biomodel.circuit import STATIONS
 from biomodel.pathway import Pathway
 from biomodel.stimuli import luminance, positive
@@ -40,42 +41,71 @@ def probe(background: float, contrast: float, size: int, seed: int) -> np.ndarra
     return level * (1 + contrast * signs)
 
 
+#: Pixels around a kernel that keep the edges away from it.
+MARGIN = 12
+
+
 def equivalent_kernels(
     pathway: Pathway,
     background: float = 100.0,
-    contrast: float = 0.0,
-    size: int = 41,
+    size: int = 33,
     pixels_per_degree: float = 16.0,
     until: str = "v1",
-    seed: int = 0,
     workers: int = 1,
 ) -> xr.Dataset:
-    """Equivalent kernels of the central unit of every channel, by central differences of the simulation.
+    """Equivalent kernels of every channel about an even field, by central differences of the simulation.
 
-    The pathway is adapted to an even `background` and looks at `probe`; each pixel in turn gets a thousandth more and
-    less light.
+    The pathway is adapted to an even `background` and looks at it; one pixel gets a thousandth more and less light.
+    Cells of one kind are alike everywhere, so what the cell at u says of the pixel p is the kernel at p - u; V1 stands
+    on every second pixel, and four pixels show all of its kernel.
+
+    Parameters
+    ----------
+    background : float
+        cd/m².
+    size : int
+        Pixels along a side, one more than a multiple of 4.
+    pixels_per_degree : float
+    until : str
+        The last station.
+    workers : int
 
     Returns
     -------
     xarray.Dataset
         A variable a station: ([channel,] y, x) in the station's unit per cd/m².
     """
-    image = probe(background, contrast, size, seed)
+    even = np.pad(probe(background, 0.0, size, 0), MARGIN, mode="edge")
     step = STEP * float(background)
-    bumps = np.eye(size * size).reshape(-1, size, size) * step
-    stimulus = luminance(np.concatenate([image + bumps, image - bumps]), pixels_per_degree)
+    middle = len(even) // 2
+    bumps = np.zeros((4, *even.shape))
+    for k, (down, right) in enumerate(_PIXELS):
+        bumps[k, middle + down, middle + right] = step
+    stimulus = luminance(np.concatenate([even + bumps, even - bumps]), pixels_per_degree)
     responses = pathway.simulate(stimulus, adapt_to=background, until=until, workers=workers)
-    half = size * size
+    offsets = np.arange(size) - size // 2
     kernels = {}
     for station in STATIONS[: STATIONS.index(until) + 1]:
-        y, x = ("v1_y", "v1_x") if station == "v1" else ("y", "x")
-        central = responses[station].isel({y: responses.sizes[y] // 2, x: responses.sizes[x] // 2})
-        slope = (central[:half].values - central[half:].values) / (2 * step)
-        labels = () if central.ndim == 1 else (f"{station}_channel",)
-        kernels[station] = (
-            (*labels, "y", "x"),
-            np.moveaxis(slope.reshape(size, size, -1), -1, 0).reshape(*central.shape[1:], size, size),
-            {"units": f"{responses[station].units} per cd/m²"},
-        )
+        rates = responses[station].values
+        slopes = (rates[:4] - rates[4:]) / (2 * step)
+        kernel = np.empty((*slopes.shape[1:-2], size, size))
+        stride = v1.STRIDE if station == "v1" else 1
+        for k, (down, right) in enumerate(_PIXELS):
+            # Of a pixel's parity, the offsets at which a cell stands.
+            rows, columns = (offsets[(offsets + middle + by) % 2 == 0] for by in (down, right))
+            at_rows, at_columns = (middle + down - rows), (middle + right - columns)
+            if stride == 1 and k == 0:
+                rows = columns = offsets
+                at_rows = at_columns = middle - offsets
+            elif stride == 1:
+                continue
+            here = slopes[k][..., at_rows[:, None] // stride, at_columns[None, :] // stride]
+            kernel[..., (rows + size // 2)[:, None], (columns + size // 2)[None, :]] = here
+        labels = () if kernel.ndim == 2 else (f"{station}_channel",)
+        kernels[station] = ((*labels, "y", "x"), kernel, {"units": f"{responses[station].units} per cd/m²"})
+    degrees = offsets / pixels_per_degree
     channels = {name: c for name, c in responses.coords.items() if c.dims and c.dims[0].endswith("_channel")}
-    return xr.Dataset(kernels, {"y": stimulus.y.values, "x": stimulus.x.values, **channels}, attrs=responses.attrs)
+    return xr.Dataset(kernels, {"y": degrees, "x": degrees, **channels}, attrs=responses.attrs)
+
+
+_PIXELS = ((0, 0), (0, 1), (1, 0), (1, 1))

@@ -115,6 +115,8 @@ def accuracy_figure(results: pd.DataFrame) -> Figure:
                 )
                 ax.fill_between(mean.index, 100 * by_level.min(), 100 * by_level.max(), color=_COLOURS[arm], alpha=0.12)
             ax.set_xscale("log")
+            ax.set_xticks(LIGHTS[light].levels, [f"{v:g}" for v in LIGHTS[light].levels], fontsize=8)
+            ax.minorticks_off()
             ax.set_ylim(0, 101)
             ax.grid(alpha=0.25)
             ax.set_title(f"{light.replace('_', ' ')}, {state}", fontsize=10)

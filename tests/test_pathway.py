@@ -1,11 +1,14 @@
+import brian2
 import numpy as np
 import pytest
 from brian2 import amp, ms, mV, nS, second
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import gammainc
 
 from biomodel import PRESETS, STATIONS, Display, LuminanceRangeWarning, Pathway, luminance
 from biomodel.parameters import Parameters
+from biomodel.probe import equivalent_kernels
 from biomodel.units import UNITS, cd_per_m2
 from biomodel.wiring import coupling, gaussian_weights, solve_coupled_layer
 
@@ -29,21 +32,23 @@ def test_first_order_stage_meets_its_closed_form():
     r(t)/r(∞) is the distribution function of the sum of five exponential delays of τ_y and one of τ_r; with τ_r and the
     step alike it is that of a gamma distribution of order 6 (Laplace transform of the cascade).
     """
-    from scipy.special import gammainc
+    errors = []
+    for dt in (0.1, 0.05):
+        pathway = Pathway(
+            parameters={"cone.desensitisation": 0, "cone.cascade_time": 8, "cone.response_time": 8},
+            lesions=["horizontal_feedback"],
+            dt=dt,
+            target="numpy",
+        )
+        step = luminance(np.full((1, 8, 8), 120.0), 16)
+        trace = pathway.simulate(step, adapt_to=100.0, until="cone", record="trace", duration=0.1, window=(0, 0.1)).cone
+        course = (trace[0, :, 4, 4] - trace[0, 0, 4, 4]) / (0.2 * trace[0, 0, 4, 4])
+        errors.append(np.abs(course - gammainc(6, trace.time.values / 0.008)).max().item())
+    assert errors[1] < 4e-3
+    assert errors[0] / errors[1] == pytest.approx(2, rel=0.1)
 
-    pathway = Pathway(
-        parameters={"cone.desensitisation": 0, "cone.cascade_time": 8, "cone.response_time": 8},
-        lesions=["horizontal_feedback"],
-        dt=0.05,
-        target="numpy",
-    )
-    step = luminance(np.full((1, 8, 8), 120.0), 16)
-    trace = pathway.simulate(step, adapt_to=100.0, until="cone", record="trace", duration=0.1, window=(0, 0.1)).cone
-    course = (trace[0, :, 4, 4] - trace[0, 0, 4, 4]) / (0.2 * trace[0, 0, 4, 4])
-    assert np.allclose(course, gammainc(6, trace.time.values / 0.008), atol=2e-3)
 
-
-def test_relay_meets_its_closed_form():
+def test_relay_meets_its_closed_form(monkeypatch):
     """A relay cell is first-order: silent ganglion cells leave it decaying as exp(-t/τ)."""
     pathway = Pathway(
         target="numpy",
@@ -54,11 +59,9 @@ def test_relay_meets_its_closed_form():
             "ganglion.midget_gain": 1e-3,
         },
     )
-    import brian2
-
     network = pathway.network(luminance(np.full((1, 8, 8), 100.0), 16), adapt_to=100.0, until="lgn")
     network["lgn"].midget_on = 40 * brian2.Hz
-    brian2.prefs.codegen.target = "numpy"
+    monkeypatch.setattr(brian2.prefs.codegen, "target", "numpy")
     network.run(20 * ms, namespace={})
     assert np.allclose(network["lgn"].midget_on / brian2.Hz, 40 * np.exp(-20 / 10), rtol=1e-3)
 
@@ -163,6 +166,20 @@ def test_v1_prefers_its_orientation():
     v1 = Pathway().simulate(luminance(images, 16), adapt_to=100.0, workers=2).v1
     best = v1[:, :, 8, 8].values.reshape(8, 4, 16).max(axis=1).argmax(axis=0)
     assert (orientations[best] == v1.v1_orientation.values).all()
+
+
+def test_equivalent_kernel_predicts_a_weak_image():
+    """To first order, the central unit's response to any weak change of an even field is its kernel's product with it."""
+    pathway = Pathway()
+    kernels = equivalent_kernels(pathway, 100.0, size=33)
+    weak = 0.02 * 100 * np.random.default_rng(0).standard_normal((33, 33))
+    responses = pathway.simulate(luminance([100 + weak, 100 - weak], 16), adapt_to=100.0)
+    for station, at in (("lgn", 16), ("v1", 8)):
+        light, dark = responses[station][:, :, at, at].values
+        expected = (kernels[station].values * weak).sum(axis=(1, 2))
+        active = np.minimum(light, dark) > 0
+        assert active.any()
+        assert np.allclose((light - dark)[active] / 2, expected[active], atol=0.05 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("preset", PRESETS)
