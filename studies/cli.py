@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Simulated and learned early vision under changing light."
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Simulated and learned early vision under changing light.",
 )
 study = typer.Typer(no_args_is_help=True, help="Studies of robustness.")
 app.add_typer(study, name="study")
@@ -109,18 +112,13 @@ def _write_json(path: Path | None, value: object) -> None:
 def main() -> None:
     """Run the command; bad input ends in one line on standard error and exit code 2."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    logging.captureWarnings(True)
+    # Brian2 prints captured warnings itself; once is enough.
+    logging.getLogger("py.warnings").propagate = False
     try:
-        app(standalone_mode=False)
+        app()
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.stderr.write("interrupted; the same command goes on from here\n")
-        sys.exit(130)
 
 
 if __name__ == "__main__":
