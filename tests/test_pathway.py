@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammainc
 
-from biomodel import PRESETS, STATIONS, Display, LuminanceRangeWarning, Pathway, luminance
+from biomodel import PRESETS, STATIONS, Display, LuminanceRangeWarning, Pathway, compilation, luminance, simulation
 from biomodel.parameters import Parameters
 from biomodel.probe import equivalent_kernels
 from biomodel.units import UNITS, cd_per_m2
@@ -275,3 +275,16 @@ def test_bad_input_is_refused_in_one_line(call, words):
     with pytest.raises(ValueError, match=words) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_without_a_compiler_the_numpy_target_is_taken_with_one_warning(monkeypatch, caplog):
+    monkeypatch.setattr(compilation, "compiler", lambda: None)
+    simulation.available_target.cache_clear()
+    caplog.set_level("WARNING", logger="precortical")
+    try:
+        flash = luminance(np.full((1, 8, 8), 110.0), 16)
+        for _ in range(2):
+            Pathway().simulate(flash, adapt_to=100.0, until="cone")
+        assert sum("no C++ compiler" in r.message for r in caplog.records) == 1
+    finally:
+        simulation.available_target.cache_clear()
