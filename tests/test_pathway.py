@@ -48,7 +48,7 @@ def test_first_order_stage_meets_its_closed_form():
     assert errors[0] / errors[1] == pytest.approx(2, rel=0.1)
 
 
-def test_relay_meets_its_closed_form(monkeypatch):
+def test_relay_meets_its_closed_form():
     """A relay cell is first-order: silent ganglion cells leave it decaying as exp(-t/τ)."""
     pathway = Pathway(
         target="numpy",
@@ -61,8 +61,12 @@ def test_relay_meets_its_closed_form(monkeypatch):
     )
     network = pathway.network(luminance(np.full((1, 8, 8), 100.0), 16), adapt_to=100.0, until="lgn")
     network["lgn"].midget_on = 40 * brian2.Hz
-    monkeypatch.setattr(brian2.prefs.codegen, "target", "numpy")
-    network.run(20 * ms, namespace={})
+    preferred = brian2.prefs.codegen.target
+    brian2.prefs.codegen.target = "numpy"
+    try:
+        network.run(20 * ms, namespace={})
+    finally:
+        brian2.prefs.codegen.target = preferred
     assert np.allclose(network["lgn"].midget_on / brian2.Hz, 40 * np.exp(-20 / 10), rtol=1e-3)
 
 
