@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 #: Says whose file it is.
@@ -29,7 +29,8 @@ def write(path: Path, tensors: dict[str, Tensor], description: dict[str, object]
     header = {"format": FORMAT, "version": str(VERSION), "description": json.dumps(description)}
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as scratch:
-            save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, Path(scratch) / "w", header)
+            whole = save({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, header)
+            (Path(scratch) / "w").write_bytes(whole)
             os.replace(Path(scratch) / "w", path)
     except OSError as error:
         raise ValueError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None
