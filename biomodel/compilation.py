@@ -26,6 +26,7 @@ import platformdirs
 
 import biomodel
 from biomodel.circuit import Circuit, Specification, assemble, readout, recorded_variable, settled
+from biomodel.progress import progress
 
 logger = logging.getLogger("precortical")
 
@@ -89,15 +90,22 @@ def build(specification: Specification) -> Path:
     with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="building-") as scratch:
         (Path(scratch) / "specification.json").write_text(specification.to_json())
         root = str(Path(biomodel.__file__).parent.parent)
-        told = subprocess.run(
+        search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        process = subprocess.Popen(
             [sys.executable, "-m", "biomodel.compilation", scratch],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            check=False,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))},
+            env={**os.environ, "PYTHONPATH": search},
         )
-        if told.returncode != 0:
-            tail = "\n".join((told.stdout + told.stderr).splitlines()[-15:])
+        try:
+            said = _wait(process)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        if process.returncode != 0:
+            tail = "\n".join(said.splitlines()[-15:])
             raise RuntimeError(f"the C++ build of the pathway failed:\n{tail}")
         try:
             (Path(scratch) / "build").rename(folder)
@@ -106,6 +114,16 @@ def build(specification: Specification) -> Path:
             if not (folder / "manifest.json").exists():
                 raise
     return folder
+
+
+def _wait(process: subprocess.Popen[str]) -> str:
+    """What a process printed until it ended, the seconds shown meanwhile."""
+    with progress(what="compiling", unit="s") as bar:
+        while True:
+            try:
+                return process.communicate(timeout=1)[0]
+            except subprocess.TimeoutExpired:
+                bar.update(1)
 
 
 def run(folder: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
