@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage
 
@@ -10,6 +12,30 @@ GAZE_SPREAD = 0.5
 
 #: The blur is cut at this many standard deviations.
 TRUNCATION = 4.0
+
+
+@dataclass(frozen=True)
+class Gaze:
+    """Settled by gaze that wanders over each image with a standard deviation of `spread` degrees."""
+
+    spread: float
+    pixels_per_degree: float
+
+    def field(self, light: np.ndarray, chosen: slice) -> np.ndarray:
+        """What each cone of the `chosen` images, (image, y, x) in cd/m², is adapted to."""
+        return gaze_field(light, self.spread, self.pixels_per_degree)
+
+
+@dataclass(frozen=True)
+class Even:
+    """Settled at an even field: `levels` in cd/m², one for all images or one for each."""
+
+    levels: tuple[float, ...]
+
+    def field(self, light: np.ndarray, chosen: slice) -> np.ndarray:
+        """What each cone of the `chosen` images, (image, y, x) in cd/m², is adapted to."""
+        levels = np.array(self.levels if len(self.levels) == 1 else self.levels[chosen])
+        return np.ascontiguousarray(np.broadcast_to(levels[:, None, None], light.shape))
 
 
 def gaze_field(light: np.ndarray, spread: float, pixels_per_degree: float) -> np.ndarray:

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from brian2 import (
-    BrianObject,
     Network,
     NeuronGroup,
     Quantity,
@@ -24,7 +23,7 @@ from brian2 import (
 
 from biomodel import lgn, retina, v1
 from biomodel.parameters import Parameters
-from biomodel.station import Readout, State, Station
+from biomodel.station import Readout, State
 from biomodel.units import cd_per_m2
 from biomodel.wiring import Grid, centre_weights, field_radius
 
@@ -43,7 +42,7 @@ SAMPLING = 1.0
 
 @dataclass(frozen=True)
 class Specification:
-    """All that determines a network but the stimulus: times in ms, frames of the movie in ms."""
+    """All that determines a network but the stimulus, and what is read from it in the end; times are in ms."""
 
     preset: str
     fidelity: str
@@ -57,6 +56,7 @@ class Specification:
     record: str
     frames: int
     frame_duration: float
+    leaves_state: bool = False
 
     @property
     def parameters(self) -> Parameters:
@@ -73,9 +73,20 @@ class Specification:
         """Interval of a trace's samples in ms, the same at every station."""
         return max(SAMPLING, self.dt * V1_CLOCK)
 
+    @property
+    def trace_samples(self) -> int:
+        """Number of a trace's samples."""
+        return len(np.arange(0, self.duration - 1e-9, self.trace_step))
+
     def clock(self, station: str) -> Quantity:
         """The step at which a station is integrated."""
         return self.dt * ms * (V1_CLOCK if station == "v1" else 1)
+
+    @property
+    def movie_step(self) -> float:
+        """How often in ms a cone has to look at the film: with every frame, if frames last whole steps."""
+        steps = self.frame_duration / self.dt
+        return self.frame_duration if abs(steps - round(steps)) < 1e-6 else self.dt
 
     def to_json(self) -> str:
         """A canonical text: equal for equal specifications."""
@@ -98,7 +109,7 @@ class Circuit:
 
     specification: Specification
     network: Network
-    stations: dict[str, Station]
+    stations: dict[str, NeuronGroup]
     recorders: dict[str, NeuronGroup | StateMonitor]
     movie: TimedArray
 
@@ -124,7 +135,7 @@ def assemble(specification: Specification) -> Circuit:
     s, grid, parameters = specification, specification.grid, specification.parameters
     dt = s.dt * ms
     movie = TimedArray(np.zeros((s.frames, grid.cells)) * cd_per_m2, dt=s.frame_duration * ms, name="movie")
-    stations = {"cone": retina.cone(parameters, s.lesions, grid, dt, movie)}
+    stations = {"cone": retina.cone(parameters, s.lesions, grid, dt, movie, s.movie_step * ms)}
     # Cones and horizontal cells make a loop: neither can be without the other.
     stations["horizontal"] = retina.horizontal(parameters, s.lesions, grid, dt, stations["cone"])
     if "bipolar" in s.stations:
@@ -137,11 +148,8 @@ def assemble(specification: Specification) -> Circuit:
         stations["v1"] = v1.v1(parameters, grid, s.clock("v1"), stations["lgn"])
     recorders = {}
     if s.record != "nothing":
-        recorders = {name: _recorder(s, name, stations[name].group) for name in s.stations}
-    objects: list[BrianObject] = [*recorders.values()]
-    for station in stations.values():
-        objects += [station.group, *station.synapses]
-    return Circuit(s, Network(objects), stations, recorders, movie)
+        recorders = {name: _recorder(s, name, stations[name]) for name in s.stations}
+    return Circuit(s, Network(*recorders.values(), *stations.values()), stations, recorders, movie)
 
 
 def _recorder(s: Specification, name: str, group: NeuronGroup) -> NeuronGroup | StateMonitor:

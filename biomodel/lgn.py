@@ -10,7 +10,7 @@ import numpy as np
 from brian2 import NeuronGroup, Quantity, linked_var
 
 from biomodel.parameters import Parameters
-from biomodel.station import Readout, State, Station
+from biomodel.station import Readout, State
 from biomodel.wiring import Grid
 
 LGN_EQUATIONS = """
@@ -23,7 +23,7 @@ ganglion_off : Hz (linked)
 LGN_READOUT = Readout("Hz", {"midget_on": "midget_on", "midget_off": "midget_off"})
 
 
-def lgn(parameters: Parameters, grid: Grid, dt: Quantity, ganglia: Station) -> Station:
+def lgn(parameters: Parameters, grid: Grid, dt: Quantity, ganglia: NeuronGroup) -> NeuronGroup:
     """Relay cells behind midget ON and OFF ganglion cells, one of each a pixel; response: rate in Hz."""
     group = NeuronGroup(
         grid.cells,
@@ -34,9 +34,9 @@ def lgn(parameters: Parameters, grid: Grid, dt: Quantity, ganglia: Station) -> S
         name="lgn",
         namespace=parameters.quantities("lgn"),
     )
-    group.ganglion_on = linked_var(ganglia.group, "midget_on")
-    group.ganglion_off = linked_var(ganglia.group, "midget_off")
-    return Station(group)
+    group.ganglion_on = linked_var(ganglia, "midget_on")
+    group.ganglion_off = linked_var(ganglia, "midget_off")
+    return group
 
 
 def maintained(parameters: Parameters) -> dict[str, float]:

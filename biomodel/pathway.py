@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import brian2
@@ -12,11 +14,13 @@ import xarray as xr
 from brian2 import Quantity
 
 from biomodel import simulation, stimuli
-from biomodel.adaptation import GAZE_SPREAD, gaze_field
+from biomodel.adaptation import GAZE_SPREAD, Even, Gaze
 from biomodel.circuit import LESIONS, STATIONS, Specification, assemble, classical_centre, settled
 from biomodel.parameters import VALID_LUMINANCE, Parameters
-from biomodel.responses import dataset
+from biomodel.presentations import Presentations, luminance_range
+from biomodel.responses import dataset, form
 from biomodel.station import State
+from biomodel.store import only_writer, open_store
 from biomodel.units import as_number
 from biomodel.wiring import Grid, centre_weights
 
@@ -92,15 +96,12 @@ class Pathway:
         Groups are called after the stations, so ``network["lgn"]`` is the relay. It stands on the current Brian2
         device, which has to be the runtime device. All images are in it; parameters and errors are `simulate`'s.
         """
-        light, ppd = self._checked(stimulus, until)
-        background = self._background(light, ppd, adapt_to, gaze_spread)
-        movie, frame = _movie(light, None)
-        spec = self._specification(
-            light, ppd, until, len(light), 1000.0 if frame is None else frame, (0.0, 1.0), "nothing"
-        )
+        ppd = self._check(stimulus, until)
+        presentations = Presentations(stimulus, self._adaptation(stimulus, ppd, adapt_to, gaze_spread))
+        every = slice(None)
+        spec = self._specification(stimulus, ppd, until, len(presentations), (0.0, 1.0), "nothing", 1000.0)
         circuit = assemble(spec)
-        by_frame = np.ascontiguousarray(np.moveaxis(movie, 1, 0)).reshape(movie.shape[1], -1)
-        simulation.start(circuit, by_frame, settled(spec, background))
+        simulation.start(circuit, presentations.movie(every), settled(spec, presentations.background(every)))
         return circuit.network
 
     def simulate(
@@ -115,6 +116,9 @@ class Pathway:
         record: Literal["mean", "trace"] = "mean",
         gaze_spread: float = GAZE_SPREAD,
         workers: int = 1,
+        store: str | Path | None = None,
+        resume: bool = True,
+        chunk: int | None = None,
     ) -> xr.Dataset:
         """Responses to a stimulus, each image from an adapted state.
 
@@ -143,90 +147,146 @@ class Pathway:
         gaze_spread : float
             Standard deviation in degrees of the gaze's wandering.
         workers : int
-            Processes to simulate chunks of images with.
+            Processes to simulate with.
+        store : str or pathlib.Path, optional
+            A folder, in which the responses go to ``responses.zarr`` as they come. A simulation that was stopped, in
+            whatever way, goes on with the same call, and comes to the same responses bit for bit. What is in memory at
+            a time is a few chunks, however many images there are.
+        resume : bool
+            Whether to go on with what the store already holds; otherwise it must not be there yet.
+        chunk : int, optional
+            Images that a store keeps together; by default as many as have 65,536 pixels.
 
         Returns
         -------
         xarray.Dataset
             A variable a station: `cone` (pA) and `horizontal` (mV): (image, y, x); `bipolar` (mV), `ganglion` and `lgn`
             (Hz): (image, …_channel, y, x); `v1` (Hz): (image, v1_channel, v1_y, v1_x); and `background`, the
-            field adapted to (cd/m²).
+            field adapted to (cd/m²). From a store, values are read when they are used.
 
         Raises
         ------
         ValueError
-            For a stimulus or a setting that is not accepted, by name.
+            For a stimulus or a setting that is not accepted, by name; for a store made with other settings.
+        RuntimeError
+            Where the simulation fails, or the disk is full; what a store has by then stays.
 
         Warns
         -----
         LuminanceRangeWarning
             Once, where luminance leaves the model's valid range.
         """
-        light, ppd = self._checked(stimulus, until)
+        ppd = self._check(stimulus, until)
         seconds = stimuli.positive(_seconds(duration, "duration"), "duration", "s")
         if len(tuple(window)) != 2:
             raise ValueError(f"window = {window!r} is not accepted: give its start and end in seconds")
         start, end = (_seconds(edge, "window") for edge in window)
         if not 0 <= start < end <= seconds:
             raise ValueError(f"window = ({start:g}, {end:g}) s is not accepted: give 0 <= start < end <= {seconds:g}")
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-            raise ValueError(f"workers = {workers!r} is not accepted: give a whole number from 1")
+        for name, number in (("workers", workers), ("chunk", 1 if chunk is None else chunk)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise ValueError(f"{name} = {number!r} is not accepted: give a whole number from 1")
         _one_of(record, ("mean", "trace"), "record")
-        movie, frame = _movie(light, stimulus.time.values if "time" in stimulus.dims else None)
         in_sequence = isinstance(adapt_to, str) and adapt_to == "previous"
-        chunk = 1 if in_sequence else simulation.chunk_images(*light.shape[-2:])
-        spec = self._specification(
-            light, ppd, until, chunk, frame or 1000 * seconds, (1000 * start, 1000 * end), record, 1000 * seconds
-        )
+        if in_sequence and store is not None:
+            raise ValueError("store is not accepted with adapt_to = 'previous': each image depends on the one before")
+        adaptation = self._adaptation(stimulus, ppd, "gaze" if in_sequence else adapt_to, gaze_spread)
+        presentations = Presentations(stimulus, adaptation)
+        batch = 1 if in_sequence else simulation.batch_images(stimulus.sizes["y"], stimulus.sizes["x"])
+        spec = self._specification(stimulus, ppd, until, batch, (1000 * start, 1000 * end), record, 1000 * seconds)
         target = self.target or simulation.available_target()
+        attributes = {
+            "adapt_to": adapt_to if isinstance(adapt_to, str) else "luminance",
+            "gaze_spread_deg": float(gaze_spread),
+            "seed": int(seed),
+        } | self._notes(ppd)
         if in_sequence:
-            key = (light.shape[-2:], until)
-            still = light.mean(axis=1) if light.ndim == 4 else light
-            field = self._background(still[:1], ppd, "gaze", gaze_spread)
-            state, last = self._left_behind.get(key, (None, field[0]))
-            if state is None:
-                state = settled(spec, field)
-            parts, state = simulation.run_in_sequence(spec, target, movie, state)
-            self._left_behind[key] = (state, still[-1])
-            background = np.concatenate([last[None], still[:-1]])
-        else:
-            background = self._background(light, ppd, adapt_to, gaze_spread)
-            parts = list(simulation.run_settled(spec, target, movie, background, workers))
-        recorded = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        described = adapt_to if isinstance(adapt_to, str) else "luminance"
-        attributes = {"adapt_to": described, "gaze_spread_deg": float(gaze_spread), "seed": int(seed)} | self._notes(
-            ppd
+            return self._simulate_in_sequence(replace(spec, leaves_state=True), target, presentations, attributes)
+
+        if store is not None:
+            chunk = chunk or simulation.chunk_images(spec)
+            return self._simulate_into(Path(store), resume, chunk, spec, target, presentations, attributes, workers)
+        chunks = simulation.chunks(len(presentations), batch)
+        recorded, background = _joined(
+            list(simulation.run_settled(spec, target, presentations, chunks, _as_it_is, workers))
         )
         return dataset(spec, recorded, stimulus, background, attributes)
 
+    def _simulate_into(
+        self,
+        folder: Path,
+        resume: bool,
+        chunk: int,
+        spec: Specification,
+        target: simulation.Target,
+        presentations: Presentations,
+        attributes: dict[str, object],
+        workers: int,
+    ) -> xr.Dataset:
+        """Responses kept in a folder chunk by chunk, those that it already holds left as they are."""
+        stimulus = presentations.stimulus
+        settings = simulation.settings(spec, target, presentations, chunk) | {"seed": attributes["seed"]}
+        with only_writer(folder):
+            store = open_store(folder, form(spec, stimulus, attributes), stimulus, chunk, settings, resume)
+
+            def keep(chosen: slice, recorded: Recorded, background: np.ndarray) -> None:
+                store.write(chosen, dataset(spec, recorded, stimulus.isel(image=chosen), background, attributes))
+
+            waiting = store.waiting()
+            if waiting:
+                for _ in simulation.run_settled(spec, target, presentations, waiting, keep, workers):
+                    pass
+        return store.read()
+
+    def _simulate_in_sequence(
+        self,
+        spec: Specification,
+        target: simulation.Target,
+        presentations: Presentations,
+        attributes: dict[str, object],
+    ) -> xr.Dataset:
+        """Responses to images of which each starts from what the one before left."""
+        movie = presentations.movie(slice(None))
+        key = (spec.grid, spec.until)
+        first = presentations.background(slice(0, 1))
+        state, last = self._left_behind.get(key, (None, first[0]))
+        if state is None:
+            state = settled(spec, first)
+        parts, state = simulation.run_in_sequence(spec, target, movie, state)
+        still = movie.mean(axis=1)
+        self._left_behind[key] = (state, still[-1])
+        background = np.concatenate([last[None], still[:-1]])
+        recorded, background = _joined([(part, background[k : k + 1]) for k, part in enumerate(parts)])
+        return dataset(spec, recorded, presentations.stimulus, background, attributes)
+
     def _specification(
         self,
-        light: np.ndarray,
+        stimulus: xr.DataArray,
         ppd: float,
         until: str,
         images: int,
-        frame: float,
         window: tuple[float, float],
         record: str,
-        duration: float = 1000.0,
+        duration: float,
     ) -> Specification:
+        frames, frame_duration = _frames(stimulus, duration)
         return Specification(
             self.preset,
             self.fidelity,
             tuple(self.parameters.values_by_name().items()),
             self.lesions,
-            Grid(images, light.shape[-2], light.shape[-1], ppd),
+            Grid(images, stimulus.sizes["y"], stimulus.sizes["x"], ppd),
             self.dt,
             until,
             duration,
             window,
             record,
-            light.shape[1] if light.ndim == 4 else 1,
-            frame,
+            frames,
+            frame_duration,
         )
 
-    def _checked(self, stimulus: xr.DataArray, until: str) -> tuple[np.ndarray, float]:
-        """The stimulus as (image, y, x) or (image, time, y, x), and its resolution."""
+    def _check(self, stimulus: xr.DataArray, until: str) -> float:
+        """Refuse what cannot be shown; returns the resolution in pixels a degree."""
         _one_of(until, STATIONS, "station")
         if not isinstance(stimulus, xr.DataArray):
             raise ValueError(f"a stimulus of type {type(stimulus).__name__} is not accepted: make it with Display.show")
@@ -235,46 +295,41 @@ class Pathway:
                 f"stimulus dimensions {stimulus.dims} are not accepted: give (image, y, x), with colour or time"
             )
         stimuli.check_luminance(stimulus)
-        if "colour" in stimulus.dims:
-            stimulus = stimulus.sum("colour")
         ppd = stimuli.pixels_per_degree(stimulus)
-        time = ("time",) if "time" in stimulus.dims else ()
-        light = stimulus.transpose("image", *time, "y", "x").values.astype(float)
         smallest = self.classical_centre(ppd, until)
-        if min(light.shape[-2:]) < smallest:
+        height, width = stimulus.sizes["y"], stimulus.sizes["x"]
+        if min(height, width) < smallest:
             raise ValueError(
-                f"images of {light.shape[-2]}×{light.shape[-1]} pixels are not accepted: the largest classical centre "
+                f"images of {height}×{width} pixels are not accepted: the largest classical centre "
                 f"is {smallest} pixels wide at {ppd:g} pixels a degree"
             )
-        self._warn_of_range(light)
-        return light, ppd
+        self._warn_of_range(*luminance_range(stimulus))
+        return ppd
 
-    def _background(self, light: np.ndarray, ppd: float, adapt_to: AdaptTo, gaze_spread: float) -> np.ndarray:
-        """The field, (image, y, x), that each image's cones are adapted to."""
-        still = light.mean(axis=1) if light.ndim == 4 else light
+    def _adaptation(self, stimulus: xr.DataArray, ppd: float, adapt_to: AdaptTo, gaze_spread: float) -> Gaze | Even:
+        """The state that each image's cones are adapted to."""
         if isinstance(adapt_to, str):
             _one_of(adapt_to, ("gaze",), "adapt_to", "'gaze', 'previous' or a luminance in cd/m²")
             if isinstance(gaze_spread, bool) or not isinstance(gaze_spread, (int, float)) or not gaze_spread >= 0:
                 raise ValueError(f"gaze_spread = {gaze_spread!r} is not accepted: give degrees, 0 to infinity")
-            return gaze_field(still, float(gaze_spread), ppd)
+            return Gaze(float(gaze_spread), ppd)
         accepted = "give 'gaze', 'previous', a luminance of 0 cd/m² or more, or one for each image"
         if np.ndim(adapt_to) > 1:
             raise ValueError(f"adapt_to with {np.ndim(adapt_to)} dimensions is not accepted: {accepted}")
         given = list(adapt_to) if isinstance(adapt_to, (Sequence, np.ndarray)) and np.ndim(adapt_to) else [adapt_to]
         levels = [as_number(v, "cd/m²", "adapt_to") for v in given]
-        if len(levels) not in (1, len(still)) or min(levels) < 0:
-            raise ValueError(f"adapt_to = {adapt_to!r} is not accepted for {len(still)} images: {accepted}")
-        even = np.broadcast_to(np.array(levels), len(still))[:, None, None]
-        background = np.ascontiguousarray(np.broadcast_to(even, still.shape))
-        self._warn_of_range(background)
-        return background
+        images = stimulus.sizes["image"]
+        if len(levels) not in (1, images) or min(levels) < 0:
+            raise ValueError(f"adapt_to = {adapt_to!r} is not accepted for {images} images: {accepted}")
+        self._warn_of_range(min(levels), max(levels))
+        return Even(tuple(levels))
 
-    def _warn_of_range(self, light: np.ndarray) -> None:
+    def _warn_of_range(self, lowest: float, highest: float) -> None:
         low, high = VALID_LUMINANCE
-        if not self._warned and (light.min() < low or light.max() > high):
+        if not self._warned and (lowest < low or highest > high):
             self._warned = True
             warnings.warn(
-                f"luminances from {light.min():.3g} to {light.max():.3g} cd/m² leave the valid range of "
+                f"luminances from {lowest:.3g} to {highest:.3g} cd/m² leave the valid range of "
                 f"{self.preset}, {low:g} to {high:g} cd/m²; the model has no rods and computes on",
                 LuminanceRangeWarning,
                 stacklevel=4,
@@ -287,14 +342,27 @@ class Pathway:
         return {"note": f"the midget centre's radius of {radius:g}° is under half a pixel: it is one pixel"}
 
 
-def _movie(light: np.ndarray, time: np.ndarray | None) -> tuple[np.ndarray, float | None]:
-    """The stimulus as (image, frame, y, x), and how long a frame stands in ms (None: for ever)."""
-    if light.ndim == 3:
-        return light[:, None], None
-    steps = np.diff(time) if time is not None and len(time) > 1 else np.array([])
+Recorded: TypeAlias = dict[str, np.ndarray]
+
+
+def _as_it_is(chosen: slice, recorded: Recorded, background: np.ndarray) -> tuple[Recorded, np.ndarray]:
+    return recorded, background
+
+
+def _joined(parts: list[tuple[Recorded, np.ndarray]]) -> tuple[Recorded, np.ndarray]:
+    """Responses and backgrounds of consecutive images, put together."""
+    recorded = {name: np.concatenate([part[name] for part, _ in parts]) for name in parts[0][0]}
+    return recorded, np.concatenate([background for _, background in parts])
+
+
+def _frames(stimulus: xr.DataArray, duration: float) -> tuple[int, float]:
+    """How many frames a stimulus has, and how long each stands in ms; a still image stands all the `duration`."""
+    if "time" not in stimulus.dims:
+        return 1, duration
+    steps = np.diff(stimulus.time.values) if "time" in stimulus.coords else np.array([])
     if steps.size == 0 or steps[0] <= 0 or not np.allclose(steps, steps[0], rtol=1e-6):
         raise ValueError("a movie's frames are not evenly spaced: accepted is a coordinate time in seconds, growing")
-    return light, float(1000 * steps.mean())
+    return len(steps) + 1, float(1000 * steps.mean())
 
 
 def _seconds(value: float | Quantity, name: str) -> float:

@@ -55,13 +55,14 @@ def dataset(
     y, x = stimulus.y.values, stimulus.x.values
     variables: dict[str, tuple] = {"background": (("image", "y", "x"), background, {"units": "cd/m²"})}
     coordinates: dict[str, object] = {"y": y, "x": x}
-    samples = len(np.arange(0, s.duration - 1e-9, s.trace_step))
+    samples = s.trace_samples
     if trace:
         coordinates["time"] = np.arange(samples) * s.trace_step / 1000
     for station in s.stations:
         read = readout(s, station)
         shape = (len(background), *([samples] if trace else []))
         scale = float(UNITS[read.unit])
+        size = (len(y), len(x))
         if station == "v1":
             rows, columns = v1.lattice(len(y)), v1.lattice(len(x))
             cells = v1.population(s.parameters, s.grid.pixels_per_degree)
@@ -71,10 +72,9 @@ def dataset(
                 "v1_orientation": ("v1_channel", [cell.orientation for cell in cells]),
                 "v1_phase": ("v1_channel", [cell.phase for cell in cells]),
             }
-            values = recorded["v1.simple"].reshape(*shape, len(cells), len(rows), len(columns)) / scale
-        else:
-            parts = [recorded[f"{station}.{v}"].reshape(*shape, len(y), len(x)) / scale for v in read.channels.values()]
-            values = parts[0] if station in SINGLE else np.stack(parts, axis=-3)
+            size = (len(rows), len(columns))
+        parts = [recorded[f"{station}.{v}"].reshape(*shape, *size) / scale for v in read.variables]
+        values = parts[0] if station in SINGLE else np.stack(parts, axis=-3)
         if station not in SINGLE:
             coordinates[f"{station}_channel"] = list(read.channels)
         variables[station] = (station_dims(station, trace), values, {"units": read.unit})
@@ -82,6 +82,15 @@ def dataset(
         if coordinate.dims == ("image",):
             coordinates[str(name)] = coordinate
     return xr.Dataset(variables, coordinates, attrs=provenance(s) | attributes)
+
+
+def form(specification: Specification, stimulus: xr.DataArray, attributes: dict[str, object]) -> xr.Dataset:
+    """The `dataset` of no image at all: variables, coordinates and attributes of the responses to a stimulus."""
+    s = specification
+    names = [f"{station}.{variable}" for station in s.stations for variable in readout(s, station).variables]
+    none = stimulus.isel(image=slice(0, 0))
+    background = np.empty((0, stimulus.sizes["y"], stimulus.sizes["x"]))
+    return dataset(s, dict.fromkeys(names, np.empty(0)), none, background, attributes)
 
 
 def provenance(s: Specification) -> dict[str, object]:

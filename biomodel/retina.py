@@ -38,12 +38,11 @@ import numpy as np
 from brian2 import NeuronGroup, Quantity, TimedArray, linked_var
 
 from biomodel.parameters import Parameters
-from biomodel.station import Readout, State, Station
-from biomodel.wiring import Coupling, Grid, Stencil, centre_weights, coupling, pool, solve_coupled_layer
+from biomodel.station import Readout, State
+from biomodel.wiring import Coupling, Grid, Links, Stencil, centre_weights, coupling, pool, solve_coupled_layer
 
 CONE_EQUATIONS = """
-luminance = movie(t, i) : candle/metre**2
-isomerisation = isomerisation_rate*pupil_area*luminance : Hz
+isomerisation : Hz
 dy1/dt = (isomerisation - y1)/cascade_time : Hz
 dy2/dt = (y1 - y2)/cascade_time : Hz
 dy3/dt = (y2 - y3)/cascade_time : Hz
@@ -72,13 +71,20 @@ settled : volt (constant)
 """
 
 BIPOLAR_EQUATIONS = """
-input = {pooled} : amp
-change = input - adaptation : amp
-increment = change*int(change > 0*amp) : amp
-decrement = -change*int(change < 0*amp) : amp
-dadaptation/dt = (input - adaptation)/adaptation_time : amp
-don/dt = (on_gain*change/(1 + increment/on_saturation) - on)/membrane_time : volt
-doff/dt = (-off_gain*change/(1 + decrement/off_saturation) - off)/membrane_time : volt
+dadaptation/dt = (pooled - adaptation)/adaptation_time : amp
+don/dt = (driven_on - on)/membrane_time : volt
+doff/dt = (driven_off - off)/membrane_time : volt
+pooled : amp
+driven_on : volt
+driven_off : volt
+pooled_along_row : amp (linked)
+"""
+
+BIPOLAR_DRIVE = """
+pooled = {pooled}
+change = pooled - adaptation
+driven_on = on_gain*change/(1 + change*int(change > 0*amp)/on_saturation)
+driven_off = -off_gain*change/(1 - change*int(change < 0*amp)/off_saturation)
 """
 
 GANGLION_EQUATIONS = """
@@ -96,14 +102,22 @@ BIPOLAR_READOUT = Readout("mV", {"on": "on", "off": "off"})
 GANGLION_READOUT = Readout("Hz", {"midget_on": "midget_on", "midget_off": "midget_off"})
 
 
-def cone(parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, movie: TimedArray) -> Station:
+def cone(
+    parameters: Parameters,
+    lesions: Collection[str],
+    grid: Grid,
+    dt: Quantity,
+    movie: TimedArray,
+    movie_step: Quantity,
+) -> NeuronGroup:
     """Cones, one a pixel, driven by `movie` (luminance by time and cell); response: suppressed photocurrent in pA.
+
+    Every `movie_step` the film is looked at: where it stands still, that need not be at every step.
 
     The cone group also pools its own signal along each row, the first half of the bipolar cells' separable centre.
     """
-    stencil = Stencil(
-        "signal", "amp", centre_weights(parameters.value("bipolar.centre_radius"), grid.pixels_per_degree)
-    )
+    weights = centre_weights(parameters.value("bipolar.centre_radius"), grid.pixels_per_degree)
+    stencil = Stencil("signal", "amp", weights, along="row")
     group = NeuronGroup(
         grid.cells,
         CONE_EQUATIONS
@@ -120,23 +134,28 @@ def cone(parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quant
             "movie": movie,
         },
     )
-    stencil.link(group, group, grid, along="row")
+    stencil.link(group, group, grid)
+    light = "isomerisation = isomerisation_rate*pupil_area*movie(t, i)"
+    group.run_regularly(light, dt=movie_step, when="start", name="cone_light")
     group.run_regularly(f"pooled_along_row = {stencil.sum}", dt=dt, when="groups", order=1, name="cone_row_pool")
-    return Station(group)
+    return group
 
 
-def horizontal(parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, cones: Station) -> Station:
+def horizontal(
+    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, cones: NeuronGroup
+) -> NeuronGroup:
     """Horizontal cells, one a pixel, coupled to their neighbours; response: potential in mV, positive for light."""
     layer = horizontal_coupling(parameters, grid.pixels_per_degree, dt)
-    links = {
-        f"{direction}{hop}": (hop * down, hop * right)
+    junctions = [
+        ("previous", (hop * down, hop * right))
         for hop in layer.hops
-        for direction, (down, right) in {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}.items()
-    }
+        for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1))
+    ]
+    links = Links("volt", junctions)
+    neighbours = " + ".join(links.name(*junction) for junction in junctions)
     group = NeuronGroup(
         grid.cells,
-        HORIZONTAL_EQUATIONS.format(currents=f"junction*({' + '.join(links)} - {len(links)}*previous)")
-        + "".join(f"{name} : volt (linked)\nindex_{name} : integer (constant)\n" for name in links),
+        HORIZONTAL_EQUATIONS.format(currents=f"junction*({neighbours} - {len(junctions)}*previous)") + links.equations,
         method="euler",
         dt=dt,
         order=2,
@@ -146,36 +165,37 @@ def horizontal(parameters: Parameters, lesions: Collection[str], grid: Grid, dt:
             "junction": layer.strength * parameters["horizontal.leak"].quantity,
         },
     )
-    for name, (down, right) in links.items():
-        setattr(group, f"index_{name}", grid.mirrored(down, right))
-        setattr(group, name, linked_var(group, "previous", index=f"index_{name}"))
+    links.link(group, group, grid.mirrored)
     # A group that reads its own variable would meet cells that have already moved on.
     group.run_regularly("previous = potential", dt=dt, when="start", name="horizontal_copy")
-    group.drive = linked_var(cones.group, "signal")
+    group.drive = linked_var(cones, "signal")
     feeding_back = "settled" if "horizontal_feedback" in lesions else "potential"
-    cones.group.horizontal_potential = linked_var(group, feeding_back)
-    return Station(group)
+    cones.horizontal_potential = linked_var(group, feeding_back)
+    return group
 
 
-def bipolar(parameters: Parameters, grid: Grid, dt: Quantity, cones: Station) -> Station:
+def bipolar(parameters: Parameters, grid: Grid, dt: Quantity, cones: NeuronGroup) -> NeuronGroup:
     """ON and OFF bipolar cells, one of each a pixel; response: potential about rest in mV."""
     weights = centre_weights(parameters.value("bipolar.centre_radius"), grid.pixels_per_degree)
-    stencil = Stencil("pooled_along_row", "amp", weights)
+    stencil = Stencil("pooled_along_row", "amp", weights, along="column")
     group = NeuronGroup(
         grid.cells,
-        BIPOLAR_EQUATIONS.format(pooled=stencil.sum) + "pooled_along_row : amp (linked)\n" + stencil.equations,
+        BIPOLAR_EQUATIONS + stencil.equations,
         method="exponential_euler",
         dt=dt,
         order=3,
         name="bipolar",
         namespace=parameters.quantities("bipolar"),
     )
-    group.pooled_along_row = linked_var(cones.group, "pooled_along_row")
-    stencil.link(group, cones.group, grid, along="column")
-    return Station(group)
+    group.pooled_along_row = linked_var(cones, "pooled_along_row")
+    stencil.link(group, cones, grid)
+    # A statement, not a subexpression: the integrator would write it out again wherever it occurs.
+    drive = BIPOLAR_DRIVE.format(pooled=stencil.sum)
+    group.run_regularly(drive, dt=dt, when="groups", order=2, name="bipolar_drive")
+    return group
 
 
-def ganglion(parameters: Parameters, grid: Grid, dt: Quantity, bipolars: Station) -> Station:
+def ganglion(parameters: Parameters, grid: Grid, dt: Quantity, bipolars: NeuronGroup) -> NeuronGroup:
     """Midget ganglion cells, ON and OFF, one of each a pixel; response: rate in Hz."""
     group = NeuronGroup(
         grid.cells,
@@ -186,9 +206,9 @@ def ganglion(parameters: Parameters, grid: Grid, dt: Quantity, bipolars: Station
         name="ganglion",
         namespace=parameters.quantities("ganglion"),
     )
-    group.bipolar_on = linked_var(bipolars.group, "on")
-    group.bipolar_off = linked_var(bipolars.group, "off")
-    return Station(group)
+    group.bipolar_on = linked_var(bipolars, "on")
+    group.bipolar_off = linked_var(bipolars, "off")
+    return group
 
 
 def horizontal_coupling(parameters: Parameters, pixels_per_degree: float, dt: Quantity) -> Coupling:

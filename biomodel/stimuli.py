@@ -9,6 +9,7 @@ import xarray as xr
 from brian2 import Quantity
 from numpy.typing import ArrayLike
 
+from biomodel.presentations import blocks
 from biomodel.units import as_number
 
 #: Share of the luminance of white that each linear sRGB primary carries (IEC 61966-2-1).
@@ -84,16 +85,20 @@ def check_luminance(stimulus: xr.DataArray) -> None:
     """
     if stimulus.size == 0:
         raise ValueError(f"the stimulus is empty (shape {stimulus.shape}): give at least one image")
-    values = stimulus.values
-    if not np.issubdtype(values.dtype, np.number):
-        raise ValueError(f"luminance of type {values.dtype} is not accepted: give numbers in cd/m²")
-    wrong = ~(np.isfinite(values) & (values >= 0))
-    if wrong.any():
-        place = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise ValueError(
-            f"luminance {values[place]} cd/m² at {dict(zip(stimulus.dims, place, strict=True))} is not accepted: "
-            "luminance is finite and not negative"
-        )
+    if not np.issubdtype(stimulus.dtype, np.number):
+        raise ValueError(f"luminance of type {stimulus.dtype} is not accepted: give numbers in cd/m²")
+    seen = 0
+    for block in blocks(stimulus):
+        values = block.values
+        wrong = ~(np.isfinite(values) & (values >= 0))
+        if wrong.any():
+            at = tuple(int(i) for i in np.argwhere(wrong)[0])
+            place = dict(zip(stimulus.dims, at, strict=True))
+            place["image"] += seen
+            raise ValueError(
+                f"luminance {values[at]} cd/m² at {place} is not accepted: luminance is finite and not negative"
+            )
+        seen += block.sizes["image"]
 
 
 def pixels_per_degree(stimulus: xr.DataArray) -> float:

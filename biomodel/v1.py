@@ -14,12 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from brian2 import NeuronGroup, Quantity, Synapses
+from brian2 import NeuronGroup, Quantity
 
 from biomodel import lgn
 from biomodel.parameters import Parameters
-from biomodel.station import Readout, State, Station
-from biomodel.wiring import Afferents, Grid, rows_of_relay_cells
+from biomodel.station import Readout, State
+from biomodel.wiring import Afferents, Grid, Links, Offset, rows_of_relay_cells
 
 ORIENTATIONS = tuple(22.5 * k for k in range(8))
 PHASES = (0.0, 90.0)
@@ -27,13 +27,13 @@ PHASES = (0.0, 90.0)
 #: V1 stands on every second column and row of the lattice.
 STRIDE = 2
 
+#: One kind of simple cell, of all V1 cell columns.
 SIMPLE_EQUATIONS = """
-excited = spontaneous + gain*(drive_on + drive_off - resting_drive) : Hz
-dsimple/dt = (excited*int(excited > 0*Hz) - simple)/membrane_time : Hz
-drive_on : Hz
-drive_off : Hz
-resting_drive : Hz (constant)
+d{simple}/dt = ({excited}*int({excited} > 0*Hz) - {simple})/membrane_time : Hz
+{excited} : Hz
 """
+
+SIMPLE_DRIVE = "{excited} = spontaneous + gain*({drive} - {resting_drive!r}*Hz)"
 
 
 @dataclass(frozen=True)
@@ -69,57 +69,57 @@ def population(parameters: Parameters, pixels_per_degree: float) -> list[SimpleC
     ]
 
 
-def v1(parameters: Parameters, grid: Grid, dt: Quantity, relay: Station) -> Station:
-    """Simple cells of every kind at every second pixel; cells are numbered image, kind, row, column; rate in Hz."""
+def v1(parameters: Parameters, grid: Grid, dt: Quantity, relay: NeuronGroup) -> NeuronGroup:
+    """A cell column at every second pixel, with one simple cell of every kind: variables simple_0, simple_1, …, in Hz."""
     cells = population(parameters, grid.pixels_per_degree)
-    rows, columns = lattice(grid.height), lattice(grid.width)
-    kinds, places = len(cells), len(rows) * len(columns)
+    links = Links("Hz", [(variable, offset) for cell in cells for _, variable, offset in _terms(cell)])
+    names = [{"simple": variable(kind), "excited": f"excited_{kind}"} for kind in range(len(cells))]
     group = NeuronGroup(
-        grid.images * kinds * places,
-        SIMPLE_EQUATIONS,
+        len(grid.neighbour(0, 0, STRIDE)),
+        "".join(SIMPLE_EQUATIONS.format(**name) for name in names) + links.equations,
         method="exponential_euler",
         dt=dt,
         order=7,
         name="v1",
         namespace=parameters.quantities("v1"),
     )
-    synapses = []
-    for channel, on in _CHANNELS:
-        pre, post, weight = [], [], []
-        for kind, cell in enumerate(cells):
-            a = cell.afferents
-            chosen = a.on == on
-            down = np.clip(rows[:, None, None] + a.down[chosen], 0, grid.height - 1)
-            right = np.clip(columns[None, :, None] + a.right[chosen], 0, grid.width - 1)
-            source = (down * grid.width + right).reshape(places, -1)
-            target = np.broadcast_to(kind * places + np.arange(places)[:, None], source.shape)
-            pre.append(source.ravel())
-            post.append(target.ravel())
-            weight.append(np.broadcast_to(a.weight[chosen], source.shape).ravel())
-        one_pre, one_post, one_weight = (np.concatenate(x) for x in (pre, post, weight))
-        order = np.argsort(one_post, kind="stable")
-        image = np.arange(grid.images)[:, None]
-        drive = f"drive_{channel.removeprefix('midget_')}"
-        synapse = Synapses(
-            relay.group,
-            group,
-            f"weight : 1 (constant)\n{drive}_post = weight*{channel}_pre : Hz (summed)",
-            dt=dt,
-            order=6,
-            name=f"{channel}_to_v1",
+    links.link(group, relay, lambda down, right: grid.neighbour(down, right, STRIDE))
+    drives = [
+        SIMPLE_DRIVE.format(
+            **name, drive=links.weighted_sum(_terms(cell)), resting_drive=_resting_drive(cell, parameters)
         )
-        synapse.connect(
-            i=(one_pre[order] + image * grid.height * grid.width).ravel(),
-            j=(one_post[order] + image * kinds * places).ravel(),
+        for name, cell in zip(names, cells, strict=True)
+    ]
+    group.run_regularly("\n".join(drives), dt=dt, when="groups", order=6, name="v1_drive")
+    return group
+
+
+def variable(kind: int) -> str:
+    """What the network calls the response of a kind of simple cell."""
+    return f"simple_{kind}"
+
+
+def _terms(cell: SimpleCell) -> list[tuple[float, str, Offset]]:
+    """Weight, relay channel and offset of every afferent."""
+    a = cell.afferents
+    return [
+        (weight, "midget_on" if on else "midget_off", (down, right))
+        for weight, on, down, right in zip(
+            a.weight.tolist(), a.on.tolist(), a.down.tolist(), a.right.tolist(), strict=True
         )
-        synapse.weight = np.tile(one_weight[order], grid.images)
-        synapses.append(synapse)
-    return Station(group, tuple(synapses))
+    ]
+
+
+def _resting_drive(cell: SimpleCell, parameters: Parameters) -> float:
+    """What the relay cells send at rest, Hz."""
+    rates = lgn.maintained(parameters)
+    return sum(weight * rates[channel] for weight, channel, _ in _terms(cell))
 
 
 def readout(parameters: Parameters, pixels_per_degree: float) -> Readout:
     """Every kind of simple cell is a channel."""
-    return Readout("Hz", {cell.label: "simple" for cell in population(parameters, pixels_per_degree)})
+    cells = population(parameters, pixels_per_degree)
+    return Readout("Hz", {cell.label: variable(kind) for kind, cell in enumerate(cells)})
 
 
 def lattice(pixels: int) -> np.ndarray:
@@ -128,18 +128,7 @@ def lattice(pixels: int) -> np.ndarray:
 
 
 def settled(parameters: Parameters, grid: Grid, images: int) -> State:
-    """The state in which V1 rests; arrays are (image, kind, row, column)."""
-    rates = lgn.maintained(parameters)
-    resting = [
-        sum(float(c.afferents.weight[c.afferents.on == on].sum()) * rates[name] for name, on in _CHANNELS)
-        for c in population(parameters, grid.pixels_per_degree)
-    ]
-    shape = (images, len(resting), len(lattice(grid.height)), len(lattice(grid.width)))
-    resting_drive = np.broadcast_to(np.array(resting)[None, :, None, None], shape)
-    return {
-        "v1.simple": np.full(shape, parameters.value("v1.spontaneous")),
-        "v1.resting_drive": np.ascontiguousarray(resting_drive),
-    }
-
-
-_CHANNELS = (("midget_on", True), ("midget_off", False))
+    """The state in which V1 rests; arrays are (image, row, column)."""
+    shape = (images, len(lattice(grid.height)), len(lattice(grid.width)))
+    rest = np.full(shape, parameters.value("v1.spontaneous"))
+    return {f"v1.{variable(kind)}": rest for kind in range(len(population(parameters, grid.pixels_per_degree)))}

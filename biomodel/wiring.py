@@ -7,9 +7,10 @@ cells are numbered image by image, row by row.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil, sqrt
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from brian2 import NeuronGroup, linked_var
@@ -31,15 +32,20 @@ class Grid:
         """Number of cells in the batch."""
         return self.images * self.height * self.width
 
-    def neighbour(self, down: int, right: int) -> np.ndarray:
+    def neighbour(self, down: int, right: int, stride: int = 1) -> np.ndarray:
         """Flat index of the cell `down` rows below and `right` columns to the right; edges replicate.
+
+        Parameters
+        ----------
+        stride : int
+            As seen from every `stride`-th row and column.
 
         Returns
         -------
-        numpy.ndarray of int32, (images · height · width,)
+        numpy.ndarray of int32, (images · ⌈height / stride⌉ · ⌈width / stride⌉,)
         """
-        rows = np.clip(np.arange(self.height) + down, 0, self.height - 1)
-        columns = np.clip(np.arange(self.width) + right, 0, self.width - 1)
+        rows = np.clip(np.arange(0, self.height, stride) + down, 0, self.height - 1)
+        columns = np.clip(np.arange(0, self.width, stride) + right, 0, self.width - 1)
         return self._flat(rows, columns)
 
     def mirrored(self, down: int, right: int) -> np.ndarray:
@@ -96,38 +102,77 @@ def pool(values: np.ndarray, one_side: np.ndarray, axis: int) -> np.ndarray:
     return ndimage.correlate1d(values, np.concatenate([one_side[:0:-1], one_side]), axis=axis, mode="nearest")
 
 
+#: Rows down and columns to the right.
+Offset: TypeAlias = tuple[int, int]
+
+
+class Links:
+    """What a group reads from cells some way off: linked variables in Brian2's equation language.
+
+    All variables at one offset share one index variable: a private index for each would cost more to read than they do.
+
+    Parameters
+    ----------
+    unit : str
+        Of the variables.
+    reads : iterable of (variable, offset)
+        Each once or more often.
+    """
+
+    def __init__(self, unit: str, reads: Iterable[tuple[str, Offset]]) -> None:
+        self._reads = list(dict.fromkeys(reads))
+        self._offsets = list(dict.fromkeys(offset for _, offset in self._reads))
+        #: What the reading group has to declare.
+        self.equations = "".join(f"{self.name(*read)} : {unit} (linked)\n" for read in self._reads) + "".join(
+            f"index{_where(offset)} : integer (constant)\n" for offset in self._offsets
+        )
+
+    @staticmethod
+    def name(variable: str, offset: Offset) -> str:
+        """What the reading group calls a variable at an offset."""
+        return variable + _where(offset)
+
+    def weighted_sum(self, terms: Iterable[tuple[float, str, Offset]]) -> str:
+        """An expression that sums variables at offsets, each with its weight."""
+        return " + ".join(f"{float(weight)!r}*{self.name(variable, offset)}" for weight, variable, offset in terms)
+
+    def link(self, group: NeuronGroup, source: NeuronGroup, index: Callable[[int, int], np.ndarray]) -> None:
+        """Link the declared variables of `group` to `source`; `index` gives the source cells of an offset."""
+        for offset in self._offsets:
+            setattr(group, f"index{_where(offset)}", index(*offset))
+        for variable, offset in self._reads:
+            setattr(group, self.name(variable, offset), linked_var(source, variable, index=f"index{_where(offset)}"))
+
+
+def _where(offset: Offset) -> str:
+    down, right = (f"m{-steps}" if steps < 0 else f"{steps}" for steps in offset)
+    return f"_at_{down}_{right}"
+
+
 class Stencil:
-    """A symmetric weighted sum over linked neighbours, in Brian2's equation language; edges replicate.
+    """A symmetric weighted sum of a variable over the cells before and after, in one direction; edges replicate.
 
     Parameters
     ----------
     variable, unit : str
-        What is summed.
+        What is summed; the group that evaluates the sum has it at its own cells under the same name.
     one_side : numpy.ndarray
         Weights at 0, 1, 2, … cells.
+    along : {"row", "column"}
     """
 
-    def __init__(self, variable: str, unit: str, one_side: np.ndarray) -> None:
-        self.variable = variable
-        self.steps = {f"{variable}_{side}{k}": sign * k for k in range(1, len(one_side)) for side, sign in _SIDES}
-        terms = [f"{float(one_side[0])!r}*{variable}"]
-        terms += [f"{float(one_side[abs(step)])!r}*{name}" for name, step in self.steps.items()]
-        #: The weighted sum, to be put into an equation.
-        self.sum = " + ".join(terms)
+    def __init__(self, variable: str, unit: str, one_side: np.ndarray, along: Literal["row", "column"]) -> None:
+        steps = [step for k in range(1, len(one_side)) for step in (-k, k)]
+        terms = [(one_side[abs(step)], variable, (0, step) if along == "row" else (step, 0)) for step in steps]
+        self._links = Links(unit, [(variable, offset) for _, _, offset in terms])
         #: What the group that evaluates the sum has to declare.
-        self.equations = "".join(
-            f"{name} : {unit} (linked)\nindex_{name} : integer (constant)\n" for name in self.steps
-        )
+        self.equations = self._links.equations
+        #: The weighted sum, to be put into a statement.
+        self.sum = " + ".join(filter(None, [f"{float(one_side[0])!r}*{variable}", self._links.weighted_sum(terms)]))
 
-    def link(self, group: NeuronGroup, source: NeuronGroup, grid: Grid, along: Literal["row", "column"]) -> None:
+    def link(self, group: NeuronGroup, source: NeuronGroup, grid: Grid) -> None:
         """Link the declared variables of `group` to the neighbours in `source`."""
-        for name, step in self.steps.items():
-            index = grid.neighbour(0, step) if along == "row" else grid.neighbour(step, 0)
-            setattr(group, f"index_{name}", index)
-            setattr(group, name, linked_var(source, self.variable, index=f"index_{name}"))
-
-
-_SIDES = (("before", -1), ("after", 1))
+        self._links.link(group, source, grid.neighbour)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammainc
 
-from biomodel import PRESETS, STATIONS, Display, LuminanceRangeWarning, Pathway, compilation, luminance, simulation
+from biomodel import PRESETS, STATIONS, Display, LuminanceRangeWarning, Pathway, builds, luminance, simulation
 from biomodel.parameters import Parameters
 from biomodel.probe import equivalent_kernels
 from biomodel.units import UNITS, cd_per_m2
@@ -282,7 +282,7 @@ def test_bad_input_is_refused_in_one_line(call, words):
 
 
 def test_without_a_compiler_the_numpy_target_is_taken_with_one_warning(monkeypatch, caplog):
-    monkeypatch.setattr(compilation, "compiler", lambda: None)
+    monkeypatch.setattr(builds, "compiler", lambda: None)
     simulation.available_target.cache_clear()
     caplog.set_level("WARNING", logger="precortical")
     try:

@@ -1,0 +1,276 @@
+"""Compiled circuits in the user's cache folder: found, checked, made where they are missing, and run.
+
+A build is a folder, named by a key of all that decides what the binary computes, with the binary, its static arrays
+and `manifest.json`. It appears under its name in one step, complete, made by one process at a time
+(`biomodel.compilation`), and is checked against its checksums before it is used.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import brian2
+import filelock
+import numpy as np
+import platformdirs
+
+import biomodel
+from biomodel.circuit import Specification
+from biomodel.progress import progress
+from biomodel.station import State
+
+logger = logging.getLogger("precortical")
+
+#: Modules whose text decides what a binary computes.
+_SOURCES = ("builds", "circuit", "compilation", "lgn", "parameters", "retina", "station", "units", "v1", "wiring")
+
+_LOCK = ".lock"
+
+
+def cache_folder() -> Path:
+    """Where builds are kept."""
+    return Path(platformdirs.user_cache_dir("precortical")) / "builds"
+
+
+@functools.cache
+def compiler() -> str | None:
+    """The first line of the C++ compiler's version, or None where there is none that works with make."""
+    name = os.environ.get("CXX", "g++")
+    if shutil.which(name) is None or shutil.which("make") is None:
+        return None
+    told = subprocess.run([name, "--version"], capture_output=True, text=True, check=False)
+    return told.stdout.splitlines()[0] if told.returncode == 0 and told.stdout else None
+
+
+@functools.cache
+def source_digest() -> str:
+    """Digest of the modules that decide what a simulation computes."""
+    folder = Path(__file__).parent
+    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in _SOURCES)).hexdigest()[:16]
+
+
+@functools.cache
+def _surroundings() -> str:
+    """Everything outside the specification that decides what the binary is."""
+    versions = [biomodel.__version__, brian2.__version__, platform.python_version()]
+    return json.dumps([source_digest(), *versions, compiler(), _processor()])
+
+
+def _processor() -> str:
+    """The processor's model and instruction sets: binaries are built for this one."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return " ".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+
+
+def key(specification: Specification) -> str:
+    """Name of a specification's build on this machine."""
+    return hashlib.sha256((specification.to_json() + _surroundings()).encode()).hexdigest()[:32]
+
+
+def build(specification: Specification) -> Path:
+    """Folder of a specification's binary, compiled first where it is not in the cache or is damaged there.
+
+    Raises
+    ------
+    RuntimeError
+        Where the compilation fails; the message ends with the compiler's own words.
+    """
+    folder = cache_folder() / key(specification)
+    damage = damaged(folder)
+    if damage is None:
+        return folder
+    if folder.exists():
+        logger.warning("the cached build %s is damaged (%s): it is compiled again", folder.name, damage)
+    logger.info("compiling the %s pathway", specification.preset)
+    search = os.pathsep.join(filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")]))
+    # A process of its own, so that Brian2's global device of the caller is never touched.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "biomodel.compilation", specification.to_json()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": search},
+        start_new_session=True,
+    )
+    try:
+        said = _wait(process)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    if process.returncode != 0 or damaged(folder) is not None:
+        tail = "\n".join(said.splitlines()[-15:])
+        raise RuntimeError(f"the C++ build of the pathway failed:\n{tail}")
+    return folder
+
+
+def _wait(process: subprocess.Popen[str]) -> str:
+    """What a process printed until it ended, the seconds shown meanwhile."""
+    with progress(what="compiling", unit="s") as bar:
+        while True:
+            try:
+                return process.communicate(timeout=1)[0]
+            except subprocess.TimeoutExpired:
+                bar.update(1)
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """While one process makes the build of this name, others wait; a lock ends with its process, however that ends."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(cache_folder() / f"{name}{_LOCK}"):
+        yield
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Of every file of a build but its manifest."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def damaged(folder: Path) -> str | None:
+    """What is wrong with a build, or None."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        found = checksums(folder)
+    except (OSError, ValueError) as error:
+        return str(error)
+    if not isinstance(manifest, dict) or not {"inputs", "outputs", "checksums"} <= set(manifest):
+        return "its manifest is not one"
+    wrong = [name for name, digest in manifest["checksums"].items() if found.get(name) != digest]
+    return f"{wrong[0]} is missing or changed" if wrong else None
+
+
+def run(folder: Path, movie: np.ndarray, state: State) -> dict[str, np.ndarray]:
+    """Run a binary with a film, from a state.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        As `build` returned it.
+    movie : numpy.ndarray, (frame, cell)
+        Luminance in cd/m².
+    state : dict
+        All variables that the manifest lists.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        What the manifest lists as outputs, flat, in SI units.
+
+    Raises
+    ------
+    RuntimeError
+        Where the binary fails, or the temporary folder does not take its files.
+    """
+    manifest = json.loads((folder / "manifest.json").read_text())
+    with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{os.getpid()}-") as scratch:
+        arguments = []
+        inputs = {"movie": movie, **state}
+        for name, size in manifest["inputs"].items():
+            values = np.ascontiguousarray(inputs[name], dtype=np.float64)
+            if values.size != size:
+                raise RuntimeError(f"input {name} has {values.size} values where the binary takes {size}")
+            path = Path(scratch) / name
+            try:
+                values.tofile(path)
+            except OSError as error:
+                raise RuntimeError(f"the temporary folder {scratch} cannot be written: {error}") from error
+            arguments.append(f"{name if name != 'movie' else 'movie.values'}={path}")
+        told = subprocess.run(
+            ["./main", "--results_dir", f"{scratch}/", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if told.returncode != 0 or told.stderr:
+            words = told.stderr.strip()[-500:]
+            raise RuntimeError(f"the compiled pathway failed (exit code {told.returncode}): {words}")
+        # An interrupted binary stops early and says that all is well.
+        completed = (Path(scratch) / "last_run_info.txt").read_text().split()[1]
+        if float(completed) != 1:
+            raise RuntimeError(f"the compiled pathway was interrupted after {float(completed):.0%} of its run")
+        out = {}
+        for name, output in manifest["outputs"].items():
+            values = np.fromfile(Path(scratch) / output["file"])
+            if values.size != output["size"]:
+                raise RuntimeError(
+                    f"the compiled pathway wrote {values.size} of {output['size']} values of {name}: "
+                    f"is the temporary folder {tempfile.gettempdir()} full?"
+                )
+            out[name] = values
+        return out
+
+
+_SCRATCH = "precortical-"
+
+
+def sweep_scratch() -> None:
+    """Remove the temporary folders of processes of this machine that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
+        process = folder.name.removeprefix(_SCRATCH).split("-")[0]
+        if process.isdigit() and not _alive(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One build of the cache: what it simulates, its size in bytes, when it was made, what is wrong with it."""
+
+    name: str
+    specification: Specification | None
+    size: int
+    made: datetime
+    damage: str | None
+
+
+def entries() -> list[Entry]:
+    """The builds in the cache, the newest first."""
+    found = []
+    for folder in cache_folder().glob("*/"):
+        if len(folder.name) != 32:
+            continue
+        try:
+            specification = Specification.from_json(json.loads((folder / "manifest.json").read_text())["specification"])
+        except (OSError, ValueError, KeyError, TypeError):
+            specification = None
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        made = datetime.fromtimestamp(folder.stat().st_mtime)
+        found.append(Entry(folder.name, specification, size, made, damaged(folder)))
+    return sorted(found, key=lambda entry: entry.made, reverse=True)
+
+
+def clear() -> int:
+    """Empty the cache; returns the number of builds that were in it."""
+    count = len(entries())
+    shutil.rmtree(cache_folder(), ignore_errors=True)
+    return count

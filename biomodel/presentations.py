@@ -1,0 +1,65 @@
+"""What is shown and from which state: a stimulus read piece by piece, with the field that each image is adapted to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from biomodel.adaptation import Even, Gaze
+
+#: Luminances looked at together, so that a stimulus that lies on disk never has to fit into memory.
+_BLOCK = 4_194_304
+
+
+@dataclass(frozen=True)
+class Presentations:
+    """Images of a stimulus, each to be shown from its adapted state."""
+
+    stimulus: xr.DataArray
+    adaptation: Gaze | Even
+
+    def __len__(self) -> int:
+        return self.stimulus.sizes["image"]
+
+    def movie(self, chosen: slice) -> np.ndarray:
+        """Luminance of the chosen images, (image, frame, y, x) in cd/m²; colours are summed to luminance."""
+        return movie(self.stimulus.isel(image=chosen))
+
+    def background(self, chosen: slice) -> np.ndarray:
+        """The field, (image, y, x) in cd/m², that the cones of the chosen images are adapted to."""
+        return self.adaptation.field(self.movie(chosen).mean(axis=1), chosen)
+
+    def digest(self) -> str:
+        """A short text that is the same for the same luminances at the same places and times."""
+        told = hashlib.sha256()
+        for axis in ("y", "x", "time"):
+            if axis in self.stimulus.dims:
+                told.update(np.ascontiguousarray(self.stimulus[axis].values, dtype=float).tobytes())
+        for block in blocks(self.stimulus):
+            told.update(np.ascontiguousarray(movie(block)).tobytes())
+        return told.hexdigest()[:16]
+
+
+def movie(stimulus: xr.DataArray) -> np.ndarray:
+    """A stimulus as (image, frame, y, x) in cd/m²; a still image has one frame."""
+    light = stimulus.sum("colour") if "colour" in stimulus.dims else stimulus
+    if "time" in light.dims:
+        return light.transpose("image", "time", "y", "x").values.astype(float, copy=False)
+    return light.transpose("image", "y", "x").values.astype(float, copy=False)[:, None]
+
+
+def blocks(stimulus: xr.DataArray) -> Iterator[xr.DataArray]:
+    """A stimulus in pieces of a bounded size, some images each."""
+    images = max(1, _BLOCK * stimulus.sizes["image"] // stimulus.size)
+    for first in range(0, stimulus.sizes["image"], images):
+        yield stimulus.isel(image=slice(first, first + images))
+
+
+def luminance_range(stimulus: xr.DataArray) -> tuple[float, float]:
+    """The lowest and the highest luminance of a stimulus in cd/m²."""
+    edges = [(light.min(), light.max()) for light in map(movie, blocks(stimulus))]
+    return float(min(low for low, _ in edges)), float(max(high for _, high in edges))

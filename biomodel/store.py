@@ -1,0 +1,200 @@
+"""Responses on disk: `responses.zarr`, written chunk by chunk, so that what was simulated is never lost.
+
+The chunks of a store are the chunks of its arrays along `image`; a file of an array appears complete or not at all, and
+a chunk counts as done when `progress/done` says so, which is written after all of its responses. Images that are not
+done yet are NaN. The settings that a store was begun with stand beside it; it goes on with the same ones only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+import numpy as np
+import xarray as xr
+import zarr
+
+from biomodel.circuit import STATIONS
+
+_DONE = "progress/done"
+
+#: Settings that differ are named; of many, so many.
+_NAMED = 4
+
+
+@dataclass(frozen=True)
+class Store:
+    """The responses of `images` images in `folder`/responses.zarr, `chunk` images at a time."""
+
+    folder: Path
+    images: int
+    chunk: int
+
+    @property
+    def path(self) -> Path:
+        """Where the responses are."""
+        return self.folder / "responses.zarr"
+
+    def waiting(self) -> list[slice]:
+        """The chunks that are not done yet, in order."""
+        done = np.asarray(_array(self._group(), _DONE))
+        firsts = range(0, self.images, self.chunk)
+        return [slice(first, min(first + self.chunk, self.images)) for k, first in enumerate(firsts) if not done[k]]
+
+    def write(self, chosen: slice, responses: xr.Dataset) -> None:
+        """Keep the responses to one chunk of images.
+
+        Raises
+        ------
+        RuntimeError
+            Where the disk does not take them: full, read-only, gone. What was written before stays.
+        """
+        try:
+            group = self._group()
+            for name, variable in responses.data_vars.items():
+                _array(group, str(name))[chosen] = variable.values
+            _array(group, _DONE)[chosen.start // self.chunk] = True
+        except OSError as error:
+            waiting = sum(left.stop - left.start for left in self.waiting())
+            raise RuntimeError(
+                f"{self.path} cannot be written ({error.strerror or error}); the responses to "
+                f"{self.images - waiting} of {self.images} images are kept, and the same call goes on from there"
+            ) from error
+
+    def read(self) -> xr.Dataset:
+        """The responses; values are read from disk when they are used."""
+        found = xr.open_zarr(self.path, chunks=None, consolidated=False)
+        texts = {
+            name: (c.dims, np.array(c.values.tolist(), dtype=str))
+            for name, c in found.coords.items()
+            if c.dtype.kind == "T"
+        }
+        return found[[name for name in ("background", *STATIONS) if name in found]].assign_coords(texts)
+
+    def settings(self) -> dict[str, object]:
+        """What the store was begun with."""
+        found = self._group()["progress"].attrs["settings"]
+        if not isinstance(found, dict):
+            raise ValueError(f"settings = {found!r}")
+        return dict(found)
+
+    def _group(self) -> zarr.Group:
+        return zarr.open_group(self.path, mode="r+", use_consolidated=False)
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array:
+    found = group[name]
+    if not isinstance(found, zarr.Array):
+        raise ValueError(f"{group.path}/{name} is no array")
+    return found
+
+
+def open_store(
+    folder: Path, form: xr.Dataset, stimulus: xr.DataArray, chunk: int, settings: dict[str, object], resume: bool
+) -> Store:
+    """Begin a store, or go on with one that was begun with the same settings.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Is made where it is missing.
+    form : xarray.Dataset
+        The responses to no image at all: variables, coordinates and attributes.
+    stimulus : xarray.DataArray
+        Whose coordinates along `image` are taken over.
+    chunk : int
+        Images that are kept together.
+    settings : dict of str to JSON values
+        All that decides the responses.
+    resume : bool
+        Whether to go on where a store is there already.
+
+    Raises
+    ------
+    ValueError
+        For a store that is there and must not be, was made with other settings (which are named), or is no store; for
+        a folder that cannot be written.
+    """
+    store = Store(folder, stimulus.sizes["image"], chunk)
+    told = json.loads(json.dumps(settings))
+    if store.path.exists():
+        if not resume:
+            raise ValueError(f"{store.path} is there already: give resume=True to go on with it, or another folder")
+        _check_settings(store, told)
+        return store
+    making = folder / f".responses-{os.getpid()}.zarr"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _create(making, form, stimulus, chunk, told)
+        making.rename(store.path)
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be written ({error.strerror or error}): give a writable folder") from None
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return store
+
+
+def _create(path: Path, form: xr.Dataset, stimulus: xr.DataArray, chunk: int, settings: dict[str, object]) -> None:
+    images = stimulus.sizes["image"]
+    along_images = {name: c for name, c in stimulus.coords.items() if c.dims == ("image",)}
+    bare = form.drop_vars([*form.data_vars, *along_images]).assign_coords(along_images)
+    # Strings of a fixed length have no place in the zarr 3 specification.
+    bare = bare.assign_coords({name: c.astype(object) for name, c in bare.coords.items() if c.dtype.kind == "U"})
+    bare.to_zarr(path, mode="w", consolidated=False, zarr_format=3)
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    for name, variable in form.data_vars.items():
+        rest = variable.shape[1:]
+        group.create_array(
+            str(name),
+            shape=(images, *rest),
+            chunks=(chunk, *rest),
+            dtype=variable.dtype,
+            fill_value=np.nan,
+            dimension_names=[str(dimension) for dimension in variable.dims],
+            attributes=variable.attrs,
+        )
+    chunks = -(-images // chunk)
+    progress = group.create_group("progress", attributes={"settings": settings})
+    # A file for each chunk: processes that finish together never write the same one.
+    progress.create_array("done", shape=(chunks,), chunks=(1,), dtype=bool, fill_value=False)
+
+
+def _check_settings(store: Store, settings: dict[str, object]) -> None:
+    try:
+        made_with = store.settings()
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{store.path} is not a store of simulated responses ({error}): give another folder") from None
+    differing = [name for name in sorted(made_with.keys() | settings) if made_with.get(name) != settings.get(name)]
+    if differing:
+        named = "; ".join(f"{name} = {made_with.get(name)}, now {settings.get(name)}" for name in differing[:_NAMED])
+        more = f"; and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
+        raise ValueError(f"{store.path} was made with {named}{more}: give the same settings, or another folder")
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder's store against other processes; the hold ends with the process, however that ends.
+
+    Raises
+    ------
+    ValueError
+        Where another process holds it, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except filelock.Timeout:
+        raise ValueError(f"{folder} is being written by another process: wait for it, or give another folder") from None
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be written ({error.strerror or error}): give a writable folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
