@@ -39,7 +39,8 @@ logger = logging.getLogger("precortical")
 #: Modules whose text decides what a binary computes.
 _SOURCES = ("builds", "circuit", "compilation", "lgn", "parameters", "retina", "station", "units", "v1", "wiring")
 
-_LOCK = ".lock"
+#: Folders in the cache in which builds are being made.
+BUILDING = "building-"
 
 
 def cache_folder() -> Path:
@@ -136,7 +137,7 @@ def _wait(process: subprocess.Popen[str]) -> str:
 def locked(name: str) -> Iterator[None]:
     """While one process makes the build of this name, others wait; a lock ends with its process, however that ends."""
     cache_folder().mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(cache_folder() / f"{name}{_LOCK}"):
+    with filelock.FileLock(cache_folder() / f"{name}.lock"):
         yield
 
 
@@ -257,7 +258,7 @@ def entries() -> list[Entry]:
     """The builds in the cache, the newest first."""
     found = []
     for folder in cache_folder().glob("*/"):
-        if len(folder.name) != 32:
+        if folder.name.startswith(BUILDING):
             continue
         try:
             specification = Specification.from_json(json.loads((folder / "manifest.json").read_text())["specification"])
@@ -271,6 +272,8 @@ def entries() -> list[Entry]:
 
 def clear() -> int:
     """Empty the cache; returns the number of builds that were in it."""
-    count = len(entries())
-    shutil.rmtree(cache_folder(), ignore_errors=True)
-    return count
+    found = entries()
+    for entry in found:
+        with locked(entry.name):
+            shutil.rmtree(cache_folder() / entry.name, ignore_errors=True)
+    return len(found)

@@ -88,6 +88,17 @@ class Store:
         return zarr.open_group(self.path, mode="r+", use_consolidated=False)
 
 
+def images_kept(folder: Path) -> int:
+    """How many images' responses a folder holds."""
+    try:
+        group = zarr.open_group(folder / "responses.zarr", mode="r", use_consolidated=False)
+        done, background = _array(group, _DONE), _array(group, "background")
+    except (OSError, KeyError, ValueError):
+        return 0
+    images, chunk = background.shape[0], background.chunks[0]
+    return sum(min(chunk, images - k * chunk) for k in np.flatnonzero(np.asarray(done)).tolist())
+
+
 def _array(group: zarr.Group, name: str) -> zarr.Array:
     found = group[name]
     if not isinstance(found, zarr.Array):
@@ -143,7 +154,7 @@ def open_store(
 def _create(path: Path, form: xr.Dataset, stimulus: xr.DataArray, chunk: int, settings: dict[str, object]) -> None:
     images = stimulus.sizes["image"]
     along_images = {name: c for name, c in stimulus.coords.items() if c.dims == ("image",)}
-    bare = form.drop_vars([*form.data_vars, *along_images]).assign_coords(along_images)
+    bare = form.drop_vars([*form.data_vars, *along_images]).assign_coords(along_images).drop_encoding()
     # Strings of a fixed length have no place in the zarr 3 specification.
     bare = bare.assign_coords({name: c.astype(object) for name, c in bare.coords.items() if c.dtype.kind == "U"})
     bare.to_zarr(path, mode="w", consolidated=False, zarr_format=3)

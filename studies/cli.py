@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from biomodel.circuit import Specification
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +31,142 @@ Seed = Annotated[int, typer.Option(help="Of every random choice.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the summary to this file.")]
 Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
 _CORES = os.cpu_count() or 1
+
+
+@app.command("simulate")
+def simulate_command(
+    source: Annotated[str, typer.Argument(help="A folder of images, an .npy or .npz file, or a data set's name.")],
+    out: Out = Path("out/simulate"),
+    seed: Seed = 0,
+    json_file: Json = None,
+    preset: Annotated[str, typer.Option(help="Preset of the pathway.")] = "macaque_parafovea",
+    parameter: Annotated[list[str], typer.Option(help="A new value, name=value; may be given again.")] = [],  # noqa: B006
+    lesion: Annotated[list[str], typer.Option(help="A mechanism to take out; may be given again.")] = [],  # noqa: B006
+    until: Annotated[str, typer.Option(help="The last station.")] = "v1",
+    peak: Annotated[float, typer.Option(help="Luminance of white, cd/m².")] = 200.0,
+    black: Annotated[float, typer.Option(help="Luminance of black, cd/m².")] = 6.0,
+    pixels_per_degree: Annotated[float, typer.Option(help="Pixels in a degree of visual angle.")] = 16.0,
+    in_luminance: Annotated[bool, typer.Option(help="The array is in cd/m² already.")] = False,
+    adapt_to: Annotated[str, typer.Option(help="gaze, or a luminance in cd/m².")] = "gaze",
+    gaze_spread: Annotated[float, typer.Option(help="Degrees that gaze wanders.")] = 0.5,
+    duration: Annotated[float, typer.Option(help="Seconds that an image stands.")] = 0.2,
+    window: Annotated[tuple[float, float], typer.Option(help="Seconds between which rates are averaged.")] = (
+        0.05,
+        0.2,
+    ),
+    images: Annotated[int, typer.Option(help="Only the first so many images; 0 for all.", min=0)] = 0,
+    chunk: Annotated[int, typer.Option(help="Images that are kept together; 0 for as many as suit.", min=0)] = 0,
+    workers: Workers = _CORES,
+    resume: Annotated[bool, typer.Option(help="Go on with what is in --out already.")] = True,
+) -> None:
+    """Simulate the responses to images, into responses.zarr in --out; a stopped simulation goes on where it was."""
+    from biomodel import Display, Pathway, luminance
+    from biomodel.store import images_kept
+    from studies import sources
+
+    pathway = Pathway(preset, parameters=dict(_parameter(text) for text in parameter), lesions=lesion)
+    found = sources.read(source)
+    chosen = slice(images or None)
+    display = Display(peak, black, pixels_per_degree)
+    shown = found.images[chosen]
+    stimulus = luminance(shown, pixels_per_degree) if in_luminance else display.show(shown)
+    stimulus = stimulus.assign_coords({name: ("image", values[chosen]) for name, values in found.known.items()})
+    kept, began = images_kept(out), time.perf_counter()
+    responses = pathway.simulate(
+        stimulus,
+        adapt_to=_adapt_to(adapt_to),
+        duration=duration,
+        window=window,
+        seed=seed,
+        until=until,
+        gaze_spread=gaze_spread,
+        workers=workers,
+        store=out,
+        resume=resume,
+        chunk=chunk or None,
+    )
+    seconds = time.perf_counter() - began
+    total = responses.sizes["image"]
+    summary = {
+        "responses": str(out / "responses.zarr"),
+        "images": total,
+        "simulated": total - kept,
+        "seconds": seconds,
+        "images_per_second": (total - kept) / seconds,
+        "workers": workers,
+    }
+    _write_json(json_file, summary)
+    rate = f"{total - kept} of them now, {summary['images_per_second']:.3g} images/s"
+    typer.echo(f"{summary['responses']}: {total} images, {rate}")
+
+
+def _parameter(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        raise ValueError(f"parameter {text!r} is not accepted: give name=value, the value a number") from None
+
+
+def _adapt_to(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+@app.command("info")
+def info(
+    json_file: Json = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Empty the cache of compiled pathways.")] = False,
+) -> None:
+    """Versions, the compiler, and the cache of compiled pathways."""
+    import brian2
+    import torch
+
+    import biomodel
+    from biomodel import builds
+
+    removed = builds.clear() if clear else 0
+    entries = builds.entries()
+    told = {
+        "precortical": biomodel.__version__,
+        "python": platform.python_version(),
+        "brian2": brian2.__version__,
+        "torch": torch.__version__,
+        "cores": _CORES,
+        "compiler": builds.compiler(),
+        "cache": str(builds.cache_folder()),
+        "builds": [
+            {
+                "name": entry.name,
+                "made": entry.made.isoformat(timespec="seconds"),
+                "bytes": entry.size,
+                "damage": entry.damage,
+                "simulates": _simulates(entry.specification),
+            }
+            for entry in entries
+        ],
+    }
+    _write_json(json_file, told)
+    for name in ("precortical", "python", "brian2", "torch", "cores"):
+        typer.echo(f"{name:12} {told[name]}")
+    typer.echo(f"{'compiler':12} {told['compiler'] or 'none: simulations run on the slower numpy target'}")
+    size = sum(entry.size for entry in entries)
+    emptied = f" ({removed} removed)" if clear else ""
+    typer.echo(f"{'cache':12} {told['cache']}: {len(entries)} builds, {size / 1e6:.1f} MB{emptied}")
+    for entry in entries:
+        damage = f"  damaged: {entry.damage}" if entry.damage else ""
+        line = f"{entry.made:%Y-%m-%d %H:%M}  {entry.size / 1e6:5.1f} MB  {_simulates(entry.specification)}{damage}"
+        typer.echo(f"{'':12} {line}")
+
+
+def _simulates(s: Specification | None) -> str:
+    if s is None:
+        return "unknown"
+    lesions = f", without {', '.join(s.lesions)}" if s.lesions else ""
+    grid = f"{s.grid.images} × {s.grid.height}×{s.grid.width} px at {s.grid.pixels_per_degree:g} px/deg"
+    return f"{s.preset} {s.fidelity} up to {s.until}{lesions}, {grid}, {s.duration:g} ms, {s.record}"
 
 
 @study.command("luminance")
@@ -110,8 +251,9 @@ def _write_json(path: Path | None, value: object) -> None:
 
 
 def main() -> None:
-    """Run the command; bad input ends in one line on standard error and exit code 2."""
+    """Run the command; bad input ends in one line on standard error and exit code 2, a failure in one and exit code 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("precortical").setLevel(logging.INFO)
     # Brian2 prints captured warnings itself; once is enough.
     logging.getLogger("py.warnings").propagate = False
     try:
@@ -119,6 +261,9 @@ def main() -> None:
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
+    except RuntimeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,284 @@
+"""Builds, chunks, workers and stores: nothing of how a simulation is run may show in its responses."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.io
+import xarray as xr
+
+from biomodel import Pathway, builds, luminance
+from biomodel.compilation import vectorisable, writing_only
+from biomodel.store import images_kept
+from studies import cli
+
+
+@pytest.fixture(scope="module")
+def noise():
+    """Forty images of 32×32 pixels: even ones first, which compress well, then noise, which does not."""
+    images = np.random.default_rng(0).uniform(10, 200, (40, 32, 32))
+    images[:16] = np.arange(20, 36)[:, None, None]
+    return luminance(images, 16).assign_coords(
+        number=("image", np.arange(40)), name=("image", [f"n{k}" for k in range(40)])
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(noise, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return Pathway().simulate(noise, until="lgn", store=folder, chunk=16).load()
+
+
+def python(script, *arguments, **settings):
+    root = str(Path(__file__).parent.parent)
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **settings,
+    )
+
+
+SIMULATE = """
+import resource, sys
+import xarray as xr
+from biomodel import Pathway
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))
+stimulus = xr.open_zarr(sys.argv[1], chunks=None, consolidated=False).luminance
+Pathway().simulate(stimulus, until="lgn", store=sys.argv[2], chunk=int(sys.argv[3]), workers=int(sys.argv[5]))
+"""
+
+
+UNLIMITED = resource.RLIM_INFINITY
+
+
+def saved(stimulus, folder):
+    path = folder / "stimulus.zarr"
+    stimulus.to_dataset(name="luminance").to_zarr(path, consolidated=False, zarr_format=3)
+    return path
+
+
+def test_store_holds_what_memory_would(noise, undisturbed):
+    assert undisturbed.identical(Pathway().simulate(noise, until="lgn"))
+
+
+@pytest.mark.parametrize(("chunk", "workers"), [(5, 2), (40, 1)])
+def test_responses_do_not_depend_on_chunks_and_workers(noise, undisturbed, tmp_path, chunk, workers):
+    again = Pathway().simulate(noise, until="lgn", store=tmp_path, chunk=chunk, workers=workers)
+    for station in ("cone", "horizontal", "bipolar", "ganglion", "lgn"):
+        assert np.allclose(again[station], undisturbed[station], rtol=1e-10, atol=1e-12)
+    both = Pathway().simulate(noise, until="lgn", workers=workers)
+    assert both.identical(undisturbed)
+
+
+@pytest.mark.slow
+def test_killed_simulation_goes_on_bit_for_bit(noise, tmp_path):
+    many = xr.concat([noise[16:]] * 16, "image")
+    stimulus = saved(many, tmp_path)
+    kept = []
+    for death in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
+        process = python(SIMULATE, stimulus, tmp_path / "a", 8, UNLIMITED, 2, start_new_session=True)
+        before = images_kept(tmp_path / "a")
+        while images_kept(tmp_path / "a") < before + 24 and process.poll() is None:
+            time.sleep(0.01)
+        # An interrupt reaches the compiled pathway too, as it does from a terminal.
+        (os.kill if death == signal.SIGKILL else os.killpg)(process.pid, death)
+        process.communicate()
+        kept.append(images_kept(tmp_path / "a"))
+    assert 0 < kept[0] < kept[1] < kept[2] < len(many)
+    partial = xr.open_zarr(tmp_path / "a" / "responses.zarr", chunks=None, consolidated=False).lgn
+    assert (~np.isnan(partial).any(("lgn_channel", "y", "x"))).sum() >= kept[2]
+    process = python(SIMULATE, stimulus, tmp_path / "a", 8, UNLIMITED, 2)
+    assert process.wait() == 0, process.communicate()
+    whole = python(SIMULATE, stimulus, tmp_path / "b", 8, UNLIMITED, 2)
+    assert whole.wait() == 0, whole.communicate()
+    resumed, undisturbed = (Pathway().simulate(many, until="lgn", store=tmp_path / x, chunk=8).load() for x in "ab")
+    assert resumed.identical(undisturbed)
+
+
+def test_full_disk_is_a_clear_error_and_loses_nothing(noise, undisturbed, tmp_path):
+    """A limit on the size of files stands for the disk: the even images' chunk stays under it, the noise's does not."""
+    stimulus = saved(noise, tmp_path)
+    process = python(SIMULATE, stimulus, tmp_path / "a", 16, 100_000, 1)
+    said = process.communicate()[1]
+    assert process.returncode != 0
+    assert "cannot be written (File too large); the responses to 16 of 40 images are kept" in said
+    assert images_kept(tmp_path / "a") == 16
+    assert Pathway().simulate(noise, until="lgn", store=tmp_path / "a", chunk=16).identical(undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"pathway": {"parameters": {"lgn.transfer": 0.4}}}, "parameter lgn.transfer = 0.5, now 0.4"),
+        ({"pathway": {"lesions": ["horizontal_feedback"]}}, "lesions = , now horizontal_feedback"),
+        ({"gaze_spread": 0.25}, "spread=0.5.*now .*spread=0.25"),
+        ({"adapt_to": 100.0}, "adapt_to = Gaze"),
+        ({"seed": 1}, "seed = 0, now 1"),
+        ({"chunk": 4}, "chunk = 8, now 4"),
+        ({"brighter": 2}, "stimulus = 2 images with digest .*, now 2 images with digest"),
+        ({"resume": False}, "give resume=True"),
+    ],
+)
+def test_store_of_other_settings_is_refused(even, tmp_path, change, words):
+    def simulate(pathway=None, brighter=1, chunk=8, **others):
+        Pathway(target="numpy", **(pathway or {})).simulate(
+            even * brighter, until="lgn", store=tmp_path, chunk=chunk, **others
+        )
+
+    simulate()
+    with pytest.raises(ValueError, match=words) as error:
+        simulate(**change)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_store_is_refused(even, tmp_path):
+    (tmp_path / "responses.zarr").mkdir()
+    with pytest.raises(ValueError, match="not a store"):
+        Pathway(target="numpy").simulate(even, until="lgn", store=tmp_path)
+    with pytest.raises(ValueError, match="cannot be written"):
+        Pathway(target="numpy").simulate(even, until="lgn", store="/proc/nowhere")
+    with pytest.raises(ValueError, match="previous"):
+        Pathway(target="numpy").simulate(even, until="lgn", adapt_to="previous", store=tmp_path)
+
+
+def test_trace_and_movie_go_to_a_store(even, tmp_path):
+    movie = luminance(np.repeat(even.values[:, None], 4, axis=1), 16, frame_duration=0.05)
+    settings = {"until": "lgn", "record": "trace"}
+    pathway = Pathway(target="numpy")
+    stored = pathway.simulate(movie, store=tmp_path, chunk=1, workers=2, **settings)
+    assert stored.load().identical(pathway.simulate(movie, **settings))
+
+
+def test_damaged_build_is_compiled_again(even, monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = Pathway().simulate(even, until="cone")
+    (entry,) = builds.entries()
+    assert entry.damage is None and entry.specification.until == "cone"
+    binary = builds.cache_folder() / entry.name / "main"
+    binary.write_bytes(binary.read_bytes()[:1000])
+    assert builds.entries()[0].damage == "main is missing or changed"
+    assert Pathway().simulate(even, until="cone").identical(first)
+    assert "is damaged (main is missing or changed): it is compiled again" in caplog.text
+    assert builds.entries()[0].damage is None
+    assert builds.clear() == 1 and builds.entries() == []
+
+
+def test_processes_that_want_the_same_build_share_it(tmp_path):
+    script = """
+import numpy as np
+from biomodel import Pathway, luminance
+print(Pathway().simulate(luminance(np.full((1, 8, 8), 110.0), 16), adapt_to=100.0, until="cone").cone.values.sum())
+"""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    processes = [python(script, env=environment) for _ in range(3)]
+    said = [process.communicate() for process in processes]
+    assert len({out for out, _ in said}) == 1 and float(said[0][0]) > 0, said
+    folders = [path for path in (tmp_path / "precortical" / "builds").iterdir() if path.is_dir()]
+    assert len(folders) == 1 and builds.damaged(folders[0]) is None
+
+
+LOOP = """    for(int _idx=0; _idx<_N; _idx++)
+    {{
+        const int32_t other = _ptr_array_a_other[_idx];
+        const double there = _ptr_array_{read}[other];
+        _ptr_array_{written}[{place}] = there;
+    }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("read", "written", "place", "vectorised"),
+    [("a_x", "a_y", "_idx", True), ("a_x", "a_x", "_idx", False), ("a_x", "a_y", "other", False)],
+)
+def test_loops_are_vectorised_where_no_cell_reads_what_another_writes(read, written, place, vectorised):
+    assert ("ivdep" in vectorisable(LOOP.format(read=read, written=written, place=place))) is vectorised
+
+
+def test_binary_leaves_only_what_is_read():
+    written = """    ofstream outfile_x;
+    outfile_x.open(results_dir + "_array_x_1", ios::binary | ios::out);
+    if(outfile_x.is_open())
+    {
+        outfile_x.close();
+    } else
+    {
+        std::cout << "Error writing output file for x." << endl;
+    }
+"""
+    both = written + written.replace("_x", "_y")
+    assert writing_only({"_array_x_1"}, both) == written
+
+
+def test_workers_and_chunk_are_checked(even):
+    for setting in ({"workers": 0}, {"workers": 1.5}, {"chunk": 0}):
+        name, value = next(iter(setting.items()))
+        with pytest.raises(ValueError, match=f"{name} = {value}"):
+            Pathway(target="numpy").simulate(even, until="lgn", **setting)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs the command and returns its exit code, what it said, and what it complained of."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["precortical", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return ended.value.code or 0, said.out, said.err
+
+    return run
+
+
+def test_command_simulates_a_folder_an_array_and_a_data_set(tmp_path, command):
+    images = np.random.default_rng(0).integers(0, 256, (3, 24, 24), np.uint8)
+    (tmp_path / "folder").mkdir()
+    for k, image in enumerate(images):
+        skimage.io.imsave(tmp_path / "folder" / f"{k}.png", image, check_contrast=False)
+    np.save(tmp_path / "images.npy", images)
+    np.savez(tmp_path / "images.npz", images=images, others=np.zeros(2))
+    found = []
+    for name in ("folder", "images.npy", "images.npz"):
+        out = tmp_path / f"out {name}"
+        report = tmp_path / "report.json"
+        code, _, said = command("simulate", tmp_path / name, "--until", "cone", "--out", out, "--json", report)
+        assert code == 0, said
+        assert json.loads(report.read_text())["images"] == 3
+        found.append(xr.open_zarr(out / "responses.zarr", chunks=None, consolidated=False))
+    assert list(found[0].file.values) == ["0.png", "1.png", "2.png"]
+    for other in found[1:]:
+        assert np.allclose(found[0].cone, other.cone, rtol=1e-12)
+    code, said, _ = command("simulate", "digits", "--images", 9, "--until", "cone", "--out", tmp_path / "digits")
+    assert code == 0 and "9 images, 9 of them now" in said
+    code, said, _ = command("simulate", "digits", "--images", 9, "--until", "cone", "--out", tmp_path / "digits")
+    assert code == 0 and "9 images, 0 of them now" in said
+    assert "macaque_parafovea rate up to cone" in command("info")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere"], "'nowhere' is not accepted"),
+        (["digits", "--until", "it"], "unknown station 'it'"),
+        (["digits", "--parameter", "cone.gain"], "'cone.gain' is not accepted: give name=value"),
+        (["digits", "--parameter", "cone.speed=1"], "cone.speed"),
+        (["digits", "--adapt-to", "yesterday"], "yesterday"),
+        (["pyproject.toml"], "'pyproject.toml' is not accepted"),
+        (["tests"], "tests holds no images"),
+    ],
+)
+def test_command_refuses_bad_input_in_one_line(arguments, words, tmp_path, command):
+    code, _, said = command("simulate", *arguments, "--out", tmp_path / "out")
+    assert code == 2
+    assert words in said and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
