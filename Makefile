@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup study test
+.PHONY: setup study test bench
 
 setup: .venv/.done
 
@@ -14,6 +14,9 @@ setup: .venv/.done
 
 study: setup
 	$(BIN)/precortical study luminance --out out/luminance
+
+bench: setup
+	$(BIN)/python -m benchmarks --out bench.json
 
 test: setup
 	$(BIN)/ruff check .

@@ -118,7 +118,8 @@ def build(specification: Specification) -> Path:
         process.wait()
         raise
     if process.returncode != 0 or damaged(folder) is not None:
-        tail = "\n".join(said.splitlines()[-15:])
+        lines = [line for line in said.splitlines() if "note: disable pass" not in line]
+        tail = "\n".join(lines[-15:])
         raise RuntimeError(f"the C++ build of the pathway failed:\n{tail}")
     return folder
 

@@ -148,11 +148,12 @@ def assemble(specification: Specification) -> Circuit:
         stations["v1"] = v1.v1(parameters, grid, s.clock("v1"), stations["lgn"])
     recorders = {}
     if s.record != "nothing":
-        recorders = {name: _recorder(s, name, stations[name]) for name in s.stations}
+        recorders = {name: recorder(s, name, stations[name]) for name in s.stations}
     return Circuit(s, Network(*recorders.values(), *stations.values()), stations, recorders, movie)
 
 
-def _recorder(s: Specification, name: str, group: NeuronGroup) -> NeuronGroup | StateMonitor:
+def recorder(s: Specification, name: str, group: NeuronGroup) -> NeuronGroup | StateMonitor:
+    """What reads out one station: averages over the window, or a trace, of the variables of its readout."""
     variables = readout(s, name).variables
     if s.record == "trace":
         return StateMonitor(group, variables, record=True, dt=s.trace_step * ms, when="start", name=f"{name}_recorder")
@@ -161,19 +162,19 @@ def _recorder(s: Specification, name: str, group: NeuronGroup) -> NeuronGroup | 
     equations = "".join(
         f"{v} : {_dimension(group, v)} (linked)\nmean_{v} : {_dimension(group, v)}\n" for v in variables
     )
-    recorder = NeuronGroup(len(group), equations, dt=step * ms, name=f"{name}_recorder")
+    averaging = NeuronGroup(len(group), equations, dt=step * ms, name=f"{name}_recorder")
     for v in variables:
-        setattr(recorder, v, linked_var(group, v))
+        setattr(averaging, v, linked_var(group, v))
     # Samples stand at start, start + step, …; half a step keeps them clear of rounding.
     inside = f"int(t > {start - step / 2!r}*ms)*int(t < {end - step / 2!r}*ms)"
     samples = len(np.arange(start, end - step / 2, step))
-    recorder.run_regularly(
+    averaging.run_regularly(
         "\n".join(f"mean_{v} += {v}*({inside}/{samples})" for v in variables),
         dt=step * ms,
         when="start",
         name=f"{name}_averaging",
     )
-    return recorder
+    return averaging
 
 
 def _dimension(group: NeuronGroup, variable: str) -> str:

@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from biomodel import builds
 from biomodel.circuit import Circuit, Specification, assemble, readout, recorded_variable, settled
+from biomodel.station import State
 
 #: Brian2 2.9 runs an unbounded `make -j`.
 _MAKE_JOBS = "-j2"
@@ -36,7 +38,7 @@ _ONCE = "\nmain.o objects.o run.o: OPTIMISATIONS += -O1\n"
 
 def compile_and_install(specification: Specification) -> None:
     """Leave an intact build of a specification in the cache, unless another process just has."""
-    name = builds.key(specification)
+    name, grid = builds.key(specification), specification.grid
     with builds.locked(name):
         folder = builds.cache_folder() / name
         if builds.damaged(folder) is None:
@@ -45,22 +47,41 @@ def compile_and_install(specification: Specification) -> None:
         for left in builds.cache_folder().glob(f"{builds.BUILDING}{name}-*"):
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=builds.cache_folder(), prefix=f"{builds.BUILDING}{name}-") as scratch:
-            finished = _compile(specification, Path(scratch))
+            states = settled(specification, np.ones((grid.images, grid.height, grid.width)))
+            finished = compiled(assemble, specification, states, Path(scratch))
             if folder.exists():
                 folder.rename(Path(scratch) / "damaged")
             finished.rename(folder)
 
 
-def _compile(specification: Specification, scratch: Path) -> Path:
+def compiled(
+    wire: Callable[[Specification], Circuit], specification: Specification, states: State, scratch: Path
+) -> Path:
+    """Compile a circuit on this process's Brian2 device.
+
+    Parameters
+    ----------
+    wire : callable
+        Makes the circuit.
+    states : dict
+        The state variables to start from, in the sizes that the circuit has.
+    scratch : pathlib.Path
+        An empty folder.
+
+    Returns
+    -------
+    pathlib.Path
+        The finished build, in `scratch`, for `biomodel.builds.run`.
+    """
     cpp = brian2.prefs.codegen.cpp
     cpp.extra_compile_args_gcc = [*cpp.extra_compile_args_gcc, *_FLAGS]
     brian2.prefs.devices.cpp_standalone.extra_make_args_unix = [_MAKE_JOBS]
     project = scratch / "project"
     brian2.set_device("cpp_standalone", build_on_run=False, directory=str(project))
-    circuit = assemble(specification)
+    circuit = wire(specification)
     circuit.network.run(specification.duration * brian2.ms, namespace={})
     brian2.device.build(directory=str(project), compile=False, run=False)
-    manifest = _manifest(circuit)
+    manifest = _manifest(circuit, states)
     for source in (project / "code_objects").glob("*.cpp"):
         source.write_text(vectorisable(source.read_text()))
     objects = project / "objects.cpp"
@@ -106,10 +127,9 @@ def writing_only(files: set[str], source: str) -> str:
     return _WRITE_ARRAY.sub(lambda found: found[0] if found[2] in files or found[2].endswith(".txt") else "", source)
 
 
-def _manifest(circuit: Circuit) -> dict[str, Any]:
+def _manifest(circuit: Circuit, states: State) -> dict[str, Any]:
     """What a binary takes and gives."""
     s = circuit.specification
-    states = settled(s, np.ones((s.grid.images, s.grid.height, s.grid.width)))
     outputs = {}
     samples = s.trace_samples if s.record == "trace" else 1
     for station, recorder in circuit.recorders.items():

@@ -86,7 +86,7 @@ def v1(parameters: Parameters, grid: Grid, dt: Quantity, relay: NeuronGroup) -> 
     links.link(group, relay, lambda down, right: grid.neighbour(down, right, STRIDE))
     drives = [
         SIMPLE_DRIVE.format(
-            **name, drive=links.weighted_sum(_terms(cell)), resting_drive=_resting_drive(cell, parameters)
+            **name, drive=links.weighted_sum(_terms(cell)), resting_drive=resting_drive(cell, parameters)
         )
         for name, cell in zip(names, cells, strict=True)
     ]
@@ -110,7 +110,7 @@ def _terms(cell: SimpleCell) -> list[tuple[float, str, Offset]]:
     ]
 
 
-def _resting_drive(cell: SimpleCell, parameters: Parameters) -> float:
+def resting_drive(cell: SimpleCell, parameters: Parameters) -> float:
     """What the relay cells send at rest, Hz."""
     rates = lgn.maintained(parameters)
     return sum(weight * rates[channel] for weight, channel, _ in _terms(cell))

@@ -1,0 +1,1 @@
+"""What a simulation costs, against what a user would do instead: `python -m benchmarks` writes bench.json."""

@@ -1,0 +1,279 @@
+"""The simulation against the same circuit wired densely and against a loop in PyTorch; how it scales; what it keeps in memory.
+
+Both sides of a comparison take turns within one run, on the same cores: the simulation and the dense network with a process a
+core, PyTorch with a thread a core at the batch size that suits it best. The simulation's time is that of
+`Pathway.simulate`, the adapted state and the labelled result included; of the others only the steps are timed.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+
+from benchmarks import dense
+from benchmarks.rows import CORES, Bench, Row, ratios, rounds
+from benchmarks.torch_loop import TorchLoop
+from biomodel import Pathway, builds, luminance
+from biomodel.circuit import Specification, settled
+from biomodel.photographs import photographs
+from biomodel.presentations import Presentations
+
+NAMES = {"lgn": "simulate/retina_lgn", "v1": "simulate/pathway"}
+ROUNDS = 5
+EAGER_BATCHES = (4, 16, 64, 128)
+COMPILED_BATCHES = (4, 8, 16, 32)
+
+
+def run(bench: Bench) -> None:
+    """All rows of the simulation."""
+    torch.set_num_threads(CORES)
+    for until in NAMES:
+        compare(bench, until)
+    second_call(bench)
+    scaling(bench)
+    streaming(bench)
+
+
+def compare(bench: Bench, until: str) -> None:
+    """Images a second against the dense circuit and the PyTorch loop, and how far the three agree."""
+    name, pathway = NAMES[until], Pathway()
+    stimulus = photographs(128, seed=11)
+    specification, presentations = prepared(pathway, stimulus, until)
+    responses = pathway.simulate(stimulus, until=until, workers=CORES)
+
+    def ours() -> float:
+        return _rate(128, lambda: pathway.simulate(stimulus, until=until, workers=CORES))
+
+    eager, eager_batch = _best(TorchLoop(specification), presentations, EAGER_BATCHES)
+    compiled, compiled_batch = _best(TorchLoop(specification, compiled=True), presentations, COMPILED_BATCHES)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "dense"
+        one = replace(specification, grid=replace(specification.grid, images=1))
+        _build_dense(one, folder)
+        found = rounds(
+            ROUNDS,
+            {
+                "ours": ours,
+                "dense": lambda: _rate(2 * CORES, lambda: _run_dense(folder, one, presentations, 2 * CORES)),
+                "torch": lambda: _rate(eager_batch, eager),
+                "torch.compile": lambda: _rate(compiled_batch, compiled),
+            },
+        )
+        value = statistics.median(found["ours"])
+        goals = {"dense": "40 ×" if until == "lgn" else "3 ×", "torch": "2 ×", "torch.compile": "1 ×"}
+        for against, goal in goals.items():
+            ratio, low, high = ratios(found["ours"], found[against])
+            bench.add(Row(name, value, "images/s", against, ratio, goal, low, high))
+        batches = {"torch": eager_batch, "torch.compile": compiled_batch}
+        for against, batch in batches.items():
+            bench.add(Row(f"{name}/best_batch", batch, "images", against))
+        for against, loop in (("torch", eager), ("torch.compile", compiled)):
+            out = loop()
+            errors = [_difference(out[station], responses[station].values[: len(out[station])]) for station in out]
+            bench.add(Row(f"{name}/difference", max(errors), "of maximum", against, goal="1e-6"))
+        if until == "lgn":
+            onset = _difference(_run_dense(folder, one, presentations, 8)["lgn"], responses.lgn.values[:8])
+            bench.add(Row(f"{name}/difference_after_onset", onset, "of maximum", "dense"))
+    if until == "lgn":
+        _settled_difference(bench, pathway, stimulus[:13])
+
+
+def _settled_difference(bench: Bench, pathway: Pathway, stimulus: xr.DataArray) -> None:
+    """Both circuits look at the field that gaze leaves of an image, until the dense one has settled in its own way.
+
+    The kernels cut at 99 % of their mass, and for comparison at 99.9 %: what the cut leaves out is all the difference.
+    Of bipolar, ganglion and relay cells there is nothing to compare: they adapt to whatever stands still, and rest alike.
+    """
+    _, gaze = prepared(pathway, stimulus, "lgn")
+    fields = luminance(gaze.background(slice(None)), 1 / float(stimulus.x[1] - stimulus.x[0]))
+    specification, presentations = prepared(pathway, fields, "lgn", spread=0.0)
+    one = replace(specification.grid, images=1)
+    long = replace(specification, grid=one, duration=1000.0, frame_duration=1000.0, window=(900.0, 1000.0))
+    coupled = pathway.simulate(fields, until="lgn", gaze_spread=0.0, duration=1.0, window=(0.9, 1.0), workers=CORES)
+    for mass, against in ((0.99, "dense"), (0.999, "dense, 99.9 % of the mass")):
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "dense"
+            _build_dense(long, folder, mass)
+            out = _run_dense(folder, long, presentations, len(fields))
+        for station in ("cone", "horizontal"):
+            errors = [_difference(a, b) for a, b in zip(out[station], coupled[station].values, strict=True)]
+            name = f"simulate/retina_lgn/settled_{station}"
+            bench.add(Row(name, max(errors), "of maximum", against, None, "1e-3", min(errors), max(errors)))
+
+
+def second_call(bench: Bench) -> None:
+    """A call with other images in the same process: the time until its first image is done, and what it compiles."""
+    pathway = Pathway()
+    pathway.simulate(photographs(8, seed=21), workers=CORES)
+    before = {entry.name for entry in builds.entries()}
+    other = photographs(8, seed=22)
+    batch = min(_seconds(lambda: pathway.simulate(other[:1])) for _ in range(3))
+    first = statistics.median(_seconds(lambda: pathway.simulate(other[:1], workers=CORES)) for _ in range(5))
+    compiled = len({entry.name for entry in builds.entries()} - before)
+    bench.add(Row("simulate/pathway/second_call", first, "s, first image done", goal="0.5 s"))
+    bench.add(Row("simulate/pathway/second_call_fastest", batch, "s, first image done"))
+    bench.add(Row("simulate/pathway/second_call_builds", compiled, "builds", goal="0"))
+
+
+def scaling(bench: Bench) -> None:
+    """Time an image by the size of images and by their number."""
+    for until, name in NAMES.items():
+        pathway = Pathway()
+
+        def cost(number: int, size: int, until: str = until, pathway: Pathway = pathway) -> float:
+            images = np.random.default_rng(number).uniform(10, 200, (number, size, size))
+            stimulus = luminance(images, 16)
+            return _seconds(lambda: pathway.simulate(stimulus, until=until, workers=CORES)) / number
+
+        cost(16, 32), cost(8, 64)
+        sizes = rounds(ROUNDS, {"32": lambda: cost(256, 32), "64": lambda: cost(64, 64)})
+        ratio, low, high = ratios(sizes["64"], sizes["32"])
+        value = 1000 * statistics.median(sizes["64"])
+        bench.add(Row(f"{name}/64×64", value, "ms/image", "32×32", ratio, "4.6 × at most", low, high))
+        numbers = rounds(3, {"200": lambda: cost(200, 32), "2000": lambda: cost(2000, 32)})
+        ratio, low, high = ratios(numbers["2000"], numbers["200"])
+        value = 1000 * statistics.median(numbers["2000"])
+        bench.add(Row(f"{name}/2000_images", value, "ms/image", "200 images", ratio, "1.1 × at most", low, high))
+
+
+_STREAM = """
+import sys, time
+import numpy as np
+from biomodel import Display, Pathway
+images = np.random.default_rng(0).random((int(sys.argv[1]), 32, 32))
+stimulus = Display().show(images)
+began = time.perf_counter()
+Pathway().simulate(stimulus, store=sys.argv[2], workers=int(sys.argv[3]))
+print(time.perf_counter() - began)
+"""
+
+
+def _peaks(root: int, until: threading.Event) -> dict[int, float]:
+    """Peak resident memory in GiB of a process and all that it starts, by process number, looked at as they run.
+
+    The kernel's own count (VmHWM) starts anew with each program; that of `getrusage` is inherited.
+    """
+    peaks: dict[int, float] = {}
+    while not until.wait(0.005):
+        family = {root}
+        for status in sorted(Path("/proc").glob("[0-9]*/status"), key=lambda path: int(path.parent.name)):
+            try:
+                fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            except OSError:
+                continue
+            process = int(status.parent.name)
+            if process in family or int(fields["PPid"]) in family:
+                family.add(process)
+                peaks[process] = max(peaks.get(process, 0.0), int(fields.get("VmHWM", "0 kB").split()[0]) / 2**20)
+    return peaks
+
+
+def streaming(bench: Bench, images: int = 10_000) -> None:
+    """Many images into a store: images a second, and the largest resident memory of any process."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, "-c", _STREAM, str(images), scratch, str(CORES)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        ended = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            watching = pool.submit(_peaks, process.pid, ended)
+            told = process.communicate()[0]
+            ended.set()
+            peaks = watching.result()
+    if process.returncode != 0:
+        raise RuntimeError(f"the streaming simulation failed with exit code {process.returncode}")
+    own = peaks.pop(process.pid)
+    others = max(peaks.values())
+    bench.add(Row("simulate/pathway/stream", images / float(told), "images/s"))
+    bench.add(Row("simulate/pathway/stream_memory", own, "GiB", "main process", goal="2 GiB"))
+    bench.add(Row("simulate/pathway/stream_memory", others, "GiB", "largest other process", goal="2 GiB"))
+
+
+def prepared(
+    pathway: Pathway, stimulus: xr.DataArray, until: str, spread: float = 0.5
+) -> tuple[Specification, Presentations]:
+    """What `Pathway.simulate` would run for a stimulus, for the other sides to run the same."""
+    resolution = pathway._check(stimulus, until)
+    presentations = Presentations(stimulus, pathway._adaptation(stimulus, resolution, "gaze", spread))
+    return pathway._specification(stimulus, resolution, until, 8, (50.0, 200.0), "mean", 200.0), presentations
+
+
+def _best(
+    loop: TorchLoop, presentations: Presentations, batches: tuple[int, ...]
+) -> tuple[Callable[[], dict[str, np.ndarray]], int]:
+    """A run of the loop at the batch size of the most images a second, and that size."""
+    runs = {}
+    for batch in batches:
+        chosen = slice(0, batch)
+        light, state = presentations.movie(chosen)[:, 0], settled(loop.specification, presentations.background(chosen))
+
+        def once(light: np.ndarray = light, state: dict[str, np.ndarray] = state) -> dict[str, np.ndarray]:
+            return loop.run(light, state)
+
+        once()
+        runs[batch] = (max(_rate(batch, once) for _ in range(2)), once)
+    best = max(runs, key=lambda batch: runs[batch][0])
+    return runs[best][1], best
+
+
+def _build_dense(specification: Specification, folder: Path, mass: float = 0.99) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.dense", specification.to_json(), str(folder), str(mass)],
+        check=True,
+        capture_output=True,
+    )
+
+
+def _run_dense(
+    folder: Path, specification: Specification, presentations: Presentations, images: int
+) -> dict[str, np.ndarray]:
+    """Responses of the first images, by station, (image, [channel,] y, x) in the station's unit; a process a core."""
+
+    def one(k: int) -> dict[str, np.ndarray]:
+        chosen = slice(k, k + 1)
+        start = dense.start(specification, presentations.background(chosen))
+        return builds.run(folder, presentations.movie(chosen)[0].reshape(1, -1), start)
+
+    with ThreadPoolExecutor(CORES) as pool:
+        outs = list(pool.map(one, range(images)))
+    shape = (images, specification.grid.height, specification.grid.width)
+    read = {
+        "cone": ("photocurrent", 1e-12),
+        "horizontal": ("potential", 1e-3),
+        "lgn": (("midget_on", "midget_off"), 1.0),
+    }
+
+    def field(station: str, variable: str, unit: float) -> np.ndarray:
+        return np.stack([out[f"response.{station}.{variable}"] for out in outs]).reshape(shape) / unit
+
+    return {
+        station: field(station, names, unit)
+        if isinstance(names, str)
+        else np.stack([field(station, variable, unit) for variable in names], 1)
+        for station, (names, unit) in read.items()
+    }
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).max() / np.abs(b).max())
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def _rate(images: int, action: Callable[[], object]) -> float:
+    return images / _seconds(action)
