@@ -31,7 +31,7 @@ from biomodel.wiring import Grid, centre_weights, field_radius
 STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1")
 
 #: Mechanisms that can be taken out by name.
-LESIONS = ("cone_adaptation", "horizontal_feedback")
+LESIONS = ("cone_adaptation", "horizontal_feedback", "luminance_gain", "contrast_gain", "lgn_suppression")
 
 #: V1's membranes are slow: its clock ticks once in so many steps of the retina's.
 V1_CLOCK = 4
@@ -105,7 +105,7 @@ class Specification:
 
 @dataclass(frozen=True)
 class Circuit:
-    """A wired network: `stations` and their recorders by name, and the `movie` that drives the cones."""
+    """A wired network: `stations` and what stands between them, recorders, and the `movie` that drives the cones."""
 
     specification: Specification
     network: Network
@@ -138,12 +138,17 @@ def assemble(specification: Specification) -> Circuit:
     stations = {"cone": retina.cone(parameters, s.lesions, grid, dt, movie, s.movie_step * ms)}
     # Cones and horizontal cells make a loop: neither can be without the other.
     stations["horizontal"] = retina.horizontal(parameters, s.lesions, grid, dt, stations["cone"])
+    slow_dt = retina.AMACRINE_CLOCK * dt
     if "bipolar" in s.stations:
-        stations["bipolar"] = retina.bipolar(parameters, grid, dt, stations["cone"])
+        bipolars = retina.bipolar(parameters, s.lesions, grid, dt, stations["cone"], stations["horizontal"])
+        stations["bipolar"] = bipolars
+        stations["wide_amacrine"] = retina.wide_amacrine(parameters, grid, slow_dt, bipolars)
     if "ganglion" in s.stations:
-        stations["ganglion"] = retina.ganglion(parameters, grid, dt, stations["bipolar"])
+        contrast = retina.contrast_amacrine(parameters, grid, slow_dt, stations["bipolar"])
+        stations["contrast_amacrine"] = contrast
+        stations["ganglion"] = retina.ganglion(parameters, s.lesions, grid, dt, stations["bipolar"], contrast)
     if "lgn" in s.stations:
-        stations["lgn"] = lgn.lgn(parameters, grid, dt, stations["ganglion"])
+        stations |= lgn.lgn(parameters, s.lesions, grid, dt, slow_dt, stations["ganglion"])
     if "v1" in s.stations:
         stations["v1"] = v1.v1(parameters, grid, s.clock("v1"), stations["lgn"])
     recorders = {}
@@ -186,15 +191,19 @@ def settled(specification: Specification, background: np.ndarray) -> State:
     s, parameters = specification, specification.parameters
     state = retina.settled(parameters, s.lesions, s.grid, s.dt * ms, background)
     if "lgn" in s.stations:
-        state |= lgn.settled(parameters, background)
+        state |= lgn.settled(parameters, s.lesions, background)
     if "v1" in s.stations:
         state |= v1.settled(parameters, s.grid, len(background))
-    return {name: values for name, values in state.items() if name.split(".")[0] in (*s.stations, "horizontal")}
+    present = {"horizontal", *s.stations}
+    present |= {"wide_amacrine"} if "bipolar" in present else set()
+    present |= {"contrast_amacrine"} if "ganglion" in present else set()
+    present |= {f"{name}_interneuron" for name in lgn.CLASSES} if "lgn" in present else set()
+    return {name: values for name, values in state.items() if name.split(".")[0] in present}
 
 
 def classical_centre(parameters: Parameters, until: str, pixels_per_degree: float) -> int:
     """Width in pixels of the largest classical centre among the stations up to `until`."""
-    reach = len(centre_weights(parameters.value("bipolar.centre_radius"), pixels_per_degree)) - 1
+    reach = len(centre_weights(parameters.value("bipolar.midget_centre_radius"), pixels_per_degree)) - 1
     if until == "v1":
         reach = field_radius([cell.afferents for cell in v1.population(parameters, pixels_per_degree)])
     return 2 * reach + 1

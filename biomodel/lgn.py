@@ -1,53 +1,108 @@
 r"""The relay of the lateral geniculate nucleus at rate fidelity.
 
-A relay cell follows the one ganglion cell that dominates it, τ_l l̇ = transfer · g - l, so that it fires at a fixed share
-of its afferent's rate.
+A relay cell follows the one ganglion cell that dominates it, g, divided by its suppressive field s,
+
+.. math:: \tau_l \dot l = \mathrm{transfer} \cdot g / (1 + s / s_{half}) - l .
+
+The suppressive field of a midget or parasol relay cell is the local RMS contrast as its ganglion cells tell it (Bonin 2005):
+the root of what coupled interneurons pool of the squared departures of ON and OFF rates from their maintained ones. Before a
+field that stands still it is 0, and a relay cell fires at a fixed share of its afferent's rate.
+
+Lesion. `lgn_suppression` holds s at 0.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 from brian2 import NeuronGroup, Quantity, linked_var
 
 from biomodel.parameters import Parameters
+from biomodel.retina import GANGLION_CHANNELS
 from biomodel.station import Readout, State
-from biomodel.wiring import Grid
+from biomodel.wiring import Grid, coupled_layer, coupling
 
-LGN_EQUATIONS = """
-dmidget_on/dt = (transfer*ganglion_on - midget_on)/membrane_time : Hz
-dmidget_off/dt = (transfer*ganglion_off - midget_off)/membrane_time : Hz
-ganglion_on : Hz (linked)
-ganglion_off : Hz (linked)
+#: Classes of relay cells.
+CLASSES = ("midget", "parasol")
+
+RELAY_EQUATIONS = """
+d{channel}/dt = (transfer*ganglion_{channel}/(1 + {suppression}) - {channel})/membrane_time : Hz
+ganglion_{channel} : Hz (linked)
 """
 
-LGN_READOUT = Readout("Hz", {"midget_on": "midget_on", "midget_off": "midget_off"})
+CONTRAST_EQUATIONS = """
+{name}_contrast : Hz**2
+{name}_pooled : Hz**2 (linked)
+{name}_suppression : Hz
+"""
+
+CONTRAST = """
+{name}_contrast = (ganglion_{name}_on - {on!r}*Hz)**2 + (ganglion_{name}_off - {off!r}*Hz)**2
+{name}_suppression = sqrt({name}_pooled*int({name}_pooled > 0*Hz**2))
+"""
+
+LGN_READOUT = Readout("Hz", {channel: channel for channel in GANGLION_CHANNELS})
 
 
-def lgn(parameters: Parameters, grid: Grid, dt: Quantity, ganglia: NeuronGroup) -> NeuronGroup:
-    """Relay cells behind midget ON and OFF ganglion cells, one of each a pixel; response: rate in Hz."""
+def lgn(
+    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, slow_dt: Quantity, ganglia: NeuronGroup
+) -> dict[str, NeuronGroup]:
+    """Relay cells behind midget and parasol ganglion cells, one of each a pixel (rate in Hz), and their interneurons.
+
+    The interneurons are integrated at `slow_dt`.
+    """
+    lesioned = "lgn_suppression" in lesions
+    relays = "".join(
+        RELAY_EQUATIONS.format(
+            channel=channel, suppression="0" if lesioned else _suppression(channel)
+        )
+        for channel in GANGLION_CHANNELS
+    )
     group = NeuronGroup(
         grid.cells,
-        LGN_EQUATIONS,
+        relays + ("" if lesioned else "".join(CONTRAST_EQUATIONS.format(name=name) for name in CLASSES)),
         method="exponential_euler",
         dt=dt,
-        order=5,
+        order=7,
         name="lgn",
         namespace=parameters.quantities("lgn"),
     )
-    group.ganglion_on = linked_var(ganglia, "midget_on")
-    group.ganglion_off = linked_var(ganglia, "midget_off")
-    return group
+    for channel in GANGLION_CHANNELS:
+        setattr(group, f"ganglion_{channel}", linked_var(ganglia, channel))
+    groups = {"lgn": group}
+    if lesioned:
+        return groups
+    statements = []
+    for name in CLASSES:
+        rates = {side: parameters.value(f"ganglion.{name}_{side}_maintained") for side in ("on", "off")}
+        statements.append(CONTRAST.format(name=name, **rates))
+        time = parameters["lgn.suppression_time"].quantity
+        space_constant = parameters.value(f"lgn.{name}_suppression_space_constant") * grid.pixels_per_degree
+        layer = coupling(space_constant, 1.8 * float(time / slow_dt) - 1)
+        interneurons = coupled_layer(
+            f"{name}_interneuron", "Hz**2", layer, time, group, f"{name}_contrast", grid, slow_dt, order=6
+        )
+        setattr(group, f"{name}_pooled", linked_var(interneurons, "pooled"))
+        groups[f"{name}_interneuron"] = interneurons
+    group.run_regularly("\n".join(statements), dt=dt, when="groups", order=6, name="lgn_contrast")
+    return groups
+
+
+def _suppression(channel: str) -> str:
+    name = channel.split("_")[0]
+    return f"{name}_suppression/{name}_suppression_half"
 
 
 def maintained(parameters: Parameters) -> dict[str, float]:
-    """Rate in Hz of each relay channel while an even field stands still."""
+    """Rate in Hz of each relay channel while a field stands still."""
     transfer = parameters.value("lgn.transfer")
-    return {
-        channel: transfer * parameters.value(f"ganglion.{channel}_maintained")
-        for channel in ("midget_on", "midget_off")
-    }
+    return {channel: transfer * parameters.value(f"ganglion.{channel}_maintained") for channel in GANGLION_CHANNELS}
 
 
-def settled(parameters: Parameters, background: np.ndarray) -> State:
+def settled(parameters: Parameters, lesions: Collection[str], background: np.ndarray) -> State:
     """The state in which the relay rests, as `biomodel.retina.settled`."""
-    return {f"lgn.{channel}": np.full_like(background, rate) for channel, rate in maintained(parameters).items()}
+    state = {f"lgn.{channel}": np.full_like(background, rate) for channel, rate in maintained(parameters).items()}
+    if "lgn_suppression" not in lesions:
+        state |= {f"{name}_interneuron.pooled": np.zeros_like(background) for name in CLASSES}
+    return state

@@ -49,6 +49,8 @@ class _Eccentricity:
 
     centre_radius: float  # deg, midget centre, 1/e
     centre_source: str
+    parasol_radius: float  # deg, parasol centre, 1/e
+    parasol_source: str
     spatial_frequency: float  # c/deg, V1
     frequency_source: str
 
@@ -57,12 +59,16 @@ _ECCENTRICITIES = {
     "macaque_parafovea": _Eccentricity(
         0.05,
         "Croner & Kaplan 1995, Table 1: P cells, 5 to 10°",
+        0.10,
+        "Croner & Kaplan 1995, Table 1: M cells, 0 to 10°",
         1.7,
         "Marques 2020 data (De Valois 1982): parafoveal simple cells, median peak",
     ),
     "macaque_fovea": _Eccentricity(
         0.03,
         "Croner & Kaplan 1995, Table 1: P cells, 0 to 5°",
+        0.10,
+        "Croner & Kaplan 1995, Table 1: M cells, 0 to 10°",
         3.3,
         "Marques 2020 data (De Valois 1982): foveal cells, median peak",
     ),
@@ -97,7 +103,27 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             100,
         ),
         Parameter("cone.adaptation_time", 166, "ms", "published", f"{_CLARK}: τ_z, n_z = 1, two stages", 1, 10_000),
-        Parameter("cone.fast_adaptation_share", 0.448, "1", "published", f"{_CLARK}: γ", 0, 1),
+        Parameter(
+            "cone.fast_adaptation_share",
+            0.2,
+            "1",
+            "calibrated",
+            "experiment 1: with Clark's .448 the luminance gain behind the cone makes spots fall faster than Weber's law",
+            0,
+            1,
+        ),
+        Parameter(
+            "cone.slow_adaptation_share",
+            0.3,
+            "1",
+            "calibrated",
+            "experiment 4: the slow phase of adaptation, beside the fast one",
+            0,
+            1,
+        ),
+        Parameter(
+            "cone.slow_adaptation_time", 1500, "ms", "calibrated", "experiment 4: the slow phase takes seconds", 10, 1e5
+        ),
         Parameter("cone.gain", 19.4, "pA·ms", "published", f"{_CLARK}: α", 1e-3, 1e4),
         Parameter("cone.desensitisation", 0.36, "ms", "published", f"{_CLARK}: β; half-gain at 38 cd/m²", 0, 100),
         Parameter("cone.response_time", 4.78, "ms", "published", f"{_CLARK}: τ_r", 0.5, 100),
@@ -147,8 +173,33 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             20,
         ),
         Parameter(
-            "bipolar.centre_radius", where.centre_radius, "deg", "published", f"{where.centre_source}, at 1/e", 1e-3, 5
+            "bipolar.midget_centre_radius",
+            where.centre_radius,
+            "deg",
+            "published",
+            f"{where.centre_source}, at 1/e",
+            1e-3,
+            5,
         ),
+        Parameter(
+            "bipolar.diffuse_centre_radius",
+            where.parasol_radius,
+            "deg",
+            "published",
+            f"{where.parasol_source}, at 1/e",
+            1e-3,
+            5,
+        ),
+        Parameter(
+            "bipolar.luminance_half",
+            5.0,
+            "pA",
+            "calibrated",
+            "experiments 1 and 6: pooled cone signal that halves the gain, that of about 10 cd/m²",
+            1e-2,
+            1e4,
+        ),
+        Parameter("bipolar.luminance_time", 150, "ms", "calibrated", "experiment 4: the fast phase of adaptation", 1, 1e5),
         Parameter("bipolar.membrane_time", 10, "ms", "published", "Wohrer & Kornprobst 2009: τ_c", 0.5, 200),
         Parameter(
             "bipolar.adaptation_time",
@@ -159,31 +210,100 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             10,
             1e5,
         ),
-        Parameter("bipolar.on_gain", 1.0, "mV/pA", "calibrated", "sets the unit of the graded response", 1e-3, 100),
-        Parameter("bipolar.off_gain", 1.0, "mV/pA", "calibrated", "sets the unit of the graded response", 1e-3, 100),
+        Parameter("bipolar.on_gain", 4.5, "mV/pA", "calibrated", "sets the unit of the graded response", 1e-3, 1e3),
+        Parameter("bipolar.off_gain", 4.5, "mV/pA", "calibrated", "sets the unit of the graded response", 1e-3, 1e3),
         Parameter(
             "bipolar.on_saturation",
-            20,
+            4.5,
             "pA",
             "calibrated",
             "ON saturates with contrast, OFF is near linear (Kremkow 2014): input that halves the ON gain",
             0.1,
             1e6,
         ),
-        Parameter("bipolar.off_saturation", 200, "pA", "calibrated", "Kremkow 2014, as for ON", 0.1, 1e6),
+        Parameter("bipolar.off_saturation", 45, "pA", "calibrated", "Kremkow 2014, as for ON", 0.1, 1e6),
+        Parameter(
+            "amacrine.surround_weight", 0.3, "1", "calibrated", "experiment 11: parasol cells and large gratings", 0, 1
+        ),
+        Parameter(
+            "amacrine.surround_space_constant",
+            4.8 * where.parasol_radius / 2,
+            "deg",
+            "derived",
+            "surround radius 4.8 × centre (Croner & Kaplan 1995, Table 1: M cells), as for horizontal cells",
+            1e-3,
+            10,
+        ),
+        Parameter("amacrine.surround_time", 20, "ms", "calibrated", "no slower than horizontal cells", 1, 500),
+        Parameter(
+            "amacrine.contrast_space_constant",
+            0.2 / sqrt(2),
+            "deg",
+            "derived",
+            "Wohrer & Kornprobst 2009: σ_A .2° (primate); a coupled layer of the same second moment",
+            1e-3,
+            10,
+        ),
+        Parameter("amacrine.contrast_time", 15, "ms", "published", "Benardete & Kaplan 1999: 15 ms (Victor)", 1, 500),
         Parameter("ganglion.midget_on_maintained", 36, "Hz", "published", "macaqueretina, median", 0, 200),
         Parameter("ganglion.midget_off_maintained", 25, "Hz", "published", "macaqueretina, median", 0, 200),
+        Parameter("ganglion.parasol_on_maintained", 37, "Hz", "published", "macaqueretina, median", 0, 200),
+        Parameter("ganglion.parasol_off_maintained", 30, "Hz", "published", "macaqueretina, median", 0, 200),
         Parameter(
             "ganglion.midget_gain",
-            5.3,
+            12.0,
             "Hz/mV",
             "calibrated",
             "an 11.4 % spot at 100 cd/m² adds about 10 Hz (macaqueretina's threshold rate)",
             1e-3,
             1e3,
         ),
+        Parameter(
+            "ganglion.parasol_gain", 70.0, "Hz/mV", "calibrated", "experiment 10: six times the midget's gain", 1e-3, 1e4
+        ),
+        Parameter("ganglion.midget_transience", 0.7, "1", "published", "Benardete & Kaplan 1997: HS .69 and .75", 0, 1),
+        Parameter("ganglion.midget_transience_time", 32, "ms", "published", "Benardete 1997: T_S 29 and 36 ms", 1, 1000),
+        Parameter("ganglion.parasol_transience", 0.98, "1", "published", "Benardete 1999: HS 1.0 and .97", 0, 1),
+        Parameter("ganglion.parasol_transience_time", 47, "ms", "published", "Benardete 1999: T_0 37 and 58 ms", 1, 1000),
+        Parameter(
+            "ganglion.integration_time", 15, "ms", "calibrated", "experiments 8 and 9: parasol cells at low contrast", 1, 500
+        ),
+        Parameter(
+            "ganglion.contrast_half",
+            2.0,
+            "mV",
+            "calibrated",
+            "experiment 10: pooled response that halves a parasol cell's gain, that to about 8 % contrast",
+            1e-3,
+            1e4,
+        ),
         Parameter("ganglion.membrane_time", 5, "ms", "calibrated", "ganglion cells follow flicker to 60 Hz", 0.5, 200),
         Parameter("lgn.transfer", 0.5, "1", "published", "transfer ratio .3 to .7 (physiology of the relay)", 0, 1),
+        Parameter(
+            "lgn.midget_suppression_space_constant",
+            2.5 * where.centre_radius / sqrt(2),
+            "deg",
+            "derived",
+            "Bonin 2005: the suppressive field is 2 to 3 × the centre",
+            1e-3,
+            10,
+        ),
+        Parameter(
+            "lgn.parasol_suppression_space_constant",
+            2.5 * where.parasol_radius / sqrt(2),
+            "deg",
+            "derived",
+            "Bonin 2005: the suppressive field is 2 to 3 × the centre",
+            1e-3,
+            10,
+        ),
+        Parameter("lgn.suppression_time", 20, "ms", "calibrated", "experiment 15: after the response has begun", 1, 500),
+        Parameter(
+            "lgn.midget_suppression_half", 100, "Hz", "calibrated", "experiment 11: local contrast that halves", 1e-1, 1e4
+        ),
+        Parameter(
+            "lgn.parasol_suppression_half", 100, "Hz", "calibrated", "experiment 11: local contrast that halves", 1e-1, 1e4
+        ),
         Parameter("lgn.membrane_time", 10, "ms", "published", "mozaik LSV1M (cat): relay τ_m", 0.5, 200),
         Parameter(
             "v1.spatial_frequency", where.spatial_frequency, "c/deg", "published", where.frequency_source, 0.05, 30

@@ -336,7 +336,7 @@ class Pathway:
             )
 
     def _notes(self, ppd: float) -> dict[str, str]:
-        radius = self.parameters.value("bipolar.centre_radius")
+        radius = self.parameters.value("bipolar.midget_centre_radius")
         if len(centre_weights(radius, ppd)) > 1:
             return {}
         return {"note": f"the midget centre's radius of {radius:g}° is under half a pixel: it is one pixel"}

@@ -13,7 +13,7 @@ from math import ceil, sqrt
 from typing import Literal, TypeAlias
 
 import numpy as np
-from brian2 import NeuronGroup, linked_var
+from brian2 import NeuronGroup, Quantity, linked_var
 from scipy import ndimage, sparse
 from scipy.sparse import linalg
 
@@ -105,6 +105,9 @@ def pool(values: np.ndarray, one_side: np.ndarray, axis: int) -> np.ndarray:
 #: Rows down and columns to the right.
 Offset: TypeAlias = tuple[int, int]
 
+#: A variable at an offset, with its weight in a sum.
+Term: TypeAlias = tuple[float, str, Offset]
+
 
 class Links:
     """What a group reads from cells some way off: linked variables in Brian2's equation language.
@@ -132,9 +135,9 @@ class Links:
         """What the reading group calls a variable at an offset."""
         return variable + _where(offset)
 
-    def weighted_sum(self, terms: Iterable[tuple[float, str, Offset]]) -> str:
+    def weighted_sum(self, terms: Iterable[Term]) -> str:
         """An expression that sums variables at offsets, each with its weight."""
-        return " + ".join(f"{float(weight)!r}*{self.name(variable, offset)}" for weight, variable, offset in terms)
+        return " + ".join(f"{weight!r}*{self.name(variable, offset)}" for weight, variable, offset in terms)
 
     def link(self, group: NeuronGroup, source: NeuronGroup, index: Callable[[int, int], np.ndarray]) -> None:
         """Link the declared variables of `group` to `source`; `index` gives the source cells of an offset."""
@@ -149,30 +152,16 @@ def _where(offset: Offset) -> str:
     return f"_at_{down}_{right}"
 
 
-class Stencil:
-    """A symmetric weighted sum of a variable over the cells before and after, in one direction; edges replicate.
+def stencil(variable: str, one_side: np.ndarray, along: Literal["row", "column"]) -> list[Term]:
+    """A symmetric weighted sum of a variable over the cells before and after, in one direction, as terms of `Links`.
 
     Parameters
     ----------
-    variable, unit : str
-        What is summed; the group that evaluates the sum has it at its own cells under the same name.
     one_side : numpy.ndarray
-        Weights at 0, 1, 2, … cells.
-    along : {"row", "column"}
+        Weights at 0, 1, 2, … cells, as from `gaussian_weights`.
     """
-
-    def __init__(self, variable: str, unit: str, one_side: np.ndarray, along: Literal["row", "column"]) -> None:
-        steps = [step for k in range(1, len(one_side)) for step in (-k, k)]
-        terms = [(one_side[abs(step)], variable, (0, step) if along == "row" else (step, 0)) for step in steps]
-        self._links = Links(unit, [(variable, offset) for _, _, offset in terms])
-        #: What the group that evaluates the sum has to declare.
-        self.equations = self._links.equations
-        #: The weighted sum, to be put into a statement.
-        self.sum = " + ".join(filter(None, [f"{float(one_side[0])!r}*{variable}", self._links.weighted_sum(terms)]))
-
-    def link(self, group: NeuronGroup, source: NeuronGroup, grid: Grid) -> None:
-        """Link the declared variables of `group` to the neighbours in `source`."""
-        self._links.link(group, source, grid.neighbour)
+    steps = range(1 - len(one_side), len(one_side))
+    return [(float(one_side[abs(k)]), variable, (0, k) if along == "row" else (k, 0)) for k in steps]
 
 
 @dataclass(frozen=True)
@@ -216,6 +205,52 @@ def coupling(space_constant: float, stability_limit: float) -> Coupling:
                 f"dt is too long for a coupled layer of space constant {space_constant:g} cells: choose a shorter dt"
             )
         hops = (*hops, 3 * hops[-1])
+
+
+def coupled_layer(
+    name: str,
+    unit: str,
+    layer: Coupling,
+    time: Quantity,
+    source: NeuronGroup,
+    variable: str,
+    grid: Grid,
+    dt: Quantity,
+    order: int,
+) -> NeuronGroup:
+    """A layer of coupled cells that pools a variable of the cells above it: ``τ ṗ = drive - p + Σ strength (p_j - p)``.
+
+    No current flows across the edges. Its variable is called `pooled`.
+
+    Parameters
+    ----------
+    name, unit : str
+        Of the layer, and of what it pools.
+    layer : Coupling
+        Of which a forward Euler step must be stable; as `coupling` gives it.
+    time : brian2.Quantity
+        Membrane time constant.
+    source, variable
+        What it pools.
+    """
+    offsets = [(hop * d, hop * r) for hop in layer.hops for d, r in ((-1, 0), (1, 0), (0, -1), (0, 1))]
+    links = Links(unit, [("previous", offset) for offset in offsets])
+    inflow = f"{layer.strength!r}*({links.weighted_sum((1.0, 'previous', o) for o in offsets)} - {len(offsets)}*previous)"
+    group = NeuronGroup(
+        grid.cells,
+        f"dpooled/dt = (drive - pooled + {inflow})/time : {unit}\ndrive : {unit} (linked)\nprevious : {unit}\n"
+        + links.equations,
+        method="euler",
+        dt=dt,
+        order=order,
+        name=name,
+        namespace={"time": time},
+    )
+    links.link(group, group, grid.mirrored)
+    # A group that reads its own variable would meet cells that have already moved on.
+    group.run_regularly("previous = pooled", dt=dt, when="start", name=f"{name}_copy")
+    group.drive = linked_var(source, variable)
+    return group
 
 
 def solve_coupled_layer(layer: Coupling, leak: float, drive: np.ndarray) -> np.ndarray:
