@@ -104,7 +104,7 @@ def build(specification: Specification) -> Path:
     search = os.pathsep.join(filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")]))
     # A process of its own, so that Brian2's global device of the caller is never touched.
     process = subprocess.Popen(
-        [sys.executable, "-m", "biomodel.compilation", specification.to_json()],
+        [sys.executable, "-P", "-m", "biomodel.compilation", specification.to_json()],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
