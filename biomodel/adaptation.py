@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,9 @@ class Gaze:
     spread: float
     pixels_per_degree: float
 
+    def __str__(self) -> str:
+        return f"gaze of {self.spread:g}°"
+
     def field(self, light: np.ndarray, chosen: slice) -> np.ndarray:
         """What each cone of the `chosen` images, (image, y, x) in cd/m², is adapted to."""
         return gaze_field(light, self.spread, self.pixels_per_degree)
@@ -31,6 +35,12 @@ class Even:
     """Settled at an even field: `levels` in cd/m², one for all images or one for each."""
 
     levels: tuple[float, ...]
+
+    def __str__(self) -> str:
+        if len(self.levels) == 1:
+            return f"{self.levels[0]:g} cd/m²"
+        digest = hashlib.sha256(np.array(self.levels).tobytes()).hexdigest()[:16]
+        return f"{len(self.levels)} levels from {min(self.levels):g} to {max(self.levels):g} cd/m² with digest {digest}"
 
     def field(self, light: np.ndarray, chosen: slice) -> np.ndarray:
         """What each cone of the `chosen` images, (image, y, x) in cd/m², is adapted to."""

@@ -8,11 +8,13 @@ and `manifest.json`. It appears under its name in one step, complete, made by on
 from __future__ import annotations
 
 import functools
+import glob
 import hashlib
 import json
 import logging
 import os
 import platform
+import shlex
 import shutil
 import signal
 import subprocess
@@ -51,10 +53,10 @@ def cache_folder() -> Path:
 @functools.cache
 def compiler() -> str | None:
     """The first line of the C++ compiler's version, or None where there is none that works with make."""
-    name = os.environ.get("CXX", "g++")
-    if shutil.which(name) is None or shutil.which("make") is None:
+    command = shlex.split(os.environ.get("CXX") or "g++")
+    if shutil.which(command[0]) is None or shutil.which("make") is None:
         return None
-    told = subprocess.run([name, "--version"], capture_output=True, text=True, check=False)
+    told = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
     return told.stdout.splitlines()[0] if told.returncode == 0 and told.stdout else None
 
 
@@ -142,10 +144,18 @@ def locked(name: str) -> Iterator[None]:
         yield
 
 
+def sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every file of a build but its manifest."""
+    return {str(path.relative_to(folder)): path.stat().st_size for path in _files(folder)}
+
+
 def checksums(folder: Path) -> dict[str, str]:
     """Of every file of a build but its manifest."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in _files(folder)}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
 
 
 def damaged(folder: Path) -> str | None:
@@ -155,7 +165,7 @@ def damaged(folder: Path) -> str | None:
         found = checksums(folder)
     except (OSError, ValueError) as error:
         return str(error)
-    if not isinstance(manifest, dict) or not {"inputs", "outputs", "checksums"} <= set(manifest):
+    if not isinstance(manifest, dict) or not {"inputs", "outputs", "checksums", "sizes"} <= set(manifest):
         return "its manifest is not one"
     wrong = [name for name, digest in manifest["checksums"].items() if found.get(name) != digest]
     return f"{wrong[0]} is missing or changed" if wrong else None
@@ -181,55 +191,62 @@ def run(folder: Path, movie: np.ndarray, state: State) -> dict[str, np.ndarray]:
     Raises
     ------
     RuntimeError
-        Where the binary fails, or the temporary folder does not take its files.
+        Where the binary fails, was changed meanwhile, or the temporary folder does not take its files.
     """
+    try:
+        with tempfile.TemporaryDirectory(prefix=_scratch_prefix()) as scratch:
+            return _run(folder, {"movie": movie, **state}, Path(scratch))
+    except (OSError, ValueError, IndexError) as error:
+        raise RuntimeError(
+            f"the compiled pathway in {folder} left nothing that can be read ({error}): was it removed, or is the "
+            f"temporary folder {tempfile.gettempdir()} full?"
+        ) from error
+
+
+def _run(folder: Path, inputs: dict[str, np.ndarray], scratch: Path) -> dict[str, np.ndarray]:
     manifest = json.loads((folder / "manifest.json").read_text())
-    with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{os.getpid()}-") as scratch:
-        arguments = []
-        inputs = {"movie": movie, **state}
-        for name, size in manifest["inputs"].items():
-            values = np.ascontiguousarray(inputs[name], dtype=np.float64)
-            if values.size != size:
-                raise RuntimeError(f"input {name} has {values.size} values where the binary takes {size}")
-            path = Path(scratch) / name
-            try:
-                values.tofile(path)
-            except OSError as error:
-                raise RuntimeError(f"the temporary folder {scratch} cannot be written: {error}") from error
-            arguments.append(f"{name if name != 'movie' else 'movie.values'}={path}")
-        told = subprocess.run(
-            ["./main", "--results_dir", f"{scratch}/", *arguments],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if told.returncode != 0 or told.stderr:
-            words = told.stderr.strip()[-500:]
-            raise RuntimeError(f"the compiled pathway failed (exit code {told.returncode}): {words}")
-        # An interrupted binary stops early and says that all is well.
-        completed = (Path(scratch) / "last_run_info.txt").read_text().split()[1]
-        if float(completed) != 1:
-            raise RuntimeError(f"the compiled pathway was interrupted after {float(completed):.0%} of its run")
-        out = {}
-        for name, output in manifest["outputs"].items():
-            values = np.fromfile(Path(scratch) / output["file"])
-            if values.size != output["size"]:
-                raise RuntimeError(
-                    f"the compiled pathway wrote {values.size} of {output['size']} values of {name}: "
-                    f"is the temporary folder {tempfile.gettempdir()} full?"
-                )
-            out[name] = values
-        return out
+    arguments = []
+    for name, size in manifest["inputs"].items():
+        values = np.ascontiguousarray(inputs[name], dtype=np.float64)
+        if values.size != size:
+            raise RuntimeError(f"input {name} has {values.size} values where the binary takes {size}")
+        values.tofile(scratch / name)
+        arguments.append(f"{name if name != 'movie' else 'movie.values'}={scratch / name}")
+    told = subprocess.run(
+        ["./main", "--results_dir", f"{scratch}/", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if told.returncode != 0 or told.stderr:
+        words = told.stderr.strip()[-500:]
+        raise RuntimeError(f"the compiled pathway failed (exit code {told.returncode}): {words}")
+    # An interrupted binary stops early and says that all is well.
+    completed = float((scratch / "last_run_info.txt").read_text().split()[1])
+    if completed != 1:
+        raise RuntimeError(f"the compiled pathway was interrupted after {completed:.0%} of its run")
+    # Nor does it mind a static array that it cannot read.
+    if sizes(folder) != manifest["sizes"]:
+        raise RuntimeError(f"the compiled pathway in {folder} was changed while it ran: simulate again")
+    out = {}
+    for name, output in manifest["outputs"].items():
+        out[name] = np.fromfile(scratch / output["file"])
+        if out[name].size != output["size"]:
+            raise OSError(f"{out[name].size} of {output['size']} values of {name}")
+    return out
 
 
-_SCRATCH = "precortical-"
+def _scratch_prefix() -> str:
+    """What names of temporary folders of this machine's (or container's) processes begin with, this process's number last."""
+    try:
+        numbers = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        numbers = 0
+    return f"precortical-{platform.node()}-{numbers}-{os.getpid()}-"
 
 
 def sweep_scratch() -> None:
-    """Remove the temporary folders of processes of this machine that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
-        process = folder.name.removeprefix(_SCRATCH).split("-")[0]
+    """Remove the temporary folders of this machine's processes that were killed."""
+    family = _scratch_prefix().removesuffix(f"{os.getpid()}-")
+    for folder in Path(tempfile.gettempdir()).glob(f"{glob.escape(family)}*"):
+        process = folder.name.removeprefix(family).split("-")[0]
         if process.isdigit() and not _alive(int(process)):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -262,19 +279,33 @@ def entries() -> list[Entry]:
         if folder.name.startswith(BUILDING):
             continue
         try:
-            specification = Specification.from_json(json.loads((folder / "manifest.json").read_text())["specification"])
-        except (OSError, ValueError, KeyError, TypeError):
-            specification = None
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        made = datetime.fromtimestamp(folder.stat().st_mtime)
-        found.append(Entry(folder.name, specification, size, made, damaged(folder)))
+            made = datetime.fromtimestamp(folder.stat().st_mtime)
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        except FileNotFoundError:
+            # Cleared or replaced meanwhile.
+            continue
+        found.append(Entry(folder.name, _specification(folder), size, made, damaged(folder)))
     return sorted(found, key=lambda entry: entry.made, reverse=True)
 
 
+def _specification(folder: Path) -> Specification | None:
+    try:
+        return Specification.from_json(json.loads((folder / "manifest.json").read_text())["specification"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def clear() -> int:
-    """Empty the cache; returns the number of builds that were in it."""
-    found = entries()
-    for entry in found:
-        with locked(entry.name):
-            shutil.rmtree(cache_folder() / entry.name, ignore_errors=True)
-    return len(found)
+    """Empty the cache, but for what is being built now; returns the number of builds that were removed."""
+    removed = 0
+    for folder in list(cache_folder().glob("*/")):
+        name = folder.name.removeprefix(BUILDING).split("-")[0]
+        try:
+            with filelock.FileLock(cache_folder() / f"{name}.lock", timeout=0):
+                # A run that starts now finds nothing, rather than half of it.
+                gone = folder.rename(folder.with_name(f"{BUILDING}{name}-cleared"))
+                shutil.rmtree(gone, ignore_errors=True)
+                removed += not folder.name.startswith(BUILDING)
+        except (filelock.Timeout, FileNotFoundError):
+            continue
+    return removed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from math import ceil
 
 import numpy as np
 from brian2 import (
@@ -77,6 +78,16 @@ class Specification:
     def trace_samples(self) -> int:
         """Number of a trace's samples."""
         return len(np.arange(0, self.duration - 1e-9, self.trace_step))
+
+    def samples(self, station: str) -> range:
+        """The ticks of a station's recorder that lie in the window, in steps of `recording_step`."""
+        step = self.recording_step(station)
+        first, stop = (ceil(edge / step - 0.5) for edge in self.window)
+        return range(first, stop)
+
+    def recording_step(self, station: str) -> float:
+        """Interval in ms of the samples that a mean is taken of."""
+        return max(SAMPLING, float(self.clock(station) / ms))
 
     def clock(self, station: str) -> Quantity:
         """The step at which a station is integrated."""
@@ -162,19 +173,18 @@ def recorder(s: Specification, name: str, group: NeuronGroup) -> NeuronGroup | S
     variables = readout(s, name).variables
     if s.record == "trace":
         return StateMonitor(group, variables, record=True, dt=s.trace_step * ms, when="start", name=f"{name}_recorder")
-    step = max(SAMPLING, float(s.clock(name) / ms))
-    start, end = s.window
+    step, samples = s.recording_step(name), s.samples(name)
     equations = "".join(
         f"{v} : {_dimension(group, v)} (linked)\nmean_{v} : {_dimension(group, v)}\n" for v in variables
     )
     averaging = NeuronGroup(len(group), equations, dt=step * ms, name=f"{name}_recorder")
     for v in variables:
         setattr(averaging, v, linked_var(group, v))
-    # Samples stand at start, start + step, …; half a step keeps them clear of rounding.
-    inside = f"int(t > {start - step / 2!r}*ms)*int(t < {end - step / 2!r}*ms)"
-    samples = len(np.arange(start, end - step / 2, step))
+    # Half a step keeps the edges clear of rounding.
+    first, stop = (samples.start - 0.5) * step, (samples.stop - 0.5) * step
+    inside = f"int(t > {first!r}*ms)*int(t < {stop!r}*ms)"
     averaging.run_regularly(
-        "\n".join(f"mean_{v} += {v}*({inside}/{samples})" for v in variables),
+        "\n".join(f"mean_{v} += {v}*({inside}/{len(samples)})" for v in variables),
         dt=step * ms,
         when="start",
         name=f"{name}_averaging",

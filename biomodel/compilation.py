@@ -93,7 +93,7 @@ def compiled(
     finished.mkdir()
     shutil.copy2(project / "main", finished / "main")
     shutil.copytree(project / "static_arrays", finished / "static_arrays")
-    manifest["checksums"] = builds.checksums(finished)
+    manifest |= {"checksums": builds.checksums(finished), "sizes": builds.sizes(finished)}
     (finished / "manifest.json").write_text(json.dumps(manifest, indent=1))
     return finished
 

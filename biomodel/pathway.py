@@ -155,7 +155,7 @@ class Pathway:
         resume : bool
             Whether to go on with what the store already holds; otherwise it must not be there yet.
         chunk : int, optional
-            Images that a store keeps together; by default as many as have 65,536 pixels.
+            Images that a store keeps together; by default as many as have 65,536 responses at each cell.
 
         Returns
         -------
@@ -194,6 +194,12 @@ class Pathway:
         presentations = Presentations(stimulus, adaptation)
         batch = 1 if in_sequence else simulation.batch_images(stimulus.sizes["y"], stimulus.sizes["x"])
         spec = self._specification(stimulus, ppd, until, batch, (1000 * start, 1000 * end), record, 1000 * seconds)
+        for station in spec.stations if record == "mean" else ():
+            if not spec.samples(station):
+                step = spec.recording_step(station) / 1000
+                raise ValueError(
+                    f"window = ({start:g}, {end:g}) s is not accepted: {station} is sampled every {step:g} s, and never in it"
+                )
         target = self.target or simulation.available_target()
         attributes = {
             "adapt_to": adapt_to if isinstance(adapt_to, str) else "luminance",
@@ -204,8 +210,11 @@ class Pathway:
             return self._simulate_in_sequence(replace(spec, leaves_state=True), target, presentations, attributes)
 
         if store is not None:
-            chunk = chunk or simulation.chunk_images(spec)
-            return self._simulate_into(Path(store), resume, chunk, spec, target, presentations, attributes, workers)
+            chunk = min(chunk or simulation.chunk_images(spec), len(presentations))
+            # Worker processes may stand in another folder.
+            return self._simulate_into(
+                Path(store).absolute(), resume, chunk, spec, target, presentations, attributes, workers
+            )
         chunks = simulation.chunks(len(presentations), batch)
         recorded, background = _joined(
             list(simulation.run_settled(spec, target, presentations, chunks, _as_it_is, workers))
@@ -228,9 +237,11 @@ class Pathway:
         settings = simulation.settings(spec, target, presentations, chunk) | {"seed": attributes["seed"]}
         with only_writer(folder):
             store = open_store(folder, form(spec, stimulus, attributes), stimulus, chunk, settings, resume)
+            # Where the responses stand is all that a worker has to know of the stimulus.
+            places = xr.DataArray(0.0).expand_dims(y=stimulus.y, x=stimulus.x)
 
             def keep(chosen: slice, recorded: Recorded, background: np.ndarray) -> None:
-                store.write(chosen, dataset(spec, recorded, stimulus.isel(image=chosen), background, attributes))
+                store.write(chosen, dataset(spec, recorded, places, background, attributes))
 
             waiting = store.waiting()
             if waiting:

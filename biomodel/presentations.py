@@ -31,7 +31,12 @@ class Presentations:
 
     def background(self, chosen: slice) -> np.ndarray:
         """The field, (image, y, x) in cd/m², that the cones of the chosen images are adapted to."""
-        return self.adaptation.field(self.movie(chosen).mean(axis=1), chosen)
+        return self.read(chosen)[1]
+
+    def read(self, chosen: slice) -> tuple[np.ndarray, np.ndarray]:
+        """`movie` and `background` of the chosen images, read once."""
+        shown = self.movie(chosen)
+        return shown, self.adaptation.field(shown.mean(axis=1), chosen)
 
     def digest(self) -> str:
         """A short text that is the same for the same luminances at the same places and times."""
@@ -41,6 +46,14 @@ class Presentations:
                 told.update(np.ascontiguousarray(self.stimulus[axis].values, dtype=float).tobytes())
         for block in blocks(self.stimulus):
             told.update(np.ascontiguousarray(movie(block)).tobytes())
+        return told.hexdigest()[:16]
+
+    def labels_digest(self) -> str:
+        """A short text that is the same for the same coordinates along `image`."""
+        told = hashlib.sha256()
+        for name, labels in sorted(self.stimulus.coords.items(), key=lambda item: str(item[0])):
+            if labels.dims == ("image",):
+                told.update(repr((str(name), labels.values.tolist())).encode())
         return told.hexdigest()[:16]
 
 

@@ -7,6 +7,7 @@ process, and what is in memory at a time.
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from typing import Literal, TypeVar
 import brian2
 import joblib
 import numpy as np
+import scipy
 
 import biomodel
 from biomodel import builds
@@ -77,16 +79,26 @@ def settings(
             "target": target,
             "precortical": biomodel.__version__,
             "brian2": brian2.__version__,
-            "code": builds.source_digest(),
+            "coordinates": presentations.labels_digest(),
+            "code": _code_digest(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
         }
     )
+
+
+@functools.cache
+def _code_digest() -> str:
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
 
 
 def chunk_images(specification: Specification) -> int:
     """Images that are stored together, unless told otherwise."""
     s = specification
     samples = s.trace_samples if s.record == "trace" else 1
-    return max(s.grid.images, CHUNK_CELLS // (s.grid.height * s.grid.width * samples))
+    batches = CHUNK_CELLS // (s.grid.height * s.grid.width * samples * s.grid.images)
+    return s.grid.images * max(1, batches)
 
 
 def run_batch(
@@ -206,9 +218,7 @@ def run_settled(
     waiting = sum(chosen.stop - chosen.start for chosen in chunks)
     with progress(total=total, initial=total - waiting, what="simulating", unit="image") as bar:
         tasks = (
-            joblib.delayed(_simulate_chunk)(
-                specification, folder, chosen, presentations.movie(chosen), presentations.background(chosen), keep
-            )
+            joblib.delayed(_simulate_chunk)(specification, folder, chosen, *presentations.read(chosen), keep)
             for chosen in chunks
         )
         for chosen, kept in zip(chunks, parallel(tasks), strict=True):

@@ -1,8 +1,8 @@
 """Responses on disk: `responses.zarr`, written chunk by chunk, so that what was simulated is never lost.
 
-The chunks of a store are the chunks of its arrays along `image`; a file of an array appears complete or not at all, and
-a chunk counts as done when `progress/done` says so, which is written after all of its responses. Images that are not
-done yet are NaN. The settings that a store was begun with stand beside it; it goes on with the same ones only.
+The chunks of a store are the chunks of its arrays along `image`. Each is a file that appears complete or not at all, and a
+chunk is done when all its arrays have theirs; images that are not done yet are NaN. The settings that a store was begun with
+stand beside the responses; it goes on with the same ones only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import zarr
 
 from biomodel.circuit import STATIONS
 
-_DONE = "progress/done"
+#: The group beside the responses whose attributes are the settings.
+_SETTINGS = "settings"
 
 #: Settings that differ are named; of many, so many.
 _NAMED = 4
@@ -43,9 +44,17 @@ class Store:
 
     def waiting(self) -> list[slice]:
         """The chunks that are not done yet, in order."""
-        done = np.asarray(_array(self._group(), _DONE))
+        arrays = [array for _, array in self._group().arrays() if array.ndim > 1]
         firsts = range(0, self.images, self.chunk)
-        return [slice(first, min(first + self.chunk, self.images)) for k, first in enumerate(firsts) if not done[k]]
+        return [
+            slice(first, min(first + self.chunk, self.images))
+            for k, first in enumerate(firsts)
+            if not all(_written(self.path, array, k) for array in arrays)
+        ]
+
+    def images_kept(self) -> int:
+        """How many images' responses are there."""
+        return self.images - sum(left.stop - left.start for left in self.waiting())
 
     def write(self, chosen: slice, responses: xr.Dataset) -> None:
         """Keep the responses to one chunk of images.
@@ -59,12 +68,14 @@ class Store:
             group = self._group()
             for name, variable in responses.data_vars.items():
                 _array(group, str(name))[chosen] = variable.values
-            _array(group, _DONE)[chosen.start // self.chunk] = True
         except OSError as error:
-            waiting = sum(left.stop - left.start for left in self.waiting())
+            reason = error.strerror or error
+            try:
+                kept = f"the responses to {self.images_kept()} of {self.images} images are kept"
+            except (OSError, KeyError, ValueError):
+                kept = "it is no longer there"
             raise RuntimeError(
-                f"{self.path} cannot be written ({error.strerror or error}); the responses to "
-                f"{self.images - waiting} of {self.images} images are kept, and the same call goes on from there"
+                f"{self.path} cannot be written ({reason}); {kept}, and the same call goes on"
             ) from error
 
     def read(self) -> xr.Dataset:
@@ -79,7 +90,7 @@ class Store:
 
     def settings(self) -> dict[str, object]:
         """What the store was begun with."""
-        found = self._group()["progress"].attrs["settings"]
+        found = self._group()[_SETTINGS].attrs["all"]
         if not isinstance(found, dict):
             raise ValueError(f"settings = {found!r}")
         return dict(found)
@@ -88,15 +99,19 @@ class Store:
         return zarr.open_group(self.path, mode="r+", use_consolidated=False)
 
 
+def _written(path: Path, array: zarr.Array, chunk: int) -> bool:
+    """Whether an array has a chunk along its first dimension."""
+    file = path / array.path / array.metadata.encode_chunk_key((chunk, *[0] * (array.ndim - 1)))
+    return file.exists() and file.stat().st_size > 0
+
+
 def images_kept(folder: Path) -> int:
     """How many images' responses a folder holds."""
     try:
-        group = zarr.open_group(folder / "responses.zarr", mode="r", use_consolidated=False)
-        done, background = _array(group, _DONE), _array(group, "background")
-    except (OSError, KeyError, ValueError):
+        background = _array(zarr.open_group(folder / "responses.zarr", mode="r", use_consolidated=False), "background")
+        return Store(folder, background.shape[0], background.chunks[0]).images_kept()
+    except (OSError, KeyError, ValueError, TypeError, AttributeError):
         return 0
-    images, chunk = background.shape[0], background.chunks[0]
-    return sum(min(chunk, images - k * chunk) for k in np.flatnonzero(np.asarray(done)).tolist())
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array:
@@ -170,16 +185,13 @@ def _create(path: Path, form: xr.Dataset, stimulus: xr.DataArray, chunk: int, se
             dimension_names=[str(dimension) for dimension in variable.dims],
             attributes=variable.attrs,
         )
-    chunks = -(-images // chunk)
-    progress = group.create_group("progress", attributes={"settings": settings})
-    # A file for each chunk: processes that finish together never write the same one.
-    progress.create_array("done", shape=(chunks,), chunks=(1,), dtype=bool, fill_value=False)
+    group.create_group(_SETTINGS, attributes={"all": settings})
 
 
 def _check_settings(store: Store, settings: dict[str, object]) -> None:
     try:
         made_with = store.settings()
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{store.path} is not a store of simulated responses ({error}): give another folder") from None
     differing = [name for name in sorted(made_with.keys() | settings) if made_with.get(name) != settings.get(name)]
     if differing:

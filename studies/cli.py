@@ -65,12 +65,10 @@ def simulate_command(
     from studies import sources
 
     pathway = Pathway(preset, parameters=dict(_parameter(text) for text in parameter), lesions=lesion)
-    found = sources.read(source)
-    chosen = slice(images or None)
+    found = sources.read(source, images or None, array_only=in_luminance)
     display = Display(peak, black, pixels_per_degree)
-    shown = found.images[chosen]
-    stimulus = luminance(shown, pixels_per_degree) if in_luminance else display.show(shown)
-    stimulus = stimulus.assign_coords({name: ("image", values[chosen]) for name, values in found.known.items()})
+    stimulus = luminance(found.images, pixels_per_degree) if in_luminance else display.show(found.images)
+    stimulus = stimulus.assign_coords({name: ("image", values) for name, values in found.known.items()})
     kept, began = images_kept(out), time.perf_counter()
     responses = pathway.simulate(
         stimulus,
@@ -251,7 +249,7 @@ def _write_json(path: Path | None, value: object) -> None:
 
 
 def main() -> None:
-    """Run the command; bad input ends in one line on standard error and exit code 2, a failure in one and exit code 1."""
+    """Run the command; bad input ends in one line on standard error and exit code 2, a failure in exit code 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("precortical").setLevel(logging.INFO)
     # Brian2 prints captured warnings itself; once is enough.

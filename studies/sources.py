@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +27,7 @@ class Source:
     known: dict[str, np.ndarray]
 
 
-def read(source: str) -> Source:
+def read(source: str, images: int | None = None, array_only: bool = False) -> Source:
     """The images of a folder, of an .npy or .npz file, or of a data set.
 
     Parameters
@@ -33,19 +35,26 @@ def read(source: str) -> Source:
     source : str
         A folder: all its images in the order of their names, as sRGB codes, all of one size. An .npy file, or an .npz file with
         one array or one called ``images``. A name that `studies.datasets.load` knows: training images, then test images.
+    images : int, optional
+        Only the first so many; all of them are in memory together.
+    array_only : bool
+        Refuse all but array files.
 
     Raises
     ------
     ValueError
         For a source that is none of these, a file that is no image, images of different sizes, see-through images.
     """
-    if source in datasets.DATASETS:
-        return _dataset(source)
     path = Path(source)
-    if path.is_dir():
-        return _folder(path)
     if path.is_file() and path.suffix in (".npy", ".npz"):
-        return Source(_array(path), {})
+        return Source(_array(path)[:images], {})
+    if array_only:
+        raise ValueError(f"{source!r} is not accepted as luminance: give an .npy or .npz file of cd/m²")
+    if source in datasets.DATASETS:
+        found = _dataset(source)
+        return Source(found.images[:images], {name: values[:images] for name, values in found.known.items()})
+    if path.is_dir():
+        return _folder(path, images)
     raise ValueError(f"{source!r} is not accepted: {_ACCEPTED}")
 
 
@@ -56,8 +65,8 @@ def _dataset(name: str) -> Source:
     return Source(np.concatenate([data.train, data.test]), {"label": labels, "part": part})
 
 
-def _folder(folder: Path) -> Source:
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_FILES)
+def _folder(folder: Path, number: int | None) -> Source:
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_FILES)[:number]
     if not files:
         raise ValueError(f"{folder} holds no images: accepted are files ending in {', '.join(IMAGE_FILES)}")
     images = [_image(path) for path in files]
@@ -87,13 +96,16 @@ def _image(path: Path) -> np.ndarray:
 
 def _array(path: Path) -> np.ndarray:
     try:
-        loaded = np.load(path, allow_pickle=False)
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
         with loaded:
             names = list(loaded)
             if len(names) != 1 and "images" not in names:
                 raise ValueError(f"it holds {', '.join(names) or 'nothing'}: give one array, or one called images")
-            return loaded["images" if "images" in names else names[0]]
-    except (OSError, ValueError, EOFError) as error:
+            found = loaded["images" if "images" in names else names[0]]
+        if not isinstance(found, np.ndarray):
+            raise ValueError("it holds no array")
+        return found
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None

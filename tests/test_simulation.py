@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,18 +122,20 @@ def test_full_disk_is_a_clear_error_and_loses_nothing(noise, undisturbed, tmp_pa
     [
         ({"pathway": {"parameters": {"lgn.transfer": 0.4}}}, "parameter lgn.transfer = 0.5, now 0.4"),
         ({"pathway": {"lesions": ["horizontal_feedback"]}}, "lesions = , now horizontal_feedback"),
-        ({"gaze_spread": 0.25}, "spread=0.5.*now .*spread=0.25"),
-        ({"adapt_to": 100.0}, "adapt_to = Gaze"),
+        ({"gaze_spread": 0.25}, "adapt_to = gaze of 0.5°, now gaze of 0.25°"),
+        ({"adapt_to": 100.0}, "adapt_to = gaze of 0.5°, now 100 cd/m²"),
+        ({"labels": [4, 5]}, "coordinates = "),
         ({"seed": 1}, "seed = 0, now 1"),
-        ({"chunk": 4}, "chunk = 8, now 4"),
+        ({"chunk": 1}, "chunk = 2, now 1"),
         ({"brighter": 2}, "stimulus = 2 images with digest .*, now 2 images with digest"),
         ({"resume": False}, "give resume=True"),
     ],
 )
 def test_store_of_other_settings_is_refused(even, tmp_path, change, words):
-    def simulate(pathway=None, brighter=1, chunk=8, **others):
+    def simulate(pathway=None, brighter=1, labels=(1, 2), chunk=8, **others):
+        stimulus = (even * brighter).assign_coords(label=("image", list(labels)))
         Pathway(target="numpy", **(pathway or {})).simulate(
-            even * brighter, until="lgn", store=tmp_path, chunk=chunk, **others
+            stimulus, until="lgn", store=tmp_path, chunk=chunk, **others
         )
 
     simulate()
@@ -149,6 +152,56 @@ def test_what_is_no_store_is_refused(even, tmp_path):
         Pathway(target="numpy").simulate(even, until="lgn", store="/proc/nowhere")
     with pytest.raises(ValueError, match="previous"):
         Pathway(target="numpy").simulate(even, until="lgn", adapt_to="previous", store=tmp_path)
+
+
+def test_chunk_that_lost_a_file_is_simulated_again(noise, undisturbed, tmp_path):
+    Pathway().simulate(noise, until="lgn", store=tmp_path, chunk=16)
+    chunks = tmp_path / "responses.zarr" / "lgn" / "c"
+    shutil.rmtree(chunks / "1")
+    (chunks / "2" / "0" / "0" / "0").write_bytes(b"")
+    assert images_kept(tmp_path) == 16
+    assert Pathway().simulate(noise, until="lgn", store=tmp_path, chunk=16).identical(undisturbed)
+
+
+def test_store_is_where_the_call_stood(even, tmp_path, monkeypatch):
+    """Worker processes are kept from call to call, and with them the folder that they started in."""
+    for k, name in enumerate("ab"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        stored = Pathway(target="numpy").simulate(even + k, until="lgn", store="here", chunk=1, workers=2)
+        assert np.isfinite(stored.cone).all() and np.allclose(stored.background[0], 50 + k)
+
+
+def test_build_that_is_gone_during_a_run_is_an_error(even, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    pathway = Pathway()
+    pathway.simulate(even, until="cone")
+    (entry,) = builds.entries()
+    broken = tmp_path / "broken"
+    shutil.copytree(builds.cache_folder() / entry.name, broken)
+    static = max((broken / "static_arrays").iterdir(), key=lambda path: path.stat().st_size)
+    static.write_bytes(static.read_bytes()[:100])
+    with monkeypatch.context() as patch:
+        patch.setattr(builds, "build", lambda specification: broken)
+        with pytest.raises(RuntimeError, match="was changed while it ran"):
+            pathway.simulate(even, until="cone")
+        shutil.rmtree(broken)
+        with pytest.raises(RuntimeError, match="was it removed"):
+            pathway.simulate(even, until="cone")
+
+
+@pytest.mark.parametrize(
+    "window", [(0.05, 0.2), (0.015, 0.025), (1 / 60, 1 / 30), (0.0505, 0.0522), (0.02025, 0.03075)]
+)
+def test_mean_is_over_the_samples_in_the_window(even, window):
+    """Rates that stand still have themselves as their mean, wherever the window lies between the samples."""
+    responses = Pathway(target="numpy").simulate(even, until="lgn", window=window)
+    assert np.allclose(responses.ganglion[:, 0], 36, rtol=1e-9)
+
+
+def test_window_between_samples_is_refused(even):
+    with pytest.raises(ValueError, match="cone is sampled every 0.001 s"):
+        Pathway(target="numpy").simulate(even, until="lgn", window=(0.0501, 0.0504))
 
 
 def test_trace_and_movie_go_to_a_store(even, tmp_path):
@@ -275,6 +328,7 @@ def test_command_simulates_a_folder_an_array_and_a_data_set(tmp_path, command):
         (["digits", "--adapt-to", "yesterday"], "yesterday"),
         (["pyproject.toml"], "'pyproject.toml' is not accepted"),
         (["tests"], "tests holds no images"),
+        (["digits", "--in-luminance"], "not accepted as luminance"),
     ],
 )
 def test_command_refuses_bad_input_in_one_line(arguments, words, tmp_path, command):
