@@ -20,7 +20,7 @@ from biomodel.circuit import Circuit, Specification, recorder, settled
 from biomodel.compilation import compiled
 from biomodel.station import State
 from biomodel.units import cd_per_m2
-from biomodel.wiring import centre_weights, solve_coupled_layer
+from biomodel.wiring import Coupling, Grid, solve_coupled_layer
 
 #: A sheet that reaches so many space constants is as good as endless.
 _ENDLESS = 14
@@ -30,14 +30,10 @@ dpotential/dt = leak*(gain*drive - potential)/capacitance : volt
 drive : amp
 """
 
-_BIPOLAR = """
-dadaptation/dt = (centre - adaptation)/adaptation_time : amp
-don/dt = (driven_on - on)/membrane_time : volt
-doff/dt = (driven_off - off)/membrane_time : volt
-change = centre - adaptation : amp
-driven_on : volt
-driven_off : volt
-centre : amp
+#: Beside the bipolar cells' own equations.
+_CENTRES = """
+midget_centre : amp
+diffuse_sum : amp
 """
 
 _SIMPLE = """
@@ -82,38 +78,69 @@ def wire(specification: Specification, mass: float) -> Circuit:
         namespace=p.quantities("horizontal"),
     )
     cones.horizontal_potential = linked_var(horizontals, "potential")
-    surround = _summing(cones, horizontals, "signal", "drive", "amp", surround_kernel(s, mass), grid.images, dt, 1)
+    kernel = layer_kernel(grid, retina.horizontal_coupling(p, grid.pixels_per_degree, dt), mass)
+    synapses = [_summing(cones, horizontals, "signal", "drive", "amp", kernel, grid.images, dt, 1)]
+
+    def dense_layer(
+        name: str,
+        unit: str,
+        layer: Coupling,
+        time: Quantity,
+        source: NeuronGroup,
+        variable: str,
+        grid: Grid,
+        dt: Quantity,
+        order: int,
+    ) -> NeuronGroup:
+        equations = f"dpooled/dt = (drive - pooled)/time : {unit}\ndrive : {unit}\n"
+        group = NeuronGroup(
+            grid.cells, equations, method="euler", dt=dt, order=order, name=name, namespace={"time": time}
+        )
+        kernel = layer_kernel(grid, layer, mass)
+        synapses.append(_summing(source, group, variable, "drive", unit, kernel, grid.images, dt, order - 1))
+        return group
+
     bipolars = NeuronGroup(
         grid.cells,
-        _BIPOLAR,
+        retina.BIPOLAR_EQUATIONS + _CENTRES,
         method="exponential_euler",
         dt=dt,
         order=3,
         name="bipolar",
-        namespace=p.quantities("bipolar"),
+        namespace={
+            **p.quantities("bipolar"),
+            "horizontal_gain": p["horizontal.gain"].quantity,
+            "surround_weight": p["amacrine.surround_weight"].quantity,
+        },
     )
-    drive = retina.BIPOLAR_DRIVE.split("change = ")[1].split("\n", 1)[1]
+    bipolars.horizontal_potential = linked_var(horizontals, "potential")
+    drive = retina.BIPOLAR_DRIVE.format(level="luminance_level", midget="midget_centre", diffuse="diffuse_sum")
     bipolars.run_regularly(drive, dt=dt, when="groups", order=2, name="bipolar_drive")
-    centre = _summing(cones, bipolars, "signal", "centre", "amp", centre_kernel(s), grid.images, dt, 1)
-    ganglia = retina.ganglion(p, grid, dt, bipolars)
-    relay = lgn.lgn(p, grid, dt, ganglia)
-    stations = {"cone": cones, "horizontal": horizontals, "bipolar": bipolars, "ganglion": ganglia, "lgn": relay}
-    synapses = [surround, centre]
+    for name, written in (("midget", "midget_centre"), ("diffuse", "diffuse_sum")):
+        one_side = retina.bipolar_centres(p, grid.pixels_per_degree)[name]
+        kernel = centre_kernel(grid, one_side)
+        synapses.append(_summing(cones, bipolars, "signal", written, "amp", kernel, grid.images, dt, 1))
+    slow_dt = retina.AMACRINE_CLOCK * dt
+    wide = retina.wide_amacrine(p, grid, slow_dt, bipolars, dense_layer)
+    contrast = retina.contrast_amacrine(p, grid, slow_dt, bipolars, dense_layer)
+    ganglia = retina.ganglion(p, s.lesions, grid, dt, bipolars, contrast)
+    relays = lgn.lgn(p, s.lesions, grid, dt, slow_dt, ganglia, dense_layer)
+    stations = {"cone": cones, "horizontal": horizontals, "bipolar": bipolars, "ganglion": ganglia} | relays
+    stations |= {"wide_amacrine": wide, "contrast_amacrine": contrast}
     if s.until == "v1":
-        cortex, afferents = _v1(s, relay)
+        cortex, afferents = _v1(s, relays["lgn"])
         stations["v1"] = cortex
         synapses += afferents
-    recorders = {name: recorder(s, name, group) for name, group in stations.items() if name != "v1"}
+    recorders = {name: recorder(s, name, stations[name]) for name in s.stations if name != "v1"}
     network = Network(*stations.values(), *synapses, *recorders.values())
     return Circuit(s, network, stations, recorders, movie)
 
 
-def surround_kernel(s: Specification, mass: float) -> np.ndarray:
-    """What a horizontal cell (row) takes from each cone (column) of its image: the settled coupled layer, cut.
+def layer_kernel(grid: Grid, layer: Coupling, mass: float) -> np.ndarray:
+    """What a cell (row) of a coupled layer takes from each cell above it (column) of its image when settled, cut.
 
     The kernel is that of an endless sheet, cut to the cells that hold this share of its `mass`, and mirrored at the edges.
     """
-    layer = retina.horizontal_coupling(s.parameters, s.grid.pixels_per_degree, s.dt * ms)
     reach = int(np.ceil(_ENDLESS * layer.space_constant))
     impulse = np.zeros((1, 2 * reach + 1, 2 * reach + 1))
     impulse[0, reach, reach] = 1.0
@@ -121,22 +148,21 @@ def surround_kernel(s: Specification, mass: float) -> np.ndarray:
     ordered = np.sort(sheet.ravel())[::-1]
     smallest = ordered[np.argmax(np.cumsum(ordered) >= mass * sheet.sum())]
     weights = np.where(sheet >= smallest, sheet, 0.0) / sheet[sheet >= smallest].sum()
-    grid = replace(s.grid, images=1)
-    kernel = np.zeros((grid.cells, grid.cells))
+    one = replace(grid, images=1)
+    kernel = np.zeros((one.cells, one.cells))
     for down, right in np.argwhere(weights > 0) - reach:
-        kernel[np.arange(grid.cells), grid.mirrored(down, right)] += weights[down + reach, right + reach]
+        kernel[np.arange(one.cells), one.mirrored(down, right)] += weights[down + reach, right + reach]
     return kernel
 
 
-def centre_kernel(s: Specification) -> np.ndarray:
-    """What a bipolar cell (row) takes from each cone (column) of its image."""
-    one_side = centre_weights(s.parameters.value("bipolar.centre_radius"), s.grid.pixels_per_degree)
-    grid = replace(s.grid, images=1)
-    kernel = np.zeros((grid.cells, grid.cells))
+def centre_kernel(grid: Grid, one_side: np.ndarray) -> np.ndarray:
+    """What a bipolar cell (row) takes from each cone (column) of its image, through a separable centre."""
+    one = replace(grid, images=1)
+    kernel = np.zeros((one.cells, one.cells))
     reach = len(one_side) - 1
     for down in range(-reach, reach + 1):
         for right in range(-reach, reach + 1):
-            kernel[np.arange(grid.cells), grid.neighbour(down, right)] += one_side[abs(down)] * one_side[abs(right)]
+            kernel[np.arange(one.cells), one.neighbour(down, right)] += one_side[abs(down)] * one_side[abs(right)]
     return kernel
 
 
@@ -197,7 +223,7 @@ def _v1(s: Specification, relay: NeuronGroup) -> tuple[NeuronGroup, list[Synapse
 def start(specification: Specification, background: np.ndarray) -> State:
     """The state that the dense circuit starts from: the coupled one's, as far as it has the same variables."""
     state = settled(specification, background)
-    dropped = ("cone.pooled_along_row", "horizontal.settled")
+    dropped = ("cone.midget_row", "cone.diffuse_row", "horizontal.settled")
     kept = {name: values for name, values in state.items() if name not in dropped and not name.startswith("v1.")}
     if specification.until == "v1":
         cells = v1.population(specification.parameters, specification.grid.pixels_per_degree)

@@ -21,7 +21,7 @@ from brian2 import NeuronGroup, Quantity, linked_var
 from biomodel.parameters import Parameters
 from biomodel.retina import GANGLION_CHANNELS
 from biomodel.station import Readout, State
-from biomodel.wiring import Grid, coupled_layer, coupling
+from biomodel.wiring import Grid, MakeLayer, coupled_layer, coupling
 
 #: Classes of relay cells.
 CLASSES = ("midget", "parasol")
@@ -46,7 +46,13 @@ LGN_READOUT = Readout("Hz", {channel: channel for channel in GANGLION_CHANNELS})
 
 
 def lgn(
-    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, slow_dt: Quantity, ganglia: NeuronGroup
+    parameters: Parameters,
+    lesions: Collection[str],
+    grid: Grid,
+    dt: Quantity,
+    slow_dt: Quantity,
+    ganglia: NeuronGroup,
+    make_layer: MakeLayer = coupled_layer,
 ) -> dict[str, NeuronGroup]:
     """Relay cells behind midget and parasol ganglion cells, one of each a pixel (rate in Hz), and their interneurons.
 
@@ -54,9 +60,7 @@ def lgn(
     """
     lesioned = "lgn_suppression" in lesions
     relays = "".join(
-        RELAY_EQUATIONS.format(
-            channel=channel, suppression="0" if lesioned else _suppression(channel)
-        )
+        RELAY_EQUATIONS.format(channel=channel, suppression="0" if lesioned else _suppression(channel))
         for channel in GANGLION_CHANNELS
     )
     group = NeuronGroup(
@@ -64,7 +68,7 @@ def lgn(
         relays + ("" if lesioned else "".join(CONTRAST_EQUATIONS.format(name=name) for name in CLASSES)),
         method="exponential_euler",
         dt=dt,
-        order=7,
+        order=8,
         name="lgn",
         namespace=parameters.quantities("lgn"),
     )
@@ -80,8 +84,8 @@ def lgn(
         time = parameters["lgn.suppression_time"].quantity
         space_constant = parameters.value(f"lgn.{name}_suppression_space_constant") * grid.pixels_per_degree
         layer = coupling(space_constant, 1.8 * float(time / slow_dt) - 1)
-        interneurons = coupled_layer(
-            f"{name}_interneuron", "Hz**2", layer, time, group, f"{name}_contrast", grid, slow_dt, order=6
+        interneurons = make_layer(
+            f"{name}_interneuron", "Hz**2", layer, time, group, f"{name}_contrast", grid, slow_dt, 7
         )
         setattr(group, f"{name}_pooled", linked_var(interneurons, "pooled"))
         groups[f"{name}_interneuron"] = interneurons

@@ -199,7 +199,9 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             1e-2,
             1e4,
         ),
-        Parameter("bipolar.luminance_time", 150, "ms", "calibrated", "experiment 4: the fast phase of adaptation", 1, 1e5),
+        Parameter(
+            "bipolar.luminance_time", 150, "ms", "calibrated", "experiment 4: the fast phase of adaptation", 1, 1e5
+        ),
         Parameter("bipolar.membrane_time", 10, "ms", "published", "Wohrer & Kornprobst 2009: τ_c", 0.5, 200),
         Parameter(
             "bipolar.adaptation_time",
@@ -259,14 +261,30 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             1e3,
         ),
         Parameter(
-            "ganglion.parasol_gain", 70.0, "Hz/mV", "calibrated", "experiment 10: six times the midget's gain", 1e-3, 1e4
+            "ganglion.parasol_gain",
+            70.0,
+            "Hz/mV",
+            "calibrated",
+            "experiment 10: six times the midget's gain",
+            1e-3,
+            1e4,
         ),
         Parameter("ganglion.midget_transience", 0.7, "1", "published", "Benardete & Kaplan 1997: HS .69 and .75", 0, 1),
-        Parameter("ganglion.midget_transience_time", 32, "ms", "published", "Benardete 1997: T_S 29 and 36 ms", 1, 1000),
-        Parameter("ganglion.parasol_transience", 0.98, "1", "published", "Benardete 1999: HS 1.0 and .97", 0, 1),
-        Parameter("ganglion.parasol_transience_time", 47, "ms", "published", "Benardete 1999: T_0 37 and 58 ms", 1, 1000),
         Parameter(
-            "ganglion.integration_time", 15, "ms", "calibrated", "experiments 8 and 9: parasol cells at low contrast", 1, 500
+            "ganglion.midget_transience_time", 32, "ms", "published", "Benardete 1997: T_S 29 and 36 ms", 1, 1000
+        ),
+        Parameter("ganglion.parasol_transience", 0.98, "1", "published", "Benardete 1999: HS 1.0 and .97", 0, 1),
+        Parameter(
+            "ganglion.parasol_transience_time", 47, "ms", "published", "Benardete 1999: T_0 37 and 58 ms", 1, 1000
+        ),
+        Parameter(
+            "ganglion.integration_time",
+            15,
+            "ms",
+            "calibrated",
+            "experiments 8 and 9: parasol cells at low contrast",
+            1,
+            500,
         ),
         Parameter(
             "ganglion.contrast_half",
@@ -297,12 +315,26 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             1e-3,
             10,
         ),
-        Parameter("lgn.suppression_time", 20, "ms", "calibrated", "experiment 15: after the response has begun", 1, 500),
         Parameter(
-            "lgn.midget_suppression_half", 100, "Hz", "calibrated", "experiment 11: local contrast that halves", 1e-1, 1e4
+            "lgn.suppression_time", 20, "ms", "calibrated", "experiment 15: after the response has begun", 1, 500
         ),
         Parameter(
-            "lgn.parasol_suppression_half", 100, "Hz", "calibrated", "experiment 11: local contrast that halves", 1e-1, 1e4
+            "lgn.midget_suppression_half",
+            100,
+            "Hz",
+            "calibrated",
+            "experiment 11: local contrast that halves",
+            1e-1,
+            1e4,
+        ),
+        Parameter(
+            "lgn.parasol_suppression_half",
+            100,
+            "Hz",
+            "calibrated",
+            "experiment 11: local contrast that halves",
+            1e-1,
+            1e4,
         ),
         Parameter("lgn.membrane_time", 10, "ms", "published", "mozaik LSV1M (cat): relay τ_m", 0.5, 200),
         Parameter(

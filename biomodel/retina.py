@@ -55,6 +55,7 @@ from biomodel.wiring import (
     Coupling,
     Grid,
     Links,
+    MakeLayer,
     centre_weights,
     coupled_layer,
     coupling,
@@ -237,7 +238,12 @@ def horizontal(
 
 
 def bipolar(
-    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, cones: NeuronGroup, horizontals: NeuronGroup
+    parameters: Parameters,
+    lesions: Collection[str],
+    grid: Grid,
+    dt: Quantity,
+    cones: NeuronGroup,
+    horizontals: NeuronGroup,
 ) -> NeuronGroup:
     """Midget and diffuse, ON and OFF bipolar cells, one of each a pixel; response: potential about rest in mV."""
     centres = bipolar_centres(parameters, grid.pixels_per_degree)
@@ -263,26 +269,18 @@ def bipolar(
         reference = np.full((1, 1, 1), parameters.value("cone.reference_luminance"))
         level = f"{float(_even_signal(parameters, lesions, reference)[0, 0, 0])!r}*amp"
     # Statements, not subexpressions: the integrator would write those out again wherever they occur.
-    drive = BIPOLAR_DRIVE.format(
-        level=level, **{name: links.weighted_sum(terms) for name, terms in columns.items()}
-    )
+    drive = BIPOLAR_DRIVE.format(level=level, **{name: links.weighted_sum(terms) for name, terms in columns.items()})
     group.run_regularly(drive, dt=dt, when="groups", order=2, name="bipolar_drive")
     return group
 
 
-def wide_amacrine(parameters: Parameters, grid: Grid, dt: Quantity, bipolars: NeuronGroup) -> NeuronGroup:
+def wide_amacrine(
+    parameters: Parameters, grid: Grid, dt: Quantity, bipolars: NeuronGroup, make_layer: MakeLayer = coupled_layer
+) -> NeuronGroup:
     """The amacrine layer that is the diffuse bipolar cells' surround; it takes what it pools from them, weighted."""
-    group = coupled_layer(
-        "wide_amacrine",
-        "amp",
-        wide_amacrine_coupling(parameters, grid.pixels_per_degree, dt),
-        parameters["amacrine.surround_time"].quantity,
-        bipolars,
-        "diffuse_centre",
-        grid,
-        dt,
-        order=4,
-    )
+    layer = wide_amacrine_coupling(parameters, grid.pixels_per_degree, dt)
+    time = parameters["amacrine.surround_time"].quantity
+    group = make_layer("wide_amacrine", "amp", layer, time, bipolars, "diffuse_centre", grid, dt, 4)
     bipolars.surround = linked_var(group, "pooled")
     return group
 
@@ -293,12 +291,14 @@ def wide_amacrine_coupling(parameters: Parameters, pixels_per_degree: float, dt:
     return coupling(space_constant, _limit(parameters["amacrine.surround_time"].quantity, dt))
 
 
-def contrast_amacrine(parameters: Parameters, grid: Grid, dt: Quantity, bipolars: NeuronGroup) -> NeuronGroup:
+def contrast_amacrine(
+    parameters: Parameters, grid: Grid, dt: Quantity, bipolars: NeuronGroup, make_layer: MakeLayer = coupled_layer
+) -> NeuronGroup:
     """The amacrine layer that pools the contrast which parasol cells divide by."""
     time = parameters["amacrine.contrast_time"].quantity
     space_constant = parameters.value("amacrine.contrast_space_constant") * grid.pixels_per_degree
     layer = coupling(space_constant, _limit(time, dt))
-    return coupled_layer("contrast_amacrine", "volt", layer, time, bipolars, "contrast", grid, dt, order=4)
+    return make_layer("contrast_amacrine", "volt", layer, time, bipolars, "contrast", grid, dt, 4)
 
 
 def _limit(time: Quantity, dt: Quantity) -> float:
@@ -320,7 +320,9 @@ def ganglion(
     group = NeuronGroup(
         grid.cells,
         "".join(
-            (MIDGET_EQUATIONS if channel.startswith("midget") else PARASOL_EQUATIONS).format(channel=channel, contrast=told)
+            (MIDGET_EQUATIONS if channel.startswith("midget") else PARASOL_EQUATIONS).format(
+                channel=channel, contrast=told
+            )
             for channel in GANGLION_CHANNELS
         )
         + linked,

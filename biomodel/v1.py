@@ -79,7 +79,7 @@ def v1(parameters: Parameters, grid: Grid, dt: Quantity, relay: NeuronGroup) -> 
         "".join(SIMPLE_EQUATIONS.format(**name) for name in names) + links.equations,
         method="exponential_euler",
         dt=dt,
-        order=9,
+        order=10,
         name="v1",
         namespace=parameters.quantities("v1"),
     )
@@ -90,7 +90,7 @@ def v1(parameters: Parameters, grid: Grid, dt: Quantity, relay: NeuronGroup) -> 
         )
         for name, cell in zip(names, cells, strict=True)
     ]
-    group.run_regularly("\n".join(drives), dt=dt, when="groups", order=8, name="v1_drive")
+    group.run_regularly("\n".join(drives), dt=dt, when="groups", order=9, name="v1_drive")
     return group
 
 

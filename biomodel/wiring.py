@@ -207,6 +207,10 @@ def coupling(space_constant: float, stability_limit: float) -> Coupling:
         hops = (*hops, 3 * hops[-1])
 
 
+#: Makes a layer that pools, as `coupled_layer` does.
+MakeLayer: TypeAlias = Callable[[str, str, Coupling, Quantity, NeuronGroup, str, Grid, Quantity, int], NeuronGroup]
+
+
 def coupled_layer(
     name: str,
     unit: str,
@@ -235,7 +239,9 @@ def coupled_layer(
     """
     offsets = [(hop * d, hop * r) for hop in layer.hops for d, r in ((-1, 0), (1, 0), (0, -1), (0, 1))]
     links = Links(unit, [("previous", offset) for offset in offsets])
-    inflow = f"{layer.strength!r}*({links.weighted_sum((1.0, 'previous', o) for o in offsets)} - {len(offsets)}*previous)"
+    inflow = (
+        f"{layer.strength!r}*({links.weighted_sum((1.0, 'previous', o) for o in offsets)} - {len(offsets)}*previous)"
+    )
     group = NeuronGroup(
         grid.cells,
         f"dpooled/dt = (drive - pooled + {inflow})/time : {unit}\ndrive : {unit} (linked)\nprevious : {unit}\n"
