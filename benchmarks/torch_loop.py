@@ -161,8 +161,9 @@ class TorchLoop:
         ganglion = self._relax(now.ganglion, excited.clamp(min=0), p["ganglion.membrane_time"])
         squared = ((ganglion - self.maintained) ** 2).unflatten(1, (2, 2)).sum(2)
         divided = 1 + now.interneuron.clamp(min=0).sqrt() / self.suppression_half
-        suppressed = (ganglion.unflatten(1, (2, 2)) / divided[:, :, None]).flatten(1, 2)
-        relay = self._relax(now.relay, p["lgn.transfer"] * suppressed, p["lgn.membrane_time"])
+        departing = (ganglion - self.maintained).unflatten(1, (2, 2)) / divided[:, :, None]
+        target = p["lgn.transfer"] * (self.maintained + departing.flatten(1, 2))
+        relay = self._relax(now.relay, target, p["lgn.membrane_time"])
         return now._replace(input=entered, lasting=lasting, ganglion=ganglion, relay=relay), squared
 
     def _interneuron_step(self, now: Retina, squared: Tensor) -> Retina:

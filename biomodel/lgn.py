@@ -1,8 +1,9 @@
 r"""The relay of the lateral geniculate nucleus at rate fidelity.
 
-A relay cell follows the one ganglion cell that dominates it, g, divided by its suppressive field s,
+A relay cell follows the one ganglion cell that dominates it, g; its suppressive field s divides what departs from that
+cell's maintained rate m,
 
-.. math:: \tau_l \dot l = \mathrm{transfer} \cdot g / (1 + s / s_{half}) - l .
+.. math:: \tau_l \dot l = \mathrm{transfer} \cdot (m + (g - m) / (1 + s / s_{half})) - l .
 
 The suppressive field of a midget or parasol relay cell is the local RMS contrast as its ganglion cells tell it (Bonin 2005):
 the root of what coupled interneurons pool of the squared departures of ON and OFF rates from their maintained ones. Before a
@@ -27,7 +28,8 @@ from biomodel.wiring import Grid, MakeLayer, coupled_layer, coupling
 CLASSES = ("midget", "parasol")
 
 RELAY_EQUATIONS = """
-d{channel}/dt = (transfer*ganglion_{channel}/(1 + {suppression}) - {channel})/membrane_time : Hz
+departure_{channel} = (ganglion_{channel} - {maintained!r}*Hz)/(1 + {suppression}) : Hz
+d{channel}/dt = (transfer*({maintained!r}*Hz + departure_{channel}) - {channel})/membrane_time : Hz
 ganglion_{channel} : Hz (linked)
 """
 
@@ -60,7 +62,11 @@ def lgn(
     """
     lesioned = "lgn_suppression" in lesions
     relays = "".join(
-        RELAY_EQUATIONS.format(channel=channel, suppression="0" if lesioned else _suppression(channel))
+        RELAY_EQUATIONS.format(
+            channel=channel,
+            maintained=parameters.value(f"ganglion.{channel}_maintained"),
+            suppression="0" if lesioned else _suppression(channel),
+        )
         for channel in GANGLION_CHANNELS
     )
     group = NeuronGroup(
