@@ -113,6 +113,37 @@ def _adapt_to(text: str) -> str | float:
         return text
 
 
+@app.command("physiology")
+def physiology_command(
+    out: Out = Path("out/physiology"),
+    seed: Seed = 0,
+    json_file: Json = None,
+    preset: Annotated[str, typer.Option(help="Preset of the pathway.")] = "macaque_parafovea",
+    fidelity: Annotated[str, typer.Option(help="Fidelity of the pathway.")] = "rate",
+    parameter: Annotated[list[str], typer.Option(help="A new value, name=value; may be given again.")] = [],  # noqa: B006
+    lesion: Annotated[list[str], typer.Option(help="A mechanism to take out; may be given again.")] = [],  # noqa: B006
+    check: Annotated[list[int], typer.Option(help="Only this experiment; may be given again.")] = [],  # noqa: B006
+    workers: Workers = _CORES,
+) -> None:
+    """Published experiments on the simulated pathway, beside their bands: a table, and a page of plots."""
+    from biomodel import Pathway, physiology
+
+    changed = dict(_parameter(text) for text in parameter)
+    pathway = Pathway(preset, fidelity=fidelity, parameters=changed, lesions=lesion)
+    results = physiology.run(pathway, check or None, workers=workers)
+    _make_folder(out)
+    physiology.draw(results, out / "physiology.png")
+    _write_json(out / "physiology.json", results.to_json())
+    _write_json(json_file, results.to_json())
+    typer.echo(str(results))
+    scored = {row.id: True for row in results if row.passed is not None and not row.held_out}
+    for row in results:
+        if row.id in scored and not row.passed and not row.held_out:
+            scored[row.id] = False
+    seconds = sum(results.seconds.values())
+    typer.echo(f"{sum(scored.values())} of {len(scored)} scored experiments pass ({seconds:.0f} s): {out / 'physiology.png'}")
+
+
 @app.command("info")
 def info(
     json_file: Json = None,
@@ -224,15 +255,19 @@ def fit_command(
 
     pathway = Pathway(preset)
     stimulus = fit_stimulus(patches, seed)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{out} cannot be written ({error.strerror}): give a writable folder") from None
+    _make_folder(out)
     front_end, report = bridge.fit(pathway, stimulus, seed=seed, workers=workers)
     front_end.save(out / "front_end.safetensors")
     report.save(out / "fit.json")
     _write_json(json_file, report.to_json())
     typer.echo(f"{out / 'front_end.safetensors'}")
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{out} cannot be written ({error.strerror}): give a writable folder") from None
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -144,8 +144,11 @@ def test_feedback_lesion_keeps_the_operating_point_and_removes_the_surround(even
     flash = luminance(np.full((1, 16, 16), 110.0), 16)
     linear = {"ganglion.midget_transience": 0, "bipolar.on_saturation": 1e6, "bipolar.luminance_time": 1e5}
     intact, lesioned = (
-        Pathway(target="numpy", lesions=lesions).simulate(flash, adapt_to=100.0, until="lgn").lgn[0, 0, 8, 8].item()
-        - 18
+        Pathway(target="numpy", lesions=lesions, parameters=linear)
+        .simulate(flash, adapt_to=100.0, until="ganglion")
+        .ganglion[0, 0, 8, 8]
+        .item()
+        - 36
         for lesions in ((), ("horizontal_feedback",))
     )
     # Integrated surround/centre is .55: of a full-field step .45 is left.

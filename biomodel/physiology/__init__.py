@@ -1,0 +1,6 @@
+"""In-silico physiology: published experiments made on a pathway, their results beside the published bands."""
+
+from biomodel.physiology.battery import Result, Results, run
+from biomodel.physiology.page import draw
+
+__all__ = ["Result", "Results", "draw", "run"]

@@ -1,0 +1,155 @@
+"""The battery: experiments are made, and what they found is put beside the published bands."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+from biomodel.physiology.experiments import EXPERIMENTS, Measurement
+from biomodel.physiology.preparation import Preparation, Subject
+from biomodel.progress import progress
+
+#: The published bands, fixed before the first run.
+_BANDS = Path(__file__).with_name("experiments.json")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One statistic beside its published band; `passed` is None where there is none (true by construction)."""
+
+    id: int
+    name: str
+    statistic: str
+    unit: str
+    value: float
+    low: float | None
+    high: float | None
+    passed: bool | None
+    held_out: bool
+    source: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; a value that could not be measured is None."""
+        return {**vars(self), "value": self.value if math.isfinite(self.value) else None}
+
+
+class Results(Sequence[Result]):
+    """The rows of a battery in the order of the bands, with what was measured and how long it took.
+
+    Parameters
+    ----------
+    rows : sequence of Result
+    curves : dict of int to Measurement
+        By experiment: the curves that its values were read off.
+    seconds : dict of int to float
+        By experiment; the first one that shows gratings also pays for finding the best one.
+    """
+
+    def __init__(self, rows: Sequence[Result], curves: dict[int, Measurement], seconds: dict[int, float]) -> None:
+        self._rows = tuple(rows)
+        self.curves = curves
+        self.seconds = seconds
+
+    @overload
+    def __getitem__(self, index: int) -> Result: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Result]: ...
+
+    def __getitem__(self, index: int | slice) -> Result | Sequence[Result]:
+        return self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self._rows)
+
+    def __repr__(self) -> str:
+        verdicts = {True: "passed", False: "missed", None: "reported"}
+        return "\n".join(
+            f"{r.id:3} {verdicts[r.passed]:9} {r.value:10.4g} {r.unit:6} [{r.low}, {r.high}] {r.statistic}"
+            for r in self
+        )
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The rows as plain dictionaries."""
+        return [row.to_dict() for row in self]
+
+
+def bands() -> list[dict[str, Any]]:
+    """The rows of ``experiments.json``, those of experiments that are not implemented among them."""
+    return json.loads(_BANDS.read_text(encoding="utf-8"))["rows"]
+
+
+def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int = 1) -> Results:
+    """Make the experiments of the battery on a subject.
+
+    Parameters
+    ----------
+    subject : Subject
+        A `biomodel.Pathway`, or what answers like one.
+    ids : int or iterable of int, optional
+        Numbers of experiments; by default all that are implemented. They are made in ascending order.
+    workers : int
+        Processes to simulate with.
+
+    Returns
+    -------
+    Results
+
+    Raises
+    ------
+    ValueError
+        For an experiment that is unknown or not implemented; for what `subject.simulate` refuses.
+    """
+    chosen = _accepted(ids)
+    preparation = Preparation(subject, workers)
+    measured: dict[int, Measurement] = {}
+    seconds: dict[int, float] = {}
+    for number in progress(chosen, what="physiology", unit="experiment"):
+        start = time.perf_counter()
+        measured[number] = EXPERIMENTS[number](preparation)
+        seconds[number] = time.perf_counter() - start
+    rows = [
+        _result(row, float(measured[row["id"]].values[row["statistic"]]))
+        for row in bands()
+        if row["id"] in measured and row["statistic"] in measured[row["id"]].values
+    ]
+    return Results(rows, measured, seconds)
+
+
+def _accepted(ids: int | Iterable[int] | None) -> list[int]:
+    if ids is None:
+        return sorted(EXPERIMENTS)
+    chosen = [ids] if isinstance(ids, (int, str)) else list(ids)
+    accepted = ", ".join(map(str, sorted(EXPERIMENTS)))
+    for number in chosen:
+        if isinstance(number, bool) or number not in EXPERIMENTS:
+            known = number in {row["id"] for row in bands()} and not isinstance(number, bool)
+            problem = "is not implemented" if known else "is unknown"
+            raise ValueError(f"experiment {number!r} {problem}: accepted are {accepted}")
+    if not chosen:
+        raise ValueError(f"an empty list of experiments is not accepted: give some of {accepted}")
+    return sorted(set(chosen))
+
+
+def _result(row: dict[str, Any], value: float) -> Result:
+    passed = None if row["by_construction"] else bool(row["low"] <= value <= row["high"])
+    return Result(
+        id=row["id"],
+        name=row["name"],
+        statistic=row["statistic"],
+        unit=row["unit"],
+        value=value,
+        low=row["low"],
+        high=row["high"],
+        passed=passed,
+        held_out=row["held_out"],
+        source=row["source"],
+    )

@@ -1,0 +1,240 @@
+"""A pathway on the recording table: stimuli are presented to it and the cells in the middle of the screen recorded."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from biomodel.parameters import Parameters
+from biomodel.physiology import measures
+from biomodel.physiology.protocols import Screen, frame_times, patched
+from biomodel.simulation import batch_images
+from biomodel.stimuli import luminance
+
+#: The cells of a class, ON and OFF.
+CELLS = {"midget": ("midget_on", "midget_off"), "parasol": ("parasol_on", "parasol_off")}
+
+#: Mean luminance where an experiment doesn't vary it, cd/m²: a bright indoor surface.
+MEAN = 100.0
+
+#: The highest contrast: at the mean above, black is 2 and white 198 cd/m², within what the model's cones see.
+FULL_CONTRAST = 0.98
+
+#: Radius of a parasol's centre over that of a midget's (Croner & Kaplan 1995, Table 1: .18° and .05°).
+PARASOL_SIZE = 3.6
+
+#: Seconds that a flashed image stands, and between which its response is averaged.
+FLASH, WINDOW = 0.2, (0.05, 0.2)
+
+#: Seconds that a film and each of its frames last, and from when on a response to it is taken to be steady.
+FILM, FRAME, STEADY = 1.5, 0.002, 0.5
+
+#: Phases at which gratings are flashed; the best counts.
+PHASES = np.arange(4) * np.pi / 2
+
+#: Spatial frequencies by which cells are characterised, in cycles a centre radius: .1 to 8.9 c/deg at .05°.
+_FREQUENCIES = 0.005 * 2 ** (np.arange(14) / 2)
+
+
+class Subject(Protocol):
+    """What experiments are made on: a `biomodel.Pathway`, or what answers like one."""
+
+    @property
+    def parameters(self) -> Parameters:
+        """Of which the radius of the midget's centre is read, to choose stimuli by."""
+
+    def simulate(self, *args: Any, **kwargs: Any) -> xr.Dataset:
+        """Responses, as `biomodel.Pathway.simulate`."""
+
+
+class Preparation:
+    """A subject, the screens in front of it, and what was already found of its cells.
+
+    Every length is in radii of the midget's centre, so that another eccentricity is shown the same pixels.
+
+    Parameters
+    ----------
+    subject : Subject
+    workers : int
+        Processes to simulate with.
+    """
+
+    def __init__(self, subject: Subject, workers: int = 1) -> None:
+        self.subject = subject
+        self.workers = workers
+        #: Radius of the midget's centre at 1/e, degrees.
+        self.radius = subject.parameters.value("bipolar.midget_centre_radius")
+        #: A centre radius is two pixels: for spots on single fields.
+        self.fine = Screen(51, 2 / self.radius)
+        #: A radius is one pixel: for gratings that reach beyond every surround.
+        self.wide = Screen(63, 1 / self.radius)
+        #: Some nine parasol radii across, for films.
+        self.film = Screen(25, 0.8 / self.radius)
+        #: The middle of each frame of a film, seconds.
+        self.times = frame_times(FILM, FRAME)
+        self._tuning: dict[str, np.ndarray] = {}
+
+    def centre(self, cells: str) -> float:
+        """Diameter in degrees of a spot that fills a centre: two radii on either side, which hold 98 % of a Gaussian."""
+        return 4 * self.radius * (PARASOL_SIZE if cells == "parasol" else 1)
+
+    def rates(self, screen: Screen, images: np.ndarray, levels: ArrayLike = MEAN) -> xr.Dataset:
+        """Mean rates from 50 to 200 ms after images were flashed.
+
+        Parameters
+        ----------
+        screen : Screen
+        images : numpy.ndarray, (image, y, x)
+            cd/m².
+        levels : array_like
+            Even field in cd/m² that every image, or each, is flashed on.
+
+        Returns
+        -------
+        xarray.Dataset
+            `ganglion` and `lgn`, (image, …_channel, y, x), Hz.
+        """
+        return self.subject.simulate(
+            luminance(images, screen.pixels_per_degree),
+            adapt_to=np.broadcast_to(np.asarray(levels, dtype=float), len(images)).tolist(),
+            duration=FLASH,
+            window=WINDOW,
+            until="lgn",
+            workers=self.workers,
+        )[["ganglion", "lgn"]]
+
+    def flashed(self, screen: Screen, images: np.ndarray, levels: ArrayLike = MEAN) -> xr.Dataset:
+        """What flashed images add to the rates that stand before an even field; all as `rates`."""
+        each = np.broadcast_to(np.asarray(levels, dtype=float), len(images))
+        blanks, blank_of = np.unique(each, return_inverse=True)
+        fields = np.broadcast_to(blanks[:, None, None], (len(blanks), *images.shape[1:]))
+        found = self.rates(screen, np.concatenate([images, fields]), np.concatenate([each, blanks]))
+        return found.isel(image=slice(0, len(images))) - found.isel(image=len(images) + blank_of)
+
+    def filmed(self, films: np.ndarray, levels: ArrayLike = MEAN) -> xr.Dataset:
+        """Rates of the middle cells while films run.
+
+        Parameters
+        ----------
+        films : numpy.ndarray, (film, frame, y, x)
+            cd/m², in the frames `times` on the screen `film`.
+        levels : array_like
+            Even field in cd/m² before every film, or each.
+
+        Returns
+        -------
+        xarray.Dataset
+            `ganglion` and `lgn`, (image, time, …_channel), Hz.
+        """
+        each = np.broadcast_to(np.asarray(levels, dtype=float), len(films))
+        middle = self.film.middle
+        # A trace holds every cell: a few films at a time fit into memory.
+        together = batch_images(self.film.pixels, self.film.pixels) * self.workers
+        parts = []
+        for first in range(0, len(films), together):
+            chosen = slice(first, first + together)
+            rates = self.subject.simulate(
+                luminance(films[chosen], self.film.pixels_per_degree, FRAME),
+                adapt_to=each[chosen].tolist(),
+                duration=FILM,
+                window=WINDOW,
+                until="lgn",
+                record="trace",
+                workers=self.workers,
+            )
+            parts.append(rates[["ganglion", "lgn"]].isel(y=middle, x=middle).copy(deep=True))
+        return xr.concat(parts, "image")
+
+    def gratings(
+        self,
+        cells: str,
+        frequencies: float | np.ndarray,
+        contrasts: float | np.ndarray,
+        mean: float | np.ndarray = MEAN,
+        diameters: float | np.ndarray = np.inf,
+    ) -> dict[str, np.ndarray]:
+        """Responses of a class of cells to flashed gratings, each at its best phase.
+
+        Parameters
+        ----------
+        cells : str
+            A key of `CELLS`.
+        frequencies, contrasts, mean, diameters : float or numpy.ndarray, (stimulus,)
+            c/deg, 1, cd/m² and degrees; a grating of infinite diameter fills the screen.
+
+        Returns
+        -------
+        dict of station to numpy.ndarray, (ON and OFF, stimulus)
+            What they add to the maintained rates of ganglion and relay cells, Hz.
+        """
+        columns = np.broadcast_arrays(*np.atleast_1d(frequencies, contrasts, mean, diameters))
+        images = [
+            patched(self.wide.grating(f, PHASES), self.wide.disc(size), level, contrast)
+            for f, contrast, level, size in zip(*columns, strict=True)
+        ]
+        changes = self.flashed(self.wide, np.concatenate(images), np.repeat(columns[2], len(PHASES)))
+        return {
+            station: np.stack(
+                [rate_of(changes, station, cell).reshape(-1, len(PHASES)).max(axis=1) for cell in CELLS[cells]]
+            )
+            for station in ("ganglion", "lgn")
+        }
+
+    def frequency_tuning(self, cells: str) -> tuple[np.ndarray, np.ndarray]:
+        """Spatial frequencies in c/deg, and the responses (ON and OFF, frequency) in Hz of a class of ganglion cells.
+
+        Flashed gratings of contrast .25, which leaves the rates above 0.
+        """
+        frequencies = _FREQUENCIES / self.radius
+        if cells not in self._tuning:
+            self._tuning[cells] = self.gratings(cells, frequencies, 0.25)["ganglion"]
+        return frequencies, self._tuning[cells]
+
+    def best_frequency(self, cells: str) -> float:
+        """The spatial frequency, c/deg, at which a class of ganglion cells responds best, ON and OFF together."""
+        frequencies, responses = self.frequency_tuning(cells)
+        return measures.peak(frequencies, responses.mean(axis=0))[0]
+
+    def drifting(self, cells: str, frequency: float) -> np.ndarray:
+        """A grating of the best spatial frequency that drifts at `frequency` Hz, (frame, y, x), -1 to 1."""
+        return self.film.grating(self.best_frequency(cells), 2 * np.pi * frequency * self.times)
+
+    def harmonics(
+        self,
+        cells: str,
+        station: str,
+        temporal: float | np.ndarray,
+        contrasts: float | np.ndarray,
+        mean: float | np.ndarray = MEAN,
+    ) -> np.ndarray:
+        """First harmonics, complex (ON and OFF, stimulus) in Hz, of responses to drifting gratings of the best frequency.
+
+        Parameters
+        ----------
+        temporal, contrasts, mean : float or numpy.ndarray, (stimulus,)
+            Whole Hz, 1, cd/m².
+        """
+        columns = np.broadcast_arrays(*np.atleast_1d(temporal, contrasts, mean))
+        films = [level * (1 + c * self.drifting(cells, f)) for f, c, level in zip(*columns, strict=True)]
+        rates = self.filmed(np.stack(films), columns[2])
+        steady = rates.sel(time=slice(STEADY - FRAME / 2, None))
+        return np.array(
+            [
+                [
+                    measures.harmonic(trace, steady.time.values, f)
+                    for trace, f in zip(rate_of(steady, station, cell), columns[0], strict=True)
+                ]
+                for cell in CELLS[cells]
+            ]
+        )
+
+
+def rate_of(rates: xr.Dataset, station: str, cell: str) -> np.ndarray:
+    """One kind of cell's rates, (image, …): of the cell in the middle, where a whole field was recorded."""
+    found = rates[station].sel({f"{station}_channel": cell})
+    if "y" in found.dims:
+        found = found.isel(y=found.sizes["y"] // 2, x=found.sizes["x"] // 2)
+    return found.values

@@ -1,0 +1,100 @@
+"""What is shown to the cells: spots and gratings on a screen, as shares of the mean luminance, and films of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Points along a pixel's side at which a disc's edge is looked at.
+_SUBPIXELS = 8
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A square screen in front of the cells, one of which stands in its middle.
+
+    Parameters
+    ----------
+    pixels : int
+        Along a side; odd, so that the middle is a cell.
+    pixels_per_degree : float
+    """
+
+    pixels: int
+    pixels_per_degree: float
+
+    def __post_init__(self) -> None:
+        if self.pixels < 1 or self.pixels % 2 == 0:
+            raise ValueError(f"pixels = {self.pixels} is not accepted: give an odd number, with a cell in the middle")
+
+    @property
+    def middle(self) -> int:
+        """Index of the middle row and column."""
+        return self.pixels // 2
+
+    @property
+    def degrees(self) -> np.ndarray:
+        """Positions of the columns, and of the rows, from the middle in degrees."""
+        return (np.arange(self.pixels) - self.middle) / self.pixels_per_degree
+
+    def disc(self, diameter: float) -> np.ndarray:
+        """Share of each pixel that a disc in the middle covers.
+
+        Parameters
+        ----------
+        diameter : float
+            Degrees.
+
+        Returns
+        -------
+        numpy.ndarray, (y, x), 0 to 1
+        """
+        fine = (np.arange(self.pixels * _SUBPIXELS) + 0.5) / _SUBPIXELS - self.pixels / 2
+        squares = (fine / self.pixels_per_degree) ** 2
+        inside = squares[:, None] + squares[None, :] <= (diameter / 2) ** 2
+        return inside.reshape(self.pixels, _SUBPIXELS, self.pixels, _SUBPIXELS).mean(axis=(1, 3))
+
+    def grating(self, frequency: float, phase: float | np.ndarray = 0.0) -> np.ndarray:
+        """A vertical sinusoidal grating, cos(2πfx - phase), in cosine phase with the middle at phase 0.
+
+        Parameters
+        ----------
+        frequency : float
+            c/deg.
+        phase : float or numpy.ndarray
+            Radians.
+
+        Returns
+        -------
+        numpy.ndarray, (…, y, x), -1 to 1
+            Leading dimensions are the phase's.
+        """
+        wave = np.cos(2 * np.pi * frequency * self.degrees - np.asarray(phase)[..., None])
+        return np.repeat(wave[..., None, :], self.pixels, axis=-2)
+
+
+def patched(grating: np.ndarray, window: np.ndarray, mean: float, contrast: float) -> np.ndarray:
+    """Luminance of a grating seen through a window in an even field of its own mean, cd/m²."""
+    return mean * (1 + contrast * window * grating)
+
+
+def flicker(pattern: np.ndarray, mean: float, contrast: float, course: np.ndarray) -> np.ndarray:
+    """A pattern whose contrast follows a time course: (frame, y, x) in cd/m².
+
+    Parameters
+    ----------
+    pattern : numpy.ndarray, (y, x) or (frame, y, x)
+        The pattern at contrast 1, about 0.
+    mean : float
+        cd/m².
+    contrast : float
+    course : numpy.ndarray, (frame,)
+        What the contrast is multiplied by.
+    """
+    return mean * (1 + contrast * course[:, None, None] * pattern)
+
+
+def frame_times(duration: float, frame: float) -> np.ndarray:
+    """The middle of each frame of a film, seconds; both arguments too."""
+    return (np.arange(round(duration / frame)) + 0.5) * frame

@@ -1,0 +1,237 @@
+"""Measures against closed forms; the battery against a subject whose every answer is known."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.ndimage import gaussian_filter
+
+from biomodel import Pathway, physiology
+from biomodel.parameters import Parameters
+from biomodel.physiology import battery, measures
+from biomodel.physiology.experiments import EXPERIMENTS
+from biomodel.physiology.protocols import Screen
+from biomodel.stimuli import pixels_per_degree
+
+
+def test_harmonic_of_a_known_sinusoid():
+    time = np.arange(0.5, 1.5, 0.002)
+    wave = 20 + 3 * time + 5 * np.cos(2 * np.pi * 4 * time + 0.7) + 2 * np.cos(2 * np.pi * 8 * time)
+    found = measures.harmonic([wave, 2 * wave], time, 4)
+    assert np.allclose(found, [5 * np.exp(0.7j), 10 * np.exp(0.7j)], rtol=0.02)
+    assert measures.phase_advance(np.exp(0.9j), np.exp(0.2j)) == pytest.approx(np.degrees(0.7))
+
+
+def test_difference_of_gaussians_is_found_again():
+    cell = measures.DifferenceOfGaussians(30.0, 0.05, 16.5, 0.335)
+    frequencies = 0.1 * 2 ** (np.arange(14) / 2)
+    found = measures.fit_difference_of_gaussians(frequencies, cell(frequencies))
+    for name, value in vars(cell).items():
+        assert getattr(found, name) == pytest.approx(value, rel=1e-3), name
+
+
+def test_saturation_index_of_line_hyperbola_and_step():
+    contrast = np.linspace(1e-3, 1, 1000)
+    half = 0.2
+    assert measures.saturation_index(contrast, 40 * contrast) == pytest.approx(0)
+    area = (1 + half) * (1 - half * np.log((1 + half) / half))
+    assert measures.saturation_index(contrast, contrast / (contrast + half)) == pytest.approx(2 * area - 1, abs=1e-4)
+    assert measures.saturation_index(contrast, np.ones_like(contrast)) == pytest.approx(1, abs=2e-3)
+    assert np.isnan(measures.saturation_index(contrast, np.zeros_like(contrast)))
+
+
+def test_slopes_are_those_of_lines():
+    x = np.array([30.0, 95, 300, 950])
+    assert measures.log_slope(x, 7 * x**-0.9) == pytest.approx(-0.9)
+    assert np.isnan(measures.log_slope(x, [1, 0, 1, 1]))
+    contrast = np.array([0.01, 0.02, 0.04, 0.5])
+    assert measures.initial_slope(contrast, [3, 6, 12, 0], highest=0.05) == pytest.approx(300)
+
+
+def test_peak_of_a_parabola_over_log_frequency():
+    frequency = np.array([1, 2, 4, 8, 16, 32])
+    assert measures.peak(frequency, 10 - np.log2(frequency / 7.0) ** 2) == pytest.approx((7, 10))
+    assert measures.peak(frequency, 1 / frequency) == pytest.approx((1, 1))
+    assert measures.at(np.sqrt(8), frequency, np.log2(frequency)) == pytest.approx(1.5)
+
+
+def test_times_of_an_exponential():
+    time = np.arange(0, 0.5, 0.001)
+    course = 3 - 2 * (1 - np.exp(-time / 0.05))
+    assert measures.time_to_fraction(time, course, 3, 1, 1 - np.exp(-1)) == pytest.approx(0.05, rel=1e-3)
+    assert measures.half_rise(time, -course) == pytest.approx(0.05 * np.log(2), rel=1e-2)
+    assert np.isnan(measures.time_to_fraction(time, course, 3, 0, 0.9))
+    assert np.isnan(measures.time_to_fraction(time, course, 3, 3, 0.9))
+
+
+def test_width_of_a_gaussian():
+    x = np.linspace(-1, 1, 401)
+    width = measures.width_at_half(x, np.exp(-(((x - 0.1) / 0.2) ** 2)))
+    assert width == pytest.approx(0.4 * np.sqrt(np.log(2)), rel=1e-3)
+    assert np.isnan(measures.width_at_half(x, np.exp(x)))
+
+
+def test_separable_gain_leaves_nothing_and_interaction_everything():
+    separable = np.outer([1.0, 0.3, 0.05], [2.0, 1.5, 0.9, 0.2])
+    assert measures.inseparable_share(separable) == pytest.approx(0, abs=1e-12)
+    assert measures.inseparable_share(np.exp([[1.0, -1.0], [-1.0, 1.0]])) == pytest.approx(1)
+    assert measures.inseparable_share(np.ones((2, 2))) == 0
+    assert np.isnan(measures.inseparable_share([[1.0, 0.0], [1.0, 1.0]]))
+
+
+def test_half_desensitisation_is_found_again():
+    backgrounds = 10 ** np.arange(0, 4.01, 0.5)
+    assert measures.half_desensitisation(backgrounds, 0.5 / (1 + backgrounds / 38)) == pytest.approx(38, rel=1e-3)
+
+
+def test_screen_shows_discs_and_gratings_of_the_size_asked_for():
+    screen = Screen(41, 40.0)
+    assert screen.disc(0.5).sum() / 40**2 == pytest.approx(np.pi * 0.25**2, rel=5e-3)
+    assert (screen.disc(np.inf) == 1).all()
+    grating = screen.grating(4.0, np.array([0, np.pi / 2]))
+    assert grating.shape == (2, 41, 41)
+    assert np.allclose(grating[:, 20, 20], [1, 0]) and grating[0, 0, 25] == pytest.approx(-1)
+    with pytest.raises(ValueError, match="40"):
+        Screen(40, 40.0)
+
+
+class WeberCells:
+    """Cells that answer to Weber contrast through a difference of Gaussians, at once but for a delay.
+
+    A background of 38 cd/m² halves the cones' gain. Midgets are linear; parasols are bigger, six times as sensitive,
+    sooner, and saturate as c / (1 + c/.3).
+    """
+
+    parameters = Parameters("macaque_parafovea")
+    radii = {"midget": 0.05, "parasol": 0.18}
+    delays = {"midget": 0.030, "parasol": 0.020}
+    weight, ratio, half = 0.55, 6.7, 0.3
+
+    def simulate(self, stimulus, adapt_to, duration=0.2, window=(0.05, 0.2), until="v1", record="mean", workers=1):
+        background = np.reshape(adapt_to, (-1,) + (1,) * (stimulus.ndim - 1))
+        if until == "cone":
+            current = np.roll(stimulus.values, 1, axis=1) / (1 + background / 38)
+            return xr.Dataset({"cone": (stimulus.dims, current)})
+        contrast = stimulus.values / background - 1
+        rates = []
+        for cells, radius in self.radii.items():
+            drive = self.drive(contrast, radius * pixels_per_degree(stimulus))
+            if "time" in stimulus.dims:
+                steps = round(self.delays[cells] / 0.002)
+                drive = np.concatenate([np.zeros_like(drive[:, :steps]), drive[:, :-steps]], axis=1)
+            if cells == "parasol":
+                drive = 6 * drive / (1 + abs(drive) / self.half)
+            rates += [30 + 100 * drive, 20 - 100 * drive]
+        channels = ["midget_on", "midget_off", "parasol_on", "parasol_off"]
+        dims = tuple(d for d in stimulus.dims if d in ("image", "time"))
+        field = np.stack(rates, axis=len(dims))
+        field = np.broadcast_to(field, (*field.shape[:-2], *stimulus.shape[-2:]))
+        coordinates = {"ganglion_channel": channels, "lgn_channel": channels}
+        if "time" in dims:
+            coordinates["time"] = np.arange(field.shape[1]) * 0.002
+        return xr.Dataset(
+            {name: ((*dims, f"{name}_channel", "y", "x"), field) for name in ("ganglion", "lgn")}, coordinates
+        )
+
+    def drive(self, contrast, radius):
+        """In films the middle cell stands for all."""
+        if contrast.ndim == 4:
+            weights = np.zeros(contrast.shape[2:])
+            weights[weights.shape[0] // 2, weights.shape[1] // 2] = 1
+            return (contrast * self.pooled(weights, radius)).sum(axis=(2, 3), keepdims=True)
+        return self.pooled(contrast, radius)
+
+    def pooled(self, field, radius):
+        centre, surround = (
+            gaussian_filter(field, r / np.sqrt(2), axes=(-2, -1), mode="nearest") for r in (radius, self.ratio * radius)
+        )
+        return centre - self.weight * surround
+
+
+@pytest.fixture(scope="module")
+def results():
+    return physiology.run(WeberCells())
+
+
+def test_known_cells_give_the_known_answers(results):
+    found = {row.statistic.split(",")[0]: row.value for row in results}
+    cell = measures.DifferenceOfGaussians(1, 0.05, 0.55, 0.335)
+    frequencies = np.geomspace(0.1, 10, 2000)
+    best = frequencies[cell(frequencies).argmax()]
+    expected = {
+        "midget ganglion: slope of log gain on log background": -1,
+        "the same for a full-field increment": -1,
+        "slope at 30 Hz minus slope at 2 Hz": 0,
+        "LGN: share of variance of log gain over (luminance": 0,
+        "LGN midget: relative change of grating response when the light grows 100 times (10 to 1000 cd/m²)": 0,
+        "midget: response at a tenth of the peak frequency over peak response": cell(best / 10) / cell(best),
+        "midget: phase advance at 4 Hz": 0,
+        "parasol: phase advance at 4 Hz": 0,
+        "midget LGN: saturation index": 0,
+        "ON saturation minus OFF saturation for spots of growing contrast on grey": 0,
+        "ON over OFF field diameter on a dark background": 1,
+        "ON over OFF field diameter on a grey background": 1,
+        "background that halves the cone's flash gain": 38,
+        "midget ganglion: maintained rate": 25,
+        "LGN: midget minus parasol": 10,
+    }
+    for statistic, value in expected.items():
+        assert found[statistic] == pytest.approx(value, abs=0.1 if "phase" in statistic else 0.02), statistic
+    # Up to a contrast of .05 the hyperbola falls behind its first slope by a seventh at most.
+    assert 6 * (1 - 0.05 / 0.35) < found["ratio of contrast gains (initial slope)"] < 6
+    assert 0.2 < found["parasol LGN: saturation index"] < 0.6
+
+
+def test_every_band_but_those_of_v1_and_spikes_is_reported_as_published(results):
+    path = Path(battery.__file__).with_name("experiments.json")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert digest == "3f2f121489c1bcd2ad483ab3f78dc432e833749b8b677c5023ece26007e64f7c", "a band is never edited"
+    published = [
+        row
+        for row in json.loads(path.read_text())["rows"]
+        if row["id"] in EXPERIMENTS and not row["statistic"].startswith("V1")
+    ]
+    assert len(results) == len(published) == 23
+    for found, row in zip(results.to_json(), published, strict=True):
+        for name in ("id", "name", "statistic", "unit", "low", "high", "held_out", "source"):
+            assert found[name] == row[name]
+        inside = row["low"] is not None and found["value"] is not None and row["low"] <= found["value"] <= row["high"]
+        assert found["passed"] is (None if row["by_construction"] else inside)
+
+
+def test_results_are_plain_json_and_a_page(results, tmp_path):
+    rows = json.loads(json.dumps(results.to_json(), allow_nan=False))
+    keys = {"id", "name", "statistic", "unit", "value", "low", "high", "passed", "held_out", "source"}
+    assert all(set(row) == keys for row in rows)
+    assert set(results.seconds) == set(results.curves) == set(EXPERIMENTS)
+    physiology.draw(results, tmp_path / "page.png")
+    assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_pathway_is_a_subject():
+    results = physiology.run(Pathway(target="numpy"), ids=[14, 3])
+    assert [row.id for row in results] == [3, 14]
+    cone, maintained = results
+    assert cone.passed is None and 10 < cone.value < 100
+    assert maintained.passed and maintained.value == pytest.approx(30.5)
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (17, "experiment 17 is not implemented: accepted are 1, 2, 3"),
+        ([1, 13], "experiment 13 is not implemented"),
+        ([26], "experiment 26 is unknown"),
+        (["1"], "experiment '1' is unknown"),
+        ("1", "experiment '1' is unknown"),
+        ([True], "experiment True is unknown"),
+        ([], "empty"),
+    ],
+)
+def test_unknown_experiments_are_refused(ids, words):
+    with pytest.raises(ValueError, match=words) as error:
+        physiology.run(WeberCells(), ids)
+    assert "\n" not in str(error.value)
