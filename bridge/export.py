@@ -15,7 +15,7 @@ from torch import Tensor
 FORMAT = "precortical.FrontEnd"
 
 #: Grows when older files no longer load.
-VERSION = 1
+VERSION = 2
 
 
 def write(path: Path, tensors: dict[str, Tensor], description: dict[str, object]) -> None:

@@ -2,14 +2,18 @@
 
 The fit sees luminance, the field adapted to, and responses; never a parameter of the simulation. Stations that were
 recorded are fitted one after the other, each behind the twins already fitted; a twin whose own station was not recorded
-is fitted through the next one that was. Each fit minimises the mean over channels of squared error over variance, with
-L-BFGS. V1, where the relay's twin stands, starts from the non-negative regression of its rates on the relay's over the
-places where the cells are active: above threshold a cell is linear in its afferents.
+is fitted through the next one that was. Then all up to the relay are fitted together to all their recordings, for when a
+response comes and goes shows only in what later stations make of it. These stations have a few dozen parameters, which
+some images determine: each fit minimises the mean over channels of the logarithm of the unexplained share of variance,
+with Levenberg's and Marquardt's method and derivatives by forward differences.
+
+V1 stands behind the fitted relay and has thousands of weights. Where a cell is active it is linear in its afferents, so
+its weights are the non-negative least squares of its rates over what the relay did in the parts of the window in which the
+cell was active; those parts follow from the weights, and so the two are found in turn.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import time
@@ -32,15 +36,30 @@ from biomodel.pathway import AdaptTo
 from biomodel.progress import progress
 from biomodel.responses import SINGLE
 from biomodel.stimuli import check_luminance, pixels_per_degree
-from bridge.front_end import OUTPUTS, STATIONS, FrontEnd
+from bridge.front_end import OUTPUTS, STATIONS, FrontEnd, State
 from bridge.metrics import score
 from bridge.padding import pad
-from bridge.stages import STRIDE, V1
+from bridge.stages import BEFORE, PARTS, STRIDE, V1
 
 logger = logging.getLogger("precortical")
 
-#: The regression that V1 starts from takes about so many places, evenly spread over the images.
-_REGRESSION_PLACES = 20_000
+#: The fits of the stations up to the relay, and of V1, take about so many places, of images chosen by chance.
+_EARLY_PLACES, _V1_PLACES = 32_768, 6_000
+
+#: Unexplained shares of variance well below this one are no longer worked on.
+_SMALL_SHARE = 1e-5
+
+#: Step of forward differences; parameters are logarithms or of the order of 1.
+_DIFFERENCE = 4e-3
+
+#: Share of a V1 channel's largest rate above which a cell surely fires.
+_FIRING = 0.05
+
+#: Shares of the way to new weights of V1 that are tried.
+_STEPS = (0.0, 0.1, 0.3, 1.0)
+
+#: Images that are followed at a time where the fit needs no derivatives.
+_BATCH = 64
 
 #: Adaptation states a pathway is presented in when `fit` does the simulating: settled, and sudden from 40 cd/m².
 ADAPTATION_STATES: tuple[AdaptTo, ...] = ("gaze", 40.0)
@@ -151,29 +170,32 @@ def fit(
     if responses is None:
         raise ValueError("fit takes a stimulus, and either a pathway or responses to it")
     _check_responses(responses, light)
-    recorded = [name for name in STATIONS if name in responses]
-    output = recorded[-1]
+    seen = [name for name in STATIONS if name in responses]
+    output = seen[-1]
     held = _held_out(light, held_out, np.random.default_rng(seed))
-    channels = {n: [n] if n in SINGLE else responses[f"{n}_channel"].values.tolist() for n in recorded}
+    channels = {n: [n] if n in SINGLE else responses[f"{n}_channel"].values.tolist() for n in seen}
     ppd = pixels_per_degree(light)
-    # Twins are fitted in double precision, which L-BFGS needs near the minimum.
-    front_end = FrontEnd(ppd, channels, output, float(responses.attrs.get("gaze_spread_deg", 0.5))).double()
-    data = _Data(light, responses, ~held)
+    front_end = FrontEnd(ppd, channels, output, float(responses.attrs.get("gaze_spread_deg", 0.5)))
+    early = [name for name in STATIONS if name != "v1"]
+    shown = np.random.default_rng([seed, 1]).permutation(np.flatnonzero(~held))
+    pixels = light.sizes["y"] * light.sizes["x"]
+    data = _Data(light, responses, shown[: max(1, _EARLY_PLACES // pixels)])
     waiting: list[str] = []
-    for station in progress([n for n in STATIONS if STATIONS.index(n) <= STATIONS.index(output)], what="fitting"):
-        waiting.append(station)
-        if station not in recorded:
-            continue
-        if station == "v1":
-            _regress_v1(front_end, data)
-            # Thousands of weights on many places: single precision is what two cores can afford.
-            front_end, data = front_end.float(), data.float()
-        _descend(front_end, waiting, station, data)
-        waiting = []
-    test = _Data(light, responses, held)
-    predicted = _predict(front_end.double(), test)
+    for station in progress([*early, "all", *STATIONS[len(early) :]], what="fitting"):
+        if station == "all":
+            _adjust(front_end, early, [name for name in seen if name in early], data)
+        elif station == "v1":
+            if "v1" in seen:
+                _regress_v1(front_end, _Data(light, responses, shown), np.random.default_rng([seed, 2]))
+        else:
+            waiting.append(station)
+            if station in seen:
+                _adjust(front_end, waiting, [station], data)
+                waiting = []
+    test = _Data(light, responses, np.flatnonzero(held))
+    predicted = _predict(front_end, test)
     scores = pd.concat(
-        [score(test.response[n].numpy(), predicted[n], channels[n], n, "photographs") for n in recorded],
+        [score(test.response[n].numpy(), predicted[n].numpy(), channels[n], n, "photographs") for n in seen],
         ignore_index=True,
     )
     names = tuple(dict.fromkeys(light.photograph.values[held].tolist())) if "photograph" in light.coords else ()
@@ -184,7 +206,7 @@ def fit(
         "held_out": list(names),
         "precortical": biomodel.__version__,
     }
-    return front_end.float(), report
+    return front_end, report
 
 
 class _Data:
@@ -199,16 +221,10 @@ class _Data:
                 values = responses[name].values[chosen]
                 self.response[name] = _tensor(values[:, None] if name in SINGLE else values)
 
-    def float(self) -> _Data:
-        """The same in single precision."""
-        single = copy.copy(self)
-        single.light, single.background = self.light.float(), self.background.float()
-        single.response = {name: values.float() for name, values in self.response.items()}
-        return single
-
 
 def _tensor(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64))
+    # Single precision is what two cores can afford.
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
 def _check_responses(responses: xr.Dataset, light: xr.DataArray) -> None:
@@ -246,103 +262,177 @@ def _held_out(light: xr.DataArray, share: float, random: np.random.Generator) ->
     return np.isin(labels, random.choice(groups, count, replace=False))
 
 
-def _advance(front_end: FrontEnd, station: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`state` with one more station's response; what reaches the bipolar cells is change from the adapted state."""
-    if station == "cone":
-        cone = front_end.cone(state["light"], state["background"])
-        return state | {"cone": cone, "cone_change": cone - front_end.cone(state["background"], state["background"])}
-    if station == "horizontal":
-        return state | {station: front_end.horizontal(state["cone"])}
-    if station == "bipolar":
-        potential = (
-            state["horizontal_change"] if "horizontal_change" in state else front_end.horizontal(state["cone_change"])
-        )
-        return state | {station: front_end.bipolar(state["cone_change"], potential)}
-    before = STATIONS[STATIONS.index(station) - 1]
-    return state | {station: getattr(front_end, station)(state[before])}
+@torch.no_grad()
+def _adjust(front_end: FrontEnd, stations: list[str], targets: list[str], data: _Data, iterations: int = 25) -> None:
+    """Fit the twins of `stations`, one behind the other, so that the `targets` among them meet their recordings."""
+    if not targets:
+        return
+    deviation = {name: data.response[name].std(dim=(0, 2, 3), keepdim=True) for name in targets}
+    parameters = [(name, p.view(-1)) for name in stations for p in getattr(front_end, name).parameters()]
+    state = front_end.presented(data.light, data.background)
+    for name in STATIONS[: STATIONS.index(stations[0])]:
+        state = front_end.advance(name, state)
+    before = {stations[0]: state}
+
+    def misses(first: str, before: dict[str, State]) -> list[Tensor]:
+        """What the targets miss, in standard deviations, when the twins from `first` on tell anew; notes states."""
+        state = before[first]
+        for name in stations[stations.index(first) :]:
+            before[name] = state
+            state = front_end.advance(name, state)
+        return [(front_end.response(n, state) - data.response[n]) / deviation[n] for n in targets]
+
+    def loss(missed: list[Tensor]) -> float:
+        return sum(float((_shares(m) + _SMALL_SHARE).log().mean()) for m in missed)
+
+    missed = misses(stations[0], before)
+    least, damping = loss(missed), 1e-2
+    for _ in range(iterations):
+        # About here the logarithm of a share is a square whose weight is one over the share.
+        weights = [((_shares(m) + _SMALL_SHARE) * m.shape[1]).rsqrt()[:, None, None] for m in missed]
+        now = _weighted(missed, weights)
+        slopes = []
+        for name, values in parameters:
+            for k in range(len(values)):
+                kept = values[k].clone()
+                values[k] += _DIFFERENCE
+                slopes.append((_weighted(misses(name, dict(before)), weights) - now) / _DIFFERENCE)
+                values[k] = kept
+        jacobian = torch.stack(slopes)
+        curvature, gradient = (jacobian @ jacobian.T).double(), (jacobian @ now).double()
+        scale = curvature.diagonal() + 1e-6 * curvature.diagonal().max()
+        old = [values.clone() for _, values in parameters]
+        gained = 0.0
+        for _ in range(6):
+            # Steps longer than a factor e leave the range of the linearisation.
+            step = torch.linalg.solve(curvature + torch.diag(damping * scale), -gradient).clamp(-1, 1).to(now.dtype)
+            for (_, values), was, part in zip(parameters, old, step.split([len(v) for v in old]), strict=True):
+                values.copy_(was + part)
+            missed = misses(stations[0], before)
+            gained = least - loss(missed)
+            if gained > 0:
+                break
+            damping *= 5
+        if gained <= 0:
+            for (_, values), was in zip(parameters, old, strict=True):
+                values.copy_(was)
+            break
+        least, damping = least - gained, max(damping / 5, 1e-7)
+        if gained < 2e-3:
+            break
+    logger.info("fitted %s: unexplained variance %.2e", ", ".join(targets), np.exp(least / len(targets)))
 
 
-def _descend(front_end: FrontEnd, stations: list[str], target: str, data: _Data, iterations: int = 60) -> None:
-    """Fit the twins of `stations` so that the last one, `target`, meets its recording."""
-    parameters = [p for name in stations for p in getattr(front_end, name).parameters()]
-    response = data.response[target]
-    variance = response.var(dim=(0, 2, 3), keepdim=True)
-    fixed = {"light": data.light, "background": data.background}
-    with torch.no_grad():
-        for name in STATIONS[: STATIONS.index(stations[0])]:
-            fixed = _advance(front_end, name, fixed)
-            if name == "horizontal":
-                fixed["horizontal_change"] = front_end.horizontal(fixed["cone_change"])
-
-    def loss() -> Tensor:
-        state = fixed
-        for name in stations:
-            state = _advance(front_end, name, state)
-        return ((state[target] - response) ** 2 / variance).mean()
-
-    optimiser = torch.optim.LBFGS(
-        parameters, max_iter=iterations, history_size=20, tolerance_change=1e-12, line_search_fn="strong_wolfe"
-    )
-
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        value = loss()
-        value.backward()
-        return value
-
-    optimiser.step(closure)
-    logger.info("fitted %s: unexplained variance %.2e", target, float(loss().detach()))
+def _shares(missed: Tensor) -> Tensor:
+    """The unexplained share of each channel's variance, of what was missed in standard deviations."""
+    return (missed**2).mean(dim=(0, 2, 3))
 
 
-def _regress_v1(front_end: FrontEnd, data: _Data, active: float = 0.05) -> None:
-    """Start V1 from its regression on the relay: one non-negative least squares a channel, over active places.
-
-    Parameters
-    ----------
-    active : float
-        Share of a channel's largest rate above which a place counts as active.
-    """
-    v1 = cast(V1, front_end.v1)
-    rates = _predict(front_end, data, until="lgn")["lgn"]
-    reach = v1.reach
-    taps = 2 * reach + 1
-    features = 2 * taps * taps
-    channels = data.response["v1"].shape[1]
-    gram = np.zeros((channels, features + 1, features + 1))
-    moment = np.zeros((channels, features + 1))
-    threshold = active * data.response["v1"].amax(dim=(0, 2, 3)).numpy()
-    # An odd step does not fall on the same columns again.
-    thinning = (data.response["v1"][:, 0].numel() // _REGRESSION_PLACES) | 1
-    for first in range(0, len(rates), 32):
-        around = pad(torch.from_numpy(rates[first : first + 32]), reach, "replicate")
-        rows = functional.unfold(around, taps, stride=STRIDE).transpose(1, 2).reshape(-1, features)[::thinning].numpy()
-        rows = np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
-        seen = data.response["v1"][first : first + 32].permute(0, 2, 3, 1).reshape(-1, channels)[::thinning].numpy()
-        for k in range(channels):
-            chosen = seen[:, k] > threshold[k]
-            gram[k] += rows[chosen].T @ rows[chosen]
-            moment[k] += rows[chosen].T @ seen[chosen, k]
-    with torch.no_grad():
-        for k in range(channels):
-            # The bias is free: its column enters with both signs.
-            ridge = 1e-6 * np.trace(gram[k]) / features
-            signed = np.block([[gram[k], -gram[k][:, -1:]], [-gram[k][-1:], gram[k][-1:, -1:]]])
-            signed = signed + ridge * np.eye(features + 2)
-            half = linalg.cholesky(signed, lower=False)
-            target = linalg.solve_triangular(half, np.append(moment[k], -moment[k][-1]), trans="T")
-            weights, _ = optimize.nnls(half, target, maxiter=10 * features)
-            v1.root_weight[k] = torch.from_numpy(np.sqrt(weights[:features]).reshape(2, taps, taps)) + 1e-3
-            v1.bias[k] = float(weights[-2] - weights[-1])
+def _weighted(missed: list[Tensor], weights: list[Tensor]) -> Tensor:
+    return torch.cat([(m * w).flatten() for m, w in zip(missed, weights, strict=True)])
 
 
 @torch.no_grad()
-def _predict(front_end: FrontEnd, data: _Data, until: str | None = None) -> dict[str, np.ndarray]:
-    """The twins' responses, in parts that fit memory."""
-    parts = []
-    for first in range(0, len(data.light), 64):
-        chosen = slice(first, first + 64)
-        state = {"light": data.light[chosen], "background": data.background[chosen]}
-        for name in STATIONS[: STATIONS.index(until or front_end.output) + 1]:
-            state = _advance(front_end, name, state)
-        parts.append(state)
-    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+def _regress_v1(front_end: FrontEnd, data: _Data, random: np.random.Generator, rounds: int = 6) -> None:
+    """Fit V1 behind the relay's twin: least squares, and the parts in which cells are active, in turn."""
+    v1 = cast(V1, front_end.v1)
+    response = data.response["v1"].permute(0, 2, 3, 1).flatten(0, 2)
+    chosen = np.sort(random.permutation(len(response))[:_V1_PLACES])
+    seen = _afferents(front_end, data, torch.from_numpy(chosen))
+    response = response[chosen]
+    # Before anything is known, the cells that fire most do so throughout the window.
+    firing = response > _FIRING * response.amax(dim=0)
+    active = firing[:, None] & (torch.arange(PARTS) >= BEFORE)[:, None]
+    weights, drives = [], []
+    for k in range(response.shape[1]):
+        shares = v1.shares()
+        weight = _non_negative(seen, active[:, :, k] * shares, torch.where(firing[:, k], response[:, k], 0))
+        weights.append(weight)
+        drives.append(seen @ weight)
+    going = set(range(len(weights)))
+    for turn in range(rounds):
+        shares = v1.shares()
+        for k in sorted(going):
+            target = response[:, k]
+            now = drives[k] > 0
+            # A cell that fires, but should not by its weights so far, is taken to when it comes nearest to firing.
+            silent = (target > _FIRING * target.amax()) & ~now.any(dim=1)
+            now[silent, drives[k][silent].argmax(dim=1)] = True
+            weight = _non_negative(seen, now * shares, target)
+            change, drive_change = weight - weights[k], seen @ weight - drives[k]
+            errors = [
+                float(((functional.relu(drives[k] + step * drive_change) @ shares - target) ** 2).mean())
+                for step in _STEPS
+            ]
+            step = _STEPS[int(np.argmin(errors))]
+            if turn >= rounds // 2 and min(errors) > 0.98 * errors[0]:
+                going.remove(k)
+            weights[k] = weights[k] + step * change
+            drives[k] = drives[k] + step * drive_change
+        if turn >= rounds // 2 - 1:
+            _time_v1(v1, torch.stack(drives, dim=2), response)
+    stacked = torch.stack(weights)
+    v1.root_weight.copy_(stacked[:, :-1].clamp_min(0).sqrt().view_as(v1.root_weight))
+    v1.bias.copy_(stacked[:, -1])
+    error = (torch.einsum("p,npk->nk", v1.shares(), functional.relu(torch.stack(drives, dim=2))) - response) ** 2
+    logger.info("fitted v1: unexplained variance %.2e", float((error.mean(dim=0) / response.var(dim=0)).mean()))
+
+
+def _time_v1(v1: V1, drive: Tensor, response: Tensor) -> None:
+    """Fit the time constant of V1 to the drives, (place, part, channel)."""
+    rates = functional.relu(drive)
+
+    def error(log_time: float) -> float:
+        v1.membrane.log_time.fill_(log_time)
+        missed = torch.einsum("p,npk->nk", v1.shares(), rates) - response
+        return float(((missed**2).mean(dim=0) / response.var(dim=0)).mean())
+
+    error(optimize.minimize_scalar(error, bounds=(-5.0, 0.0), method="bounded").x)
+
+
+def _afferents(front_end: FrontEnd, data: _Data, places: Tensor) -> Tensor:
+    """What V1 cells at the chosen places may hear, and a one for their bias: (place, part, afferent + 1)."""
+    v1 = cast(V1, front_end.v1)
+    cells = data.response["v1"][0, 0].numel()
+    heard = []
+    for first in range(0, len(data.light), _BATCH):
+        chosen = slice(first, first + _BATCH)
+        state = front_end.presented(data.light[chosen], data.background[chosen])
+        for name in STATIONS[: STATIONS.index("lgn") + 1]:
+            state = front_end.advance(name, state)
+        images = len(state["luminance"])
+        here = places[(places >= first * cells) & (places < (first + images) * cells)] - first * cells
+        parts = []
+        for part in state["relay_change"]:
+            around = functional.unfold(pad(part, v1.reach, "replicate"), 2 * v1.reach + 1, stride=STRIDE)
+            parts.append(around.transpose(1, 2).flatten(0, 1)[here])
+        heard.append(torch.stack(parts, dim=1))
+    return functional.pad(torch.cat(heard), (0, 1), value=1.0)
+
+
+def _non_negative(seen: Tensor, shares: Tensor, target: Tensor) -> Tensor:
+    """Non-negative least squares of the target over `seen`, its parts summed with each place's shares; the bias is free."""
+    heard = shares.any(dim=1)
+    rows = torch.einsum("np,npf->nf", shares[heard], seen[heard])
+    gram, moment = (rows.T @ rows).double().numpy(), (rows.T @ target[heard]).double().numpy()
+    features = len(gram) - 1
+    # The bias enters with both signs.
+    signed = np.block([[gram, -gram[:, -1:]], [-gram[-1:], gram[-1:, -1:]]])
+    signed += 1e-6 * np.trace(gram) / features * np.eye(features + 2)
+    half = linalg.cholesky(signed, lower=False)
+    told = linalg.solve_triangular(half, np.append(moment, -moment[-1]), trans="T")
+    found, _ = optimize.nnls(half, told, maxiter=10 * features)
+    return torch.from_numpy(np.append(found[:features], found[-2] - found[-1])).to(seen.dtype)
+
+
+@torch.no_grad()
+def _predict(front_end: FrontEnd, data: _Data) -> dict[str, Tensor]:
+    """The twins' responses, in batches that fit memory."""
+    batches = []
+    for first in range(0, len(data.light), _BATCH):
+        chosen = slice(first, first + _BATCH)
+        state = front_end.presented(data.light[chosen], data.background[chosen])
+        for name in front_end.stations:
+            state = front_end.advance(name, state)
+        batches.append({name: front_end.response(name, state) for name in front_end.stations})
+    return {name: torch.cat([batch[name] for batch in batches]) for name in front_end.stations}

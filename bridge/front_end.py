@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,13 +15,16 @@ from biomodel.probe import probe
 from biomodel.stimuli import SRGB_LUMINANCE, positive
 from bridge import export
 from bridge.padding import gaussians, separable
-from bridge.stages import LGN, STRIDE, V1, Bipolar, Cone, Ganglion, Horizontal
+from bridge.stages import AFFERENTS, LGN, STRIDE, V1, Bipolar, Cone, Ganglion, Horizontal, recorded
 
 #: The stations that have a twin, in order.
 STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1")
 
 #: Stations at which a front end can end.
 OUTPUTS = ("lgn", "v1")
+
+#: What the twins have said so far, by name: maps that later stations read.
+State: TypeAlias = dict[str, Tensor]
 
 
 class FrontEnd(nn.Module):
@@ -57,8 +61,8 @@ class FrontEnd(nn.Module):
         self.cone = Cone()
         self.horizontal = Horizontal(self.pixels_per_degree)
         self.bipolar = Bipolar(self.pixels_per_degree)
-        self.ganglion = Ganglion()
-        self.lgn = LGN()
+        self.ganglion = Ganglion(self.pixels_per_degree)
+        self.lgn = LGN(self.pixels_per_degree)
         if output == "v1":
             self.v1 = V1(len(channels["v1"]), self.pixels_per_degree)
 
@@ -92,25 +96,56 @@ class FrontEnd(nn.Module):
         ValueError
             For another shape, and for luminance that is negative, infinite or NaN.
         """
-        light = self._checked(luminance)
-        adapted = self.background(light, background)
-        change = self.cone(light, adapted) - self.cone(adapted, adapted)
-        rates = self.lgn(self.ganglion(self.bipolar(change, self.horizontal(change))))
-        return self.v1(rates) if self.output == "v1" else rates
+        return self._followed(luminance, background)[self.output]
 
     def responses(self, luminance: Tensor, background: Tensor | float | None = None) -> dict[str, Tensor]:
         """The response of every station, by name, each (B, channels, h, w) in its own unit."""
+        state = self._followed(luminance, background)
+        return {name: self.response(name, state) for name in self.stations}
+
+    def _followed(self, luminance: Tensor, background: Tensor | float | None) -> State:
         light = self._checked(luminance)
-        adapted = self.background(light, background)
-        resting = self.cone(adapted, adapted)
-        cone = self.cone(light, adapted)
-        out = {"cone": cone, "horizontal": self.horizontal(cone)}
-        out["bipolar"] = self.bipolar(cone - resting, self.horizontal(cone - resting))
-        out["ganglion"] = self.ganglion(out["bipolar"])
-        out["lgn"] = self.lgn(out["ganglion"])
-        if self.output == "v1":
-            out["v1"] = self.v1(out["lgn"])
-        return out
+        state = self.presented(light, self.background(light, background))
+        for station in self.stations:
+            state = self.advance(station, state)
+        return state | {self.output: self.response(self.output, state)}
+
+    @staticmethod
+    def presented(light: Tensor, background: Tensor) -> State:
+        """The state before the first station: luminance and the field adapted to, both (B, 1, H, W)."""
+        return {"luminance": light[:, 0], "background": background[:, 0]}
+
+    def advance(self, station: str, state: State) -> State:
+        """`state` with what one more station says of it."""
+        if station == "cone":
+            cone, settled = self.cone(state["luminance"], state["background"]), self.cone.settled(state["background"])
+            return state | {"cone": cone, "cone_settled": settled, "cone_change": cone - settled}
+        if station == "horizontal":
+            change, settled = self.horizontal(state["cone_change"]), self.horizontal.settled(state["cone_settled"])
+            return state | {
+                "horizontal": settled + change,
+                "horizontal_settled": settled,
+                "horizontal_change": change,
+            }
+        if station == "bipolar":
+            told = self.bipolar(state["cone_change"], state["horizontal_change"], state["horizontal_settled"])
+        elif station == "ganglion":
+            told = self.ganglion(state["bipolar"])
+        elif station == "lgn":
+            told = self.lgn(state["ganglion"], self.ganglion.maintained)
+            change = told - self.lgn.settled(self.ganglion.maintained)
+            return state | {station: told, "relay_change": change[:, :, :AFFERENTS]}
+        else:
+            told = self.v1(state["relay_change"])
+        return state | {station: told}
+
+    @staticmethod
+    def response(station: str, state: State) -> Tensor:
+        """What is recorded of a station, (B, channels, h, w): the mean over the window."""
+        if station == "v1":
+            return state["v1"]
+        mean = recorded(state[station])
+        return mean if mean.ndim == 4 else mean[:, None]
 
     def background(self, light: Tensor, background: Tensor | float | None = None) -> Tensor:
         """The field adapted to, (B, 1, H, W): `light` blurred by gaze, or an even field."""

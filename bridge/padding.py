@@ -27,21 +27,20 @@ def pad(x: Tensor, reach: int, edge: Edge) -> Tensor:
 
 
 def separable(x: Tensor, one_dimensional: Tensor, edge: Edge) -> Tensor:
-    """One channel through separable kernels; each axis is one matrix product, whatever the kernels' reach.
+    """Maps through separable kernels; each axis is one matrix product, whatever the kernels' reach.
 
     Parameters
     ----------
-    x : Tensor, (B, 1, H, W)
+    x : Tensor, (..., H, W)
     one_dimensional : Tensor, (K, 2 · reach + 1)
         Applied along both axes.
 
     Returns
     -------
-    Tensor, (B, K, H, W)
+    Tensor, (..., K, H, W)
     """
     rows, columns = (_as_matrix(one_dimensional, size, edge) for size in x.shape[-2:])
-    along_rows = torch.einsum("bhv,kwv->bhkw", x[:, 0], columns)
-    return torch.einsum("bhkw,kgh->bkgw", along_rows, rows)
+    return rows @ (x.unsqueeze(-3) @ columns.mT)
 
 
 def _as_matrix(one_dimensional: Tensor, size: int, edge: Edge) -> Tensor:

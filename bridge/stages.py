@@ -1,15 +1,28 @@
 r"""The differentiable twins, one class a station: feed-forward functions of an image and a background.
 
-Each stands for the mean response over the window of one presentation, and carries its station's name. What biology makes
-positive is kept as a logarithm or a root. Lengths are degrees of visual angle, luminance is in cd/m². Twins start from
-the guesses written here, which were not taken from any simulation, and learn from responses.
+Each carries its station's name and stands for its mean response over the window of one presentation. Since much of what
+the stations do depends on when (what is transient fades, gains fall), a twin follows its response through `PARTS` equal
+parts of the window, one value each; what is recorded is their mean. Time enters in two forms only: a share of the step
+from the background to the image that has come by the time of a part, and first-order low-passes, :math:`\mathcal{T}_\tau`,
+of time constants in units of a part. What biology makes positive is kept as a logarithm or a root. Lengths are degrees of
+visual angle, luminance is in cd/m². Twins start from the guesses written here, which were not taken from any simulation,
+and learn from responses.
 
-**Cone**: :math:`r = \alpha L' / (1 + p L + q B)`, with L' = m L + (1 - m) B: what gain control saw of the image (p) and of the
-background (q) by the time of the window.
-**Horizontal**: a mixture of Gaussians over the cones' change, the sum of many paths through the syncytium.
-**Bipolar**: :math:`x = G_\sigma * (\Delta r - k\, \Delta h)`, then :math:`\pm g x / (1 + [\pm x]_+ / s)`.
-**Ganglion**: :math:`[m + g b]_+`. **LGN**: a share of it. **V1**: rows of ON and OFF relay cells,
-:math:`[b + \sum w\, l]_+` with w ≥ 0, on every second pixel.
+**Cone**: :math:`r_t = \alpha y_t / (1 + \beta z_t)`, with y and z on their way from the background B to the image L:
+:math:`y_t = B + a_t (L - B)`, likewise z. Later stations see the change from :math:`r_0 = \alpha B / (1 + \beta B)`.
+**Horizontal**: :math:`\mathcal{T}` of a mixture of Gaussians over the cones' change, the sum of many paths through the
+syncytium.
+**Bipolar**, midget and diffuse: :math:`d = G_\sigma * (\Delta r - k\, \Delta h)`, for diffuse cells less the share that the
+wide amacrine cells pool of it (a mixture of Gaussians); less what lasts, and divided by the luminance gain control,
+:math:`x = (d - \mathcal{T} d) / (1 + q / q_{half})`, where q goes from the horizontal cells' level before the background
+to that before the image; then :math:`b = \mathcal{T}\, (\pm g x / (1 + [\pm x]_+ / s))`.
+**Ganglion**: what the bipolar cells say, for parasol cells divided by :math:`1 + c / c_{half}`, where c is pooled (a mixture
+of Gaussians) from the diffuse cells' rectified responses; of this, i, a share w of what lasts is lost:
+:math:`\mathcal{T} [m + g (i - w \mathcal{T} i)]_+`.
+**LGN**: :math:`\mathcal{T}\, (t\, g / (1 + s / s_{half}))`, where s² is pooled (a mixture of Gaussians) from the squared
+departures of the class's ganglion cells from their maintained rates.
+**V1**: rows of ON and OFF midget relay cells, as they depart from rest, :math:`\mathcal{T}\, [b + \sum w\, \Delta l]_+` with
+w ≥ 0, on every second pixel.
 """
 
 from __future__ import annotations
@@ -18,112 +31,254 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bridge.padding import gaussians, pad, separable
+from bridge.padding import Edge, gaussians, pad, separable
 
 #: V1 stands on every second pixel.
 STRIDE = 2
+
+#: How long each part lasts, in windows; the first `BEFORE` parts lie before the window.
+DURATIONS = (0.1, 0.1, 0.1, 0.1, 0.16, 0.24, 0.5)
+BEFORE = 3
+PARTS = len(DURATIONS)
+
+#: The first relay channels, ON and OFF, to which V1 listens.
+AFFERENTS = 2
+
+#: Hz² added to a pooled square, so that its root has a slope at 0.
+_FLOOR = 1e-2
 
 
 def _logarithm(*values: float) -> nn.Parameter:
     return nn.Parameter(torch.tensor(values).log())
 
 
+def _maps(parameter: Tensor) -> Tensor:
+    """Logarithms, one a channel, as factors of (..., channel, y, x)."""
+    return parameter.exp()[:, None, None]
+
+
+class LowPass(nn.Module):
+    """A first-order low-pass of what changed from rest at the onset, (PARTS, ...), means over parts to means over parts.
+
+    Parameters
+    ----------
+    time : float
+        Guess of the time constant, in windows.
+    """
+
+    def __init__(self, time: float) -> None:
+        super().__init__()
+        self.log_time = _logarithm(time)
+
+    def matrix(self) -> Tensor:
+        """The weights, (PARTS, PARTS): of the part that is told, of the part that is seen."""
+        return self.follow(torch.eye(PARTS, dtype=self.log_time.dtype, device=self.log_time.device))
+
+    def follow(self, x: Tensor, conductance: Tensor | None = None) -> Tensor:
+        """The same part by part; `conductance`, (PARTS, ...), shortens the time constant and divides what is told."""
+        state = torch.zeros_like(x[0])
+        told = []
+        for part, duration in enumerate(DURATIONS):
+            rate = duration / self.log_time.exp()
+            target = x[part]
+            if conductance is not None:
+                rate, target = rate * conductance[part], target / conductance[part]
+            kept = torch.exp(-rate)
+            told.append(target + (state - target) * (1 - kept) / rate)
+            state = target + (state - target) * kept
+        return torch.stack(told)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.matrix() @ x.flatten(1)).view_as(x)
+
+
+def recorded(x: Tensor) -> Tensor:
+    """The mean over the window of (PARTS, ...)."""
+    share = torch.tensor(DURATIONS[BEFORE:], dtype=x.dtype, device=x.device)
+    return (share @ x[BEFORE:].flatten(1)).view(x.shape[1:])
+
+
+class Pool(nn.Module):
+    """A mixture of Gaussians over maps, (..., y, x).
+
+    Parameters
+    ----------
+    radii : tuple of float
+        Guesses of standard deviations, degrees.
+    pixels_per_degree : float
+    reach : float
+        Degrees at which the kernel is cut.
+    edge : {"mirror", "replicate"}
+    """
+
+    def __init__(self, radii: tuple[float, ...], pixels_per_degree: float, reach: float, edge: Edge = "mirror") -> None:
+        super().__init__()
+        self.pixels_per_degree = pixels_per_degree
+        self.reach = max(1, round(reach * pixels_per_degree))
+        self.edge = edge
+        self.log_radius = _logarithm(*radii)
+        self.log_weight = _logarithm(*(1 / len(radii) for _ in radii))
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernels = gaussians(self.log_radius.exp() * self.pixels_per_degree, self.reach)
+        return (_maps(self.log_weight) * separable(x, kernels, self.edge)).sum(dim=-3)
+
+
 class Cone(nn.Module):
-    """Suppressed photocurrent (pA) of luminance, given the field adapted to; both (B, 1, H, W) in cd/m²."""
+    """Suppressed photocurrent (pA), (PARTS, B, H, W), of luminance, given the field adapted to; (B, H, W) in cd/m²."""
 
     def __init__(self) -> None:
         super().__init__()
         self.log_gain = _logarithm(1.0)
-        self.log_desensitisation_image = _logarithm(0.01)
-        self.log_desensitisation_background = _logarithm(0.01)
-        self.onset = nn.Parameter(torch.tensor([3.0]))
+        self.log_desensitisation = _logarithm(0.02)
+        self.arrived = nn.Parameter(torch.linspace(-2.0, 10.0, PARTS).clamp_max(5.0))
+        self.adapted = nn.Parameter(torch.linspace(-2.0, 1.0, PARTS))
 
     def forward(self, luminance: Tensor, background: Tensor) -> Tensor:
-        arrived = torch.lerp(background, luminance, self.onset.sigmoid())
-        desensitisation = (
-            1
-            + self.log_desensitisation_image.exp() * luminance
-            + self.log_desensitisation_background.exp() * background
+        seen, adapted = (
+            background + share.sigmoid()[:, None, None, None] * (luminance - background)
+            for share in (self.arrived, self.adapted)
         )
-        return self.log_gain.exp() * arrived / desensitisation
+        return self.log_gain.exp() * seen / (1 + self.log_desensitisation.exp() * adapted)
+
+    def settled(self, background: Tensor) -> Tensor:
+        """The photocurrent before a field that stands still, (B, H, W)."""
+        return self.log_gain.exp() * background / (1 + self.log_desensitisation.exp() * background)
 
 
 class Horizontal(nn.Module):
-    """Potential (mV) of photocurrent (pA), (B, 1, H, W); linear, so that it serves changes as well as levels.
+    """Change of potential (mV) that a change in photocurrent (pA) makes, (PARTS, B, H, W).
 
     Parameters
     ----------
     pixels_per_degree : float
-    reach : float
-        Degrees at which the kernel is cut.
     """
 
-    def __init__(self, pixels_per_degree: float, reach: float = 1.5) -> None:
+    def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
-        self.pixels_per_degree = pixels_per_degree
-        self.reach = max(1, round(reach * pixels_per_degree))
-        self.log_radius = _logarithm(0.1, 0.2, 0.4)
-        self.log_weight = _logarithm(0.3, 0.3, 0.3)
+        self.pool = Pool((0.1, 0.2, 0.4), pixels_per_degree, reach=1.5)
+        self.membrane = LowPass(0.05)
 
-    def forward(self, photocurrent: Tensor) -> Tensor:
-        sigmas = self.log_radius.exp() * self.pixels_per_degree
-        pooled = separable(photocurrent, gaussians(sigmas, self.reach), "mirror")
-        return (self.log_weight.exp()[:, None, None] * pooled).sum(dim=1, keepdim=True)
+    def forward(self, change: Tensor) -> Tensor:
+        return self.membrane(self.pool(change))
+
+    def settled(self, photocurrent: Tensor) -> Tensor:
+        """The potential before a field that stands still, (B, H, W)."""
+        return self.pool(photocurrent)
 
 
 class Bipolar(nn.Module):
-    """ON and OFF potentials about rest (mV), (B, 2, H, W), of changes in photocurrent and horizontal potential.
+    """Potentials about rest (mV) of midget ON and OFF, diffuse ON and OFF cells, (PARTS, B, 4, H, W).
 
     Parameters
     ----------
     pixels_per_degree : float
     reach : float
-        Degrees at which the centre is cut.
+        Degrees at which the centres are cut.
     """
 
-    def __init__(self, pixels_per_degree: float, reach: float = 0.2) -> None:
+    def __init__(self, pixels_per_degree: float, reach: float = 0.35) -> None:
         super().__init__()
         self.pixels_per_degree = pixels_per_degree
         self.reach = max(1, round(reach * pixels_per_degree))
-        self.log_centre = _logarithm(0.04)
+        self.log_centre = _logarithm(0.04, 0.08)
         self.log_feedback = _logarithm(1.0)
-        self.log_gain = _logarithm(1.0, 1.0)
-        self.log_saturation = _logarithm(50.0, 50.0)
+        self.wide_amacrine = Pool((0.2, 0.4), pixels_per_degree, reach=1.5)
+        self.wide_amacrine.log_weight.data -= 1.0
+        self.wide_amacrine_membrane = LowPass(0.1)
+        self.log_level_gain = _logarithm(0.1)
+        self.level = LowPass(1.0)
+        self.adaptation = LowPass(10.0)
+        self.log_gain = _logarithm(2.0, 2.0, 2.0, 2.0)
+        self.log_saturation = _logarithm(50.0, 50.0, 50.0, 50.0)
+        self.membrane = LowPass(0.05)
 
-    def forward(self, photocurrent_change: Tensor, potential_change: Tensor) -> Tensor:
-        signal = photocurrent_change - self.log_feedback.exp() * potential_change
-        centre = gaussians(self.log_centre.exp() * self.pixels_per_degree, self.reach)
-        change = separable(signal, centre, "replicate")
-        signed = torch.cat([change, -change], dim=1)
-        saturation = self.log_saturation.exp()[:, None, None]
-        return self.log_gain.exp()[:, None, None] * signed / (1 + functional.relu(signed) / saturation)
+    def forward(self, cone_change: Tensor, horizontal_change: Tensor, horizontal_settled: Tensor) -> Tensor:
+        signal = cone_change - self.log_feedback.exp() * horizontal_change
+        centres = gaussians(self.log_centre.exp() * self.pixels_per_degree, self.reach)
+        midget, diffuse = separable(signal, centres, "replicate").unbind(dim=-3)
+        diffuse = diffuse - self.wide_amacrine_membrane(self.wide_amacrine(diffuse))
+        level = horizontal_settled + self.level(horizontal_change)
+        change = torch.stack([midget, diffuse], dim=-3)
+        change = (change - self.adaptation(change)) / (1 + self.log_level_gain.exp() * level).unsqueeze(-3)
+        midget, diffuse = change.unbind(dim=-3)
+        signed = torch.stack([midget, -midget, diffuse, -diffuse], dim=-3)
+        driven = _maps(self.log_gain) * signed / (1 + functional.relu(signed) / _maps(self.log_saturation))
+        return self.membrane(driven)
 
 
 class Ganglion(nn.Module):
-    """Rates (Hz) of midget ON and OFF cells, (B, 2, H, W), of bipolar potentials (mV)."""
+    """Rates (Hz) of midget ON and OFF, parasol ON and OFF cells, of bipolar potentials (mV), (PARTS, B, 4, H, W).
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    pixels_per_degree : float
+    """
+
+    def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
-        self.log_maintained = _logarithm(20.0, 20.0)
-        self.log_gain = _logarithm(5.0, 5.0)
+        self.contrast_amacrine = Pool((0.1, 0.2), pixels_per_degree, reach=1.0)
+        self.contrast_amacrine_membrane = LowPass(0.1)
+        self.log_contrast_gain = _logarithm(0.3)
+        self.integration = LowPass(0.1)
+        self.transience = nn.Parameter(torch.tensor([0.0, 3.0]))
+        self.midget_lasting = LowPass(0.3)
+        self.parasol_lasting = LowPass(0.3)
+        self.log_maintained = _logarithm(30.0, 30.0, 30.0, 30.0)
+        self.log_gain = _logarithm(10.0, 10.0, 50.0, 50.0)
+        self.membrane = LowPass(0.05)
+
+    @property
+    def maintained(self) -> Tensor:
+        """The rates before a field that stands still, (4, 1, 1)."""
+        return _maps(self.log_maintained)
 
     def forward(self, bipolar: Tensor) -> Tensor:
-        return functional.relu(self.log_maintained.exp()[:, None, None] + self.log_gain.exp()[:, None, None] * bipolar)
+        midget, diffuse = bipolar[:, :, :2], bipolar[:, :, 2:]
+        contrast = self.contrast_amacrine_membrane(self.contrast_amacrine(functional.relu(diffuse).sum(dim=2)))
+        parasol = self.integration.follow(diffuse, 1 + self.log_contrast_gain.exp() * contrast.unsqueeze(2))
+        shares = self.transience.sigmoid()
+        midget = midget - shares[0] * self.midget_lasting(midget)
+        parasol = parasol - shares[1] * self.parasol_lasting(parasol)
+        rate = functional.relu(self.maintained + _maps(self.log_gain) * torch.cat([midget, parasol], dim=2))
+        return self.maintained + self.membrane(rate - self.maintained)
 
 
 class LGN(nn.Module):
-    """Rates (Hz) of relay cells, (B, 2, H, W), of ganglion rates (Hz)."""
+    """Rates (Hz) of relay cells, of ganglion rates (Hz), (PARTS, B, 4, H, W), given the maintained ones, (4, 1, 1).
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    pixels_per_degree : float
+    """
+
+    def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
-        self.log_transfer = _logarithm(0.5, 0.5)
+        self.log_transfer = _logarithm(0.5, 0.5, 0.5, 0.5)
+        self.midget_suppression = Pool((0.08, 0.16), pixels_per_degree, reach=0.8)
+        self.parasol_suppression = Pool((0.08, 0.16), pixels_per_degree, reach=0.8)
+        self.suppression_membrane = LowPass(0.1)
+        self.log_suppression_gain = _logarithm(0.01, 0.01)
+        self.membrane = LowPass(0.05)
 
-    def forward(self, ganglion: Tensor) -> Tensor:
-        return self.log_transfer.exp()[:, None, None] * ganglion
+    def forward(self, ganglion: Tensor, maintained: Tensor) -> Tensor:
+        squares = (ganglion - maintained) ** 2
+        energy = [
+            pool(squares[:, :, k : k + 2].sum(dim=2))
+            for k, pool in ((0, self.midget_suppression), (2, self.parasol_suppression))
+        ]
+        suppression = (self.suppression_membrane(torch.stack(energy, dim=2)) + _FLOOR).sqrt() - _FLOOR**0.5
+        divisor = 1 + (_maps(self.log_suppression_gain) * suppression).repeat_interleave(2, dim=2)
+        resting = self.settled(maintained)
+        return resting + self.membrane(_maps(self.log_transfer) * ganglion / divisor - resting)
+
+    def settled(self, maintained: Tensor) -> Tensor:
+        """The rates before a field that stands still, (4, 1, 1)."""
+        return _maps(self.log_transfer) * maintained
 
 
 class V1(nn.Module):
-    """Rates (Hz) of simple cells, (B, K, ceil(H/2), ceil(W/2)), of relay rates (Hz), (B, 2, H, W).
+    """Rates (Hz) of simple cells, (B, K, ceil(H/2), ceil(W/2)), of changes in relay rates (Hz), (PARTS, B, 2, H, W).
 
     Parameters
     ----------
@@ -138,9 +293,15 @@ class V1(nn.Module):
         super().__init__()
         self.reach = max(1, round(reach * pixels_per_degree))
         taps = 2 * self.reach + 1
-        self.root_weight = nn.Parameter(torch.full((channels, 2, taps, taps), (1.0 / taps**2) ** 0.5))
+        self.root_weight = nn.Parameter(torch.full((channels, AFFERENTS, taps, taps), (1.0 / taps**2) ** 0.5))
         self.bias = nn.Parameter(torch.zeros(channels))
+        self.membrane = LowPass(0.1)
 
-    def forward(self, lgn: Tensor) -> Tensor:
-        around = pad(lgn, self.reach, "replicate")
-        return functional.relu(functional.conv2d(around, self.root_weight**2, self.bias, stride=STRIDE))
+    def shares(self) -> Tensor:
+        """How much of the window's mean each part's drive makes, (PARTS,)."""
+        return recorded(self.membrane.matrix())
+
+    def forward(self, relay_change: Tensor) -> Tensor:
+        around = pad(relay_change.flatten(0, 1), self.reach, "replicate")
+        rates = functional.relu(functional.conv2d(around, self.root_weight**2, self.bias, stride=STRIDE))
+        return torch.einsum("p,pbkhw->bkhw", self.shares(), rates.unflatten(0, (PARTS, -1)))

@@ -8,6 +8,7 @@ from biomodel import STATIONS, Display, Pathway
 from biomodel.adaptation import gaze_field
 from biomodel.photographs import photographs
 from bridge.metrics import correlation, r_squared
+from bridge.stages import DURATIONS, PARTS, LowPass
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +21,49 @@ def test_fit_predicts_photographs_that_it_never_saw():
     stimulus = photographs(130, seed=11)
     _, report = bridge.fit(Pathway(), stimulus, seed=0, workers=2)
     scores = report.summary()
-    assert scores["lgn"]["photographs"]["median_r2"] >= 0.97
+    assert scores["lgn"]["photographs"]["min_r2"] >= 0.97
     assert scores["v1"]["photographs"]["median_r2"] >= 0.95
+
+
+def test_every_station_is_predicted(fitted):
+    front_end, report = fitted
+    assert list(report.summary()) == list(STATIONS)
+    assert front_end.station_channels["lgn"] == ["midget_on", "midget_off", "parasol_on", "parasol_off"]
+    for station in STATIONS[:-1]:
+        assert report.summary()[station]["photographs"]["min_r2"] > 0.9, station
+
+
+def test_a_field_that_stands_still_changes_nothing(fitted):
+    front_end, _ = fitted
+    out = front_end.responses(torch.full((1, 1, 16, 16), 30.0), 30.0)
+    assert torch.allclose(out["bipolar"], torch.zeros(1, 4, 16, 16), atol=1e-3)
+    maintained = front_end.ganglion.maintained
+    assert torch.allclose(out["ganglion"], maintained.expand(1, 4, 16, 16), atol=0.05)
+    assert torch.allclose(out["lgn"], front_end.lgn.settled(maintained).expand(1, 4, 16, 16), atol=0.05)
+
+
+def test_low_pass_is_a_convolution_with_an_exponential():
+    low_pass = LowPass(0.3)
+    matrix = low_pass.matrix()
+    # What a step has made by the end of the last part, and on average within the first.
+    end = sum(DURATIONS)
+    expected = 1 - 0.3 / DURATIONS[-1] * (np.exp(-(end - DURATIONS[-1]) / 0.3) - np.exp(-end / 0.3))
+    assert matrix[-1].sum().item() == pytest.approx(expected, rel=1e-5)
+    assert matrix[0, 0].item() == pytest.approx(1 - 0.3 / DURATIONS[0] * (1 - np.exp(-DURATIONS[0] / 0.3)), rel=1e-4)
+    assert torch.equal(matrix, matrix.tril())
+    x = torch.rand(PARTS, 2, 3)
+    assert torch.allclose(low_pass(x), low_pass.follow(x), atol=1e-6)
+    assert torch.allclose(low_pass.follow(x, torch.ones_like(x)), low_pass(x), atol=1e-6)
+
+
+def test_every_parameter_is_reached_by_the_gradient(fitted, patches):
+    front_end, _ = fitted
+    light = torch.from_numpy(patches.values[:2, None]).float()
+    out = front_end.responses(light)
+    (out["v1"].mean() + out["lgn"].mean()).backward()
+    for name, parameter in front_end.named_parameters():
+        assert parameter.grad is not None and bool(parameter.grad.isfinite().all()), name
+    front_end.zero_grad()
 
 
 def test_held_out_photographs_are_whole(fitted):
