@@ -21,7 +21,7 @@ from biomodel.physiology.preparation import (
     Preparation,
     rate_of,
 )
-from biomodel.physiology.protocols import Screen, flicker, patched
+from biomodel.physiology.protocols import Screen, flicker
 from biomodel.stimuli import luminance
 
 
@@ -81,7 +81,7 @@ def webers_law(preparation: Preparation) -> Measurement:
     screen = preparation.fine
     gains = {}
     for label, pattern in (
-        ("spot", screen.disc(preparation.centre("midget"))),
+        ("spot", screen.disc(preparation.midget_centre)),
         ("full field", np.ones((screen.pixels, screen.pixels))),
     ):
         images = _BACKGROUNDS[:, None, None] * (1 + 0.1 * pattern)
@@ -105,7 +105,7 @@ def fast_flicker(preparation: Preparation) -> Measurement:
 
     Gain is the first harmonic of the ON ganglion cell's rate over the flicker's amplitude in cd/m².
     """
-    pattern = preparation.film.disc(preparation.centre("midget"))
+    pattern = preparation.film.disc(preparation.midget_centre)
     conditions = [(frequency, level) for frequency in (2, 30) for level in _BACKGROUNDS]
     courses = {f: np.sin(2 * np.pi * f * preparation.times) for f in (2, 30)}
     films = np.stack([flicker(pattern, level, 0.1, courses[f]) for f, level in conditions])
@@ -174,7 +174,7 @@ def fast_adaptation(preparation: Preparation) -> Measurement:
     early = np.array([-60, -40, -30, -20, -10, 0, 10, 20, 30, 40, 60, 80, 120, 160, 240, 360, 500, 700])
     delays = np.array([*early, 1000]) / 1000
     times = preparation.times
-    spot = increment * preparation.film.disc(preparation.centre("midget"))
+    spot = increment * preparation.film.disc(preparation.midget_centre)
     even = np.ones_like(spot)
     step = np.where(times < onset, old, new)
     tests = [((times >= onset + d) & (times < onset + d + flash)).astype(float) for d in delays]
@@ -369,7 +369,7 @@ def light_and_dark(preparation: Preparation) -> Measurement:
     """
     screen, grey = preparation.fine, MEAN
     dark, light = grey * (1 - FULL_CONTRAST), grey * (1 + FULL_CONTRAST)
-    full, target = screen.disc(preparation.centre("midget")), screen.disc(2 * preparation.radius)
+    full, target = screen.disc(preparation.midget_centre), screen.disc(2 * preparation.radius)
     contrasts = np.geomspace(0.02, FULL_CONTRAST, 10)
     series = np.concatenate([contrasts, -contrasts])
     images = grey * (1 + series[:, None, None] * full)
@@ -416,21 +416,21 @@ def maintained_activity(preparation: Preparation) -> Measurement:
 
 @_experiment(15)
 def latency(preparation: Preparation) -> Measurement:
-    """A spot that fills each class's centre flashes on grey: light for ON, dark for OFF cells, contrast .98.
+    """A spot of contrast .98 that fills the parasol's centre flashes on grey: light for ON, dark for OFF cells.
 
-    Latency is the time from the flash to half of the relay cell's peak, interpolated between samples 2 ms apart.
+    Latency is the time from the flash to half of the relay cell's peak, interpolated between samples 2 ms apart. All
+    cells see the same flash: bigger ones are answered sooner, whatever the cell, as the surround cuts the peak short.
     """
+    spot = preparation.film.disc(preparation.parasol_centre)
+    flashes = np.stack([MEAN * (1 + sign * FULL_CONTRAST * spot) for sign in (1, -1)])
+    rates = preparation.filmed(np.repeat(flashes[:, None], len(preparation.times), axis=1))
+    times = 1000 * rates.time.values
+    shown = times < 250
     found: dict[str, float] = {}
     curves: list[Curve] = []
     for cells, kinds in CELLS.items():
-        spot = preparation.film.disc(preparation.centre(cells))
-        on, off = (patched(spot, np.ones_like(spot), MEAN, sign * FULL_CONTRAST) for sign in (1, -1))
-        films = np.repeat(np.stack([on, off])[:, None], len(preparation.times), axis=1)
-        rates = preparation.filmed(films)
         traces = [rate_of(rates, "lgn", kind)[k] for k, kind in enumerate(kinds)]
-        times = 1000 * rates.time.values
         found[cells] = float(np.mean([measures.half_rise(times, trace) for trace in traces]))
-        shown = times < 250
         curves += [Curve(kind, times[shown], trace[shown]) for kind, trace in zip(kinds, traces, strict=True)]
     return Measurement(
         {"LGN: midget minus parasol": found["midget"] - found["parasol"]},

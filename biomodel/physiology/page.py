@@ -24,7 +24,7 @@ _CELL_INK = {"midget_on": "#d1495b", "midget_off": "#00798c", "parasol_on": "#ed
 _BAND, _PASSED, _MISSED, _REPORTED = "#cfd8dc", "#2e7d32", "#c62828", "#546e7a"
 
 #: Inches: a column's width, and the heights of a title, of the curves, and of each value beneath them.
-_WIDTH, _TITLE, _CURVES, _ROW = 4.6, 0.5, 2.3, 0.78
+_WIDTH, _TITLE, _CURVES, _ROW = 4.6, 0.75, 2.2, 0.78
 
 #: Characters of a statistic that fit beside its value.
 _LINE = 62
@@ -68,7 +68,7 @@ def draw(results: Results, path: str | Path) -> None:
                 return figure.add_axes((left, 1 - (top + below + high) / total, width, high / total))
 
             axes = place(_TITLE, _CURVES)
-            axes.set_title(_title(rows), fontsize=10, loc="left", color=_verdict(rows))
+            axes.set_title(_title(rows), fontsize=10, loc="left", color=_verdict(rows), pad=26)
             _draw_curves(axes, results.curves[number])
             for k, row in enumerate(rows):
                 _draw_value(place(_TITLE + _CURVES + 0.5 + _ROW * k + 0.4, 0.16), row)
@@ -106,7 +106,18 @@ def _draw_curves(axes: Axes, measured: Measurement) -> None:
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(y=0.12)
-    axes.legend(fontsize=6.5, frameon=False, loc="best")
+    # Above the curves, in two lines, where it can't cover any.
+    axes.legend(
+        fontsize=6.5,
+        frameon=False,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=math.ceil(len(measured.curves) / 2),
+        borderaxespad=0,
+        borderpad=0.2,
+        columnspacing=1.2,
+        handlelength=1.5,
+    )
 
 
 def _draw_value(axes: Axes, row: Result) -> None:

@@ -67,6 +67,8 @@ class Preparation:
         self.workers = workers
         #: Radius of the midget's centre at 1/e, degrees.
         self.radius = subject.parameters.value("bipolar.midget_centre_radius")
+        #: Diameters in degrees of spots that fill a centre: two radii on either side hold 98 % of a Gaussian.
+        self.midget_centre, self.parasol_centre = 4 * self.radius, 4 * self.radius * PARASOL_SIZE
         #: A centre radius is two pixels: for spots on single fields.
         self.fine = Screen(51, 2 / self.radius)
         #: A radius is one pixel: for gratings that reach beyond every surround.
@@ -76,10 +78,6 @@ class Preparation:
         #: The middle of each frame of a film, seconds.
         self.times = frame_times(FILM, FRAME)
         self._tuning: dict[str, np.ndarray] = {}
-
-    def centre(self, cells: str) -> float:
-        """Diameter in degrees of a spot that fills a centre: two radii on either side, which hold 98 % of a Gaussian."""
-        return 4 * self.radius * (PARASOL_SIZE if cells == "parasol" else 1)
 
     def rates(self, screen: Screen, images: np.ndarray, levels: ArrayLike = MEAN) -> xr.Dataset:
         """Mean rates from 50 to 200 ms after images were flashed.
