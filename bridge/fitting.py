@@ -49,6 +49,9 @@ _EARLY_PLACES, _V1_PLACES = 32_768, 6_000
 #: Unexplained shares of variance well below this one are no longer worked on.
 _SMALL_SHARE = 1e-5
 
+#: Cost of a parameter's square departure from its guess, beside the logarithms of unexplained shares.
+_TIE = 2e-3
+
 #: Step of forward differences; parameters are logarithms or of the order of 1.
 _DIFFERENCE = 4e-3
 
@@ -180,17 +183,18 @@ def fit(
     shown = np.random.default_rng([seed, 1]).permutation(np.flatnonzero(~held))
     pixels = light.sizes["y"] * light.sizes["x"]
     data = _Data(light, responses, shown[: max(1, _EARLY_PLACES // pixels)])
+    guesses = {name: values.clone() for name, values in front_end.state_dict().items()}
     waiting: list[str] = []
     for station in progress([*early, "all", *STATIONS[len(early) :]], what="fitting"):
         if station == "all":
-            _adjust(front_end, early, [name for name in seen if name in early], data)
+            _adjust(front_end, guesses, early, [name for name in seen if name in early], data)
         elif station == "v1":
             if "v1" in seen:
                 _regress_v1(front_end, _Data(light, responses, shown), np.random.default_rng([seed, 2]))
         else:
             waiting.append(station)
             if station in seen:
-                _adjust(front_end, waiting, [station], data)
+                _adjust(front_end, guesses, waiting, [station], data)
                 waiting = []
     test = _Data(light, responses, np.flatnonzero(held))
     predicted = _predict(front_end, test)
@@ -263,10 +267,18 @@ def _held_out(light: xr.DataArray, share: float, random: np.random.Generator) ->
 
 
 @torch.no_grad()
-def _adjust(front_end: FrontEnd, stations: list[str], targets: list[str], data: _Data, iterations: int = 25) -> None:
-    """Fit the twins of `stations`, one behind the other, so that the `targets` among them meet their recordings."""
+def _adjust(
+    front_end: FrontEnd, guesses: State, stations: list[str], targets: list[str], data: _Data, iterations: int = 25
+) -> None:
+    """Fit the twins of `stations`, one behind the other, so that the `targets` among them meet their recordings.
+
+    What the recordings do not tell stays near the guesses.
+    """
     if not targets:
         return
+    origin = torch.cat(
+        [guesses[f"{n}.{k}"].flatten() for n in stations for k, _ in getattr(front_end, n).named_parameters()]
+    )
     deviation = {name: data.response[name].std(dim=(0, 2, 3), keepdim=True) for name in targets}
     parameters = [(name, p.view(-1)) for name in stations for p in getattr(front_end, name).parameters()]
     state = front_end.presented(data.light, data.background)
@@ -283,7 +295,8 @@ def _adjust(front_end: FrontEnd, stations: list[str], targets: list[str], data: 
         return [(front_end.response(n, state) - data.response[n]) / deviation[n] for n in targets]
 
     def loss(missed: list[Tensor]) -> float:
-        return sum(float((_shares(m) + _SMALL_SHARE).log().mean()) for m in missed)
+        away = torch.cat([values for _, values in parameters]) - origin
+        return sum(float((_shares(m) + _SMALL_SHARE).log().mean()) for m in missed) + _TIE * float(away @ away)
 
     missed = misses(stations[0], before)
     least, damping = loss(missed), 1e-2
@@ -299,7 +312,10 @@ def _adjust(front_end: FrontEnd, stations: list[str], targets: list[str], data: 
                 slopes.append((_weighted(misses(name, dict(before)), weights) - now) / _DIFFERENCE)
                 values[k] = kept
         jacobian = torch.stack(slopes)
-        curvature, gradient = (jacobian @ jacobian.T).double(), (jacobian @ now).double()
+        places = now.numel() / sum(m.shape[1] for m in missed)
+        away = torch.cat([values for _, values in parameters]) - origin
+        curvature = (jacobian @ jacobian.T).double() / places + _TIE * torch.eye(len(origin), dtype=torch.double)
+        gradient = ((jacobian @ now) / places + _TIE * away).double()
         scale = curvature.diagonal() + 1e-6 * curvature.diagonal().max()
         old = [values.clone() for _, values in parameters]
         gained = 0.0
@@ -318,6 +334,7 @@ def _adjust(front_end: FrontEnd, stations: list[str], targets: list[str], data: 
                 values.copy_(was)
             break
         least, damping = least - gained, max(damping / 5, 1e-7)
+        logger.debug("%s: loss %.4f, damping %.1e", targets[-1], least, damping)
         if gained < 2e-3:
             break
     logger.info("fitted %s: unexplained variance %.2e", ", ".join(targets), np.exp(least / len(targets)))

@@ -8,8 +8,9 @@ of time constants in units of a part. What biology makes positive is kept as a l
 visual angle, luminance is in cd/m². Twins start from the guesses written here, which were not taken from any simulation,
 and learn from responses.
 
-**Cone**: :math:`r_t = \alpha y_t / (1 + \beta z_t)`, with y and z on their way from the background B to the image L:
-:math:`y_t = B + a_t (L - B)`, likewise z. Later stations see the change from :math:`r_0 = \alpha B / (1 + \beta B)`.
+**Cone**: :math:`\tau \dot r = \alpha y_t - (1 + \beta z_t)\, r` from :math:`r_0 = \alpha B / (1 + \beta B)`, with y and z on
+their way from the background B to the image L: :math:`y_t = B + a_t (L - B)`, likewise z. Later stations see the change
+from r₀.
 **Horizontal**: :math:`\mathcal{T}` of a mixture of Gaussians over the cones' change, the sum of many paths through the
 syncytium.
 **Bipolar**, midget and diffuse: :math:`d = G_\sigma * (\Delta r - k\, \Delta h)`, for diffuse cells less the share that the
@@ -19,8 +20,8 @@ to that before the image; then :math:`b = \mathcal{T}\, (\pm g x / (1 + [\pm x]_
 **Ganglion**: what the bipolar cells say, for parasol cells divided by :math:`1 + c / c_{half}`, where c is pooled (a mixture
 of Gaussians) from the diffuse cells' rectified responses; of this, i, a share w of what lasts is lost:
 :math:`\mathcal{T} [m + g (i - w \mathcal{T} i)]_+`.
-**LGN**: :math:`\mathcal{T}\, (t\, g / (1 + s / s_{half}))`, where s² is pooled (a mixture of Gaussians) from the squared
-departures of the class's ganglion cells from their maintained rates.
+**LGN**: :math:`t\, (m + \mathcal{T}\, (g - m) / (1 + s / s_{half}))`, where s² is pooled (a mixture of Gaussians) from
+the squared departures of the class's ganglion cells from their maintained rates.
 **V1**: rows of ON and OFF midget relay cells, as they depart from rest, :math:`\mathcal{T}\, [b + \sum w\, \Delta l]_+` with
 w ≥ 0, on every second pixel.
 """
@@ -36,10 +37,13 @@ from bridge.padding import Edge, gaussians, pad, separable
 #: V1 stands on every second pixel.
 STRIDE = 2
 
-#: How long each part lasts, in windows; the first `BEFORE` parts lie before the window.
-DURATIONS = (0.1, 0.1, 0.1, 0.1, 0.16, 0.24, 0.5)
+#: How long the parts last that a response is followed through from the onset, in windows; the first lie before the window.
+DURATIONS = (0.11, 0.11, 0.11, 0.1, 0.16, 0.24, 0.5)
 BEFORE = 3
 PARTS = len(DURATIONS)
+
+#: Stages of the cones' cascade.
+CASCADE = 4
 
 #: The first relay channels, ON and OFF, to which V1 listens.
 AFFERENTS = 2
@@ -74,9 +78,9 @@ class LowPass(nn.Module):
         """The weights, (PARTS, PARTS): of the part that is told, of the part that is seen."""
         return self.follow(torch.eye(PARTS, dtype=self.log_time.dtype, device=self.log_time.device))
 
-    def follow(self, x: Tensor, conductance: Tensor | None = None) -> Tensor:
+    def follow(self, x: Tensor, conductance: Tensor | None = None, start: Tensor | None = None) -> Tensor:
         """The same part by part; `conductance`, (PARTS, ...), shortens the time constant and divides what is told."""
-        state = torch.zeros_like(x[0])
+        state = torch.zeros_like(x[0]) if start is None else start
         told = []
         for part, duration in enumerate(DURATIONS):
             rate = duration / self.log_time.exp()
@@ -131,15 +135,28 @@ class Cone(nn.Module):
         super().__init__()
         self.log_gain = _logarithm(1.0)
         self.log_desensitisation = _logarithm(0.02)
-        self.arrived = nn.Parameter(torch.linspace(-2.0, 10.0, PARTS).clamp_max(5.0))
-        self.adapted = nn.Parameter(torch.linspace(-2.0, 1.0, PARTS))
+        self.membrane = LowPass(0.1)
+        self.cascade = LowPass(0.03)
+        self.fast_adaptation = LowPass(1.0)
+        self.slow_adaptation = LowPass(10.0)
+        self.adaptation_shares = nn.Parameter(torch.tensor([-2.0, 0.0, 0.0]))
+
+    def arrived(self) -> Tensor:
+        """How much of the step from background to image has come to transduction, in each part, (PARTS,)."""
+        return torch.linalg.matrix_power(self.cascade.matrix(), CASCADE).sum(dim=1)
+
+    def adapted(self) -> Tensor:
+        """How much of it has come to the gain control: at once, over some time, slowly."""
+        fast = (self.fast_adaptation.matrix() @ self.fast_adaptation.matrix()).sum(dim=1)
+        slow = self.slow_adaptation.matrix().sum(dim=1)
+        return torch.stack([self.arrived(), fast, slow], dim=1) @ self.adaptation_shares.softmax(dim=0)
 
     def forward(self, luminance: Tensor, background: Tensor) -> Tensor:
-        seen, adapted = (
-            background + share.sigmoid()[:, None, None, None] * (luminance - background)
-            for share in (self.arrived, self.adapted)
-        )
-        return self.log_gain.exp() * seen / (1 + self.log_desensitisation.exp() * adapted)
+        step = luminance - background
+        seen = background + self.arrived()[:, None, None, None] * step
+        adapted = background + self.adapted()[:, None, None, None] * step
+        conductance = 1 + self.log_desensitisation.exp() * adapted
+        return self.membrane.follow(self.log_gain.exp() * seen, conductance, self.settled(background))
 
     def settled(self, background: Tensor) -> Tensor:
         """The photocurrent before a field that stands still, (B, H, W)."""
@@ -269,8 +286,8 @@ class LGN(nn.Module):
         ]
         suppression = (self.suppression_membrane(torch.stack(energy, dim=2)) + _FLOOR).sqrt() - _FLOOR**0.5
         divisor = 1 + (_maps(self.log_suppression_gain) * suppression).repeat_interleave(2, dim=2)
-        resting = self.settled(maintained)
-        return resting + self.membrane(_maps(self.log_transfer) * ganglion / divisor - resting)
+        change = _maps(self.log_transfer) * (ganglion - maintained) / divisor
+        return self.settled(maintained) + self.membrane(change)
 
     def settled(self, maintained: Tensor) -> Tensor:
         """The rates before a field that stands still, (4, 1, 1)."""
