@@ -201,15 +201,15 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         ),
         Parameter(
             "bipolar.luminance_half",
-            12.0,
+            8.0,
             "pA",
             "calibrated",
-            "experiments 1 and 6: pooled cone signal that halves the gain, that of about 40 cd/m²",
+            "experiments 1 and 6, and a shadow: pooled cone signal that halves the gain, that of about 20 cd/m²",
             1e-2,
             1e4,
         ),
         Parameter(
-            "bipolar.luminance_time", 150, "ms", "calibrated", "experiment 4: the fast phase of adaptation", 1, 1e5
+            "bipolar.luminance_time", 300, "ms", "calibrated", "experiments 4 and 12: the fast phase of adaptation; slower than a flash is long", 1, 1e5
         ),
         Parameter(
             "bipolar.membrane_time", 3, "ms", "calibrated", "experiment 8 (Wohrer & Kornprobst 2009: 10 ms)", 0.5, 200
@@ -223,11 +223,11 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             10,
             1e5,
         ),
-        Parameter("bipolar.on_gain", 4.5, "mV/pA", "calibrated", "sets the unit of the graded response", 1e-3, 1e3),
-        Parameter("bipolar.off_gain", 4.5, "mV/pA", "calibrated", "sets the unit of the graded response", 1e-3, 1e3),
+        Parameter("bipolar.on_gain", 5.8, "mV/pA", "calibrated", "sets the unit of the graded response", 1e-3, 1e3),
+        Parameter("bipolar.off_gain", 5.8, "mV/pA", "calibrated", "sets the unit of the graded response", 1e-3, 1e3),
         Parameter(
             "bipolar.on_saturation",
-            800,
+            600,
             "pA",
             "calibrated",
             "experiment 4: input that halves the ON gain; a tenfold step of light must not reach it",
@@ -236,10 +236,10 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         ),
         Parameter(
             "bipolar.off_saturation",
-            8000,
+            55,
             "pA",
             "calibrated",
-            "OFF is nearer to linear than ON (Kremkow 2014)",
+            "experiment 12: input that halves the OFF gain; no more light can be taken away than there is",
             0.1,
             1e6,
         ),
@@ -281,7 +281,7 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         ),
         Parameter(
             "ganglion.parasol_gain",
-            240,
+            165,
             "Hz/mV",
             "calibrated",
             "experiment 10: some six times the midget's gain",
@@ -309,10 +309,10 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         Parameter("ganglion.parasol_transience", 0.98, "1", "published", "Benardete 1999: HS 1.0 and .97", 0, 1),
         Parameter(
             "ganglion.parasol_transience_time",
-            25,
+            32,
             "ms",
             "calibrated",
-            "experiment 8 (Benardete 1999: T_0 37, 58 ms)",
+            "experiments 8, 10 and a shadow (Benardete 1999: T_0 37, 58 ms)",
             1,
             1000,
         ),
@@ -327,7 +327,7 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         ),
         Parameter(
             "ganglion.contrast_half",
-            15,
+            16.5,
             "mV",
             "calibrated",
             "experiment 10: pooled response of diffuse bipolar cells that halves a parasol cell's gain",

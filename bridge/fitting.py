@@ -44,7 +44,7 @@ from bridge.stages import BEFORE, PARTS, STRIDE, V1
 logger = logging.getLogger("precortical")
 
 #: The fits of the stations up to the relay, and of V1, take about so many places, of images chosen by chance.
-_EARLY_PLACES, _V1_PLACES = 32_768, 6_000
+_EARLY_PLACES, _V1_PLACES = 32_768, 5_000
 
 #: Unexplained shares of variance well below this one are no longer worked on.
 _SMALL_SHARE = 1e-5
@@ -382,11 +382,11 @@ def _regress_v1(front_end: FrontEnd, data: _Data, random: np.random.Generator, r
                 for step in _STEPS
             ]
             step = _STEPS[int(np.argmin(errors))]
-            if turn >= rounds // 2 and min(errors) > 0.98 * errors[0]:
+            if turn > 0 and min(errors) > 0.98 * errors[0]:
                 going.remove(k)
             weights[k] = weights[k] + step * change
             drives[k] = drives[k] + step * drive_change
-        if turn >= rounds // 2 - 1:
+        if turn > 0:
             _time_v1(v1, torch.stack(drives, dim=2), response)
     stacked = torch.stack(weights)
     v1.root_weight.copy_(stacked[:, :-1].clamp_min(0).sqrt().view_as(v1.root_weight))

@@ -1,27 +1,27 @@
 r"""The differentiable twins, one class a station: feed-forward functions of an image and a background.
 
-Each carries its station's name and stands for its mean response over the window of one presentation. Since much of what
-the stations do depends on when (what is transient fades, gains fall), a twin follows its response through `PARTS` equal
-parts of the window, one value each; what is recorded is their mean. Time enters in two forms only: a share of the step
-from the background to the image that has come by the time of a part, and first-order low-passes, :math:`\mathcal{T}_\tau`,
-of time constants in units of a part. What biology makes positive is kept as a logarithm or a root. Lengths are degrees of
-visual angle, luminance is in cd/m². Twins start from the guesses written here, which were not taken from any simulation,
-and learn from responses.
+Each carries its station's name and stands for its mean response over the window of one presentation. Much of what the
+stations do depends on when: what is transient fades, and gains fall. A twin therefore follows its response through a few
+parts of the time since the onset, short ones first, one value each; what is recorded is the mean over those that lie in the
+window. Whatever takes time is a first-order low-pass of what changed at the onset, :math:`\mathcal{T}_\tau`, of time
+constants in windows. What biology makes positive is kept as a logarithm or a root. Lengths are degrees of visual angle,
+luminance is in cd/m². Twins start from the guesses written here, which were not taken from any simulation, and learn from
+responses.
 
-**Cone**: :math:`\tau \dot r = \alpha y_t - (1 + \beta z_t)\, r` from :math:`r_0 = \alpha B / (1 + \beta B)`, with y and z on
-their way from the background B to the image L: :math:`y_t = B + a_t (L - B)`, likewise z. Later stations see the change
-from r₀.
-**Horizontal**: :math:`\mathcal{T}` of a mixture of Gaussians over the cones' change, the sum of many paths through the
-syncytium.
+**Cone**: :math:`\tau \dot r = \alpha y - (1 + \beta z)\, r` from :math:`r_0 = \alpha B / (1 + \beta B)`, with y and z on
+their way from the background B to the image L: :math:`y_t = B + a_t (L - B)`, likewise z. y has come through a cascade of
+low-passes; of z a share comes with y, another after the fast phase of adaptation, the rest after the slow one. Later
+stations see the change :math:`\Delta r = r - r_0`.
+**Horizontal**: a mixture of Gaussians over the cones' change, the sum of many paths through the syncytium; each has its
+:math:`\mathcal{T}`, for what comes from far comes late. What other layers of coupled cells pool is of the same form.
 **Bipolar**, midget and diffuse: :math:`d = G_\sigma * (\Delta r - k\, \Delta h)`, for diffuse cells less the share that the
-wide amacrine cells pool of it (a mixture of Gaussians); less what lasts, and divided by the luminance gain control,
+wide amacrine cells pool of it; less what lasts, and divided by the luminance gain control,
 :math:`x = (d - \mathcal{T} d) / (1 + q / q_{half})`, where q goes from the horizontal cells' level before the background
 to that before the image; then :math:`b = \mathcal{T}\, (\pm g x / (1 + [\pm x]_+ / s))`.
-**Ganglion**: what the bipolar cells say, for parasol cells divided by :math:`1 + c / c_{half}`, where c is pooled (a mixture
-of Gaussians) from the diffuse cells' rectified responses; of this, i, a share w of what lasts is lost:
-:math:`\mathcal{T} [m + g (i - w \mathcal{T} i)]_+`.
-**LGN**: :math:`t\, (m + \mathcal{T}\, (g - m) / (1 + s / s_{half}))`, where s² is pooled (a mixture of Gaussians) from
-the squared departures of the class's ganglion cells from their maintained rates.
+**Ganglion**: i is what the bipolar cells say, for parasol cells through a low-pass whose gain and time constant are both
+divided by :math:`1 + c / c_{half}`, where c is pooled from the diffuse cells' rectified responses. A share w of what lasts is
+lost: :math:`\mathcal{T} [m + g (i - w \mathcal{T} i)]_+`.
+**LGN**: :math:`t\, (m + \mathcal{T}\, (g - m) / (1 + s / s_{half}))`, where s² is pooled from the squared departures of the class's ganglion cells from their maintained rates.
 **V1**: rows of ON and OFF midget relay cells, as they depart from rest, :math:`\mathcal{T}\, [b + \sum w\, \Delta l]_+` with
 w ≥ 0, on every second pixel.
 """
@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bridge.padding import Edge, gaussians, pad, separable
+from bridge.padding import gaussians, pad, separable
 
 #: V1 stands on every second pixel.
 STRIDE = 2
@@ -76,7 +76,7 @@ class LowPass(nn.Module):
 
     def matrix(self) -> Tensor:
         """The weights, (PARTS, PARTS): of the part that is told, of the part that is seen."""
-        return self.follow(torch.eye(PARTS, dtype=self.log_time.dtype, device=self.log_time.device))
+        return _low_pass(self.log_time.exp())[0]
 
     def follow(self, x: Tensor, conductance: Tensor | None = None, start: Tensor | None = None) -> Tensor:
         """The same part by part; `conductance`, (PARTS, ...), shortens the time constant and divides what is told."""
@@ -96,6 +96,17 @@ class LowPass(nn.Module):
         return (self.matrix() @ x.flatten(1)).view_as(x)
 
 
+def _low_pass(times: Tensor) -> Tensor:
+    """First-order low-passes of time constants (K,) as weights, (K, part told, part seen)."""
+    state = torch.zeros(len(times), PARTS, dtype=times.dtype, device=times.device)
+    told = []
+    for now, duration in zip(torch.eye(PARTS, dtype=times.dtype, device=times.device), DURATIONS, strict=True):
+        kept = torch.exp(-duration / times)[:, None]
+        told.append(now + (state - now) * (1 - kept) * (times / duration)[:, None])
+        state = now + (state - now) * kept
+    return torch.stack(told, dim=1)
+
+
 def recorded(x: Tensor) -> Tensor:
     """The mean over the window of (PARTS, ...)."""
     share = torch.tensor(DURATIONS[BEFORE:], dtype=x.dtype, device=x.device)
@@ -103,29 +114,40 @@ def recorded(x: Tensor) -> Tensor:
 
 
 class Pool(nn.Module):
-    """A mixture of Gaussians over maps, (..., y, x).
+    """What a layer of coupled cells pools: a mixture of Gaussians, each with its low-pass, for what is wide comes late.
 
     Parameters
     ----------
     radii : tuple of float
         Guesses of standard deviations, degrees.
+    time : float
+        Guess of the time constants, in windows.
     pixels_per_degree : float
     reach : float
         Degrees at which the kernel is cut.
-    edge : {"mirror", "replicate"}
     """
 
-    def __init__(self, radii: tuple[float, ...], pixels_per_degree: float, reach: float, edge: Edge = "mirror") -> None:
+    def __init__(self, radii: tuple[float, ...], time: float, pixels_per_degree: float, reach: float) -> None:
         super().__init__()
         self.pixels_per_degree = pixels_per_degree
         self.reach = max(1, round(reach * pixels_per_degree))
-        self.edge = edge
         self.log_radius = _logarithm(*radii)
         self.log_weight = _logarithm(*(1 / len(radii) for _ in radii))
+        self.log_time = _logarithm(*(time for _ in radii))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Of what changed from rest at the onset, (PARTS, ..., y, x)."""
+        pooled = self._components(x)
+        weights = self.log_weight.exp()[:, None, None] * _low_pass(self.log_time.exp())
+        return torch.einsum("kqp,p...kyx->q...yx", weights, pooled)
+
+    def settled(self, x: Tensor) -> Tensor:
+        """Of what stands still, (..., y, x)."""
+        return (_maps(self.log_weight) * self._components(x)).sum(dim=-3)
+
+    def _components(self, x: Tensor) -> Tensor:
         kernels = gaussians(self.log_radius.exp() * self.pixels_per_degree, self.reach)
-        return (_maps(self.log_weight) * separable(x, kernels, self.edge)).sum(dim=-3)
+        return separable(x, kernels, "mirror")
 
 
 class Cone(nn.Module):
@@ -173,15 +195,14 @@ class Horizontal(nn.Module):
 
     def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
-        self.pool = Pool((0.1, 0.2, 0.4), pixels_per_degree, reach=1.5)
-        self.membrane = LowPass(0.05)
+        self.pool = Pool((0.05, 0.2, 0.4), 0.05, pixels_per_degree, reach=1.5)
 
     def forward(self, change: Tensor) -> Tensor:
-        return self.membrane(self.pool(change))
+        return self.pool(change)
 
     def settled(self, photocurrent: Tensor) -> Tensor:
         """The potential before a field that stands still, (B, H, W)."""
-        return self.pool(photocurrent)
+        return self.pool.settled(photocurrent)
 
 
 class Bipolar(nn.Module):
@@ -200,9 +221,8 @@ class Bipolar(nn.Module):
         self.reach = max(1, round(reach * pixels_per_degree))
         self.log_centre = _logarithm(0.04, 0.08)
         self.log_feedback = _logarithm(1.0)
-        self.wide_amacrine = Pool((0.2, 0.4), pixels_per_degree, reach=1.5)
+        self.wide_amacrine = Pool((0.15, 0.4), 0.1, pixels_per_degree, reach=1.5)
         self.wide_amacrine.log_weight.data -= 1.0
-        self.wide_amacrine_membrane = LowPass(0.1)
         self.log_level_gain = _logarithm(0.1)
         self.level = LowPass(1.0)
         self.adaptation = LowPass(10.0)
@@ -214,7 +234,7 @@ class Bipolar(nn.Module):
         signal = cone_change - self.log_feedback.exp() * horizontal_change
         centres = gaussians(self.log_centre.exp() * self.pixels_per_degree, self.reach)
         midget, diffuse = separable(signal, centres, "replicate").unbind(dim=-3)
-        diffuse = diffuse - self.wide_amacrine_membrane(self.wide_amacrine(diffuse))
+        diffuse = diffuse - self.wide_amacrine(diffuse)
         level = horizontal_settled + self.level(horizontal_change)
         change = torch.stack([midget, diffuse], dim=-3)
         change = (change - self.adaptation(change)) / (1 + self.log_level_gain.exp() * level).unsqueeze(-3)
@@ -234,8 +254,7 @@ class Ganglion(nn.Module):
 
     def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
-        self.contrast_amacrine = Pool((0.1, 0.2), pixels_per_degree, reach=1.0)
-        self.contrast_amacrine_membrane = LowPass(0.1)
+        self.contrast_amacrine = Pool((0.05, 0.1, 0.2), 0.1, pixels_per_degree, reach=1.0)
         self.log_contrast_gain = _logarithm(0.3)
         self.integration = LowPass(0.1)
         self.transience = nn.Parameter(torch.tensor([0.0, 3.0]))
@@ -252,7 +271,7 @@ class Ganglion(nn.Module):
 
     def forward(self, bipolar: Tensor) -> Tensor:
         midget, diffuse = bipolar[:, :, :2], bipolar[:, :, 2:]
-        contrast = self.contrast_amacrine_membrane(self.contrast_amacrine(functional.relu(diffuse).sum(dim=2)))
+        contrast = self.contrast_amacrine(functional.relu(diffuse).sum(dim=2))
         parasol = self.integration.follow(diffuse, 1 + self.log_contrast_gain.exp() * contrast.unsqueeze(2))
         shares = self.transience.sigmoid()
         midget = midget - shares[0] * self.midget_lasting(midget)
@@ -272,9 +291,8 @@ class LGN(nn.Module):
     def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
         self.log_transfer = _logarithm(0.5, 0.5, 0.5, 0.5)
-        self.midget_suppression = Pool((0.08, 0.16), pixels_per_degree, reach=0.8)
-        self.parasol_suppression = Pool((0.08, 0.16), pixels_per_degree, reach=0.8)
-        self.suppression_membrane = LowPass(0.1)
+        self.midget_suppression = Pool((0.05, 0.1, 0.2), 0.1, pixels_per_degree, reach=0.8)
+        self.parasol_suppression = Pool((0.05, 0.1, 0.2), 0.1, pixels_per_degree, reach=0.8)
         self.log_suppression_gain = _logarithm(0.01, 0.01)
         self.membrane = LowPass(0.05)
 
@@ -284,7 +302,7 @@ class LGN(nn.Module):
             pool(squares[:, :, k : k + 2].sum(dim=2))
             for k, pool in ((0, self.midget_suppression), (2, self.parasol_suppression))
         ]
-        suppression = (self.suppression_membrane(torch.stack(energy, dim=2)) + _FLOOR).sqrt() - _FLOOR**0.5
+        suppression = (torch.stack(energy, dim=2) + _FLOOR).sqrt() - _FLOOR**0.5
         divisor = 1 + (_maps(self.log_suppression_gain) * suppression).repeat_interleave(2, dim=2)
         change = _maps(self.log_transfer) * (ganglion - maintained) / divisor
         return self.settled(maintained) + self.membrane(change)
