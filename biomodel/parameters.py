@@ -209,7 +209,13 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             1e4,
         ),
         Parameter(
-            "bipolar.luminance_time", 300, "ms", "calibrated", "experiments 4 and 12: the fast phase of adaptation; slower than a flash is long", 1, 1e5
+            "bipolar.luminance_time",
+            300,
+            "ms",
+            "calibrated",
+            "experiments 4 and 12: the fast phase of adaptation; slower than a flash is long",
+            1,
+            1e5,
         ),
         Parameter(
             "bipolar.membrane_time", 3, "ms", "calibrated", "experiment 8 (Wohrer & Kornprobst 2009: 10 ms)", 0.5, 200

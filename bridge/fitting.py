@@ -268,7 +268,7 @@ def _held_out(light: xr.DataArray, share: float, random: np.random.Generator) ->
 
 @torch.no_grad()
 def _adjust(
-    front_end: FrontEnd, guesses: State, stations: list[str], targets: list[str], data: _Data, iterations: int = 25
+    front_end: FrontEnd, guesses: State, stations: list[str], targets: list[str], data: _Data, iterations: int = 40
 ) -> None:
     """Fit the twins of `stations`, one behind the other, so that the `targets` among them meet their recordings.
 
@@ -335,7 +335,7 @@ def _adjust(
             break
         least, damping = least - gained, max(damping / 5, 1e-7)
         logger.debug("%s: loss %.4f, damping %.1e", targets[-1], least, damping)
-        if gained < 2e-3:
+        if gained < 1e-3:
             break
     logger.info("fitted %s: unexplained variance %.2e", ", ".join(targets), np.exp(least / len(targets)))
 

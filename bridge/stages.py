@@ -21,7 +21,8 @@ to that before the image; then :math:`b = \mathcal{T}\, (\pm g x / (1 + [\pm x]_
 **Ganglion**: i is what the bipolar cells say, for parasol cells through a low-pass whose gain and time constant are both
 divided by :math:`1 + c / c_{half}`, where c is pooled from the diffuse cells' rectified responses. A share w of what lasts is
 lost: :math:`\mathcal{T} [m + g (i - w \mathcal{T} i)]_+`.
-**LGN**: :math:`t\, (m + \mathcal{T}\, (g - m) / (1 + s / s_{half}))`, where s² is pooled from the squared departures of the class's ganglion cells from their maintained rates.
+**LGN**: :math:`t\, (m + \mathcal{T}\, (g - m) / (1 + s / s_{half}))`, where s² is pooled from the squared departures of
+the class's ganglion cells from their maintained rates.
 **V1**: rows of ON and OFF midget relay cells, as they depart from rest, :math:`\mathcal{T}\, [b + \sum w\, \Delta l]_+` with
 w ≥ 0, on every second pixel.
 """

@@ -141,7 +141,9 @@ def physiology_command(
         if row.id in scored and not row.passed and not row.held_out:
             scored[row.id] = False
     seconds = sum(results.seconds.values())
-    typer.echo(f"{sum(scored.values())} of {len(scored)} scored experiments pass ({seconds:.0f} s): {out / 'physiology.png'}")
+    typer.echo(
+        f"{sum(scored.values())} of {len(scored)} scored experiments pass ({seconds:.0f} s): {out / 'physiology.png'}"
+    )
 
 
 @app.command("info")
