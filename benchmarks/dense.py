@@ -53,6 +53,7 @@ def wire(specification: Specification, mass: float) -> Circuit:
     s, grid, p = specification, specification.grid, specification.parameters
     dt = s.dt * ms
     movie = TimedArray(np.zeros((s.frames, grid.cells)) * cd_per_m2, dt=s.frame_duration * ms, name="movie")
+    cascades = retina.cascade(p, grid, dt, movie, s.movie_step * ms)
     cones = NeuronGroup(
         grid.cells,
         retina.CONE_EQUATIONS + retina.ADAPTING_CONE,
@@ -63,11 +64,10 @@ def wire(specification: Specification, mass: float) -> Circuit:
         namespace={
             **p.quantities("cone"),
             "feedback": p["horizontal.feedback"].quantity,
-            "movie": movie,
         },
     )
-    light = "isomerisation = isomerisation_rate*pupil_area*movie(t, i)"
-    cones.run_regularly(light, dt=s.movie_step * ms, when="start", name="cone_light")
+    for told in ("y5", "isomerisation"):
+        setattr(cones, told, linked_var(cascades, told))
     horizontals = NeuronGroup(
         grid.cells,
         _HORIZONTAL,
@@ -125,7 +125,13 @@ def wire(specification: Specification, mass: float) -> Circuit:
     contrast = retina.contrast_amacrine(p, grid, slow_dt, bipolars, dense_layer)
     ganglia = retina.ganglion(p, s.lesions, grid, dt, bipolars, contrast)
     relays = lgn.lgn(p, s.lesions, grid, dt, slow_dt, ganglia, dense_layer)
-    stations = {"cone": cones, "horizontal": horizontals, "bipolar": bipolars, "ganglion": ganglia} | relays
+    stations = {
+        "cascade": cascades,
+        "cone": cones,
+        "horizontal": horizontals,
+        "bipolar": bipolars,
+        "ganglion": ganglia,
+    } | relays
     stations |= {"wide_amacrine": wide, "contrast_amacrine": contrast}
     if s.until == "v1":
         cortex, afferents = _v1(s, relays["lgn"])

@@ -10,13 +10,14 @@ import brian2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import linalg
 from torch import Tensor
 
 from biomodel import v1
 from biomodel.circuit import SAMPLING, V1_CLOCK, Specification
 from biomodel.retina import AMACRINE_CLOCK, BIPOLAR_CHANNELS, GANGLION_CHANNELS, bipolar_centres, horizontal_coupling
 from biomodel.station import State
-from biomodel.wiring import Coupling, coupling, mirrored_index
+from biomodel.wiring import Coupling, coupling, mirrored_index, stability_limit
 
 
 class Retina(NamedTuple):
@@ -54,7 +55,10 @@ class TorchLoop:
         ]
         self.syncytium = horizontal_coupling(s.parameters, ppd, s.dt * brian2.ms)
         self.wide, self.contrast, *self.interneurons = (
-            coupling(s.parameters.value(f"{name}_space_constant") * ppd, 1.8 * p[time] / (AMACRINE_CLOCK * self.dt) - 1)
+            coupling(
+                s.parameters.value(f"{name}_space_constant") * ppd,
+                stability_limit(p[time] * brian2.second, AMACRINE_CLOCK * s.dt * brian2.ms, AMACRINE_CLOCK),
+            )
             for name, time in (
                 ("amacrine.surround", "amacrine.surround_time"),
                 ("amacrine.contrast", "amacrine.contrast_time"),
@@ -69,6 +73,9 @@ class TorchLoop:
             )
             for reach in (max(layer.hops) for layer in (self.syncytium, self.wide, self.contrast, *self.interneurons))
         }
+        # What a step leaves in each of five like stages, in a row, of what stood in each.
+        chain = (np.eye(5, k=-1) - np.eye(5)) / p["cone.cascade_time"]
+        self.cascade_decay = torch.tensor(linalg.expm(self.dt * chain))
         self.gains = self._channels("bipolar.on_gain", "bipolar.off_gain")
         self.saturations = self._channels("bipolar.on_saturation", "bipolar.off_saturation")
         self.maintained = self._channels(*(f"ganglion.{channel}_maintained" for channel in GANGLION_CHANNELS))
@@ -111,8 +118,7 @@ class TorchLoop:
         photocurrent = target + (old.photocurrent - target) * torch.exp(-self.dt / p["cone.response_time"] * rate)
         fed_back = old.photocurrent - p["horizontal.feedback"] * old.horizontal
         signal = self._relax(old.signal, fed_back, p["cone.membrane_time"])
-        upstream = torch.cat([isomerisation[None], old.cascade[:4]])
-        cascade = self._relax(old.cascade, upstream, p["cone.cascade_time"])
+        cascade = isomerisation + torch.tensordot(self.cascade_decay, old.cascade - isomerisation, 1)
         z1 = self._relax(old.z1, isomerisation, p["cone.adaptation_time"])
         z2 = self._relax(old.z2, old.z1, p["cone.adaptation_time"])
         z_slow = self._relax(old.z_slow, isomerisation, p["cone.slow_adaptation_time"])
@@ -215,7 +221,7 @@ class TorchLoop:
         s = self.specification
         of = {name: torch.as_tensor(values) for name, values in state.items()}
         now = Retina(
-            torch.stack([of[f"cone.y{stage}"] for stage in range(1, 6)]),
+            torch.stack([of[f"cascade.y{stage}"] for stage in range(1, 6)]),
             of["cone.z1"],
             of["cone.z2"],
             of["cone.z_slow"],

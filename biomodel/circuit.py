@@ -146,7 +146,8 @@ def assemble(specification: Specification) -> Circuit:
     s, grid, parameters = specification, specification.grid, specification.parameters
     dt = s.dt * ms
     movie = TimedArray(np.zeros((s.frames, grid.cells)) * cd_per_m2, dt=s.frame_duration * ms, name="movie")
-    stations = {"cone": retina.cone(parameters, s.lesions, grid, dt, movie, s.movie_step * ms)}
+    cascades = retina.cascade(parameters, grid, dt, movie, s.movie_step * ms)
+    stations = {"cascade": cascades, "cone": retina.cone(parameters, s.lesions, grid, dt, cascades)}
     # Cones and horizontal cells make a loop: neither can be without the other.
     stations["horizontal"] = retina.horizontal(parameters, s.lesions, grid, dt, stations["cone"])
     slow_dt = retina.AMACRINE_CLOCK * dt
@@ -204,7 +205,7 @@ def settled(specification: Specification, background: np.ndarray) -> State:
         state |= lgn.settled(parameters, s.lesions, background)
     if "v1" in s.stations:
         state |= v1.settled(parameters, s.grid, len(background))
-    present = {"horizontal", *s.stations}
+    present = {"cascade", "horizontal", *s.stations}
     present |= {"wide_amacrine"} if "bipolar" in present else set()
     present |= {"contrast_amacrine"} if "ganglion" in present else set()
     present |= {f"{name}_interneuron" for name in lgn.CLASSES} if "lgn" in present else set()

@@ -20,9 +20,9 @@ import numpy as np
 from brian2 import NeuronGroup, Quantity, linked_var
 
 from biomodel.parameters import Parameters
-from biomodel.retina import GANGLION_CHANNELS
+from biomodel.retina import AMACRINE_CLOCK, GANGLION_CHANNELS
 from biomodel.station import Readout, State
-from biomodel.wiring import Grid, MakeLayer, coupled_layer, coupling
+from biomodel.wiring import Grid, MakeLayer, coupled_layer, coupling, stability_limit
 
 #: Classes of relay cells.
 CLASSES = ("midget", "parasol")
@@ -89,7 +89,7 @@ def lgn(
         statements.append(CONTRAST.format(name=name, **rates))
         time = parameters["lgn.suppression_time"].quantity
         space_constant = parameters.value(f"lgn.{name}_suppression_space_constant") * grid.pixels_per_degree
-        layer = coupling(space_constant, 1.8 * float(time / slow_dt) - 1)
+        layer = coupling(space_constant, stability_limit(time, slow_dt, AMACRINE_CLOCK))
         interneurons = make_layer(
             f"{name}_interneuron", "Hz**2", layer, time, group, f"{name}_contrast", grid, slow_dt, 7
         )

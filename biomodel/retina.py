@@ -61,16 +61,22 @@ from biomodel.wiring import (
     coupling,
     pool,
     solve_coupled_layer,
+    stability_limit,
     stencil,
 )
 
-CONE_EQUATIONS = """
+#: From light to transduction: linear, and therefore integrated exactly, whatever the step.
+CASCADE_EQUATIONS = """
 isomerisation : Hz
 dy1/dt = (isomerisation - y1)/cascade_time : Hz
 dy2/dt = (y1 - y2)/cascade_time : Hz
 dy3/dt = (y2 - y3)/cascade_time : Hz
 dy4/dt = (y3 - y4)/cascade_time : Hz
 dy5/dt = (y4 - y5)/cascade_time : Hz
+"""
+
+CONE_EQUATIONS = """
+y5 : Hz (linked)
 dphotocurrent/dt = (gain*y5 - (1 + desensitisation*z)*photocurrent)/response_time : amp
 dsignal/dt = (photocurrent - feedback*horizontal_potential - signal)/membrane_time : amp
 horizontal_potential : volt (linked)
@@ -79,6 +85,7 @@ diffuse_row : amp
 """
 
 ADAPTING_CONE = """
+isomerisation : Hz (linked)
 dz1/dt = (isomerisation - z1)/adaptation_time : Hz
 dz2/dt = (z1 - z2)/adaptation_time : Hz
 dz_slow/dt = (isomerisation - z_slow)/slow_adaptation_time : Hz
@@ -158,17 +165,30 @@ GANGLION_READOUT = Readout("Hz", {channel: channel for channel in GANGLION_CHANN
 AMACRINE_CLOCK = 2
 
 
-def cone(
-    parameters: Parameters,
-    lesions: Collection[str],
-    grid: Grid,
-    dt: Quantity,
-    movie: TimedArray,
-    movie_step: Quantity,
-) -> NeuronGroup:
-    """Cones, one a pixel, driven by `movie` (luminance by time and cell); response: suppressed photocurrent in pA.
+def cascade(parameters: Parameters, grid: Grid, dt: Quantity, movie: TimedArray, movie_step: Quantity) -> NeuronGroup:
+    """The cones' linear stages, one set a pixel, driven by `movie` (luminance by time and cell).
 
     Every `movie_step` the film is looked at: where it stands still, that need not be at every step.
+    """
+    group = NeuronGroup(
+        grid.cells,
+        CASCADE_EQUATIONS,
+        method="exact",
+        dt=dt,
+        # After the cones: what they read is as old as what they tell, and half a step more lags nowhere.
+        order=1,
+        name="cascade",
+        namespace={**parameters.quantities("cone"), "movie": movie},
+    )
+    light = "isomerisation = isomerisation_rate*pupil_area*movie(t, i)"
+    group.run_regularly(light, dt=movie_step, when="start", name="cascade_light")
+    return group
+
+
+def cone(
+    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, cascades: NeuronGroup
+) -> NeuronGroup:
+    """Cones, one a pixel, behind their linear stages; response: suppressed photocurrent in pA.
 
     The cone group also pools its own signal along each row, the first half of the bipolar cells' separable centres.
     """
@@ -185,12 +205,11 @@ def cone(
         namespace={
             **parameters.quantities("cone"),
             "feedback": parameters["horizontal.feedback"].quantity,
-            "movie": movie,
         },
     )
     links.link(group, group, grid.neighbour)
-    light = "isomerisation = isomerisation_rate*pupil_area*movie(t, i)"
-    group.run_regularly(light, dt=movie_step, when="start", name="cone_light")
+    for told in ("y5",) if "cone_adaptation" in lesions else ("y5", "isomerisation"):
+        setattr(group, told, linked_var(cascades, told))
     pools = "\n".join(f"{name}_row = {links.weighted_sum(terms)}" for name, terms in rows.items())
     group.run_regularly(pools, dt=dt, when="groups", order=1, name="cone_row_pool")
     return group
@@ -288,7 +307,7 @@ def wide_amacrine(
 def wide_amacrine_coupling(parameters: Parameters, pixels_per_degree: float, dt: Quantity) -> Coupling:
     """The coupling of the wide amacrine layer."""
     space_constant = parameters.value("amacrine.surround_space_constant") * pixels_per_degree
-    return coupling(space_constant, _limit(parameters["amacrine.surround_time"].quantity, dt))
+    return coupling(space_constant, stability_limit(parameters["amacrine.surround_time"].quantity, dt, AMACRINE_CLOCK))
 
 
 def contrast_amacrine(
@@ -297,13 +316,8 @@ def contrast_amacrine(
     """The amacrine layer that pools the contrast which parasol cells divide by."""
     time = parameters["amacrine.contrast_time"].quantity
     space_constant = parameters.value("amacrine.contrast_space_constant") * grid.pixels_per_degree
-    layer = coupling(space_constant, _limit(time, dt))
+    layer = coupling(space_constant, stability_limit(time, dt, AMACRINE_CLOCK))
     return make_layer("contrast_amacrine", "volt", layer, time, bipolars, "contrast", grid, dt, 4)
-
-
-def _limit(time: Quantity, dt: Quantity) -> float:
-    """How much coupling a forward Euler step stands: below 2 it is stable, and a tenth is kept in hand."""
-    return 1.8 * float(time / dt) - 1
 
 
 def ganglion(
@@ -344,8 +358,7 @@ def horizontal_coupling(parameters: Parameters, pixels_per_degree: float, dt: Qu
     ratio = parameters.value("horizontal.coupling") / parameters.value("horizontal.leak")
     space_constant = np.sqrt(ratio) * parameters.value("horizontal.spacing") * pixels_per_degree
     membrane_time = parameters["horizontal.capacitance"].quantity / parameters["horizontal.leak"].quantity
-    # Forward Euler is stable below 2; a tenth is kept in hand.
-    return coupling(float(space_constant), stability_limit=1.8 * float(membrane_time / dt) - 1 - loop_gain(parameters))
+    return coupling(float(space_constant), stability_limit(membrane_time, dt) - loop_gain(parameters))
 
 
 def loop_gain(parameters: Parameters) -> float:
@@ -377,7 +390,7 @@ def settled(
     pooled = {name: pool(rows[name], weights, axis=-2) for name, weights in centres.items()}
     wide = wide_amacrine_coupling(parameters, grid.pixels_per_degree, AMACRINE_CLOCK * dt)
     surround = solve_coupled_layer(wide, 1.0, pooled["diffuse"])
-    state = {f"cone.y{stage}": isomerisation for stage in range(1, 6)}
+    state = {f"cascade.y{stage}": isomerisation for stage in range(1, 6)}
     if "cone_adaptation" not in lesions:
         state |= {f"cone.{name}": isomerisation for name in ("z1", "z2", "z_slow")}
     rest = np.zeros_like(background)

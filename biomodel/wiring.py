@@ -13,7 +13,7 @@ from math import ceil, sqrt
 from typing import Literal, TypeAlias
 
 import numpy as np
-from brian2 import NeuronGroup, Quantity, linked_var
+from brian2 import NeuronGroup, Quantity, linked_var, ms
 from scipy import ndimage, sparse
 from scipy.sparse import linalg
 
@@ -178,6 +178,24 @@ class Coupling:
     def space_constant(self) -> float:
         """λ in cells."""
         return sqrt(sum(hop**2 for hop in self.hops) * self.strength)
+
+
+#: Lattices are laid for steps up to this one: a shorter step integrates the same lattice.
+LATTICE_STEP = 0.5 * ms
+
+
+def stability_limit(time: Quantity, step: Quantity, every: int = 1) -> float:
+    """How much coupling a forward Euler step stands: below 2 it is stable, and a tenth is kept in hand.
+
+    Parameters
+    ----------
+    time : brian2.Quantity
+        The layer's time constant.
+    step : brian2.Quantity
+        Its step, `every` steps of the circuit.
+    every : int
+    """
+    return 1.8 * float(time / max(step, every * LATTICE_STEP)) - 1
 
 
 def coupling(space_constant: float, stability_limit: float) -> Coupling:

@@ -8,6 +8,7 @@ from scipy.special import gammainc
 
 from biomodel import PRESETS, STATIONS, Display, LuminanceRangeWarning, Pathway, builds, luminance, simulation
 from biomodel.parameters import Parameters
+from biomodel.physiology import measures
 from biomodel.probe import equivalent_kernels
 from biomodel.units import UNITS, cd_per_m2
 from biomodel.wiring import coupling, gaussian_weights, solve_coupled_layer
@@ -302,3 +303,32 @@ def test_without_a_compiler_the_numpy_target_is_taken_with_one_warning(monkeypat
         assert sum("no C++ compiler" in r.message for r in caplog.records) == 1
     finally:
         simulation.available_target.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def steps():
+    """A pathway at its usual step, and at half of it."""
+    return Pathway(), Pathway(dt=0.25)
+
+
+@pytest.mark.parametrize("station", STATIONS[:-1])
+def test_half_the_step_changes_no_mean_rate(steps, patches, station):
+    """Sudden photographs are the hardest case: everything that is transient answers to them."""
+    coarse, fine = (pathway.simulate(patches[:4], adapt_to=40.0, until="lgn")[station] for pathway in steps)
+    kinds = [name for name in coarse.dims if name not in (f"{station}_channel",)]
+    assert np.abs(coarse.mean(kinds) / fine.mean(kinds) - 1).max() <= 0.01
+
+
+@pytest.mark.parametrize("station", STATIONS[:-1])
+def test_half_the_step_changes_no_latency(steps, station):
+    flashes = luminance(np.stack([spot(0.98), spot(-0.98)]), 16)
+    setting = {"adapt_to": 100.0, "until": "lgn", "record": "trace", "duration": 0.15, "window": (0, 0.15)}
+    found = []
+    for pathway in steps:
+        trace = pathway.simulate(flashes, **setting)[station].isel(y=7, x=9)
+        rows = trace.transpose("image", ..., "time").values.reshape(2, -1, trace.sizes["time"])
+        on, off = range(0, rows.shape[1], 2), range(1, rows.shape[1], 2)
+        courses = [rows[0, k] for k in on] + [rows[1, k] for k in off]
+        found.append([measures.half_rise(1000 * trace.time.values, course) for course in courses])
+    assert np.isfinite(found).all()
+    assert np.abs(np.subtract(*found)).max() <= 2.0
