@@ -8,13 +8,18 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from biomodel import Pathway
     from biomodel.circuit import Specification
+
+logger = logging.getLogger("precortical")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -123,6 +128,7 @@ def physiology_command(
     parameter: Annotated[list[str], typer.Option(help="A new value, name=value; may be given again.")] = [],  # noqa: B006
     lesion: Annotated[list[str], typer.Option(help="A mechanism to take out; may be given again.")] = [],  # noqa: B006
     check: Annotated[list[int], typer.Option(help="Only this experiment; may be given again.")] = [],  # noqa: B006
+    shadow: Annotated[bool, typer.Option("--shadow", help="Also measure what a shadow changes, by lesion.")] = False,
     workers: Workers = _CORES,
 ) -> None:
     """Published experiments on the simulated pathway, beside their bands: a table, and a page of plots."""
@@ -130,6 +136,8 @@ def physiology_command(
 
     changed = dict(_parameter(text) for text in parameter)
     pathway = Pathway(preset, fidelity=fidelity, parameters=changed, lesions=lesion)
+    if shadow and lesion:
+        raise ValueError("--shadow is not accepted with --lesion: it takes out each of the retina's mechanisms itself")
     results = physiology.run(pathway, check or None, workers=workers)
     _make_folder(out)
     physiology.draw(results, out / "physiology.png")
@@ -141,9 +149,30 @@ def physiology_command(
         if row.id in scored and not row.passed and not row.held_out:
             scored[row.id] = False
     seconds = sum(results.seconds.values())
-    typer.echo(
-        f"{sum(scored.values())} of {len(scored)} scored experiments pass ({seconds:.0f} s): {out / 'physiology.png'}"
-    )
+    passed = f"{sum(scored.values())} of {len(scored)} scored experiments pass"
+    typer.echo(f"{passed} ({seconds:.0f} s): {out / 'physiology.png'}")
+    if shadow:
+        _measure_shadow(pathway, out, workers)
+        typer.echo(f"{out / 'shadow.png'}")
+
+
+def _measure_shadow(pathway: Pathway, out: Path, workers: int) -> None:
+    """Write shadow.csv and shadow.png, and log how the intact circuit's settled responses change in the shadow."""
+    from biomodel.physiology import shadow
+
+    result = shadow.measure(pathway, workers=workers)
+    with _whole(out / "shadow.csv") as scratch:
+        result.to_dataframe().to_csv(scratch, float_format="%.6g")
+    with _whole(out / "shadow.png") as scratch:
+        shadow.draw(result, scratch)
+    settled = shadow.ratio(result).sel(lesion=shadow.INTACT, adaptation="settled", start=shadow.STARTS[0])
+    for channel in settled.channel.values:
+        told = []
+        for level in settled.light.values:
+            one = settled.sel(channel=channel, light=level)
+            verdict = "within" if one.within else "beyond"
+            told.append(f"{float(one.ratio):.2f} at {float(one.shadow):.2g} cd/m² ({verdict} {shadow.TOLERANCE:.0%})")
+        logger.info("%s in the shadow over in the light, settled: %s", channel, ", ".join(told))
 
 
 @app.command("info")
@@ -276,6 +305,19 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A scratch path that takes the place of `path` once it is written: the file is there whole or not at all."""
+    scratch = path.with_stem(f"{path.stem}.part")
+    try:
+        yield scratch
+        os.replace(scratch, path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
 def _write_json(path: Path | None, value: object) -> None:
     if path is None:
         return
@@ -288,7 +330,7 @@ def _write_json(path: Path | None, value: object) -> None:
 def main() -> None:
     """Run the command; bad input ends in one line on standard error and exit code 2, a failure in exit code 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    logging.getLogger("precortical").setLevel(logging.INFO)
+    logger.setLevel(logging.INFO)
     # Brian2 prints captured warnings itself; once is enough.
     logging.getLogger("py.warnings").propagate = False
     try:

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from biomodel import Pathway, physiology
 from biomodel.parameters import Parameters
-from biomodel.physiology import battery, measures
+from biomodel.physiology import battery, measures, shadow
 from biomodel.physiology.experiments import EXPERIMENTS
 from biomodel.physiology.protocols import Screen
 from biomodel.stimuli import pixels_per_degree
@@ -235,3 +235,76 @@ def test_unknown_experiments_are_refused(ids, words):
     with pytest.raises(ValueError, match=words) as error:
         physiology.run(WeberCells(), ids)
     assert "\n" not in str(error.value)
+
+
+class PhotometricCells:
+    """Cells that answer to light as it is, or to its logarithm; OFF cells to less of it."""
+
+    parameters = Parameters("macaque_parafovea")
+    preset = "macaque_parafovea"
+    lesions = ()
+
+    def __init__(self, response):
+        self.response = response
+
+    def simulate(self, stimulus, adapt_to, **_):
+        on = self.response(stimulus.values)
+        channels = ["midget_on", "midget_off", "parasol_on", "parasol_off"]
+        rates = np.stack([on, -on, on, -on], axis=1)
+        return xr.Dataset(
+            {"ganglion": (("image", "ganglion_channel", "y", "x"), rates)}, {"ganglion_channel": channels}
+        )
+
+
+def test_shadow_of_light_and_of_its_logarithm_is_known():
+    seen = shadow.measure(PhotometricCells(np.log), lesions=(), lights=(300,))
+    by_channel = np.array([np.log(1.2), -np.log(0.8)] * 2)
+    assert np.allclose(seen.response, by_channel[:, None])
+    assert np.allclose(shadow.ratio(seen).ratio, 1) and shadow.ratio(seen).within.all()
+    linear = shadow.measure(PhotometricCells(lambda light: light), lesions=(), lights=(300,))
+    assert np.allclose(linear.relative, np.where(linear.distance < 0, 1, 1 / 30))
+    assert not shadow.ratio(linear).within.any()
+    silent = shadow.measure(PhotometricCells(np.zeros_like), lesions=(), lights=(300,))
+    assert np.isnan(shadow.ratio(silent).ratio).all() and not shadow.ratio(silent).within.any()
+
+
+def test_shadow_ratio_is_the_worst_far_from_the_edge(tmp_path):
+    seen = shadow.measure(PhotometricCells(np.log), lesions=(), lights=(300, 1000), distances=(-3, 0.5, 1.5, 3))
+    assert seen.sizes["light"] == 2 and seen.shadow.values == pytest.approx([10, 100 / 3])
+    assert (abs(seen.distance) >= [3, 0.5, 1.5, 3]).all() and (abs(seen.distance) < [3.1, 0.6, 1.6, 3.1]).all()
+    seen["relative"] = seen.relative * xr.DataArray([1, 0.1, 1.25, 0.72], dims="distance")
+    assert np.allclose(shadow.ratio(seen).ratio, 0.72) and shadow.ratio(seen).within.all()
+    shadow.draw(seen, tmp_path / "shadow.png")
+    assert (tmp_path / "shadow.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_midgets_see_through_a_settled_shadow_by_their_luminance_gain():
+    seen = shadow.measure(Pathway(), lesions=["luminance_gain"], lights=(300,), distances=(-3, 1.5, 3))
+    told = shadow.ratio(seen).sel(adaptation="settled", start=0.05, channel=["midget_on", "midget_off"])
+    assert told.within.sel(lesion="intact").all()
+    assert (told.ratio.sel(lesion="luminance_gain") < 0.6 * told.ratio.sel(lesion="intact")).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"lesions": ["lgn_suppression"]}, "lesion 'lgn_suppression' is not accepted before ganglion cells"),
+        ({"lesions": "rods"}, "lesion 'rods'"),
+        ({"lights": ()}, "empty list of lights"),
+        ({"lights": (300, -1)}, "light = -1"),
+        ({"distances": (-1, 3)}, "distances"),
+        ({"distances": (-3, 1)}, "distances"),
+        ({"distances": ()}, "distances"),
+        ({"distances": (-3, np.nan, 3)}, "distance"),
+    ],
+)
+def test_shadow_refuses_what_it_cannot_measure(settings, words):
+    with pytest.raises(ValueError, match=words) as error:
+        shadow.measure(Pathway(), **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_shadow_is_measured_on_an_intact_pathway():
+    with pytest.raises(ValueError, match="without contrast_gain is not accepted"):
+        shadow.measure(Pathway(lesions="contrast_gain"))

@@ -115,3 +115,9 @@ def test_bad_commands_exit_with_2_and_leave_nothing(tmp_path, arguments, words):
 def test_fit_command_refuses_an_unknown_preset(tmp_path):
     told = precortical("fit", "--preset", "cat", "--out", tmp_path / "out")
     assert told.returncode == 2 and "unknown preset 'cat'" in told.stderr and not (tmp_path / "out").exists()
+
+
+def test_shadow_option_refuses_a_lesion_at_once_in_one_line(tmp_path):
+    told = precortical("physiology", "--shadow", "--lesion", "contrast_gain", "--out", tmp_path / "out")
+    assert told.returncode == 2 and "--shadow" in told.stderr and told.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -19,9 +19,12 @@ _COLUMNS = 4
 _INK = ("#d1495b", "#00798c", "#edae49", "#66a182", "#5b5f97")
 
 #: A cell has the same ink on every panel.
-_CELL_INK = {"midget_on": "#d1495b", "midget_off": "#00798c", "parasol_on": "#edae49", "parasol_off": "#66a182"}
+CELL_INK = {"midget_on": "#d1495b", "midget_off": "#00798c", "parasol_on": "#edae49", "parasol_off": "#66a182"}
 
-_BAND, _PASSED, _MISSED, _REPORTED = "#cfd8dc", "#2e7d32", "#c62828", "#546e7a"
+#: What values are wanted in.
+BAND = "#cfd8dc"
+
+_PASSED, _MISSED, _REPORTED = "#2e7d32", "#c62828", "#546e7a"
 
 #: Inches: a column's width, and the heights of a title, of the curves, and of each value beneath them.
 _WIDTH, _TITLE, _CURVES, _ROW = 4.6, 0.75, 2.2, 0.78
@@ -90,7 +93,7 @@ def _verdict(rows: list[Result]) -> str:
 
 def _draw_curves(axes: Axes, measured: Measurement) -> None:
     for k, curve in enumerate(measured.curves):
-        colour = _CELL_INK.get(curve.label, _INK[k % len(_INK)])
+        colour = CELL_INK.get(curve.label, _INK[k % len(_INK)])
         marker = "o" if len(curve.x) < 30 and not curve.reference else ""
         style = "--" if curve.reference else "-"
         axes.plot(curve.x, curve.y, style, marker=marker, markersize=3, linewidth=1.2, color=colour, label=curve.label)
@@ -129,7 +132,7 @@ def _draw_value(axes: Axes, row: Result) -> None:
     axes.set_xlim(low - margin, high + margin)
     axes.set_ylim(0, 1)
     if row.low is not None and row.high is not None:
-        axes.axvspan(row.low, row.high, color=_BAND, linewidth=0)
+        axes.axvspan(row.low, row.high, color=BAND, linewidth=0)
         axes.set_xticks([row.low, row.high])
     else:
         axes.set_xticks([])
