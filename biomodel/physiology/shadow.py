@@ -243,7 +243,7 @@ def draw(result: xr.Dataset, path: str | Path) -> None:
     for axes, (adaptation, light) in zip(panels[0], columns, strict=True):
         axes.set_title(f"{adaptation}: {light:.4g} cd/m², shadow {light / DEPTH:.2g}", fontsize=10)
         for place, side, name in ((0.02, "left", "light"), (0.98, "right", "shadow")):
-            axes.text(place, 0.97, name, transform=axes.transAxes, ha=side, va="top", fontsize=8, color="grey")
+            axes.text(place, 0.03, name, transform=axes.transAxes, ha=side, va="bottom", fontsize=8, color="grey")
     for axes in panels[-1]:
         axes.set_xlabel("distance from the edge (°)", fontsize=9)
     top = 1 - 0.1 / height
