@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup study test bench
+.PHONY: setup study test bench docs
 
 setup: .venv/.done
 
@@ -17,6 +17,9 @@ study: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks --out bench.json
+
+docs: setup
+	$(BIN)/python docs/tables.py
 
 test: setup
 	$(BIN)/ruff check .

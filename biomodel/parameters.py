@@ -469,3 +469,19 @@ class Parameters(Mapping[str, Parameter]):
     def __repr__(self) -> str:
         lines = [f"{p.name:32} {p.value:>10.5g} {p.unit:6} {p.origin:10} {p.source}" for p in self._all.values()]
         return f"{self.preset}\n" + "\n".join(lines)
+
+
+def table() -> str:
+    """Every parameter of every preset in Markdown: value, unit, origin and source.
+
+    What differs between presets has a line each.
+    """
+    lines = ["| parameter | value | unit | origin | source |", "|---|---|---|---|---|"]
+    presets = {name: Parameters(name) for name in PRESETS}
+    for name, usual in presets[PRESETS[0]].items():
+        for preset, parameters in presets.items():
+            one = parameters[name]
+            if preset == PRESETS[0] or (one.value, one.source) != (usual.value, usual.source):
+                label = f"`{name}`" if preset == PRESETS[0] else f"… in {preset}"
+                lines.append(f"| {label} | {one.value:.4g} | {one.unit} | {one.origin} | {one.source} |")
+    return "\n".join(lines) + "\n"

@@ -144,10 +144,11 @@ def physiology_command(
     _write_json(out / "physiology.json", results.to_json())
     _write_json(json_file, results.to_json())
     typer.echo(str(results))
-    scored = {row.id: True for row in results if row.passed is not None and not row.held_out}
+    # An experiment passes when all its scored statistics do.
+    scored: dict[int, bool] = {}
     for row in results:
-        if row.id in scored and not row.passed and not row.held_out:
-            scored[row.id] = False
+        if row.passed is not None and not row.held_out:
+            scored[row.id] = scored.get(row.id, True) and row.passed
     seconds = sum(results.seconds.values())
     passed = f"{sum(scored.values())} of {len(scored)} scored experiments pass"
     typer.echo(f"{passed} ({seconds:.0f} s): {out / 'physiology.png'}")

@@ -1,0 +1,12 @@
+"""The tables in the docs say what the code does."""
+
+import runpy
+from pathlib import Path
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def test_parameter_table_is_that_of_the_code():
+    """After a change of a parameter, `make docs` writes it anew."""
+    page = runpy.run_path(str(DOCS / "tables.py"))["text"]()
+    assert (DOCS / "parameters.md").read_text() == page
