@@ -39,7 +39,7 @@ from bridge.padding import gaussians, pad, separable
 STRIDE = 2
 
 #: How long the parts last that a response is followed through from the onset, in windows; the first lie before the window.
-DURATIONS = (0.11, 0.11, 0.11, 0.1, 0.16, 0.24, 0.5)
+DURATIONS = (0.11, 0.11, 0.11, 0.08, 0.12, 0.16, 0.24, 0.4)
 BEFORE = 3
 PARTS = len(DURATIONS)
 
