@@ -1,5 +1,8 @@
 """A Brian2 model of the retina, LGN and V1: luminance in, responses out."""
 
+import importlib
+from types import ModuleType
+
 __version__ = "0.1.0"
 
 from biomodel.circuit import LESIONS, STATIONS
@@ -7,4 +10,11 @@ from biomodel.parameters import PRESETS
 from biomodel.pathway import LuminanceRangeWarning, Pathway
 from biomodel.stimuli import Display, luminance
 
-__all__ = ["LESIONS", "PRESETS", "STATIONS", "Display", "LuminanceRangeWarning", "Pathway", "luminance"]
+__all__ = ["LESIONS", "PRESETS", "STATIONS", "Display", "LuminanceRangeWarning", "Pathway", "luminance", "physiology"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`biomodel.physiology`, imported when it is asked for: it brings plotting along."""
+    if name == "physiology":
+        return importlib.import_module("biomodel.physiology")
+    raise AttributeError(f"module 'biomodel' has no attribute {name!r}")

@@ -158,7 +158,7 @@ class FrontEnd(nn.Module):
             kernel = gaussians(
                 torch.tensor([sigma], dtype=light.dtype, device=light.device), int(TRUNCATION * sigma + 0.5)
             )
-            return separable(light, kernel, "replicate")
+            return separable(light[:, 0], kernel, "replicate")
         if isinstance(background, Tensor) and background.ndim == 4:
             return background.to(light).expand_as(light)
         level = float(background)

@@ -130,7 +130,6 @@ def accuracy_figure(results: pd.DataFrame) -> Figure:
 def kernel_figure(front_end: FrontEnd, pathway: Pathway, workers: int) -> tuple[Figure, dict[str, float]]:
     """Simulated receptive fields over fitted kernels, and the median correlation of each station's."""
     simulated = equivalent_kernels(pathway, _KERNEL_BACKGROUND, size=33, workers=workers)
-    figure, axes = plt.subplots(4, 9, figsize=(12.5, 6.2), layout="constrained")
     correlations, pairs = {}, []
     for station in ("lgn", "v1"):
         seen = simulated[station].values
@@ -142,11 +141,13 @@ def kernel_figure(front_end: FrontEnd, pathway: Pathway, workers: int) -> tuple[
         )
         labels = [str(label) for label in simulated[f"{station}_channel"].values]
         pairs += [
-            (f"{station} {name}".replace("v1 simple_", "v1 "), a, b)
+            (f"{station} {name}".replace("v1 simple_", "v1 ").replace("_", " "), a, b)
             for name, a, b in zip(labels, seen, fitted, strict=True)
         ]
+    columns = -(-len(pairs) // 2)
+    figure, axes = plt.subplots(4, columns, figsize=(1.35 * columns, 6.2), layout="constrained", squeeze=False)
     for column, (label, seen, fitted) in enumerate(pairs):
-        block, place = divmod(column, 9)
+        block, place = divmod(column, columns)
         limit = np.abs(seen).max()
         for ax, kernel in zip(axes[2 * block : 2 * block + 2, place], (seen, fitted), strict=True):
             ax.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
@@ -175,10 +176,10 @@ def example_figure(settings: Settings, front_end: FrontEnd, pathway: Pathway) ->
     columns = [
         ("light", light, "gray", None),
         ("cone (pA)", responses.cone.values, "gray", None),
-        ("LGN ON, simulated", responses.lgn.values[:, 0], "magma", 60),
-        ("LGN ON, fitted", fitted["lgn"][:, 0].numpy(), "magma", 60),
-        ("LGN OFF, simulated", responses.lgn.values[:, 1], "magma", 60),
-        ("LGN OFF, fitted", fitted["lgn"][:, 1].numpy(), "magma", 60),
+        ("midget ON, simulated", responses.lgn.values[:, 0], "magma", 60),
+        ("midget ON, fitted", fitted["lgn"][:, 0].numpy(), "magma", 60),
+        ("midget OFF, simulated", responses.lgn.values[:, 1], "magma", 60),
+        ("midget OFF, fitted", fitted["lgn"][:, 1].numpy(), "magma", 60),
         ("V1 strongest, simulated", responses.v1.values.max(axis=1), "magma", 30),
         ("V1 strongest, fitted", fitted["v1"].numpy().max(axis=1), "magma", 30),
     ]

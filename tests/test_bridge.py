@@ -90,7 +90,9 @@ def test_default_background_is_the_gaze_field(fitted, patches):
     front_end, _ = fitted
     light = torch.from_numpy(patches.values[:3, None])
     expected = gaze_field(patches.values[:3], 0.5, 16.0)
-    assert np.allclose(front_end.background(light)[:, 0], expected, rtol=1e-6)
+    background = front_end.background(light)
+    assert background.shape == light.shape
+    assert np.allclose(background[:, 0], expected, rtol=1e-6)
 
 
 def test_saved_and_loaded_gives_the_same_numbers(fitted, patches, tmp_path):
