@@ -5,7 +5,7 @@ recorded are fitted one after the other, each behind the twins already fitted; a
 is fitted through the next one that was. Then all up to the relay are fitted together to all their recordings, for when a
 response comes and goes shows only in what later stations make of it. These stations have a few dozen parameters, which
 some images determine: each fit minimises the mean over channels of the logarithm of the unexplained share of variance,
-with Levenberg's and Marquardt's method and derivatives by forward differences.
+with Levenberg's and Marquardt's method; derivatives are forward differences, and Broyden's updates for a few steps after.
 
 V1 stands behind the fitted relay and has thousands of weights. Where a cell is active it is linear in its afferents, so
 its weights are the non-negative least squares of its rates over what the relay did in the parts of the window in which the
@@ -44,7 +44,7 @@ from bridge.stages import BEFORE, PARTS, STRIDE, V1
 logger = logging.getLogger("precortical")
 
 #: The fits of the stations up to the relay, and of V1, take about so many places, of images chosen by chance.
-_EARLY_PLACES, _V1_PLACES = 32_768, 5_000
+_EARLY_PLACES, _V1_PLACES = 24_576, 5_000
 
 #: Unexplained shares of variance well below this one are no longer worked on.
 _SMALL_SHARE = 1e-5
@@ -54,6 +54,12 @@ _TIE = 2e-3
 
 #: Step of forward differences; parameters are logarithms or of the order of 1.
 _DIFFERENCE = 4e-3
+
+#: The fit ends when all the steps on the same derivatives have gained less.
+_GAIN = 0.04
+
+#: Steps that are taken on the same derivatives, updated, before they are measured anew.
+_REUSE = 5
 
 #: Share of a V1 channel's largest rate above which a cell surely fires.
 _FIRING = 0.05
@@ -268,7 +274,7 @@ def _held_out(light: xr.DataArray, share: float, random: np.random.Generator) ->
 
 @torch.no_grad()
 def _adjust(
-    front_end: FrontEnd, guesses: State, stations: list[str], targets: list[str], data: _Data, iterations: int = 40
+    front_end: FrontEnd, guesses: State, stations: list[str], targets: list[str], data: _Data, iterations: int = 60
 ) -> None:
     """Fit the twins of `stations`, one behind the other, so that the `targets` among them meet their recordings.
 
@@ -298,30 +304,33 @@ def _adjust(
         away = torch.cat([values for _, values in parameters]) - origin
         return sum(float((_shares(m) + _SMALL_SHARE).log().mean()) for m in missed) + _TIE * float(away @ away)
 
-    missed = misses(stations[0], before)
-    least, damping = loss(missed), 1e-2
-    for _ in range(iterations):
-        # About here the logarithm of a share is a square whose weight is one over the share.
-        weights = [((_shares(m) + _SMALL_SHARE) * m.shape[1]).rsqrt()[:, None, None] for m in missed]
-        now = _weighted(missed, weights)
-        slopes = []
+    def differences(missed: list[Tensor]) -> Tensor:
+        """How what is missed changes with each parameter, (parameter, …), by forward differences."""
+        now, slopes = _flat(missed), []
         for name, values in parameters:
             for k in range(len(values)):
                 kept = values[k].clone()
                 values[k] += _DIFFERENCE
-                slopes.append((_weighted(misses(name, dict(before)), weights) - now) / _DIFFERENCE)
+                slopes.append((_flat(misses(name, dict(before))) - now) / _DIFFERENCE)
                 values[k] = kept
-        jacobian = torch.stack(slopes)
-        places = now.numel() / sum(m.shape[1] for m in missed)
+        return torch.stack(slopes)
+
+    missed = misses(stations[0], before)
+    least, damping = loss(missed), 1e-2
+    jacobian, age, before_these = differences(missed), 0, least
+    for _ in range(iterations):
+        # About here the logarithm of a share is a square whose weight is one over the share.
+        weights = _flat([_weight(m).expand_as(m) for m in missed])
+        weighted = jacobian * weights
         away = torch.cat([values for _, values in parameters]) - origin
-        curvature = (jacobian @ jacobian.T).double() / places + _TIE * torch.eye(len(origin), dtype=torch.double)
-        gradient = ((jacobian @ now) / places + _TIE * away).double()
+        curvature = (weighted @ weighted.T).double() + _TIE * torch.eye(len(origin), dtype=torch.double)
+        gradient = (weighted @ (_flat(missed) * weights) + _TIE * away).double()
         scale = curvature.diagonal() + 1e-6 * curvature.diagonal().max()
-        old = [values.clone() for _, values in parameters]
-        gained = 0.0
-        for _ in range(6):
+        old, was_missed = [values.clone() for _, values in parameters], missed
+        gained, step = 0.0, torch.zeros_like(origin)
+        for _ in range(6 if age == 0 else 2):
             # Steps longer than a factor e leave the range of the linearisation.
-            step = torch.linalg.solve(curvature + torch.diag(damping * scale), -gradient).clamp(-1, 1).to(now.dtype)
+            step = torch.linalg.solve(curvature + torch.diag(damping * scale), -gradient).clamp(-1, 1).to(origin.dtype)
             for (_, values), was, part in zip(parameters, old, step.split([len(v) for v in old]), strict=True):
                 values.copy_(was + part)
             missed = misses(stations[0], before)
@@ -329,14 +338,22 @@ def _adjust(
             if gained > 0:
                 break
             damping *= 5
-        if gained <= 0:
+        if gained > 0:
+            least, damping = least - gained, max(damping / 5, 1e-7)
+            logger.debug("%s: loss %.4f, damping %.1e", targets[-1], least, damping)
+        else:
             for (_, values), was in zip(parameters, old, strict=True):
                 values.copy_(was)
-            break
-        least, damping = least - gained, max(damping / 5, 1e-7)
-        logger.debug("%s: loss %.4f, damping %.1e", targets[-1], least, damping)
-        if gained < 1e-3:
-            break
+            missed = misses(stations[0], before)
+        if gained < _GAIN / 10 or age == _REUSE:
+            if before_these - least < _GAIN:
+                break
+            jacobian, age, before_these = differences(missed), 0, least
+        else:
+            # Broyden's update: what the step has changed beyond what was expected of it.
+            surprise = _flat(missed) - _flat(was_missed) - step @ jacobian
+            jacobian += torch.outer(step / (step @ step), surprise)
+            age += 1
     logger.info("fitted %s: unexplained variance %.2e", ", ".join(targets), np.exp(least / len(targets)))
 
 
@@ -345,8 +362,15 @@ def _shares(missed: Tensor) -> Tensor:
     return (missed**2).mean(dim=(0, 2, 3))
 
 
-def _weighted(missed: list[Tensor], weights: list[Tensor]) -> Tensor:
-    return torch.cat([(m * w).flatten() for m, w in zip(missed, weights, strict=True)])
+def _flat(missed: list[Tensor]) -> Tensor:
+    return torch.cat([m.flatten() for m in missed])
+
+
+def _weight(missed: Tensor) -> Tensor:
+    """Of a target's channels, such that the square sum of what they miss changes as the mean logarithm of the shares does."""
+    _, channels, height, width = missed.shape
+    places = len(missed) * height * width
+    return ((_shares(missed) + _SMALL_SHARE) * channels * places).rsqrt()[:, None, None]
 
 
 @torch.no_grad()

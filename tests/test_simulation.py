@@ -109,7 +109,7 @@ def test_killed_simulation_goes_on_bit_for_bit(noise, tmp_path):
 def test_full_disk_is_a_clear_error_and_loses_nothing(noise, undisturbed, tmp_path):
     """A limit on the size of files stands for the disk: the even images' chunk stays under it, the noise's does not."""
     stimulus = saved(noise, tmp_path)
-    process = python(SIMULATE, stimulus, tmp_path / "a", 16, 100_000, 1)
+    process = python(SIMULATE, stimulus, tmp_path / "a", 16, 300_000, 1)
     said = process.communicate()[1]
     assert process.returncode != 0
     assert "cannot be written (File too large); the responses to 16 of 40 images are kept" in said
