@@ -23,6 +23,7 @@ from brian2 import (
 )
 
 from biomodel import lgn, retina, v1
+from biomodel.cortical_kinds import kinds
 from biomodel.parameters import Parameters
 from biomodel.station import Readout, State
 from biomodel.units import cd_per_m2
@@ -32,7 +33,14 @@ from biomodel.wiring import Grid, centre_weights, field_radius
 STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1")
 
 #: Mechanisms that can be taken out by name.
-LESIONS = ("cone_adaptation", "horizontal_feedback", "luminance_gain", "contrast_gain", "lgn_suppression")
+LESIONS = (
+    "cone_adaptation",
+    "horizontal_feedback",
+    "luminance_gain",
+    "contrast_gain",
+    "lgn_suppression",
+    *v1.LESIONS,
+)
 
 #: V1's membranes are slow: its clock ticks once in so many steps of the retina's.
 V1_CLOCK = 4
@@ -128,7 +136,7 @@ class Circuit:
 def readout(specification: Specification, station: str) -> Readout:
     """What one station's responses are."""
     if station == "v1":
-        return v1.readout(specification.parameters, specification.grid.pixels_per_degree)
+        return v1.readout(specification.parameters)
     return _READOUTS[station]
 
 
@@ -162,7 +170,9 @@ def assemble(specification: Specification) -> Circuit:
     if "lgn" in s.stations:
         stations |= lgn.lgn(parameters, s.lesions, grid, dt, slow_dt, stations["ganglion"])
     if "v1" in s.stations:
-        stations["v1"] = v1.v1(parameters, grid, s.clock("v1"), stations["lgn"])
+        clock = s.clock("v1")
+        stations["thalamocortical"] = v1.thalamocortical(parameters, s.lesions, grid, clock, stations["lgn"])
+        stations |= v1.v1(parameters, s.lesions, grid, clock, V1_CLOCK, stations["thalamocortical"])
     recorders = {}
     if s.record != "nothing":
         recorders = {name: recorder(s, name, stations[name]) for name in s.stations}
@@ -209,6 +219,7 @@ def settled(specification: Specification, background: np.ndarray) -> State:
     present |= {"wide_amacrine"} if "bipolar" in present else set()
     present |= {"contrast_amacrine"} if "ganglion" in present else set()
     present |= {f"{name}_interneuron" for name in lgn.CLASSES} if "lgn" in present else set()
+    present |= v1.layers(parameters, s.lesions, s.grid.pixels_per_degree) if "v1" in present else set()
     return {name: values for name, values in state.items() if name.split(".")[0] in present}
 
 
@@ -216,7 +227,7 @@ def classical_centre(parameters: Parameters, until: str, pixels_per_degree: floa
     """Width in pixels of the largest classical centre among the stations up to `until`."""
     reach = len(centre_weights(parameters.value("bipolar.midget_centre_radius"), pixels_per_degree)) - 1
     if until == "v1":
-        reach = field_radius([cell.afferents for cell in v1.population(parameters, pixels_per_degree)])
+        reach = field_radius([a for cell in kinds(parameters, pixels_per_degree) for a in (cell.midget, cell.parasol)])
     return 2 * reach + 1
 
 

@@ -51,8 +51,8 @@ class _Eccentricity:
     centre_source: str
     parasol_radius: float  # deg, parasol centre, 1/e
     parasol_source: str
-    spatial_frequency: float  # c/deg, V1
-    frequency_source: str
+    widest_field: float  # deg from the middle, V1
+    highest_frequency: float  # c/deg, V1
 
 
 _ECCENTRICITIES = {
@@ -61,16 +61,16 @@ _ECCENTRICITIES = {
         "Croner & Kaplan 1995, Table 1: P cells, 5 to 10°",
         0.10,
         "Croner & Kaplan 1995, Table 1: M cells, 0 to 10°",
-        1.7,
-        "Marques 2020 data (De Valois 1982): parafoveal simple cells, median peak",
+        1.0,
+        5.3,
     ),
     "macaque_fovea": _Eccentricity(
         0.03,
         "Croner & Kaplan 1995, Table 1: P cells, 0 to 5°",
         0.10,
         "Croner & Kaplan 1995, Table 1: M cells, 0 to 10°",
-        3.3,
-        "Marques 2020 data (De Valois 1982): foveal cells, median peak",
+        0.6,
+        8.9,
     ),
 }
 
@@ -387,20 +387,85 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             "lgn.membrane_time", 4, "ms", "calibrated", "experiment 8 (mozaik LSV1M, cat: relay τ_m 10 ms)", 0.5, 200
         ),
         Parameter(
-            "v1.spatial_frequency", where.spatial_frequency, "c/deg", "published", where.frequency_source, 0.05, 30
+            "v1.kinds", 64, "1", "calibrated", "kinds of cells, each a simple and a complex one a column", 1, 512
         ),
-        Parameter("v1.cycles_across", 0.37, "1", "published", "Ringach 2002, median n_x = σ_x f", 0.05, 2),
-        Parameter("v1.cycles_along", 0.45, "1", "published", "Ringach 2002, median n_y = σ_y f", 0.05, 3),
+        Parameter("v1.draw", 0, "1", "calibrated", "seed of the draw of kinds", 0, 2**31),
         Parameter(
-            "v1.afferent_spacing",
-            0.2125 / where.spatial_frequency,
+            "v1.widest_field",
+            where.widest_field,
             "deg",
             "calibrated",
-            "some 40 relay cells converge on a simple cell (mozaik: 55 synapses)",
-            0.01,
-            2,
+            "fields that reach farther from their middle are drawn again",
+            0.05,
+            20,
         ),
-        Parameter("v1.gain", 1.6, "1", "calibrated", "optimal grating of full contrast: about 34 Hz (Marques)", 0, 100),
+        Parameter(
+            "v1.highest_frequency",
+            where.highest_frequency,
+            "c/deg",
+            "calibrated",
+            "cells that prefer more are drawn again: three pixels a cycle, where a centre's radius is .8 pixels",
+            0.1,
+            60,
+        ),
+        Parameter(
+            "v1.afferents_per_cycle",
+            4.7,
+            "1",
+            "calibrated",
+            "some 40 relay cells converge on a simple cell (mozaik: 55 synapses)",
+            2.5,
+            20,
+        ),
+        Parameter(
+            "v1.parasol_share", 0.2, "1", "calibrated", "of a simple cell's afferent weight; some input is magno", 0, 1
+        ),
+        Parameter("v1.recovery_time", 500, "ms", "published", "mozaik LSV1M (cat): τ_rec of thalamic synapses", 1, 1e4),
+        Parameter(
+            "v1.release",
+            0.05,
+            "1",
+            "calibrated",
+            "responses outlast the onset (mozaik: .75 at a lower resting rate)",
+            0,
+            1,
+        ),
+        Parameter("v1.gain", 2.0, "1", "calibrated", "unit of the drive", 0, 100),
+        Parameter("v1.inhibition", 1.0, "1", "calibrated", "experiment 16: push-pull, as strong as the push", 0, 10),
+        Parameter("v1.inhibitory_time", 7, "ms", "published", "mozaik LSV1M (cat): layer 4 inhibitory τ_m", 0.5, 200),
+        Parameter("v1.maximum_rate", 90, "Hz", "calibrated", "median maximum 33.8 Hz (Marques)", 1, 1000),
+        Parameter("v1.semisaturation", 12, "Hz", "calibrated", "experiment 20: drive of half the maximum", 0.1, 1000),
+        Parameter(
+            "v1.normalisation_weight",
+            3.0,
+            "1",
+            "calibrated",
+            "experiment 20: the pool against the cell's own drive",
+            0,
+            100,
+        ),
+        Parameter(
+            "v1.normalisation_space_constant", 0.2, "deg", "calibrated", "of the order of a receptive field", 1e-3, 10
+        ),
+        Parameter(
+            "v1.surround_space_constant",
+            0.65,
+            "deg",
+            "derived",
+            "surround diameter 2.6° (Cavanaugh 2002): 4 space constants",
+            1e-3,
+            10,
+        ),
+        Parameter("v1.surround_time", 20, "ms", "calibrated", "surround suppression lags by some 20 ms", 1, 500),
+        Parameter(
+            "v1.surround_half", 12, "Hz", "calibrated", "pooled rate that halves; suppression index .33", 0.01, 1e4
+        ),
+        Parameter(
+            "v1.surround_tuning", 0.5, "1", "calibrated", "share that comes from cells of the like orientation", 0, 1
+        ),
+        Parameter(
+            "v1.complex_gain", 2.0, "1", "calibrated", "complex cells respond as strongly as simple cells", 0, 100
+        ),
         Parameter("v1.spontaneous", 0.82, "Hz", "published", "Marques 2020 data (Ringach 2002), median", 0, 50),
         Parameter("v1.membrane_time", 17, "ms", "published", "mozaik LSV1M (cat): layer 4 excitatory τ_m", 0.5, 200),
     )

@@ -65,13 +65,8 @@ def dataset(
         size = (len(y), len(x))
         if station == "v1":
             rows, columns = v1.lattice(len(y)), v1.lattice(len(x))
-            cells = v1.population(s.parameters, s.grid.pixels_per_degree)
-            coordinates |= {
-                "v1_y": y[rows],
-                "v1_x": x[columns],
-                "v1_orientation": ("v1_channel", [cell.orientation for cell in cells]),
-                "v1_phase": ("v1_channel", [cell.phase for cell in cells]),
-            }
+            coordinates |= {"v1_y": y[rows], "v1_x": x[columns]}
+            coordinates |= v1.coordinates(s.parameters, s.grid.pixels_per_degree)
             size = (len(rows), len(columns))
         parts = [recorded[f"{station}.{v}"].reshape(*shape, *size) / scale for v in read.variables]
         values = parts[0] if station in SINGLE else np.stack(parts, axis=-3)

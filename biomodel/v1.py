@@ -1,125 +1,284 @@
-r"""Simple cells of V1 at rate fidelity, built from rows of ON and OFF relay cells (Hubel & Wiesel 1962).
+r"""V1 at rate fidelity: simple and complex cells, normalisation, surround suppression, thalamocortical depression.
 
-Sixteen kinds, 8 preferred orientations × 2 phases, stand on every second pixel column and row. A cell of kind k sums
-its relay cells with the positive weights of `biomodel.wiring.rows_of_relay_cells`,
+Every kind of `biomodel.cortical_kinds` has a simple cell, an inhibitory partner and a complex cell on every second pixel
+column and row. With relay rates l and their maintained values m:
 
-.. math:: \tau \dot s = [s_0 + G (\sum_j w_j l_j - \sum_j w_j \bar l_j)]_+ - s ,
+**Thalamocortical synapses** run down with what they send (Tsodyks & Markram 1997): of resources x a share U is released,
 
-where l̄ are the maintained rates: tonic inhibition balances what the relay cells send at rest, and the cell is left with
-its spontaneous rate s₀.
+.. math:: \tau_{rec} \dot x = 1 - x - \tau_{rec} U l x, \quad a = l x / x_0 ,
+
+x₀ being what is left at the maintained rate.
+
+**Simple cells** sum rows of ON and OFF relay cells, D, with positive weights. An inhibitory partner hears the same places
+with ON and OFF exchanged, A, and takes its rate away from the simple cell's drive (push-pull; Ferster 1988, Hirsch 1998):
+
+.. math:: \tau_i \dot i = [s_0 + A - \bar A]_+ - i, \quad u = G\, [D - \bar D - p\, (i - s_0)]_+ .
+
+**Normalisation** (Heeger 1992, Carandini & Heeger 2012): a layer of coupled inhibitory cells pools the mean square drive of
+all kinds to n; **surround suppression**: four wider layers, each for kinds within 22.5° of 0, 45, 90 or 135°, pool what their
+simple cells fire beyond rest; a cell hears its own band's, b, with share q, and the mean of all bands', B:
+
+.. math:: \tau \dot s = s_0 + R\, \frac{u^2}{\sigma^2 + w\, n}\, \frac{1}{1 + (q\, b + (1 - q)\, B) / b_{half}} - s .
+
+**Complex cells** pool simple cells of their kind at neighbouring places a quarter of a cycle apart (Hubel & Wiesel 1962):
+:math:`\tau \dot c = s_0 + k\, (\langle s \rangle - s_0) - c`.
+
+Relay, simple and complex cells excite; inhibitory partners and the five layers only inhibit (`SIGNS`).
+
+Lesions. `push_pull` takes the partners' weight away (p = 0), `normalisation` holds n and `surround_suppression` b and B at 0,
+their values at rest; `thalamocortical_depression` holds x at x₀.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
 
 import numpy as np
-from brian2 import NeuronGroup, Quantity
+from brian2 import NeuronGroup, Quantity, linked_var
 
 from biomodel import lgn
+from biomodel.cortical_kinds import Kind, kinds
 from biomodel.parameters import Parameters
 from biomodel.station import Readout, State
-from biomodel.wiring import Afferents, Grid, Links, Offset, rows_of_relay_cells
-
-ORIENTATIONS = tuple(22.5 * k for k in range(8))
-PHASES = (0.0, 90.0)
+from biomodel.wiring import Afferents, Grid, Links, Offset, Term, coupled_layer, coupling, stability_limit
 
 #: V1 stands on every second column and row of the lattice.
 STRIDE = 2
 
-#: One kind of simple cell, of all V1 cell columns.
-SIMPLE_EQUATIONS = """
-d{simple}/dt = ({excited}*int({excited} > 0*Hz) - {simple})/membrane_time : Hz
-{excited} : Hz
+#: What a cell, or layer of cells, does to those it reaches.
+SIGNS = {"relay": 1, "simple": 1, "complex": 1, "inhibitory": -1, "normalisation": -1, "surround": -1}
+
+#: Preferred orientations in the middle of the surround's bands, degrees.
+BANDS = (0, 45, 90, 135)
+
+LESIONS = ("push_pull", "normalisation", "surround_suppression", "thalamocortical_depression")
+
+#: Relay channels with their opposites.
+_OPPOSITE = {
+    "midget_on": "midget_off",
+    "midget_off": "midget_on",
+    "parasol_on": "parasol_off",
+    "parasol_off": "parasol_on",
+}
+
+SYNAPSE_EQUATIONS = """
+dresource_{channel}/dt = (1 - resource_{channel})/recovery_time - release*relay_{channel}*resource_{channel} : 1
+relay_{channel} : Hz (linked)
+sent_{channel} : Hz
 """
 
-SIMPLE_DRIVE = "{excited} = spontaneous + gain*({drive} - {resting_drive!r}*Hz)"
+#: One kind of cells, of all V1 cell columns.
+KIND_EQUATIONS = """
+dsimple_{k}/dt = (simple_target_{k} - simple_{k})/membrane_time : Hz
+dcomplex_{k}/dt = (complex_target_{k} - complex_{k})/membrane_time : Hz
+dinhibitory_{k}/dt = (opposed_{k}*int(opposed_{k} > 0*Hz) - inhibitory_{k})/inhibitory_time : Hz
+simple_target_{k} : Hz
+complex_target_{k} : Hz
+opposed_{k} : Hz
+excited_{k} : Hz
+"""
+
+SUMS = """
+opposed_{k} = spontaneous + {opposed} - {opposed_rest!r}*Hz
+excited_{k} = {drive} - {drive_rest!r}*Hz{pull}
+excited_{k} = gain*excited_{k}*int(excited_{k} > 0*Hz)
+simple_target_{k} = spontaneous + maximum_rate*excited_{k}**2/(semisaturation**2{pool}){surround}
+complex_target_{k} = spontaneous + complex_gain*({neighbours} - spontaneous)
+"""
+
+#: Kinds whose sums are computed in one loop: longer ones take compilers long.
+_TOGETHER = 4
 
 
-@dataclass(frozen=True)
-class SimpleCell:
-    """One kind of simple cell: its label, its preference in degrees, its afferents."""
-
-    label: str
-    orientation: float
-    phase: float
-    afferents: Afferents
-
-
-def population(parameters: Parameters, pixels_per_degree: float) -> list[SimpleCell]:
-    """The kinds of simple cells, in the order of the response's channels."""
-    frequency = parameters.value("v1.spatial_frequency")
-    return [
-        SimpleCell(
-            f"simple_{orientation:g}_{phase:g}",
-            orientation,
-            phase,
-            rows_of_relay_cells(
-                orientation,
-                phase,
-                frequency,
-                parameters.value("v1.cycles_across") / frequency,
-                parameters.value("v1.cycles_along") / frequency,
-                parameters.value("v1.afferent_spacing"),
-                pixels_per_degree,
-            ),
-        )
-        for orientation in ORIENTATIONS
-        for phase in PHASES
-    ]
-
-
-def v1(parameters: Parameters, grid: Grid, dt: Quantity, relay: NeuronGroup) -> NeuronGroup:
-    """A cell column at every second pixel, with one simple cell of every kind: variables simple_0, simple_1, …, in Hz."""
-    cells = population(parameters, grid.pixels_per_degree)
-    links = Links("Hz", [(variable, offset) for cell in cells for _, variable, offset in _terms(cell)])
-    names = [{"simple": variable(kind), "excited": f"excited_{kind}"} for kind in range(len(cells))]
+def thalamocortical(
+    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, relay: NeuronGroup
+) -> NeuronGroup:
+    """Synapses of relay cells in V1, a group of as many; `sent_…` is what arrives, in Hz of a rested synapse at rest."""
     group = NeuronGroup(
-        len(grid.neighbour(0, 0, STRIDE)),
-        "".join(SIMPLE_EQUATIONS.format(**name) for name in names) + links.equations,
+        grid.cells,
+        "".join(SYNAPSE_EQUATIONS.format(channel=channel) for channel in _OPPOSITE),
         method="exponential_euler",
         dt=dt,
-        order=10,
-        name="v1",
+        order=9,
+        name="thalamocortical",
         namespace=parameters.quantities("v1"),
     )
-    links.link(group, relay, lambda down, right: grid.neighbour(down, right, STRIDE))
-    drives = [
-        SIMPLE_DRIVE.format(
-            **name, drive=links.weighted_sum(_terms(cell)), resting_drive=resting_drive(cell, parameters)
-        )
-        for name, cell in zip(names, cells, strict=True)
+    for channel in _OPPOSITE:
+        setattr(group, f"relay_{channel}", linked_var(relay, channel))
+    rested = resting_resources(parameters)
+    lesioned = "thalamocortical_depression" in lesions
+    sent = [
+        f"sent_{channel} = relay_{channel}" + ("" if lesioned else f"*resource_{channel}/{rested[channel]!r}")
+        for channel in _OPPOSITE
     ]
-    group.run_regularly("\n".join(drives), dt=dt, when="groups", order=9, name="v1_drive")
+    group.run_regularly("\n".join(sent), dt=dt, when="groups", order=9, name="thalamocortical_sending")
     return group
 
 
-def variable(kind: int) -> str:
-    """What the network calls the response of a kind of simple cell."""
-    return f"simple_{kind}"
+def v1(
+    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, every: int, synapses: NeuronGroup
+) -> dict[str, NeuronGroup]:
+    """A cell column at every second pixel, with the cells of every kind, and the layers that normalise and suppress.
+
+    Its step is `every` steps of the circuit. Responses are the variables simple_0, …, complex_0, …, in Hz.
+    """
+    cells = kinds(parameters, grid.pixels_per_degree)
+    columns = lattice_of(grid)
+    afferents = Links("Hz", [(v, o) for cell in cells for terms in _heard(parameters, cell) for _, v, o in terms])
+    positions = [_quarters(cell, columns.pixels_per_degree) for cell in cells]
+    neighbours = Links("Hz", [(f"simple_{k}", o) for k, offsets in enumerate(positions) for o in offsets], "column")
+    pools, bands = _pools(lesions), _bands(cells, lesions)
+    declared = "".join(f"{name} : {'Hz**2' if name in pools else 'Hz'} (linked)\n" for name in [*pools, *bands])
+    declared += "mean_square : Hz**2\n" + "".join(f"fired_{band} : Hz\n" for band in BANDS)
+    group = NeuronGroup(
+        columns.cells,
+        "".join(KIND_EQUATIONS.format(k=k) for k in range(len(cells)))
+        + declared
+        + afferents.equations
+        + neighbours.equations,
+        method="exponential_euler",
+        dt=dt,
+        order=11,
+        name="v1",
+        namespace=parameters.quantities("v1"),
+    )
+    afferents.link(group, synapses, lambda down, right: grid.neighbour(down, right, STRIDE))
+    neighbours.link(group, group, columns.neighbour)
+    pull = "" if "push_pull" in lesions else " - inhibition*(inhibitory_{k} - spontaneous)"
+    rest = lgn.maintained(parameters)
+    statements = []
+    for k, (cell, offsets) in enumerate(zip(cells, positions, strict=True)):
+        drive, opposed = _heard(parameters, cell)
+        own, others = f"surround_{_band(cell)}", " + ".join(bands)
+        statements.append(
+            SUMS.format(
+                k=k,
+                drive=afferents.weighted_sum(drive),
+                opposed=afferents.weighted_sum(opposed),
+                drive_rest=sum(weight * rest[name.removeprefix("sent_")] for weight, name, _ in drive),
+                opposed_rest=sum(weight * rest[name.removeprefix("sent_")] for weight, name, _ in opposed),
+                pull=pull.format(k=k),
+                pool=" + normalisation_weight*normalisation" if pools else "",
+                surround=f"/(1 + (surround_tuning*{own} + (1 - surround_tuning)*({others})/{len(bands)})/surround_half)"
+                if bands
+                else "",
+                neighbours=neighbours.weighted_sum((1 / len(offsets), f"simple_{k}", o) for o in offsets),
+            )
+        )
+    for first in range(0, len(statements), _TOGETHER):
+        group.run_regularly(
+            "\n".join(statements[first : first + _TOGETHER]), dt=dt, when="groups", order=10, name=f"v1_sums_{first}"
+        )
+    squares = " + ".join(f"excited_{k}**2" for k in range(len(cells)))
+    told = [f"mean_square = ({squares})/{len(cells)}"] * bool(pools)
+    for band, members in zip(BANDS, _members(cells), strict=True):
+        if f"surround_{band}" in bands:
+            fired = " + ".join(f"simple_{k}" for k in members)
+            told.append(f"fired_{band} = ({fired})/{len(members)} - spontaneous")
+    if told:
+        group.run_regularly("\n".join(told), dt=dt, when="groups", order=12, name="v1_telling")
+    groups = {"v1": group}
+    for name in [*pools, *bands]:
+        kind = name.split("_")[0]
+        time = parameters["v1.inhibitory_time" if kind == "normalisation" else "v1.surround_time"].quantity
+        space_constant = parameters.value(f"v1.{kind}_space_constant") * columns.pixels_per_degree
+        layer = coupling(space_constant, stability_limit(time, dt, every))
+        unit, drive = ("Hz**2", "mean_square") if kind == "normalisation" else ("Hz", f"fired_{name.split('_')[1]}")
+        groups[name] = coupled_layer(name, unit, layer, time, group, drive, columns, dt, 13)
+        setattr(group, name, linked_var(groups[name], "pooled"))
+    return groups
 
 
-def _terms(cell: SimpleCell) -> list[tuple[float, str, Offset]]:
-    """Weight, relay channel and offset of every afferent."""
-    a = cell.afferents
+def _pools(lesions: Collection[str]) -> list[str]:
+    return [] if "normalisation" in lesions else ["normalisation"]
+
+
+def _bands(cells: list[Kind], lesions: Collection[str]) -> list[str]:
+    if "surround_suppression" in lesions:
+        return []
+    return [f"surround_{band}" for band, members in zip(BANDS, _members(cells), strict=True) if members]
+
+
+def layers(parameters: Parameters, lesions: Collection[str], pixels_per_degree: float) -> set[str]:
+    """The groups that stand between the relay and V1's cells, and among them."""
+    cells = kinds(parameters, pixels_per_degree)
+    return {"thalamocortical", *_pools(lesions), *_bands(cells, lesions)}
+
+
+def lattice_of(grid: Grid) -> Grid:
+    """The lattice of V1's cell columns over that of the retina."""
+    return Grid(grid.images, len(lattice(grid.height)), len(lattice(grid.width)), grid.pixels_per_degree / STRIDE)
+
+
+def resting_resources(parameters: Parameters) -> dict[str, float]:
+    """What each relay channel's synapses have left at its maintained rate."""
+    run_down = parameters.value("v1.release") * parameters.value("v1.recovery_time") / 1000
+    return {channel: 1 / (1 + run_down * rate) for channel, rate in lgn.maintained(parameters).items()}
+
+
+def _heard(parameters: Parameters, cell: Kind) -> tuple[list[Term], list[Term]]:
+    """Weights, variables and offsets of what a simple cell and its inhibitory partner hear."""
+    share = parameters.value("v1.parasol_share")
+    drive = _terms(cell.midget, "midget", 1 - share) + (_terms(cell.parasol, "parasol", share) if share else [])
+    return drive, [(w, f"sent_{_OPPOSITE[name.removeprefix('sent_')]}", o) for w, name, o in drive]
+
+
+def _terms(afferents: Afferents, name: str, share: float) -> list[Term]:
+    a = afferents
     return [
-        (weight, "midget_on" if on else "midget_off", (down, right))
+        (share * weight, f"sent_{name}_{'on' if on else 'off'}", (down, right))
         for weight, on, down, right in zip(
             a.weight.tolist(), a.on.tolist(), a.down.tolist(), a.right.tolist(), strict=True
         )
     ]
 
 
-def resting_drive(cell: SimpleCell, parameters: Parameters) -> float:
-    """What the relay cells send at rest, Hz."""
-    rates = lgn.maintained(parameters)
-    return sum(weight * rates[channel] for weight, channel, _ in _terms(cell))
+def _quarters(cell: Kind, columns_per_degree: float) -> list[Offset]:
+    """Places around a column at which the kind's simple cells are nearest to each quarter of a cycle, the nearest ones."""
+    reach = max(2, int(np.ceil(columns_per_degree / cell.frequency)))
+    down, right = (a.ravel() for a in np.mgrid[-reach : reach + 1, -reach : reach + 1])
+    angle = np.deg2rad(cell.orientation)
+    across = (right * np.sin(angle) + down * np.cos(angle)) / columns_per_degree
+    distance = np.hypot(down, right) / columns_per_degree
+    cycles = across * cell.frequency
+    chosen = []
+    for quarter in range(4):
+        off = np.abs((cycles - quarter / 4 + 0.5) % 1 - 0.5)
+        best = int(np.argmin(off + 0.2 * distance * cell.frequency))
+        chosen.append((int(down[best]), int(right[best])))
+    return list(dict.fromkeys(chosen))
 
 
-def readout(parameters: Parameters, pixels_per_degree: float) -> Readout:
-    """Every kind of simple cell is a channel."""
-    cells = population(parameters, pixels_per_degree)
-    return Readout("Hz", {cell.label: variable(kind) for kind, cell in enumerate(cells)})
+def _band(cell: Kind) -> int:
+    return BANDS[round(cell.orientation / 45) % 4]
+
+
+def _members(cells: list[Kind]) -> list[list[int]]:
+    """The kinds of each band."""
+    return [[k for k, cell in enumerate(cells) if _band(cell) == band] for band in BANDS]
+
+
+def channels(parameters: Parameters) -> list[str]:
+    """Labels of the response's channels, which are also the network's variables."""
+    count = round(parameters.value("v1.kinds"))
+    return [f"{cell}_{k}" for cell in ("simple", "complex") for k in range(count)]
+
+
+def readout(parameters: Parameters) -> Readout:
+    """Every kind's simple and complex cell is a channel."""
+    return Readout("Hz", {name: name for name in channels(parameters)})
+
+
+def coordinates(parameters: Parameters, pixels_per_degree: float) -> dict[str, tuple[str, list]]:
+    """What each channel is, and prefers by construction, as coordinates of `v1_channel`."""
+    cells = kinds(parameters, pixels_per_degree) * 2
+    half = len(cells) // 2
+    return {
+        "v1_kind": ("v1_channel", ["simple"] * half + ["complex"] * half),
+        "v1_orientation": ("v1_channel", [cell.orientation for cell in cells]),
+        "v1_phase": ("v1_channel", [cell.phase for cell in cells]),
+        "v1_frequency": ("v1_channel", [cell.frequency for cell in cells]),
+    }
 
 
 def lattice(pixels: int) -> np.ndarray:
@@ -131,4 +290,9 @@ def settled(parameters: Parameters, grid: Grid, images: int) -> State:
     """The state in which V1 rests; arrays are (image, row, column)."""
     shape = (images, len(lattice(grid.height)), len(lattice(grid.width)))
     rest = np.full(shape, parameters.value("v1.spontaneous"))
-    return {f"v1.{variable(kind)}": rest for kind in range(len(population(parameters, grid.pixels_per_degree)))}
+    count = round(parameters.value("v1.kinds"))
+    state = {f"v1.{cell}_{k}": rest for cell in ("simple", "complex", "inhibitory") for k in range(count)}
+    full = np.ones((images, grid.height, grid.width))
+    state |= {f"thalamocortical.resource_{c}": full * left for c, left in resting_resources(parameters).items()}
+    nothing = np.zeros(shape)
+    return state | {f"{name}.pooled": nothing for name in ("normalisation", *(f"surround_{band}" for band in BANDS))}

@@ -120,14 +120,17 @@ class Links:
         Of the variables.
     reads : iterable of (variable, offset)
         Each once or more often.
+    index : str
+        What index variables are called, before their offset; a group with two sets of links needs two names.
     """
 
-    def __init__(self, unit: str, reads: Iterable[tuple[str, Offset]]) -> None:
+    def __init__(self, unit: str, reads: Iterable[tuple[str, Offset]], index: str = "index") -> None:
+        self._index = index
         self._reads = list(dict.fromkeys(reads))
         self._offsets = list(dict.fromkeys(offset for _, offset in self._reads))
         #: What the reading group has to declare.
         self.equations = "".join(f"{self.name(*read)} : {unit} (linked)\n" for read in self._reads) + "".join(
-            f"index{_where(offset)} : integer (constant)\n" for offset in self._offsets
+            f"{index}{_where(offset)} : integer (constant)\n" for offset in self._offsets
         )
 
     @staticmethod
@@ -142,9 +145,10 @@ class Links:
     def link(self, group: NeuronGroup, source: NeuronGroup, index: Callable[[int, int], np.ndarray]) -> None:
         """Link the declared variables of `group` to `source`; `index` gives the source cells of an offset."""
         for offset in self._offsets:
-            setattr(group, f"index{_where(offset)}", index(*offset))
+            setattr(group, f"{self._index}{_where(offset)}", index(*offset))
         for variable, offset in self._reads:
-            setattr(group, self.name(variable, offset), linked_var(source, variable, index=f"index{_where(offset)}"))
+            name = f"{self._index}{_where(offset)}"
+            setattr(group, self.name(variable, offset), linked_var(source, variable, index=name))
 
 
 def _where(offset: Offset) -> str:
@@ -327,12 +331,13 @@ def rows_of_relay_cells(
     frequency: float,
     sigma_across: float,
     sigma_along: float,
-    spacing: float,
+    spacing_across: float,
+    spacing_along: float,
     pixels_per_degree: float,
 ) -> Afferents:
     """Rows of ON and OFF relay cells along the preferred orientation, weighted as a Gabor function.
 
-    Relay cells stand every `spacing` degrees along rows, and the rows every `spacing` degrees, out to two standard
+    Rows stand every `spacing_across` degrees and relay cells every `spacing_along` degrees along them, out to two standard
     deviations; each falls on the nearest pixel. With u across the rows and v along them,
     ``w = exp(-u²/2σ_u² - v²/2σ_v²) cos(2π f u + phase)``; where w > 0 the relay cell is ON, where w < 0 OFF, and
     those with less than 5 % of the largest weight are left out (Hubel & Wiesel 1962; Jones & Palmer 1987).
@@ -343,12 +348,14 @@ def rows_of_relay_cells(
         Degrees anticlockwise from horizontal, as seen on a screen: the direction of the rows.
     phase : float
         Degrees; 0 is an ON row through the middle, 90 an ON row beside an OFF row.
-    frequency, sigma_across, sigma_along, spacing : float
-        c/deg, deg, deg, deg.
+    frequency, sigma_across, sigma_along, spacing_across, spacing_along : float
+        c/deg, else deg.
     pixels_per_degree : float
     """
-    steps_across = np.arange(-ceil(2 * sigma_across / spacing), ceil(2 * sigma_across / spacing) + 1) * spacing
-    steps_along = np.arange(-ceil(2 * sigma_along / spacing), ceil(2 * sigma_along / spacing) + 1) * spacing
+    steps_across, steps_along = (
+        np.arange(-ceil(2 * sigma / spacing), ceil(2 * sigma / spacing) + 1) * spacing
+        for sigma, spacing in ((sigma_across, spacing_across), (sigma_along, spacing_along))
+    )
     u, v = (a.ravel() for a in np.meshgrid(steps_across, steps_along, indexing="ij"))
     weight = np.exp(-(u**2) / (2 * sigma_across**2) - v**2 / (2 * sigma_along**2))
     weight = weight * np.cos(2 * np.pi * frequency * u + np.deg2rad(phase))

@@ -1,0 +1,122 @@
+r"""The kinds of cortical cells: what each prefers, drawn once from published spreads, and the relay cells it listens to.
+
+A draw takes spatial frequency (De Valois, Albrecht & Thorell 1982, simple cells of the preset's eccentricity), the Gabor's
+widths in cycles, n_x across and n_y along, jointly (Ringach 2002), and preferred orientation (De Valois, Yund & Hepler 1982)
+from the histograms in ``physiology/v1_distributions.json``; within a bin, frequency and widths are even over their
+logarithm, orientation is even. Phase is even over the circle. A kind whose field reaches farther than
+``v1.widest_field``, or that prefers more than ``v1.highest_frequency``, is drawn again. A pathway of n kinds has the first n
+of the same seed's.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+
+from biomodel.parameters import Parameters
+from biomodel.wiring import Afferents, rows_of_relay_cells
+
+#: Standard deviations out to which a field reaches.
+REACH = 2.0
+
+#: Relay cells along a row are no closer than so many a standard deviation.
+_ALONG = 2.0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of cortical cell.
+
+    `orientation` and `phase` are in degrees, `frequency` in c/deg, `across` and `along`, the standard deviations of its
+    Gabor, in degrees. `midget` and `parasol` are the relay cells that converge on its simple cell.
+    """
+
+    orientation: float
+    phase: float
+    frequency: float
+    across: float
+    along: float
+    midget: Afferents
+    parasol: Afferents
+
+
+def kinds(parameters: Parameters, pixels_per_degree: float) -> list[Kind]:
+    """The kinds of a preset, in the order of the draw.
+
+    Parameters
+    ----------
+    pixels_per_degree : float
+        On which the relay cells stand.
+    """
+    per_cycle = parameters.value("v1.afferents_per_cycle")
+    found = []
+    for orientation, phase, frequency, across, along in preferences(
+        round(parameters.value("v1.kinds")),
+        round(parameters.value("v1.draw")),
+        parameters.value("v1.widest_field"),
+        parameters.value("v1.highest_frequency"),
+        "foveal" if parameters.preset.endswith("fovea") and "para" not in parameters.preset else "parafoveal",
+    ):
+        spacing = 1 / (per_cycle * frequency)
+        midget, parasol = (
+            rows_of_relay_cells(
+                orientation,
+                phase,
+                frequency,
+                across,
+                along,
+                spacing,
+                max(coarser * spacing, coarser * along / _ALONG),
+                pixels_per_degree,
+            )
+            for coarser in (1, 2)
+        )
+        found.append(Kind(orientation, phase, frequency, across, along, midget, parasol))
+    return found
+
+
+@functools.cache
+def preferences(count: int, seed: int, widest: float, highest: float, eccentricity: str) -> list[tuple[float, ...]]:
+    """Orientation, phase (deg), frequency (c/deg), and the Gabor's standard deviations across and along (deg) of each kind.
+
+    Parameters
+    ----------
+    count, seed : int
+    widest : float
+        Degrees from its middle that a field may reach.
+    highest : float
+        Spatial frequency, c/deg.
+    eccentricity : {"foveal", "parafoveal"}
+    """
+    tables = published()
+    joint = tables["gabor_nx_ny"]
+    edges = np.array(joint["bins_log10"])
+    random = np.random.default_rng(seed)
+    found: list[tuple[float, ...]] = []
+    while len(found) < count:
+        bins = tables["preferred_orientation"]["bins"]
+        orientation = _even(random, bins, tables["preferred_orientation"]["counts"]) % 180
+        histogram = tables["peak_spatial_frequency"]
+        frequency = 10 ** _even(random, np.log10(histogram["bins"]), histogram["counts"][f"simple_{eccentricity}"])
+        cell = int(random.choice(np.size(joint["counts"]), p=np.ravel(joint["counts"]) / np.sum(joint["counts"])))
+        row, column = divmod(cell, len(edges) - 1)
+        across, along = (10 ** random.uniform(edges[k], edges[k + 1]) / frequency for k in (row, column))
+        phase = random.uniform(0, 360)
+        if REACH * max(across, along) <= widest and frequency <= highest:
+            found.append((orientation, phase, frequency, across, along))
+    return found
+
+
+def published() -> dict:
+    """The published histograms, by property."""
+    return json.loads((resources.files("biomodel") / "physiology" / "v1_distributions.json").read_text("utf-8"))
+
+
+def _even(random: np.random.Generator, edges: np.ndarray, counts: list[int]) -> float:
+    """A value drawn from a histogram, even within a bin."""
+    k = int(random.choice(len(counts), p=np.array(counts) / np.sum(counts)))
+    return float(random.uniform(edges[k], edges[k + 1]))
