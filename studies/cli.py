@@ -144,6 +144,10 @@ def physiology_command(
     _write_json(out / "physiology.json", results.to_json())
     _write_json(json_file, results.to_json())
     typer.echo(str(results))
+    for one in physiology.distances(results, pathway.preset):
+        told = "drawn from it" if one.by_construction else "emergent"
+        typer.echo(f"{one.name}: Kolmogorov-Smirnov distance {one.distance:.3g}, {one.cells} cells ({told})")
+    typer.echo("seconds: " + ", ".join(f"{number} took {taken:.1f}" for number, taken in results.seconds.items()))
     # An experiment passes when all its scored statistics do.
     scored: dict[int, bool] = {}
     for row in results:

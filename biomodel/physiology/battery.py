@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,12 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-from biomodel.physiology.experiments import EXPERIMENTS, Measurement
+from biomodel.physiology import cortex, experiments
+from biomodel.physiology.column import Column
+from biomodel.physiology.measurement import Measurement
 from biomodel.physiology.preparation import Preparation, Subject
 from biomodel.progress import progress
 
+logger = logging.getLogger("precortical")
+
 #: The published bands, fixed before the first run.
 _BANDS = Path(__file__).with_name("experiments.json")
+
+#: Numbers of the experiments that are implemented, before V1 and in it; some have a part in both.
+EXPERIMENTS = tuple(sorted({*experiments.EXPERIMENTS, *cortex.EXPERIMENTS}))
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ class Results(Sequence[Result]):
     curves : dict of int to Measurement
         By experiment: the curves that its values were read off.
     seconds : dict of int to float
-        By experiment; the first one that shows gratings also pays for finding the best one.
+        By experiment; what several share, as the best gratings, is paid for by the first of them.
     """
 
     def __init__(self, rows: Sequence[Result], curves: dict[int, Measurement], seconds: dict[int, float]) -> None:
@@ -110,12 +119,14 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
     """
     chosen = _accepted(ids)
     preparation = Preparation(subject, workers)
+    column = Column(preparation)
     measured: dict[int, Measurement] = {}
     seconds: dict[int, float] = {}
     for number in progress(chosen, what="physiology", unit="experiment"):
         start = time.perf_counter()
-        measured[number] = EXPERIMENTS[number](preparation)
+        measured[number] = _measured(number, preparation, column)
         seconds[number] = time.perf_counter() - start
+        logger.info("experiment %d took %.1f s", number, seconds[number])
     rows = [
         _result(row, float(measured[row["id"]].values[row["statistic"]]))
         for row in bands()
@@ -124,11 +135,21 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
     return Results(rows, measured, seconds)
 
 
+def _measured(number: int, preparation: Preparation, column: Column) -> Measurement:
+    """What an experiment found before V1, in V1, or in both."""
+    parts = []
+    if number in experiments.EXPERIMENTS:
+        parts.append(experiments.EXPERIMENTS[number](preparation))
+    if number in cortex.EXPERIMENTS:
+        parts.append(cortex.EXPERIMENTS[number](column))
+    return functools.reduce(Measurement.beside, parts)
+
+
 def _accepted(ids: int | Iterable[int] | None) -> list[int]:
     if ids is None:
-        return sorted(EXPERIMENTS)
+        return list(EXPERIMENTS)
     chosen = [ids] if isinstance(ids, (int, str)) else list(ids)
-    accepted = ", ".join(map(str, sorted(EXPERIMENTS)))
+    accepted = ", ".join(map(str, EXPERIMENTS))
     for number in chosen:
         if isinstance(number, bool) or number not in EXPERIMENTS:
             known = number in {row["id"] for row in bands()} and not isinstance(number, bool)

@@ -1,17 +1,14 @@
-"""The experiments, one function each, under the numbers of the published bands in ``experiments.json``.
+"""The experiments before V1, one function each, under the numbers of the published bands in ``experiments.json``.
 
 Where an experiment names a class of cells, ON and OFF cells are measured and the two values averaged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
-
 import numpy as np
 
 from biomodel.physiology import measures
+from biomodel.physiology.measurement import Curve, Experiments, Measurement
 from biomodel.physiology.preparation import (
     CELLS,
     FRAME,
@@ -24,44 +21,10 @@ from biomodel.physiology.preparation import (
 from biomodel.physiology.protocols import Screen, flicker
 from biomodel.stimuli import luminance
 
-
-@dataclass(frozen=True)
-class Curve:
-    """What was measured under one condition: y by x; or a `reference` beside it, as a fit is."""
-
-    label: str
-    x: np.ndarray
-    y: np.ndarray
-    reference: bool = False
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What an experiment found: its values by statistic, and the curves that they were read off.
-
-    `logarithmic` names the axes that are: "", "x", "y" or "xy".
-    """
-
-    values: dict[str, float]
-    curves: tuple[Curve, ...]
-    x_label: str
-    y_label: str
-    logarithmic: str = ""
-
-
-Experiment: TypeAlias = Callable[[Preparation], Measurement]
-
 #: Experiments by number.
-EXPERIMENTS: dict[int, Experiment] = {}
+EXPERIMENTS: Experiments[Preparation] = Experiments()
 
-
-def _experiment(number: int) -> Callable[[Experiment], Experiment]:
-    def register(function: Experiment) -> Experiment:
-        EXPERIMENTS[number] = function
-        return function
-
-    return register
-
+_experiment = EXPERIMENTS.numbered
 
 #: Backgrounds of Weber's law, half-decades, cd/m².
 _BACKGROUNDS = np.array([30.0, 95.0, 300.0, 950.0, 3000.0])

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from biomodel.physiology.battery import Result, Results
-from biomodel.physiology.experiments import Measurement
+from biomodel.physiology.measurement import Measurement
 
 _COLUMNS = 4
 

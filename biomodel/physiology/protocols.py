@@ -55,23 +55,26 @@ class Screen:
         inside = squares[:, None] + squares[None, :] <= (diameter / 2) ** 2
         return inside.reshape(self.pixels, _SUBPIXELS, self.pixels, _SUBPIXELS).mean(axis=(1, 3))
 
-    def grating(self, frequency: float, phase: float | np.ndarray = 0.0) -> np.ndarray:
-        """A vertical sinusoidal grating, cos(2πfx - phase), in cosine phase with the middle at phase 0.
+    def grating(self, frequency: float, phase: float | np.ndarray = 0.0, orientation: float = 90.0) -> np.ndarray:
+        """A sinusoidal grating, cos(2πfu - phase), in cosine phase with the middle at phase 0.
 
         Parameters
         ----------
         frequency : float
             c/deg.
         phase : float or numpy.ndarray
-            Radians.
+            Radians; as it grows the grating drifts to where u grows.
+        orientation : float
+            Of the stripes, degrees anticlockwise from horizontal: u runs across them, at 90° to the right, at 0° down.
 
         Returns
         -------
         numpy.ndarray, (…, y, x), -1 to 1
             Leading dimensions are the phase's.
         """
-        wave = np.cos(2 * np.pi * frequency * self.degrees - np.asarray(phase)[..., None])
-        return np.repeat(wave[..., None, :], self.pixels, axis=-2)
+        angle = np.deg2rad(orientation)
+        across = self.degrees[None, :] * np.sin(angle) + self.degrees[:, None] * np.cos(angle)
+        return np.cos(2 * np.pi * frequency * across - np.asarray(phase)[..., None, None])
 
 
 def patched(grating: np.ndarray, window: np.ndarray, mean: float, contrast: float) -> np.ndarray:

@@ -1,0 +1,398 @@
+"""The V1 column in the middle of a screen: what its cells answer, and what was already found of them.
+
+Cells are characterised by their responses to gratings alone, whatever a subject labels them. A cell's answer to a
+flashed grating is that at the best of four phases for a simple cell and the mean over the phases for a complex one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from biomodel.physiology import measures, tuning
+from biomodel.physiology.preparation import FILM, FLASH, FRAME, FULL_CONTRAST, MEAN, PHASES, STEADY, WINDOW, Preparation
+from biomodel.physiology.protocols import Screen, frame_times
+from biomodel.simulation import batch_images
+from biomodel.stimuli import luminance
+
+#: Of the gratings by which cells are characterised, degrees.
+ORIENTATIONS = 15.0 * np.arange(12)
+
+#: Their spatial frequencies, in cycles a midget's centre radius: .25 to 5.7 c/deg at .05°.
+_FREQUENCIES = 0.0125 * 2 ** (np.arange(10) / 2)
+
+#: Luminances of even fields before which cells are recorded, cd/m².
+LEVELS = np.array([1.0, 10.0, MEAN, 1000.0])
+
+#: Cells count that answer their best grating with more than this, Hz (Marques 2021).
+COUNTED = 5.0
+
+#: A grating serves a cell in which it evokes this share of what the best one does.
+NEAR = 0.85
+
+#: Batches whose responses are in memory together, for every process.
+_BATCHES = 8
+
+
+@dataclass(frozen=True)
+class Characterisation:
+    """What flashed gratings of full contrast that fill the screen told of the cells of a column.
+
+    Parameters
+    ----------
+    spontaneous : numpy.ndarray, (cell,)
+        Rate before an even field, Hz.
+    frequencies : numpy.ndarray, (frequency,)
+        c/deg.
+    rates : numpy.ndarray, (orientation, frequency, phase, cell)
+        Hz.
+    modulation : numpy.ndarray, (cell,)
+        F1/F0 over the phases of the best grating.
+    """
+
+    spontaneous: np.ndarray
+    frequencies: np.ndarray
+    rates: np.ndarray
+    modulation: np.ndarray
+
+    @property
+    def simple(self) -> np.ndarray:
+        """(cell,): whether the phase of its best grating matters to a cell more than not (F1/F0 > 1)."""
+        return self.modulation > 1
+
+    @cached_property
+    def answers(self) -> np.ndarray:
+        """(orientation, frequency, cell) in Hz: at the best phase, or averaged over phases."""
+        return read(self.rates, self.simple)
+
+    @cached_property
+    def best(self) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of the best grating's orientation and frequency, each (cell,)."""
+        orientation, frequency = np.unravel_index(by_grating(self.answers).argmax(axis=0), self.answers.shape[:2])
+        return orientation, frequency
+
+    @cached_property
+    def peak(self) -> np.ndarray:
+        """(cell,): the answer to the best grating, Hz."""
+        return self.answers[*self.best, np.arange(len(self.spontaneous))]
+
+    @property
+    def counted(self) -> np.ndarray:
+        """Indices of the cells that count."""
+        return np.flatnonzero(self.peak > COUNTED)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A few gratings, of those that cells were characterised by, and the cells that they serve.
+
+    Parameters
+    ----------
+    orientation, frequency : numpy.ndarray of int, (grating,)
+        Indices into `ORIENTATIONS` and the frequencies of the characterisation.
+    cells : numpy.ndarray of int, (served,)
+    grating : numpy.ndarray of int, (served,)
+        Which grating serves each: of those in the panel, the one that evokes most.
+    """
+
+    orientation: np.ndarray
+    frequency: np.ndarray
+    cells: np.ndarray
+    grating: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.orientation)
+
+    def served(self, responses: np.ndarray) -> np.ndarray:
+        """Every cell's response to the grating that serves it: (…, served), from (…, grating, cell)."""
+        return responses[..., self.grating, self.cells]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Responses to one drifting grating, Hz: of V1 cells `mean` and `first` harmonic (cell,), of `relay` cells the first."""
+
+    mean: np.ndarray
+    first: np.ndarray
+    relay: np.ndarray
+
+
+@dataclass(frozen=True)
+class SizeSeries:
+    """What patches of growing `diameters` (degrees) on one screen evoke in the cells of a panel.
+
+    `evoked` is (contrast, diameter, served) in Hz, at `Column.size_contrasts`.
+    """
+
+    screen: Screen
+    panel: Panel
+    diameters: np.ndarray
+    evoked: np.ndarray
+
+
+class Column:
+    """The cells of one V1 column, screens with it in the middle, and what experiments share.
+
+    Screens have a pixel more than a multiple of four along a side, so that a V1 column, which stands on every second
+    pixel, is in the middle. Where a subject says that its largest classical centre is wider, they grow.
+
+    Parameters
+    ----------
+    preparation : Preparation
+    """
+
+    #: Of the patches of size tuning.
+    size_contrasts = (0.12, FULL_CONTRAST)
+
+    def __init__(self, preparation: Preparation) -> None:
+        self._preparation = preparation
+        radius = preparation.radius
+        #: 3.8° at a centre radius of .05°, for flashed gratings.
+        self.fine = self._screen(61, 0.8 / radius)
+        #: 7.1°, for patches that reach beyond surrounds; it shows `coarse_limit` cycles a degree in four pixels.
+        self.coarse = self._screen(57, 0.4 / radius)
+        self.coarse_limit = 0.1 / radius
+        #: 2.1°, for films.
+        self.film = self._screen(33, 0.8 / radius)
+        #: The middle of each frame of a film, seconds.
+        self.times = frame_times(FILM, FRAME)
+        #: Of the gratings of the characterisation, c/deg.
+        self.frequencies = _FREQUENCIES / radius
+        #: The preset of the subject's parameters.
+        self.preset = preparation.subject.parameters.preset
+        self._drifts: dict[tuple[int, int, float], Drift] = {}
+
+    def _screen(self, pixels: int, pixels_per_degree: float) -> Screen:
+        classical_centre = getattr(self._preparation.subject, "classical_centre", None)
+        smallest = classical_centre(pixels_per_degree) if classical_centre else 1
+        return Screen(max(pixels, smallest + (1 - smallest) % 4), pixels_per_degree)
+
+    def rates(self, screen: Screen, images: Iterable[np.ndarray], levels: float | np.ndarray = MEAN) -> np.ndarray:
+        """Mean rates from 50 to 200 ms after images were flashed on even fields: (image, cell), Hz.
+
+        Parameters
+        ----------
+        screen : Screen
+        images : iterable of numpy.ndarray, (y, x)
+            cd/m².
+        levels : float or numpy.ndarray, (image,)
+            Of the even field before all, or each, cd/m².
+        """
+        together = _BATCHES * batch_images(screen.pixels, screen.pixels) * self._preparation.workers
+        shown, parts = iter(images), []
+        first = 0
+        while chosen := list(islice(shown, together)):
+            before = levels if np.ndim(levels) == 0 else np.asarray(levels)[first : first + len(chosen)].tolist()
+            found = self._preparation.subject.simulate(
+                luminance(np.stack(chosen), screen.pixels_per_degree),
+                adapt_to=np.broadcast_to(before, len(chosen)).tolist(),
+                duration=FLASH,
+                window=WINDOW,
+                until="v1",
+                workers=self._preparation.workers,
+            )
+            parts.append(_middle_column(found))
+            first += len(chosen)
+        return np.concatenate(parts)
+
+    def flashed(self, screen: Screen, images: np.ndarray) -> np.ndarray:
+        """Rates of the cells after images were flashed: (…, cell) in Hz, from (…, y, x) in cd/m²."""
+        if not self.cells or not images.size:
+            return np.zeros((*images.shape[:-2], self.cells))
+        found = self.rates(screen, images.reshape(-1, *images.shape[-2:]))
+        return found.reshape(*images.shape[:-2], self.cells)
+
+    @cached_property
+    def maintained(self) -> np.ndarray:
+        """Rates before even fields of the luminances `LEVELS`: (level, cell), Hz."""
+        return self.rates(self.fine, (np.full((self.fine.pixels,) * 2, level) for level in LEVELS), LEVELS)
+
+    @property
+    def spontaneous(self) -> np.ndarray:
+        """Rates before an even field of the mean luminance: (cell,), Hz."""
+        return self.maintained[LEVELS == MEAN][0]
+
+    @property
+    def cells(self) -> int:
+        """Number of V1 cells in the column; 0 where a subject has none."""
+        return self.maintained.shape[1]
+
+    @cached_property
+    def characterisation(self) -> Characterisation:
+        """Responses to flashed gratings of full contrast, 12 orientations × 10 spatial frequencies × 4 phases."""
+        gratings = np.stack(
+            [
+                [MEAN * (1 + FULL_CONTRAST * self.fine.grating(f, PHASES, orientation)) for f in self.frequencies]
+                for orientation in ORIENTATIONS
+            ]
+        )
+        rates = self.flashed(self.fine, gratings)
+        best = by_grating(rates.max(axis=2)).argmax(axis=0)
+        by_phase = np.stack([by_grating(rates[:, :, k]) for k in range(len(PHASES))])
+        modulation = tuning.modulation(PHASES, by_phase[:, best, np.arange(self.cells)] - self.spontaneous)
+        return Characterisation(self.spontaneous, self.frequencies, rates, modulation)
+
+    def read(self, rates: np.ndarray) -> np.ndarray:
+        """Answers (…, cell) from rates (…, phase, cell): at the best phase of simple, the mean of complex cells."""
+        return read(rates, self.characterisation.simple)
+
+    def evoked(self, rates: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """Answers (…, cell) less the spontaneous rates of these cells, Hz."""
+        return rates - self.spontaneous[cells]
+
+    def panel(self, gratings: int, among: np.ndarray | None = None) -> Panel:
+        """The fewest gratings that serve most of the cells that count.
+
+        One after the other the grating is taken that serves most cells not served yet; among equals, the one that
+        evokes most. A panel of fewer gratings is the beginning of one of more.
+
+        Parameters
+        ----------
+        gratings : int
+            At most.
+        among : numpy.ndarray of bool, (cell,), optional
+            Cells that are wanted.
+        """
+        found = self.characterisation
+        counted = found.counted if among is None else found.counted[among[found.counted]]
+        evoked = by_grating(found.answers - found.spontaneous)[:, counted]
+        share = evoked / evoked.max(axis=0, initial=1e-9)
+        left = np.ones(len(counted), dtype=bool)
+        chosen: list[int] = []
+        while left.any() and len(chosen) < gratings:
+            serving = (share >= NEAR) & left
+            top = int((serving.sum(axis=1) + (share * serving).sum(axis=1) / (len(counted) + 1)).argmax())
+            chosen.append(top)
+            left &= ~serving[top]
+        orientation, frequency = np.unravel_index(np.array(chosen, dtype=int), found.answers.shape[:2])
+        cells = np.flatnonzero(~left) if chosen else np.zeros(0, dtype=int)
+        serves = share[np.array(chosen, dtype=int)][:, cells]
+        grating = serves.argmax(axis=0) if chosen else np.zeros(0, dtype=int)
+        return Panel(orientation, frequency, counted[cells], grating)
+
+    def waves(self, screen: Screen, panel: Panel, turned: float = 0.0) -> np.ndarray:
+        """The gratings of a panel on a screen, turned by some degrees: (grating, phase, y, x), -1 to 1."""
+        shape = (len(panel), len(PHASES), screen.pixels, screen.pixels)
+        each = [
+            screen.grating(self.frequencies[f], PHASES, ORIENTATIONS[o] + turned)
+            for o, f in zip(panel.orientation, panel.frequency, strict=True)
+        ]
+        return np.reshape(each, shape)
+
+    def answers(self, screen: Screen, panel: Panel, patterns: np.ndarray) -> np.ndarray:
+        """What patterns add to the rates of the cells that a panel serves: (…, served), Hz.
+
+        Parameters
+        ----------
+        patterns : numpy.ndarray, (…, grating, phase, y, x)
+            Contrast at each pixel, shown about the mean luminance.
+        """
+        rates = self.flashed(screen, MEAN * (1 + patterns))
+        return self.evoked(panel.served(self.read(rates)), panel.cells)
+
+    @cached_property
+    def contrast_series(self) -> tuple[Panel, np.ndarray, np.ndarray]:
+        """A panel of 16 gratings, contrasts, and what they add to the rates, (contrast, served) in Hz."""
+        panel = self.panel(16)
+        contrasts = np.array([0.03, 0.06, 0.12, 0.25, FULL_CONTRAST / 2, 0.7, FULL_CONTRAST])
+        waves = self.waves(self.fine, panel)
+        lower = contrasts[:-1, None, None, None, None] * waves
+        # Those of full contrast have been shown.
+        highest = self.characterisation.answers[panel.orientation, panel.frequency]
+        full = self.evoked(panel.served(highest), panel.cells)
+        return panel, contrasts, np.concatenate([self.answers(self.fine, panel, lower), full[None]])
+
+    @cached_property
+    def size_series(self) -> tuple[SizeSeries, SizeSeries]:
+        """Patches of two panels of 4 gratings: cells of low frequency on the `coarse`, the others on the `fine` screen."""
+        found = self.characterisation
+        low = self.frequencies[found.best[1]] <= self.coarse_limit * (1 + 1e-9)
+        return self._sizes(self.coarse, low), self._sizes(self.fine, ~low)
+
+    def _sizes(self, screen: Screen, among: np.ndarray) -> SizeSeries:
+        panel = self.panel(4, among)
+        side = screen.pixels / screen.pixels_per_degree
+        diameters = side * np.geomspace(1 / 24, 1, 10)
+        waves = self.waves(screen, panel)
+        windows = [screen.disc(diameter) for diameter in diameters]
+        evoked = [[self.answers(screen, panel, c * window * waves) for window in windows] for c in self.size_contrasts]
+        return SizeSeries(screen, panel, diameters, np.reshape(evoked, (2, len(diameters), len(panel.cells))))
+
+    def filmed(self, films: Iterable[np.ndarray]) -> xr.Dataset:
+        """Rates of the middle cells while films run, from an even field of the mean luminance.
+
+        Parameters
+        ----------
+        films : iterable of numpy.ndarray, (frame, y, x)
+            cd/m², in the frames `times` on the screen `film`.
+
+        Returns
+        -------
+        xarray.Dataset
+            `v1` (image, time, cell) and `lgn` (image, time, lgn_channel), Hz.
+        """
+        together = batch_images(self.film.pixels, self.film.pixels) * self._preparation.workers
+        waiting, parts = iter(films), []
+        while chosen := list(islice(waiting, together)):
+            found = self._preparation.subject.simulate(
+                luminance(np.stack(chosen), self.film.pixels_per_degree, FRAME),
+                adapt_to=MEAN,
+                duration=FILM,
+                window=WINDOW,
+                until="v1",
+                record="trace",
+                workers=self._preparation.workers,
+            )
+            relay = found["lgn"].isel(y=self.film.middle, x=self.film.middle, drop=True).copy(deep=True)
+            parts.append(xr.Dataset({"lgn": relay, "v1": (("image", "time", "cell"), _middle_column(found))}))
+        return xr.concat(parts, "image")
+
+    def drifting(self, orientation: int, frequency: int, temporal: float, times: ArrayLike) -> np.ndarray:
+        """A grating of the characterisation, by its indices, that drifts at `temporal` Hz: (time, y, x), -1 to 1."""
+        phases = 2 * np.pi * temporal * np.asarray(times)
+        return self.film.grating(self.frequencies[frequency], phases, ORIENTATIONS[orientation])
+
+    def drifts(self, panel: Panel, temporal: Iterable[float]) -> list[list[Drift]]:
+        """Responses, by temporal frequency (whole Hz) and grating, to a panel's drifting gratings of full contrast.
+
+        Means and harmonics are taken from half a second after the onset.
+        """
+        keys = [
+            [(int(o), int(f), hz) for o, f in zip(panel.orientation, panel.frequency, strict=True)] for hz in temporal
+        ]
+        missing = [key for row in keys for key in row if key not in self._drifts]
+        if missing:
+            films = (MEAN * (1 + FULL_CONTRAST * self.drifting(*key, self.times)) for key in missing)
+            steady = self.filmed(films).sel(time=slice(STEADY - FRAME / 2, None))
+            time = steady.time.values
+            v1, relay = (steady[name].values.swapaxes(1, 2) for name in ("v1", "lgn"))
+            for k, key in enumerate(missing):
+                harmonics = (np.abs(measures.harmonic(traces[k], time, key[2])) for traces in (v1, relay))
+                self._drifts[key] = Drift(v1[k].mean(axis=1), *harmonics)
+        return [[self._drifts[key] for key in row] for row in keys]
+
+
+def read(rates: np.ndarray, simple: np.ndarray) -> np.ndarray:
+    """Answers (…, cell) from rates (…, phase, cell): at the best phase of `simple` cells, the mean of the others."""
+    return np.where(simple, rates.max(axis=-2), rates.mean(axis=-2))
+
+
+def by_grating(values: np.ndarray) -> np.ndarray:
+    """(grating, cell) from (orientation, frequency, cell)."""
+    orientations, frequencies, cells = values.shape
+    return values.reshape(orientations * frequencies, cells)
+
+
+def _middle_column(found: xr.Dataset) -> np.ndarray:
+    """V1's rates (…, cell) in the column nearest to the middle of the screen; no cell where there is no V1."""
+    if "v1" not in found:
+        shown = [found.sizes[dimension] for dimension in ("image", "time") if dimension in found.dims]
+        return np.zeros((*shown, 0))
+    nearest = {axis: int(np.abs(found[axis].values).argmin()) for axis in ("v1_y", "v1_x")}
+    return np.array(found["v1"].isel(nearest).transpose(..., "v1_channel").values)

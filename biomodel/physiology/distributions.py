@@ -1,0 +1,138 @@
+"""Distributions of measured properties of V1 cells beside the published histograms in ``v1_distributions.json``."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from biomodel.physiology.measurement import CellValues
+
+if TYPE_CHECKING:
+    from biomodel.physiology.battery import Results
+
+_HISTOGRAMS = Path(__file__).with_name("v1_distributions.json")
+
+#: What a circuit's cells are drawn from: these distances hold by construction.
+BY_CONSTRUCTION = ("preferred_orientation", "peak_spatial_frequency")
+
+#: Where the eye looks, by preset, in the names of the published counts.
+_ECCENTRICITY = {"macaque_parafovea": "parafoveal", "macaque_fovea": "foveal"}
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far the values of `cells` cells lie from one published histogram: a Kolmogorov-Smirnov distance, 0 to 1."""
+
+    name: str
+    distance: float
+    cells: int
+    by_construction: bool
+    source: str
+
+
+def distances(results: Results, preset: str) -> list[Distance]:
+    """Distances of what a battery measured by cell to every published histogram of the same property.
+
+    Parameters
+    ----------
+    results : Results
+        Of experiments 18 (orientation, peak frequency, bandwidth) and 22 (suppression, summation field, surround).
+    preset : str
+        Decides between the parafoveal and the foveal histogram of peak frequencies.
+
+    Returns
+    -------
+    list of Distance
+        In the order of the experiments; the distance of no cell at all is NaN.
+    """
+    found = []
+    for measured in results.curves.values():
+        for name, values in measured.cells.items():
+            known = int(np.isfinite(values.values).sum())
+            source = _histograms()[name]["source"]
+            found.append(Distance(name, distance(name, values, preset), known, name in BY_CONSTRUCTION, source))
+    return found
+
+
+def distance(name: str, values: CellValues, preset: str) -> float:
+    """Kolmogorov-Smirnov distance of cells' values to a published histogram.
+
+    Where simple and complex cells were published apart, the histograms are mixed as the measured cells are.
+
+    Parameters
+    ----------
+    name : str
+        Of a histogram.
+    values : CellValues
+        NaN where a cell has no value: it isn't counted.
+    preset : str
+
+    Returns
+    -------
+    float
+        NaN for no cell.
+    """
+    edges, published = cumulative(name, values, preset)
+    known = values.values[np.isfinite(values.values)]
+    return kolmogorov_smirnov(known, edges, published)
+
+
+def cumulative(name: str, values: CellValues, preset: str) -> tuple[np.ndarray, np.ndarray]:
+    """Edges of a published histogram's bins, and the share of cells below each, mixed as the measured cells are.
+
+    Raises
+    ------
+    ValueError
+        For a preset whose eccentricity isn't known.
+    """
+    histogram = _histograms()[name]
+    edges, counts = np.asarray(histogram["bins"], dtype=float), histogram["counts"]
+    if not isinstance(counts, dict):
+        return edges, _shares(counts)
+    if preset not in _ECCENTRICITY:
+        raise ValueError(f"preset {preset!r} is not accepted: accepted are {', '.join(_ECCENTRICITY)}")
+    simple = values.simple[np.isfinite(values.values)]
+    weight = float(simple.mean()) if simple.size else 0.5
+    mixed = np.zeros(len(edges))
+    for kind, share in (("simple", weight), ("complex", 1 - weight)):
+        published = kind if kind in counts else f"{kind}_{_ECCENTRICITY[preset]}"
+        mixed += share * _shares(counts[published])
+    return edges, mixed
+
+
+def kolmogorov_smirnov(values: ArrayLike, edges: ArrayLike, cumulative: ArrayLike) -> float:
+    """Largest difference between the shares of values and of published cells below each edge of the bins.
+
+    Within a bin nothing is known of the published cells, so that nothing is compared there.
+
+    Parameters
+    ----------
+    values : array_like
+    edges, cumulative : array_like, (edge,)
+
+    Returns
+    -------
+    float
+        NaN for no value.
+    """
+    sample = np.sort(np.asarray(values, dtype=float))
+    if sample.size == 0:
+        return float("nan")
+    below = np.searchsorted(sample, np.asarray(edges, dtype=float), side="left") / sample.size
+    return float(np.abs(below - np.asarray(cumulative, dtype=float)).max())
+
+
+def _shares(counts: ArrayLike) -> np.ndarray:
+    total = np.concatenate([[0.0], np.cumsum(np.asarray(counts, dtype=float))])
+    return total / total[-1]
+
+
+@functools.cache
+def _histograms() -> dict:
+    return json.loads(_HISTOGRAMS.read_text(encoding="utf-8"))

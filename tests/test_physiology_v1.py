@@ -1,0 +1,440 @@
+"""V1's measures against closed forms; its experiments on cells whose every answer is known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.optimize import linprog
+from scipy.signal import lfilter
+
+from biomodel import physiology
+from biomodel.parameters import Parameters
+from biomodel.physiology import battery, cortex, dip, distributions, tuning
+from biomodel.physiology.column import ORIENTATIONS, Column
+from biomodel.physiology.measurement import CellValues
+from biomodel.physiology.preparation import Preparation
+from biomodel.physiology.protocols import Screen
+
+
+def test_gratings_of_any_orientation():
+    screen = Screen(41, 40.0)
+    phases = np.array([0.3, 2.0])
+    upright, lying = screen.grating(4.0, phases), screen.grating(4.0, phases, 0.0)
+    assert np.allclose(upright, lying.swapaxes(1, 2)) and np.ptp(lying, axis=2).max() < 1e-12
+    # Stripes that run up to the right: the same along the diagonal from bottom left to top right.
+    oblique = screen.grating(4.0, 0.0, 45.0)
+    assert np.allclose(np.diag(oblique[::-1]), 1) and np.ptp(np.diag(oblique)) > 1.9
+
+
+def test_modulation_of_rectified_and_of_even_responses():
+    phases = np.arange(8) * np.pi / 4
+    rectified = np.maximum(np.cos(phases - np.pi / 4), 0)
+    assert tuning.modulation(phases, np.stack([rectified, np.ones(8)], axis=1)) == pytest.approx([1.657, 0], abs=1e-3)
+    assert np.isinf(tuning.modulation(phases, np.zeros(8)))
+
+
+def test_circular_variance_of_known_curves():
+    assert tuning.circular_variance(ORIENTATIONS, np.eye(12)[3]) == pytest.approx(0)
+    assert tuning.circular_variance(ORIENTATIONS, np.full(12, 7.0)) == pytest.approx(1)
+    cosine = 1 + 0.8 * np.cos(2 * np.deg2rad(ORIENTATIONS - 20))
+    assert tuning.circular_variance(ORIENTATIONS, cosine) == pytest.approx(0.6)
+    assert np.isnan(tuning.circular_variance(ORIENTATIONS, np.zeros(12)))
+
+
+@pytest.mark.parametrize("best", [0.0, 37.0, 91.0, 179.0])
+def test_half_width_wherever_the_peak_is(best):
+    away = (ORIENTATIONS - best + 90) % 180 - 90
+    assert tuning.half_width(ORIENTATIONS, np.exp(-(away**2) / (2 * 25**2))) == pytest.approx(
+        25 * np.sqrt(np.log(2)), rel=0.02
+    )
+
+
+def test_untuned_and_silent_cells_have_widths_too():
+    assert tuning.half_width(ORIENTATIONS, np.full(12, 3.0)) == tuning.UNTUNED
+    assert np.isnan(tuning.half_width(ORIENTATIONS, np.zeros(12)))
+
+
+def test_band_of_a_curve_over_log_frequency():
+    frequencies = 0.25 * 2 ** (np.arange(10) / 2)
+    octaves = np.log2(frequencies / 1.3)
+    low, high = tuning.band(frequencies, np.exp(-(octaves**2) / (2 * 0.66**2)))
+    assert np.log2(high / low) == pytest.approx(2 * 0.66 * np.sqrt(np.log(2)), rel=0.02)
+    assert np.sqrt(high * low) == pytest.approx(1.3, rel=0.02)
+    low, high = tuning.band(frequencies, np.exp(-frequencies))
+    assert np.isnan(low) and high == pytest.approx(0.25 + np.log(2) / 2, rel=0.05)
+    assert np.isnan(tuning.band(frequencies, np.zeros(10))).all()
+
+
+def test_high_cut_is_at_half_of_the_peak():
+    frequencies = np.array([1, 2, 4, 8, 16, 32])
+    assert tuning.high_cut(frequencies, [1, 2, 4, 4, 1, 0]) == pytest.approx(8 * 2 ** (2 / 3))
+    assert tuning.high_cut(frequencies, [1, 2, 4, 5, 6, 4]) == 32
+    assert np.isnan(tuning.high_cut(frequencies, np.zeros(6)))
+
+
+@pytest.mark.parametrize(("exponent", "half"), [(1.0, 0.8), (2.4, 0.33), (4.0, 0.1)])
+def test_contrast_response_is_found_again(exponent, half):
+    contrasts = np.array([0.03, 0.06, 0.12, 0.25, 0.49, 0.7, 0.98])
+    found = tuning.fit_contrast_response(contrasts, tuning.ContrastResponse(40, exponent, half, 1)(contrasts))
+    assert (found.maximum, found.exponent, found.half) == pytest.approx((40, exponent, half), rel=1e-3)
+    assert found.r2 == pytest.approx(1)
+    assert np.isnan(tuning.fit_contrast_response(contrasts, np.zeros(7)).half)
+
+
+def test_fields_of_a_ratio_of_gaussians():
+    diameters = np.geomspace(0.3, 7.2, 8)
+    centre, surround = (1 - np.exp(-((diameters / size) ** 2)) for size in (0.8, 3.0))
+    response = 30 * centre / (1 + 0.6 * surround)
+    fine = np.geomspace(0.3, 7.2, 5000)
+    expected = (1 - np.exp(-((fine / 0.8) ** 2))) / (1 + 0.6 * (1 - np.exp(-((fine / 3.0) ** 2))))
+    top = expected.argmax()
+    assert tuning.suppression_index(response) == pytest.approx(1 - expected[-1] / expected[top], abs=0.02)
+    reached = fine[np.argmax(expected >= 0.95 * expected[top])]
+    assert tuning.summation_field(diameters, response) == pytest.approx(reached, rel=0.05)
+    gone = fine[top + np.argmax(expected[top:] <= expected[-1] + 0.05 * (expected[top] - expected[-1]))]
+    assert tuning.surround_diameter(diameters, response) == pytest.approx(gone, rel=0.1)
+    assert np.isnan(tuning.surround_diameter(diameters, centre))
+    assert np.isnan(tuning.suppression_index(np.zeros(8))) and np.isnan(tuning.summation_field(diameters, np.zeros(8)))
+
+
+def dip_by_definition(values):
+    """The least distance to a distribution that is convex up to a mode, of any mass, and concave from there on."""
+    x, n = np.unique(values), len(values)
+    after = np.array([np.mean(values <= one) for one in x])
+    before = np.array([np.mean(values < one) for one in x])
+    best = 1.0
+    for mode in range(len(x)):
+        left, size = mode + 1, len(x) + 2
+        rows, bounds = [], []
+
+        def at_most(bound, rows=rows, bounds=bounds, size=size, **terms):
+            row = np.zeros(size)
+            for name, weight in terms.items():
+                row[int(name[1:])] = weight
+            rows.append(row)
+            bounds.append(bound)
+
+        def near(place, target, at_most=at_most, size=size):
+            at_most(target, **{f"v{place}": 1, f"v{size - 1}": -1})
+            at_most(-target, **{f"v{place}": -1, f"v{size - 1}": -1})
+
+        for k in range(len(x)):
+            if k <= mode:
+                near(k, before[k])
+            if k < mode:
+                near(k, after[k])
+            if k >= mode:
+                near(k + 1, after[k])
+            if k > mode:
+                near(k + 1, before[k])
+        places = [(range(left), x[:left], 1), (range(left, len(x) + 1), x[mode:], -1)]
+        for indices, xs, sign in places:
+            for a, b, c, xa, xb, xc in zip(indices, indices[1:], indices[2:], xs, xs[1:], xs[2:], strict=False):
+                one, two = sign / (xb - xa), sign / (xc - xb)
+                at_most(0, **{f"v{a}": -one, f"v{b}": one + two, f"v{c}": -two})
+        for k in range(len(x)):
+            at_most(0, **{f"v{k}": 1, f"v{k + 1}": -1})
+        aim = np.eye(size)[-1]
+        best = min(best, linprog(aim, A_ub=np.array(rows), b_ub=bounds, bounds=[(0, 1)] * size).fun)
+    return max(best, 1 / (2 * n))
+
+
+def test_dip_is_the_distance_to_the_nearest_unimodal_distribution():
+    random = np.random.default_rng(0)
+    samples = [random.uniform(size=11), random.normal(size=12), random.integers(0, 5, 12).astype(float)]
+    samples += [np.concatenate([random.normal(0, 0.3, 6), random.normal(2, 0.3, 7)]), np.array([1.0, 1, 1, 4, 4])]
+    for sample in samples:
+        assert dip.dip(sample) == pytest.approx(dip_by_definition(sample), abs=1e-6)
+    assert dip.dip(np.repeat([0.0, 1.0], 500)) == pytest.approx(0.25, abs=2e-3)
+    with pytest.raises(ValueError, match="empty"):
+        dip.dip([])
+
+
+def test_dip_tells_two_clumps_from_one():
+    random = np.random.default_rng(1)
+    one, two = random.normal(1, 0.3, 60), np.concatenate([random.normal(0.3, 0.1, 30), random.normal(1.6, 0.1, 30)])
+    assert dip.probability(two, draws=200) < 0.01 < 0.2 < dip.probability(one, draws=200)
+    assert dip.probability(two, seed=3, draws=50) == dip.probability(two, seed=3, draws=50)
+    assert np.isnan(dip.probability([1.0, 2, 3]))
+
+
+def test_kolmogorov_smirnov_distance_to_a_histogram():
+    edges, published = np.array([0.0, 1, 2, 4]), np.array([0.0, 0.25, 0.75, 1])
+    assert distributions.kolmogorov_smirnov([0.5, 1.2, 1.9, 3], edges, published) == pytest.approx(0)
+    assert distributions.kolmogorov_smirnov([0.5, 0.6, 0.7, 3], edges, published) == pytest.approx(0.5)
+    assert distributions.kolmogorov_smirnov([7.0], edges, published) == pytest.approx(1)
+    assert np.isnan(distributions.kolmogorov_smirnov([], edges, published))
+
+
+def test_published_histograms_are_mixed_as_the_cells_are():
+    simple = np.array([True, True, True, False])
+    values = CellValues(np.array([1.0, 1.5, np.nan, 3.0]), simple)
+    edges, shares = distributions.cumulative("peak_spatial_frequency", values, "macaque_fovea")
+    # Below 2 c/deg: 41 of 148 simple and 18 of 84 complex foveal cells.
+    assert shares[edges == 2.0] == pytest.approx(2 / 3 * 41 / 148 + 1 / 3 * 18 / 84)
+    assert shares[-1] == pytest.approx(1)
+    assert not np.allclose(shares, distributions.cumulative("peak_spatial_frequency", values, "macaque_parafovea")[1])
+    with pytest.raises(ValueError, match="mouse"):
+        distributions.cumulative("peak_spatial_frequency", values, "mouse")
+
+
+def test_histograms_are_the_published_ones():
+    shipped = Path(battery.__file__).with_name("v1_distributions.json")
+    counts = json.loads(shipped.read_text())["surround_suppression_index"]["counts"]
+    assert sum(counts) == 190 and counts[0] == 66
+
+
+class GaborCells:
+    """Simple (rectified) and complex (energy) Gabor cells behind a delay and a membrane, with a pool and a surround.
+
+    R = spontaneous + maximum · (1 - suppression · E/P) · Lⁿ / (c50ⁿ + Pⁿ), n = 2, where L is the filter's output (1
+    for its best grating of contrast 1), P the contrast around the cell and E that in a ring further out, times cos² of
+    the angle between its orientation and the cell's. In films there is no ring. After an adaptor c50 is 2^`shift`
+    times as high.
+    """
+
+    parameters = Parameters("macaque_parafovea")
+    spontaneous, maximum, half, suppression, shift = 0.8, 60.0, 0.3, 0.3, 0.6
+    across, along, pool, ring = 0.33, 0.25, 0.22, (2.2, 3.4)  # cycles
+    delay, membrane, relay = 0.020, 0.010, 0.006
+
+    def __init__(self, kinds=("simple", "complex"), gain=1.0):
+        self.gain = gain
+        preferences = [(0, 1.0), (22, 1.2), (50, 2.0), (75, 2.6), (110, 3.0), (160, 2.0)]
+        self.cells = [(kind, orientation, frequency) for kind in kinds for orientation, frequency in preferences]
+
+    def simulate(self, stimulus, adapt_to, duration=0.2, window=(0.05, 0.2), until="v1", record="mean", workers=1):
+        trace = "time" in stimulus.dims
+        contrast = stimulus.values / np.reshape(adapt_to, (-1,) + (1,) * (stimulus.ndim - 1)) - 1
+        pixels = contrast.reshape(*contrast.shape[:-2], -1)
+        rates = np.stack(self.rates(stimulus, pixels), axis=-1) if self.cells else np.zeros((*pixels.shape[:-1], 0))
+        field = np.full((*rates.shape, 3, 3), np.nan)
+        field[..., 1, 1] = rates
+        dims = ("image", *(["time"] if trace else []))
+        coordinates = {"v1_y": [-0.5, 0.02, 0.6], "v1_x": [-0.5, 0.02, 0.6]}
+        found = {"v1": ((*dims, "v1_channel", "v1_y", "v1_x"), field)}
+        if trace:
+            middle = contrast[..., contrast.shape[-2] // 2, contrast.shape[-1] // 2]
+            driven = 50 * self.slowed(middle, self.relay)
+            relay = np.stack([40 + driven, 40 - driven], axis=-1)[..., None, None]
+            found["lgn"] = (
+                (*dims, "lgn_channel", "y", "x"),
+                np.broadcast_to(relay, (*relay.shape[:-2], *stimulus.shape[-2:])),
+            )
+            coordinates["time"] = np.arange(contrast.shape[1]) * 0.002
+        return xr.Dataset(found, coordinates)
+
+    def slowed(self, values, time):
+        decay = np.exp(-0.002 / time)
+        return lfilter([1 - decay], [1, -decay], values, axis=1)
+
+    def rates(self, stimulus, pixels):
+        x, y = (axis.ravel() for axis in np.meshgrid(stimulus.x.values, stimulus.y.values))
+        filters, pools, rings = [], [], []
+        for _, orientation, frequency in self.cells:
+            angle = np.deg2rad(orientation)
+            u, v = x * np.sin(angle) + y * np.cos(angle), x * np.cos(angle) - y * np.sin(angle)
+            window = np.exp(-((u * frequency / self.across) ** 2 + (v * frequency / self.along) ** 2) / 2)
+            filters.append(2 * window / window.sum() * np.exp(2j * np.pi * frequency * u))
+            around = np.exp(-(u**2 + v**2) * (frequency / self.pool) ** 2 / 2)
+            pools.append(2 * around / around.sum())
+            radius = np.hypot(u, v) * frequency
+            rings.append((radius > self.ring[0]) & (radius < self.ring[1]))
+        weights = np.array(filters).T
+        seen = pixels @ weights.real + 1j * (pixels @ weights.imag)
+        pool = np.sqrt(pixels**2 @ np.array(pools).T)
+        film = "time" in stimulus.dims
+        found = []
+        for k, (kind, orientation, _) in enumerate(self.cells):
+            shares = 0.0 if film else self.share(stimulus, pixels, rings[k], np.deg2rad(orientation), pool[..., k])
+            found.append(self.rate(kind, seen[..., k], pool[..., k], shares, film))
+        return found
+
+    def share(self, stimulus, pixels, ring, angle, pool):
+        """Contrast in the ring over that in the pool, times cos² of the angle between its orientation and the cell's."""
+        down, right = np.gradient(pixels.reshape(-1, *stimulus.shape[-2:]), axis=(1, 2))
+        own = (right * np.sin(angle) + down * np.cos(angle)).reshape(pixels.shape)[:, ring]
+        other = (right * np.cos(angle) - down * np.sin(angle)).reshape(pixels.shape)[:, ring]
+        energy = (own**2).sum(axis=1), (other**2).sum(axis=1)
+        outside = np.sqrt(2 * (pixels[:, ring] ** 2).mean(axis=1)) * energy[0] / np.maximum(sum(energy), 1e-9)
+        return np.divide(outside, pool, out=np.zeros_like(pool), where=pool > 1e-9)
+
+    def rate(self, kind, seen, pool, share, film):
+        half = self.half
+        if film:
+            steps, adapted = round(self.delay / 0.002), 600
+            late = np.concatenate([np.zeros_like(seen[:, :steps]), seen[:, :-steps]], axis=1)
+            seen = self.slowed(late, self.membrane)
+            adaptor = pool[:, :adapted].mean(axis=1, keepdims=True)
+            changed = (abs(pool - adaptor) > 0.03) & (np.arange(pool.shape[1]) >= adapted)
+            half = np.where(changed, half * 2 ** (self.shift * adaptor / 0.5), half)
+        drive = abs(seen) if kind == "complex" else np.maximum(seen.real, 0)
+        return self.spontaneous + self.gain * self.maximum * (1 - self.suppression * share) * drive**2 / (
+            half**2 + pool**2
+        )
+
+    def closed_form(self, cell, orientation, frequency):
+        """Rate before a grating of full contrast in the best phase, from the filter's Fourier transform."""
+        _, best, peak = cell
+        away = np.deg2rad((orientation - best + 90) % 180 - 90)
+        u, v = frequency * np.cos(away) - peak, frequency * np.sin(away)
+        filtered = np.exp(-2 * np.pi**2 * ((u * self.across / peak) ** 2 + (v * self.along / peak) ** 2))
+        driven = 0.98**2 / (self.half**2 + 0.98**2)
+        ring = 1 - self.suppression * np.cos(away) ** 2
+        return self.spontaneous + self.maximum * ring * driven * filtered**2
+
+
+@pytest.fixture(scope="module")
+def column():
+    return Column(Preparation(GaborCells()))
+
+
+@pytest.fixture(scope="module")
+def measured(column):
+    return {number: experiment(column) for number, experiment in sorted(cortex.EXPERIMENTS.items())}
+
+
+@pytest.fixture(scope="module")
+def values(measured):
+    return {statistic: value for one in measured.values() for statistic, value in one.values.items()}
+
+
+def test_column_is_the_one_nearest_the_middle(column):
+    assert column.cells == 12 and np.isfinite(column.characterisation.rates).all()
+    assert column.spontaneous == pytest.approx(GaborCells.spontaneous)
+
+
+def test_cells_are_told_apart_by_their_answers(column):
+    found = column.characterisation
+    assert found.simple.tolist() == [True] * 6 + [False] * 6
+    assert found.modulation[6:] == pytest.approx(0, abs=0.02) and (found.modulation[:6] > 1.4).all()
+    near = [
+        abs((ORIENTATIONS[o] - c[1] + 90) % 180 - 90) for o, c in zip(found.best[0], GaborCells().cells, strict=True)
+    ]
+    assert max(near) <= 7.5
+    octaves = [np.log2(column.frequencies[f] / c[2]) for f, c in zip(found.best[1], GaborCells().cells, strict=True)]
+    assert np.abs(octaves).max() <= 0.3
+
+
+def test_panels_serve_every_cell_with_a_grating_that_is_near(column):
+    panel, found = column.panel(16), column.characterisation
+    assert sorted(panel.cells) == list(range(12)) and len(panel) == 6  # one for each pair of cells
+    evoked = found.answers - found.spontaneous
+    served = panel.served(evoked[panel.orientation, panel.frequency])
+    assert (served >= 0.85 * (found.peak - found.spontaneous)[panel.cells]).all()
+    few = column.panel(3)
+    assert len(few) == 3 and np.array_equal(few.orientation, panel.orientation[:3])
+    none = column.panel(3, among=np.zeros(12, dtype=bool))
+    assert len(none) == 0 and none.cells.size == 0
+
+
+def test_tuning_is_that_of_the_filters(column, values):
+    widths, variances, octaves = [], [], []
+    fine, degrees = np.geomspace(0.25, 5.66, 4000), np.arange(0, 180, 0.05)
+    for cell, best in zip(GaborCells().cells, column.characterisation.best[1], strict=True):
+        around = GaborCells().closed_form(cell, degrees, column.frequencies[best])
+        widths.append((around >= np.sqrt(0.5) * around.max()).mean() * 90)
+        variances.append(tuning.circular_variance(degrees, around))
+        over = GaborCells().closed_form(cell, cell[1], fine)
+        passed = fine[over >= np.sqrt(0.5) * over.max()]
+        octaves.append(np.log2(passed[-1] / passed[0]))
+    assert values["V1: median half-width at .707 of the peak"] == pytest.approx(np.median(widths), rel=0.06)
+    assert values["V1: median circular variance"] == pytest.approx(np.median(variances), abs=0.03)
+    assert values["median bandwidth"] == pytest.approx(np.median(octaves), rel=0.06)
+    assert values["half-width at 10 % over half-width at 80 % contrast, median"] == pytest.approx(1, abs=0.02)
+
+
+def test_known_cells_give_the_known_answers(values):
+    cells = GaborCells
+    contrast, half = 0.49, cells.half
+    alone = contrast**2 / (half**2 + contrast**2) * (1 - cells.suppression)
+    # The mask doubles the pool's energy; in the ring there is twice the energy too, half of it of the cell's orientation.
+    masked = contrast**2 / (half**2 + 2 * contrast**2) * (1 - cells.suppression / 2)
+    expected = {
+        "V1: median spontaneous rate": (cells.spontaneous, 1e-6),
+        "V1: time to half of the peak, full-contrast flash": (
+            1000 * (cells.delay - cells.membrane * np.log(1 - np.sqrt(0.5))),
+            2,
+        ),
+        "share of cells with F1/F0 > 1, drifting grating": (0.5, 1e-6),
+        "median exponent n": (2, 0.03),
+        "median c50": (half, 0.01),
+        "1 - (grating + orthogonal mask, equal contrast) over grating alone, median": (1 - masked / alone, 0.03),
+        "suppression by an iso-oriented minus by an orthogonal surround": (cells.suppression, 0.04),
+        "LGN minus V1 high cut-off (half of peak)": (
+            (np.sqrt(3) / cells.relay - 1 / cells.membrane) / (2 * np.pi),
+            2.5,
+        ),
+        "share of low-pass cells": (1, 1e-6),
+        "shift of c50 after a 50 % adaptor": (cells.shift, 0.06),
+    }
+    for statistic, (value, tolerance) in expected.items():
+        assert values[statistic] == pytest.approx(value, abs=tolerance), statistic
+    assert values["dip test of F1/F0: p"] < 0.05
+
+
+def test_size_tuning_is_that_of_patches_of_many_sizes(column, values):
+    indices, ratios = [], []
+    subject = GaborCells()
+    for k, (_, orientation, frequency) in enumerate(subject.cells):
+        screen = column.coarse if frequency < 2.2 else column.fine
+        diameters = np.geomspace(1 / 24, 1, 40) * screen.pixels / screen.pixels_per_degree
+        windows = np.stack([screen.disc(diameter) for diameter in diameters])
+        low, high = (
+            column.rates(screen, 100 * (1 + c * windows * screen.grating(frequency, 0.0, orientation)))[:, k] - 0.8
+            for c in (0.12, 0.98)
+        )
+        indices.append(1 - high[-1] / high.max())
+        reached = [diameters[np.argmax(curve >= 0.95 * curve.max())] for curve in (low, high)]
+        ratios.append(reached[0] / reached[1])
+    assert values["median suppression index"] == pytest.approx(np.median(indices), abs=0.03)
+    assert values["summation field at 12 % over at 100 % contrast"] == pytest.approx(np.median(ratios), rel=0.08)
+
+
+def test_distances_are_those_of_the_cells(measured):
+    results = battery.Results([], measured, {})
+    found = {one.name: one for one in physiology.distances(results, "macaque_parafovea")}
+    assert list(found) == [
+        "preferred_orientation",
+        "peak_spatial_frequency",
+        "spatial_frequency_bandwidth",
+        "surround_suppression_index",
+        "grating_summation_field",
+        "surround_diameter",
+    ]
+    assert [one.by_construction for one in found.values()] == [True, True, False, False, False, False]
+    # Below 112.5° (160 counts as -20) lie all 6 orientations, and 293 of 385 published ones.
+    assert found["preferred_orientation"].distance == pytest.approx(1 - 293 / 385)
+    assert all(one.cells == 12 and 0 <= one.distance <= 1 for one in found.values())
+
+
+@pytest.mark.parametrize("kinds", [(), ("simple",)])
+def test_without_a_cell_that_counts_nothing_is_measured(kinds, tmp_path):
+    silent = GaborCells(kinds, gain=0.0) if kinds else NoCortex()
+    results = physiology.run(silent, range(16, 26))
+    assert len(results) == 16
+    assert all(np.isnan(row.value) and not row.passed for row in results)
+    assert all(row.passed is False for row in results if row.low is not None)
+    json.dumps(results.to_json(), allow_nan=False)
+    physiology.draw(results, tmp_path / "page.png")
+    assert all(np.isnan(one.distance) and one.cells == 0 for one in physiology.distances(results, "macaque_fovea"))
+
+
+class NoCortex:
+    """A subject that ends at the relay."""
+
+    parameters = Parameters("macaque_fovea")
+
+    def simulate(self, stimulus, **_):
+        return xr.Dataset({"lgn": (("image", "lgn_channel", "y", "x"), np.zeros((len(stimulus), 1, 3, 3)))})
+
+
+def test_screens_grow_to_the_largest_classical_centre():
+    class Wide(NoCortex):
+        def classical_centre(self, pixels_per_degree):
+            return 64 if pixels_per_degree > 20 else 3
+
+    column = Column(Preparation(Wide()))
+    assert (column.fine.pixels, column.film.pixels, column.coarse.pixels) == (65, 65, 57)
