@@ -6,11 +6,22 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 from biomodel.circuit import LESIONS, STATIONS
+from biomodel.orientation import orientation_field
 from biomodel.parameters import PRESETS
 from biomodel.pathway import LuminanceRangeWarning, Pathway
 from biomodel.stimuli import Display, luminance
 
-__all__ = ["LESIONS", "PRESETS", "STATIONS", "Display", "LuminanceRangeWarning", "Pathway", "luminance", "physiology"]
+__all__ = [
+    "LESIONS",
+    "PRESETS",
+    "STATIONS",
+    "Display",
+    "LuminanceRangeWarning",
+    "Pathway",
+    "luminance",
+    "orientation_field",
+    "physiology",
+]
 
 
 def __getattr__(name: str) -> ModuleType:
