@@ -29,6 +29,7 @@ from biomodel import Pathway, builds, luminance
 from biomodel.circuit import Specification, settled
 from biomodel.photographs import photographs
 from biomodel.presentations import Presentations
+from biomodel.retina import GANGLION_CHANNELS
 
 NAMES = {"lgn": "simulate/retina_lgn", "v1": "simulate/pathway"}
 ROUNDS = 5
@@ -251,7 +252,7 @@ def _run_dense(
     read = {
         "cone": ("photocurrent", 1e-12),
         "horizontal": ("potential", 1e-3),
-        "lgn": (("midget_on", "midget_off"), 1.0),
+        "lgn": (GANGLION_CHANNELS, 1.0),
     }
 
     def field(station: str, variable: str, unit: float) -> np.ndarray:

@@ -17,7 +17,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -27,6 +28,7 @@ import pandas as pd
 import torch
 import xarray as xr
 from scipy import linalg, optimize
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
@@ -191,17 +193,19 @@ def fit(
     data = _Data(light, responses, shown[: max(1, _EARLY_PLACES // pixels)])
     guesses = {name: values.clone() for name, values in front_end.state_dict().items()}
     waiting: list[str] = []
-    for station in progress([*early, "all", *STATIONS[len(early) :]], what="fitting"):
-        if station == "all":
-            _adjust(front_end, guesses, early, [name for name in seen if name in early], data)
-        elif station == "v1":
-            if "v1" in seen:
-                _regress_v1(front_end, _Data(light, responses, shown), np.random.default_rng([seed, 2]))
-        else:
-            waiting.append(station)
-            if station in seen:
-                _adjust(front_end, guesses, waiting, [station], data)
-                waiting = []
+    # Matrices are small: threads would wait for one another longer than they work.
+    with _one_thread():
+        for station in progress([*early, "all", *STATIONS[len(early) :]], what="fitting"):
+            if station == "all":
+                _adjust(front_end, guesses, early, [name for name in seen if name in early], data)
+            elif station == "v1":
+                if "v1" in seen:
+                    _regress_v1(front_end, _Data(light, responses, shown), np.random.default_rng([seed, 2]))
+            else:
+                waiting.append(station)
+                if station in seen:
+                    _adjust(front_end, guesses, waiting, [station], data)
+                    waiting = []
     test = _Data(light, responses, np.flatnonzero(held))
     predicted = _predict(front_end, test)
     scores = pd.concat(
@@ -217,6 +221,18 @@ def fit(
         "precortical": biomodel.__version__,
     }
     return front_end, report
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """PyTorch and linear algebra in one thread each, in as many as before again afterwards."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Data:
