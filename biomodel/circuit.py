@@ -66,6 +66,7 @@ class Specification:
     frames: int
     frame_duration: float
     leaves_state: bool = False
+    v1_within: float | None = None
 
     @property
     def parameters(self) -> Parameters:
@@ -172,7 +173,7 @@ def assemble(specification: Specification) -> Circuit:
     if "v1" in s.stations:
         clock = s.clock("v1")
         stations["thalamocortical"] = v1.thalamocortical(parameters, s.lesions, grid, clock, stations["lgn"])
-        stations |= v1.v1(parameters, s.lesions, grid, clock, V1_CLOCK, stations["thalamocortical"])
+        stations |= v1.v1(parameters, s.lesions, grid, clock, V1_CLOCK, stations["thalamocortical"], s.v1_within)
     recorders = {}
     if s.record != "nothing":
         recorders = {name: recorder(s, name, stations[name]) for name in s.stations}
@@ -214,7 +215,7 @@ def settled(specification: Specification, background: np.ndarray) -> State:
     if "lgn" in s.stations:
         state |= lgn.settled(parameters, s.lesions, background)
     if "v1" in s.stations:
-        state |= v1.settled(parameters, s.grid, len(background))
+        state |= v1.settled(parameters, s.grid, len(background), s.v1_within)
     present = {"cascade", "horizontal", *s.stations}
     present |= {"wide_amacrine"} if "bipolar" in present else set()
     present |= {"contrast_amacrine"} if "ganglion" in present else set()
@@ -227,7 +228,7 @@ def classical_centre(parameters: Parameters, until: str, pixels_per_degree: floa
     """Width in pixels of the largest classical centre among the stations up to `until`."""
     reach = len(centre_weights(parameters.value("bipolar.midget_centre_radius"), pixels_per_degree)) - 1
     if until == "v1":
-        reach = field_radius([a for cell in kinds(parameters, pixels_per_degree) for a in (cell.midget, cell.parasol)])
+        reach = field_radius([cell.afferents for cell in kinds(parameters, pixels_per_degree)])
     return 2 * reach + 1
 
 

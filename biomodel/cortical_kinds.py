@@ -6,6 +6,10 @@ from the histograms in ``physiology/v1_distributions.json``; within a bin, frequ
 logarithm, orientation is even. Phase is even over the circle. A kind whose field reaches farther than
 ``v1.widest_field``, or that prefers more than ``v1.highest_frequency``, is drawn again. A pathway of n kinds has the first n
 of the same seed's.
+
+A kind listens to midget or to parasol relay cells, as cells of layers 4Cβ and 4Cα do (Hubel & Wiesel 1972; Chatterjee &
+Callaway 2003). Of those that prefer frequencies which parasol centres pass, up to ``v1.parasol_highest_frequency``, the
+share ``v1.parasol_kinds`` listens to parasol cells.
 """
 
 from __future__ import annotations
@@ -23,8 +27,8 @@ from biomodel.wiring import Afferents, rows_of_relay_cells
 #: Standard deviations out to which a field reaches.
 REACH = 2.0
 
-#: Relay cells along a row are no closer than so many a standard deviation.
-_ALONG = 2.0
+#: Relay cells along a row are no closer than so many a standard deviation; a parasol's wide centre smooths what is between.
+_ALONG = {"midget": 2.0, "parasol": 1.0}
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Kind:
     """One kind of cortical cell.
 
     `orientation` and `phase` are in degrees, `frequency` in c/deg, `across` and `along`, the standard deviations of its
-    Gabor, in degrees. `midget` and `parasol` are the relay cells that converge on its simple cell.
+    Gabor, in degrees. `afferents` are the relay cells, of class `relay` (midget or parasol), that converge on its
+    simple cell.
     """
 
     orientation: float
@@ -40,8 +45,8 @@ class Kind:
     frequency: float
     across: float
     along: float
-    midget: Afferents
-    parasol: Afferents
+    relay: str
+    afferents: Afferents
 
 
 def kinds(parameters: Parameters, pixels_per_degree: float) -> list[Kind]:
@@ -53,8 +58,10 @@ def kinds(parameters: Parameters, pixels_per_degree: float) -> list[Kind]:
         On which the relay cells stand.
     """
     per_cycle = parameters.value("v1.afferents_per_cycle")
+    parasol_kinds = parameters.value("v1.parasol_kinds")
+    parasol_highest = parameters.value("v1.parasol_highest_frequency")
     found = []
-    for orientation, phase, frequency, across, along in preferences(
+    for orientation, phase, frequency, across, along, stream in preferences(
         round(parameters.value("v1.kinds")),
         round(parameters.value("v1.draw")),
         parameters.value("v1.widest_field"),
@@ -62,26 +69,21 @@ def kinds(parameters: Parameters, pixels_per_degree: float) -> list[Kind]:
         "foveal" if parameters.preset.endswith("fovea") and "para" not in parameters.preset else "parafoveal",
     ):
         spacing = 1 / (per_cycle * frequency)
-        midget, parasol = (
-            rows_of_relay_cells(
-                orientation,
-                phase,
-                frequency,
-                across,
-                along,
-                spacing,
-                max(coarser * spacing, coarser * along / _ALONG),
-                pixels_per_degree,
-            )
-            for coarser in (1, 2)
+        relay = "parasol" if stream < parasol_kinds and frequency <= parasol_highest else "midget"
+        spacing_along = max(spacing, along / _ALONG[relay])
+        afferents = rows_of_relay_cells(
+            orientation, phase, frequency, across, along, spacing, spacing_along, pixels_per_degree
         )
-        found.append(Kind(orientation, phase, frequency, across, along, midget, parasol))
+        found.append(Kind(orientation, phase, frequency, across, along, relay, afferents))
     return found
 
 
 @functools.cache
 def preferences(count: int, seed: int, widest: float, highest: float, eccentricity: str) -> list[tuple[float, ...]]:
-    """Orientation, phase (deg), frequency (c/deg), and the Gabor's standard deviations across and along (deg) of each kind.
+    """What each kind prefers, and where it stands between the streams.
+
+    Orientation, phase (deg), frequency (c/deg), the Gabor's standard deviations across and along (deg), and a number from 0
+    to 1 that decides which relay cells it listens to.
 
     Parameters
     ----------
@@ -105,9 +107,9 @@ def preferences(count: int, seed: int, widest: float, highest: float, eccentrici
         cell = int(random.choice(np.size(joint["counts"]), p=np.ravel(joint["counts"]) / np.sum(joint["counts"])))
         row, column = divmod(cell, len(edges) - 1)
         across, along = (10 ** random.uniform(edges[k], edges[k + 1]) / frequency for k in (row, column))
-        phase = random.uniform(0, 360)
+        phase, stream = random.uniform(0, 360), random.uniform()
         if REACH * max(across, along) <= widest and frequency <= highest:
-            found.append((orientation, phase, frequency, across, along))
+            found.append((orientation, phase, frequency, across, along, stream))
     return found
 
 

@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import inf, sqrt
+from math import inf, log, pi, sqrt
 from typing import Literal
 
 from brian2 import Quantity
@@ -418,7 +418,31 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             20,
         ),
         Parameter(
-            "v1.parasol_share", 0.2, "1", "calibrated", "of a simple cell's afferent weight; some input is magno", 0, 1
+            "v1.parasol_kinds",
+            0.5,
+            "1",
+            "calibrated",
+            "experiment 24: of the kinds whose frequency parasol cells pass, those that listen to them",
+            0,
+            1,
+        ),
+        Parameter(
+            "v1.parasol_highest_frequency",
+            sqrt(log(2)) / (pi * where.parasol_radius),
+            "c/deg",
+            "derived",
+            "a parasol centre's Gaussian (Croner & Kaplan 1995) leaves half of this frequency's contrast",
+            0.1,
+            60,
+        ),
+        Parameter(
+            "v1.parasol_gain",
+            0.2,
+            "1",
+            "derived",
+            "weight against a midget's: parasol contrast gain is about 6 × (Croner & Kaplan 1995)",
+            0,
+            10,
         ),
         Parameter("v1.recovery_time", 500, "ms", "published", "mozaik LSV1M (cat): τ_rec of thalamic synapses", 1, 1e4),
         Parameter(
@@ -429,6 +453,9 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             "responses outlast the onset (mozaik: .75 at a lower resting rate)",
             0,
             1,
+        ),
+        Parameter(
+            "v1.synaptic_time", 7, "ms", "published", "mozaik LSV1M (cat): τ_E of layer 4 excitatory cells", 0.5, 200
         ),
         Parameter("v1.gain", 2.0, "1", "calibrated", "unit of the drive", 0, 100),
         Parameter("v1.inhibition", 1.0, "1", "calibrated", "experiment 16: push-pull, as strong as the push", 0, 10),

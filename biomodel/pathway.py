@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from brian2 import Quantity
 
-from biomodel import simulation, stimuli
+from biomodel import simulation, stimuli, v1
 from biomodel.adaptation import GAZE_SPREAD, Even, Gaze
 from biomodel.circuit import LESIONS, STATIONS, Specification, assemble, classical_centre, settled
 from biomodel.parameters import VALID_LUMINANCE, Parameters
@@ -119,6 +119,7 @@ class Pathway:
         store: str | Path | None = None,
         resume: bool = True,
         chunk: int | None = None,
+        v1_within: float | None = None,
     ) -> xr.Dataset:
         """Responses to a stimulus, each image from an adapted state.
 
@@ -156,6 +157,9 @@ class Pathway:
             Whether to go on with what the store already holds; otherwise it must not be there yet.
         chunk : int, optional
             Images that a store keeps together; by default as many as have 65,536 responses at each cell.
+        v1_within : float, optional
+            Degrees from the middle of the image, across and down, to which V1 stands; by default everywhere. Its layers
+            end there, as they do at the border of an image.
 
         Returns
         -------
@@ -200,6 +204,10 @@ class Pathway:
                 raise ValueError(
                     f"window = ({start:g}, {end:g}) s is not accepted: {station} is sampled every {step:g} s, and never in it"
                 )
+        if v1_within is not None:
+            spec = replace(spec, v1_within=stimuli.positive(v1_within, "v1_within", "deg"))
+            if not all(v1.lattice(stimulus.sizes[side], ppd, spec.v1_within).size for side in ("y", "x")):
+                raise ValueError(f"v1_within = {v1_within!r} is not accepted: no V1 column stands so near the middle")
         target = self.target or simulation.available_target()
         attributes = {
             "adapt_to": adapt_to if isinstance(adapt_to, str) else "luminance",

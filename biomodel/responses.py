@@ -64,7 +64,7 @@ def dataset(
         scale = float(UNITS[read.unit])
         size = (len(y), len(x))
         if station == "v1":
-            rows, columns = v1.lattice(len(y)), v1.lattice(len(x))
+            rows, columns = (v1.lattice(len(a), s.grid.pixels_per_degree, s.v1_within) for a in (y, x))
             coordinates |= {"v1_y": y[rows], "v1_x": x[columns]}
             coordinates |= v1.coordinates(s.parameters, s.grid.pixels_per_degree)
             size = (len(rows), len(columns))

@@ -4,12 +4,13 @@ Every kind of `biomodel.cortical_kinds` has a simple cell, an inhibitory partner
 column and row. With relay rates l and their maintained values m:
 
 **Thalamocortical synapses** run down with what they send (Tsodyks & Markram 1997): of resources x a share U is released,
+and the current a that it opens lasts,
 
-.. math:: \tau_{rec} \dot x = 1 - x - \tau_{rec} U l x, \quad a = l x / x_0 ,
+.. math:: \tau_{rec} \dot x = 1 - x - \tau_{rec} U l x, \quad \tau_E \dot a = l x / x_0 - a ,
 
 x₀ being what is left at the maintained rate.
 
-**Simple cells** sum rows of ON and OFF relay cells, D, with positive weights. An inhibitory partner hears the same places
+**Simple cells** sum rows of ON and OFF relay cells, midget or parasol, D, with positive weights. An inhibitory partner hears the same places
 with ON and OFF exchanged, A, and takes its rate away from the simple cell's drive (push-pull; Ferster 1988, Hirsch 1998):
 
 .. math:: \tau_i \dot i = [s_0 + A - \bar A]_+ - i, \quad u = G\, [D - \bar D - p\, (i - s_0)]_+ .
@@ -63,8 +64,8 @@ _OPPOSITE = {
 
 SYNAPSE_EQUATIONS = """
 dresource_{channel}/dt = (1 - resource_{channel})/recovery_time - release*relay_{channel}*resource_{channel} : 1
+dsent_{channel}/dt = ({sending} - sent_{channel})/synaptic_time : Hz
 relay_{channel} : Hz (linked)
-sent_{channel} : Hz
 """
 
 #: One kind of cells, of all V1 cell columns.
@@ -86,17 +87,22 @@ simple_target_{k} = spontaneous + maximum_rate*excited_{k}**2/(semisaturation**2
 complex_target_{k} = spontaneous + complex_gain*({neighbours} - spontaneous)
 """
 
-#: Kinds whose sums are computed in one loop: longer ones take compilers long.
-_TOGETHER = 4
-
 
 def thalamocortical(
     parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, relay: NeuronGroup
 ) -> NeuronGroup:
     """Synapses of relay cells in V1, a group of as many; `sent_…` is what arrives, in Hz of a rested synapse at rest."""
+    lesioned = "thalamocortical_depression" in lesions
+    rested = resting_resources(parameters)
     group = NeuronGroup(
         grid.cells,
-        "".join(SYNAPSE_EQUATIONS.format(channel=channel) for channel in _OPPOSITE),
+        "".join(
+            SYNAPSE_EQUATIONS.format(
+                channel=channel,
+                sending=f"relay_{channel}" + ("" if lesioned else f"*resource_{channel}/{rested[channel]!r}"),
+            )
+            for channel in _OPPOSITE
+        ),
         method="exponential_euler",
         dt=dt,
         order=9,
@@ -105,25 +111,32 @@ def thalamocortical(
     )
     for channel in _OPPOSITE:
         setattr(group, f"relay_{channel}", linked_var(relay, channel))
-    rested = resting_resources(parameters)
-    lesioned = "thalamocortical_depression" in lesions
-    sent = [
-        f"sent_{channel} = relay_{channel}" + ("" if lesioned else f"*resource_{channel}/{rested[channel]!r}")
-        for channel in _OPPOSITE
-    ]
-    group.run_regularly("\n".join(sent), dt=dt, when="groups", order=9, name="thalamocortical_sending")
     return group
 
 
 def v1(
-    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, every: int, synapses: NeuronGroup
+    parameters: Parameters,
+    lesions: Collection[str],
+    grid: Grid,
+    dt: Quantity,
+    every: int,
+    synapses: NeuronGroup,
+    within: float | None = None,
 ) -> dict[str, NeuronGroup]:
     """A cell column at every second pixel, with the cells of every kind, and the layers that normalise and suppress.
 
     Its step is `every` steps of the circuit. Responses are the variables simple_0, …, complex_0, …, in Hz.
+
+    Parameters
+    ----------
+    within : float, optional
+        Degrees from the middle to which columns stand, as in `lattice`.
     """
     cells = kinds(parameters, grid.pixels_per_degree)
-    columns = lattice_of(grid)
+    columns = lattice_of(grid, within)
+    rows_and_columns = lattice(grid.height, grid.pixels_per_degree, within), lattice(
+        grid.width, grid.pixels_per_degree, within
+    )
     afferents = Links("Hz", [(v, o) for cell in cells for terms in _heard(parameters, cell) for _, v, o in terms])
     positions = [_quarters(cell, columns.pixels_per_degree) for cell in cells]
     neighbours = Links("Hz", [(f"simple_{k}", o) for k, offsets in enumerate(positions) for o in offsets], "column")
@@ -142,7 +155,7 @@ def v1(
         name="v1",
         namespace=parameters.quantities("v1"),
     )
-    afferents.link(group, synapses, lambda down, right: grid.neighbour(down, right, STRIDE))
+    afferents.link(group, synapses, lambda down, right: grid.neighbour(down, right, *rows_and_columns))
     neighbours.link(group, group, columns.neighbour)
     pull = "" if "push_pull" in lesions else " - inhibition*(inhibitory_{k} - spontaneous)"
     rest = lgn.maintained(parameters)
@@ -165,10 +178,9 @@ def v1(
                 neighbours=neighbours.weighted_sum((1 / len(offsets), f"simple_{k}", o) for o in offsets),
             )
         )
-    for first in range(0, len(statements), _TOGETHER):
-        group.run_regularly(
-            "\n".join(statements[first : first + _TOGETHER]), dt=dt, when="groups", order=10, name=f"v1_sums_{first}"
-        )
+    # One loop a kind: compilers take much longer over a loop of many.
+    for k, statement in enumerate(statements):
+        group.run_regularly(statement, dt=dt, when="groups", order=10, name=f"v1_sums_{k}")
     squares = " + ".join(f"excited_{k}**2" for k in range(len(cells)))
     told = [f"mean_square = ({squares})/{len(cells)}"] * bool(pools)
     for band, members in zip(BANDS, _members(cells), strict=True):
@@ -205,9 +217,10 @@ def layers(parameters: Parameters, lesions: Collection[str], pixels_per_degree: 
     return {"thalamocortical", *_pools(lesions), *_bands(cells, lesions)}
 
 
-def lattice_of(grid: Grid) -> Grid:
+def lattice_of(grid: Grid, within: float | None = None) -> Grid:
     """The lattice of V1's cell columns over that of the retina."""
-    return Grid(grid.images, len(lattice(grid.height)), len(lattice(grid.width)), grid.pixels_per_degree / STRIDE)
+    height, width = (len(lattice(side, grid.pixels_per_degree, within)) for side in (grid.height, grid.width))
+    return Grid(grid.images, height, width, grid.pixels_per_degree / STRIDE)
 
 
 def resting_resources(parameters: Parameters) -> dict[str, float]:
@@ -218,15 +231,14 @@ def resting_resources(parameters: Parameters) -> dict[str, float]:
 
 def _heard(parameters: Parameters, cell: Kind) -> tuple[list[Term], list[Term]]:
     """Weights, variables and offsets of what a simple cell and its inhibitory partner hear."""
-    share = parameters.value("v1.parasol_share")
-    drive = _terms(cell.midget, "midget", 1 - share) + (_terms(cell.parasol, "parasol", share) if share else [])
+    drive = _terms(cell.afferents, cell.relay, parameters.value("v1.parasol_gain") if cell.relay == "parasol" else 1.0)
     return drive, [(w, f"sent_{_OPPOSITE[name.removeprefix('sent_')]}", o) for w, name, o in drive]
 
 
-def _terms(afferents: Afferents, name: str, share: float) -> list[Term]:
+def _terms(afferents: Afferents, name: str, gain: float) -> list[Term]:
     a = afferents
     return [
-        (share * weight, f"sent_{name}_{'on' if on else 'off'}", (down, right))
+        (gain * weight, f"sent_{name}_{'on' if on else 'off'}", (down, right))
         for weight, on, down, right in zip(
             a.weight.tolist(), a.on.tolist(), a.down.tolist(), a.right.tolist(), strict=True
         )
@@ -278,21 +290,26 @@ def coordinates(parameters: Parameters, pixels_per_degree: float) -> dict[str, t
         "v1_orientation": ("v1_channel", [cell.orientation for cell in cells]),
         "v1_phase": ("v1_channel", [cell.phase for cell in cells]),
         "v1_frequency": ("v1_channel", [cell.frequency for cell in cells]),
+        "v1_relay": ("v1_channel", [cell.relay for cell in cells]),
     }
 
 
-def lattice(pixels: int) -> np.ndarray:
-    """The pixel rows (or columns) on which V1 stands."""
-    return np.arange(0, pixels, STRIDE)
+def lattice(pixels: int, pixels_per_degree: float, within: float | None = None) -> np.ndarray:
+    """The pixel rows (or columns) on which V1 stands: every second one, as far as `within` degrees from the middle."""
+    places = np.arange(0, pixels, STRIDE)
+    away = np.abs(places - (pixels - 1) / 2) / pixels_per_degree
+    return places if within is None else places[away <= within]
 
 
-def settled(parameters: Parameters, grid: Grid, images: int) -> State:
+def settled(parameters: Parameters, grid: Grid, images: int, within: float | None = None) -> State:
     """The state in which V1 rests; arrays are (image, row, column)."""
-    shape = (images, len(lattice(grid.height)), len(lattice(grid.width)))
+    columns = lattice_of(grid, within)
+    shape = (images, columns.height, columns.width)
     rest = np.full(shape, parameters.value("v1.spontaneous"))
     count = round(parameters.value("v1.kinds"))
     state = {f"v1.{cell}_{k}": rest for cell in ("simple", "complex", "inhibitory") for k in range(count)}
     full = np.ones((images, grid.height, grid.width))
     state |= {f"thalamocortical.resource_{c}": full * left for c, left in resting_resources(parameters).items()}
+    state |= {f"thalamocortical.sent_{c}": full * rate for c, rate in lgn.maintained(parameters).items()}
     nothing = np.zeros(shape)
     return state | {f"{name}.pooled": nothing for name in ("normalisation", *(f"surround_{band}" for band in BANDS))}

@@ -32,21 +32,25 @@ class Grid:
         """Number of cells in the batch."""
         return self.images * self.height * self.width
 
-    def neighbour(self, down: int, right: int, stride: int = 1) -> np.ndarray:
+    def neighbour(
+        self, down: int, right: int, rows: np.ndarray | None = None, columns: np.ndarray | None = None
+    ) -> np.ndarray:
         """Flat index of the cell `down` rows below and `right` columns to the right; edges replicate.
 
         Parameters
         ----------
-        stride : int
-            As seen from every `stride`-th row and column.
+        rows, columns : numpy.ndarray of int, optional
+            As seen from these; by default from all.
 
         Returns
         -------
-        numpy.ndarray of int32, (images · ⌈height / stride⌉ · ⌈width / stride⌉,)
+        numpy.ndarray of int32, (images · rows · columns,)
         """
-        rows = np.clip(np.arange(0, self.height, stride) + down, 0, self.height - 1)
-        columns = np.clip(np.arange(0, self.width, stride) + right, 0, self.width - 1)
-        return self._flat(rows, columns)
+        every_row, every_column = np.arange(self.height), np.arange(self.width)
+        return self._flat(
+            np.clip((every_row if rows is None else rows) + down, 0, self.height - 1),
+            np.clip((every_column if columns is None else columns) + right, 0, self.width - 1),
+        )
 
     def mirrored(self, down: int, right: int) -> np.ndarray:
         """As `neighbour`, but the lattice is mirrored at its edges: no current flows across them."""

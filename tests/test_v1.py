@@ -16,7 +16,7 @@ def test_draw_is_seeded_and_a_subset_is_the_beginning():
     few, many = (preferences(n, 3, 1.0, 5.3, "parafoveal") for n in (8, 40))
     assert few == many[:8]
     assert few != preferences(8, 4, 1.0, 5.3, "parafoveal")
-    for orientation, phase, frequency, across, along in many:
+    for orientation, phase, frequency, across, along, _ in many:
         assert 0 <= orientation < 180 and 0 <= phase < 360
         assert 0.35 <= frequency <= 5.3 and REACH * max(across, along) <= 1.0
 
@@ -24,10 +24,10 @@ def test_draw_is_seeded_and_a_subset_is_the_beginning():
 def test_some_tens_of_relay_cells_converge_on_a_simple_cell():
     cells = kinds(Parameters("macaque_parafovea"), 16.0)
     assert len(cells) == 64
-    afferents = [len(cell.midget.weight) + len(cell.parasol.weight) for cell in cells]
+    afferents = [len(cell.afferents.weight) for cell in cells]
     assert 20 <= np.median(afferents) <= 90
     for cell in cells:
-        assert cell.midget.weight.min() > 0 and cell.midget.weight.sum() == pytest.approx(1)
+        assert cell.afferents.weight.min() > 0 and cell.afferents.weight.sum() == pytest.approx(1)
 
 
 PRESYNAPTIC = {

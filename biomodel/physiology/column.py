@@ -36,6 +36,9 @@ COUNTED = 5.0
 #: A grating serves a cell in which it evokes this share of what the best one does.
 NEAR = 0.85
 
+#: Pixels from the middle to which V1 stands: 1.25° on the fine, 2.5° on the coarse screen, for a radius of .05°.
+_CORTEX = 20.0
+
 #: Batches whose responses are in memory together, for every process.
 _BATCHES = 8
 
@@ -196,6 +199,7 @@ class Column:
                 window=WINDOW,
                 until="v1",
                 workers=self._preparation.workers,
+                v1_within=_CORTEX / screen.pixels_per_degree,
             )
             parts.append(_middle_column(found))
             first += len(chosen)
