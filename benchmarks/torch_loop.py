@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 import brian2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import linalg
+from scipy import linalg, sparse
 from torch import Tensor
 
-from biomodel import v1
-from biomodel.circuit import SAMPLING, V1_CLOCK, Specification
+from biomodel import lgn, v1
+from biomodel.circuit import V1_CLOCK, Specification
+from biomodel.cortical_kinds import Kind, kinds
 from biomodel.retina import AMACRINE_CLOCK, BIPOLAR_CHANNELS, GANGLION_CHANNELS, bipolar_centres, horizontal_coupling
 from biomodel.station import State
-from biomodel.wiring import Coupling, coupling, mirrored_index, stability_limit
+from biomodel.wiring import Coupling, Grid, coupling, mirrored_index, stability_limit
 
 
 class Retina(NamedTuple):
@@ -42,8 +44,20 @@ class Retina(NamedTuple):
     relay: Tensor
 
 
+class Cortex(NamedTuple):
+    """State of V1: synapses (image, channel, y, x), cells (image, kind, row, column), layers (image, [band,] row, column)."""
+
+    resource: Tensor
+    sent: Tensor
+    simple: Tensor
+    complex: Tensor
+    inhibitory: Tensor
+    normalisation: Tensor
+    surround: Tensor
+
+
 class TorchLoop:
-    """Steps the equations of a specification; `compiled` has PyTorch compile the step."""
+    """Steps the equations of a specification without lesions; `compiled` has PyTorch compile the step."""
 
     def __init__(self, specification: Specification, compiled: bool = False) -> None:
         s = self.specification = specification
@@ -66,13 +80,8 @@ class TorchLoop:
                 ("lgn.parasol_suppression", "lgn.suppression_time"),
             )
         )
-        self.mirrors = {
-            reach: tuple(
-                torch.from_numpy(mirrored_index(np.arange(-reach, size + reach), size))
-                for size in (s.grid.height, s.grid.width)
-            )
-            for reach in (max(layer.hops) for layer in (self.syncytium, self.wide, self.contrast, *self.interneurons))
-        }
+        self.mirrors: dict[tuple[int, int], Tensor] = {}
+        self._mirror(s.grid, self.syncytium, self.wide, self.contrast, *self.interneurons)
         # What a step leaves in each of five like stages, in a row, of what stood in each.
         chain = (np.eye(5, k=-1) - np.eye(5)) / p["cone.cascade_time"]
         self.cascade_decay = torch.tensor(linalg.expm(self.dt * chain))
@@ -85,27 +94,86 @@ class TorchLoop:
         self.transience_decay = torch.exp(-self.dt / self._channels(*(f"{name}_transience_time" for name in classes)))
         self.suppression_half = self._channels("lgn.midget_suppression_half", "lgn.parasol_suppression_half")
         if s.until == "v1":
-            self._afferents(v1.population(s.parameters, ppd))
+            self._cortex(kinds(s.parameters, ppd))
         compile_: Callable = torch.compile if compiled else lambda function: function
-        self.step, self.v1_step = compile_(self._step), compile_(self._v1_step)
+        self.step = compile_(self._step)
         self.amacrine_step, self.interneuron_step = compile_(self._amacrine_step), compile_(self._interneuron_step)
         self.relay_step = compile_(self._relay_step)
+        self.synapse_step, self.v1_step = compile_(self._synapse_step), compile_(self._v1_step)
 
     def _channels(self, *names: str) -> Tensor:
         return torch.tensor([self.p[name] for name in names], dtype=torch.float64)[:, None, None]
 
-    def _afferents(self, cells: list[v1.SimpleCell]) -> None:
-        self.radius = max(int(max(abs(c.afferents.down).max(), abs(c.afferents.right).max())) for c in cells)
-        size = 2 * self.radius + 1
-        kernels = np.zeros((len(cells), 2, size, size))
-        for kernel, cell in zip(kernels, cells, strict=True):
-            a = cell.afferents
-            np.add.at(kernel, (np.where(a.on, 0, 1), a.down + self.radius, a.right + self.radius), a.weight)
-        self.kernels = torch.tensor(kernels)
-        self.resting = (self.kernels.sum((2, 3)) @ (self.p["lgn.transfer"] * self.maintained[:2, 0, 0]))[:, None, None]
+    def _mirror(self, grid: Grid, *layers: Coupling) -> None:
+        """Keep the indices at which layers of this grid find their neighbours, by reach and size."""
+        for reach in (max(layer.hops) for layer in layers):
+            for size in (grid.height, grid.width):
+                folded = mirrored_index(np.arange(-reach, size + reach), size)
+                self.mirrors[reach, size] = torch.from_numpy(folded)
 
-    def _relax(self, value: Tensor, target: Tensor, time: float) -> Tensor:
-        return target + (value - target) * math.exp(-self.dt / time)
+    def _cortex(self, cells: list[Kind]) -> None:
+        """Everything that V1's steps need: who listens to whom, what all hear at rest, and the layers."""
+        s, p = self.specification, self.specification.parameters
+        self.columns = v1.lattice_of(replace(s.grid, images=1))
+        self.hearing = self._hearing(cells)
+        self.neighbours = self._neighbours(cells)
+        self.rested, maintained = (
+            torch.tensor([of[channel] for channel in GANGLION_CHANNELS], dtype=torch.float64)[:, None, None]
+            for of in (v1.resting_resources(p), lgn.maintained(p))
+        )
+        self.resting = self._heard(maintained.expand(1, -1, s.grid.height, s.grid.width))
+        bands = [members for members in v1.kinds_of_bands(cells) if members]
+        self.members = torch.zeros((len(bands), len(cells)), dtype=torch.float64)
+        for band, members in enumerate(bands):
+            self.members[band, members] = 1 / len(members)
+        self.band = self.members.argmax(0)
+        self.normalisation, self.surround = (
+            coupling(
+                p.value(f"v1.{layer}_space_constant") * self.columns.pixels_per_degree,
+                stability_limit(p[time].quantity, s.clock("v1"), V1_CLOCK),
+            )
+            for layer, time in (("normalisation", "v1.inhibitory_time"), ("surround", "v1.surround_time"))
+        )
+        self._mirror(self.columns, self.normalisation, self.surround)
+
+    def _hearing(self, cells: list[Kind]) -> Tensor:
+        """Weights of simple cells, and below them of their partners (rows), over the relay channels' cells (columns)."""
+        s, grid = self.specification, replace(self.specification.grid, images=1)
+        places = [v1.lattice(size, grid.pixels_per_degree) for size in (grid.height, grid.width)]
+        heard = [v1.heard(s.parameters, cell) for cell in cells]
+        rows = [terms[side] for side in (0, 1) for terms in heard]
+        sources = [
+            [
+                (
+                    weight,
+                    GANGLION_CHANNELS.index(name.removeprefix("sent_")) * grid.cells + grid.neighbour(*at, *places),
+                )
+                for weight, name, at in terms
+            ]
+            for terms in rows
+        ]
+        return _sparse(sources, self.columns.cells, len(GANGLION_CHANNELS) * grid.cells)
+
+    def _neighbours(self, cells: list[Kind]) -> Tensor:
+        """Weights of complex cells (rows) over the simple cells of their kinds (columns)."""
+        grid = self.columns
+        sources = []
+        for kind, cell in enumerate(cells):
+            places = v1.quarters(cell, grid.pixels_per_degree)
+            sources.append([(1 / len(places), kind * grid.cells + grid.neighbour(*at)) for at in places])
+        return _sparse(sources, grid.cells, len(cells) * grid.cells)
+
+    def _heard(self, sent: Tensor) -> Tensor:
+        """What simple cells and their partners hear, (image, 2, kind, row, column)."""
+        return self._product(self.hearing, sent).unflatten(1, (2, -1))
+
+    def _product(self, weights: Tensor, sources: Tensor) -> Tensor:
+        """Weighted sums over cells of an image, (image, kind, row, column)."""
+        sums = (weights @ sources.flatten(1).T.contiguous()).T
+        return sums.reshape(len(sources), -1, self.columns.height, self.columns.width)
+
+    def _relax(self, value: Tensor, target: Tensor, time: float, every: int = 1) -> Tensor:
+        return target + (value - target) * math.exp(-self.dt * every / time)
 
     def _step(self, light: Tensor, old: Retina) -> tuple[Retina, Tensor, Tensor]:
         """Cones, horizontal and bipolar cells, and what the two amacrine layers pool."""
@@ -179,8 +247,10 @@ class TorchLoop:
         ]
         return now._replace(interneuron=torch.stack(pooled, 1))
 
-    def _layer(self, pooled: Tensor, drive: Tensor, layer: Coupling, time: float) -> Tensor:
-        return pooled + AMACRINE_CLOCK * self.dt / time * (drive - pooled + self._inflow(pooled, layer))
+    def _layer(
+        self, pooled: Tensor, drive: Tensor, layer: Coupling, time: float, every: int = AMACRINE_CLOCK
+    ) -> Tensor:
+        return pooled + every * self.dt / time * (drive - pooled + self._inflow(pooled, layer))
 
     def _pool(self, signal: Tensor, centre: Tensor) -> Tensor:
         reach = len(centre) // 2
@@ -192,24 +262,53 @@ class TorchLoop:
         """What flows into each cell from its neighbours, relative to the leak; the layer is mirrored at its edges."""
         reach = max(layer.hops)
         height, width = potential.shape[-2:]
-        rows, columns = self.mirrors[reach]
-        tall, wide = potential.index_select(1, rows), potential.index_select(2, columns)
+        tall = potential.index_select(1, self.mirrors[reach, height])
+        wide = potential.index_select(2, self.mirrors[reach, width])
         total = -4 * len(layer.hops) * potential
         for hop in layer.hops:
             for start in (reach - hop, reach + hop):
                 total = total + tall[:, start : start + height] + wide[:, :, start : start + width]
         return layer.strength * total
 
-    def _v1_step(self, relay: Tensor, simple: Tensor) -> Tensor:
+    def _synapse_step(self, now: Cortex, relay: Tensor) -> Cortex:
+        """What arrives in V1, and what the synapses have left."""
         p = self.p
-        padded = F.pad(relay[:, :2], (self.radius,) * 4, mode="replicate")
-        drive = F.conv2d(padded, self.kernels, stride=v1.STRIDE)
-        excited = (p["v1.spontaneous"] + p["v1.gain"] * (drive - self.resting)).clamp(min=0)
-        return excited + (simple - excited) * math.exp(-self.dt * V1_CLOCK / p["v1.membrane_time"])
+        recovery = 1 / p["v1.recovery_time"]
+        rate = recovery + p["v1.release"] * relay
+        left = recovery / rate
+        resource = left + (now.resource - left) * torch.exp(-self.dt * V1_CLOCK * rate)
+        sent = self._relax(now.sent, relay * now.resource / self.rested, p["v1.synaptic_time"], V1_CLOCK)
+        return now._replace(resource=resource, sent=sent)
+
+    def _v1_step(self, now: Cortex, heard: Tensor, neighbours: Tensor) -> Cortex:
+        """Cells of V1, then the layers that hear them."""
+        p, spontaneous = self.p, self.p["v1.spontaneous"]
+        drive, opposed = (heard - self.resting).unbind(1)
+        pull = p["v1.inhibition"] * (now.inhibitory - spontaneous)
+        excited = p["v1.gain"] * (drive - pull).clamp(min=0)
+        pool = p["v1.semisaturation"] ** 2 + p["v1.normalisation_weight"] * now.normalisation[:, None]
+        tuning = p["v1.surround_tuning"]
+        suppression = tuning * now.surround[:, self.band] + (1 - tuning) * now.surround.mean(1, keepdim=True)
+        evoked = p["v1.maximum_rate"] * excited**2 / pool / (1 + suppression / p["v1.surround_half"])
+        summed = p["v1.complex_gain"] * (neighbours - spontaneous)
+        simple, complex_ = (
+            self._relax(rate, spontaneous + departure, p["v1.membrane_time"], V1_CLOCK)
+            for rate, departure in ((now.simple, evoked), (now.complex, summed))
+        )
+        partner = (spontaneous + opposed).clamp(min=0)
+        inhibitory = self._relax(now.inhibitory, partner, p["v1.inhibitory_time"], V1_CLOCK)
+        square = (excited**2).mean(1)
+        normalisation = self._layer(now.normalisation, square, self.normalisation, p["v1.inhibitory_time"], V1_CLOCK)
+        fired = torch.einsum("bk,nkyx->nbyx", self.members, simple) - spontaneous
+        pooled = self._layer(
+            now.surround.flatten(0, 1), fired.flatten(0, 1), self.surround, p["v1.surround_time"], V1_CLOCK
+        )
+        surround = pooled.unflatten(0, now.surround.shape[:2])
+        return Cortex(now.resource, now.sent, simple, complex_, inhibitory, normalisation, surround)
 
     @torch.no_grad()
     def run(self, light: np.ndarray, state: State) -> dict[str, np.ndarray]:
-        """Mean rates of the relay (image, channel, y, x) and of V1 (image, kind, row, column), Hz.
+        """Mean rates of the relay (image, channel, y, x) and of V1 (image, channel, row, column), Hz.
 
         Parameters
         ----------
@@ -220,48 +319,73 @@ class TorchLoop:
         """
         s = self.specification
         of = {name: torch.as_tensor(values) for name, values in state.items()}
-        now = Retina(
-            torch.stack([of[f"cascade.y{stage}"] for stage in range(1, 6)]),
-            of["cone.z1"],
-            of["cone.z2"],
-            of["cone.z_slow"],
-            of["cone.photocurrent"],
-            of["cone.signal"],
-            of["horizontal.potential"],
-            of["bipolar.luminance_level"],
-            _stack(of, "bipolar", ("midget_adaptation", "diffuse_adaptation")),
-            _stack(of, "bipolar", BIPOLAR_CHANNELS),
-            of["wide_amacrine.pooled"],
-            of["contrast_amacrine.pooled"],
-            _stack(of, "ganglion", ("parasol_on_input", "parasol_off_input")),
-            _stack(of, "ganglion", [f"{channel}_lasting" for channel in GANGLION_CHANNELS]),
-            _stack(of, "ganglion", GANGLION_CHANNELS),
-            torch.stack([of["midget_interneuron.pooled"], of["parasol_interneuron.pooled"]], 1),
-            _stack(of, "lgn", GANGLION_CHANNELS),
-        )
+        now, cortex = _retina(of), _cortex(of) if s.until == "v1" else None
         shown = torch.as_tensor(light)
-        v1_names = [name for name in state if name.startswith("v1.")]
-        simple = torch.stack([of[name] for name in v1_names], 1) if v1_names else torch.empty(0)
-        relay_samples, simple_samples = [], []
-        every = round(SAMPLING / s.dt)
+        samples: dict[str, list[Tensor]] = {"lgn": []} if cortex is None else {"lgn": [], "v1": []}
+        sampled = {name: {round(k * s.recording_step(name) / s.dt) for k in s.samples(name)} for name in samples}
         for k in range(round(s.duration / s.dt)):
-            if k % every == 0 and s.window[0] <= k * s.dt < s.window[1]:
-                relay_samples.append(now.relay)
-            v1_tick = s.until == "v1" and k % V1_CLOCK == 0
-            if v1_tick and s.window[0] - SAMPLING <= k * s.dt < s.window[1] - SAMPLING:
-                simple_samples.append(simple)
+            if k in sampled["lgn"]:
+                samples["lgn"].append(now.relay)
+            if cortex is not None and k in sampled["v1"]:
+                samples["v1"].append(torch.cat([cortex.simple, cortex.complex], 1))
             now, centre, contrast = self.step(shown, now)
             if k % AMACRINE_CLOCK == 0:
                 now = self.amacrine_step(now, centre, contrast)
             now, squared = self.relay_step(now)
             if k % AMACRINE_CLOCK == 0:
                 now = self.interneuron_step(now, squared)
-            if v1_tick:
-                simple = self.v1_step(now.relay, simple)
-        out = {"lgn": torch.stack(relay_samples).mean(0).numpy()}
-        if s.until == "v1":
-            out["v1"] = torch.stack(simple_samples).mean(0).numpy()
-        return out
+            if cortex is not None and k % V1_CLOCK == 0:
+                cortex = self.synapse_step(cortex, now.relay)
+                neighbours = self._product(self.neighbours, cortex.simple)
+                cortex = self.v1_step(cortex, self._heard(cortex.sent), neighbours)
+        return {name: torch.stack(rates).mean(0).numpy() for name, rates in samples.items()}
+
+
+def _retina(of: dict[str, Tensor]) -> Retina:
+    return Retina(
+        torch.stack([of[f"cascade.y{stage}"] for stage in range(1, 6)]),
+        of["cone.z1"],
+        of["cone.z2"],
+        of["cone.z_slow"],
+        of["cone.photocurrent"],
+        of["cone.signal"],
+        of["horizontal.potential"],
+        of["bipolar.luminance_level"],
+        _stack(of, "bipolar", ("midget_adaptation", "diffuse_adaptation")),
+        _stack(of, "bipolar", BIPOLAR_CHANNELS),
+        of["wide_amacrine.pooled"],
+        of["contrast_amacrine.pooled"],
+        _stack(of, "ganglion", ("parasol_on_input", "parasol_off_input")),
+        _stack(of, "ganglion", [f"{channel}_lasting" for channel in GANGLION_CHANNELS]),
+        _stack(of, "ganglion", GANGLION_CHANNELS),
+        torch.stack([of["midget_interneuron.pooled"], of["parasol_interneuron.pooled"]], 1),
+        _stack(of, "lgn", GANGLION_CHANNELS),
+    )
+
+
+def _cortex(of: dict[str, Tensor]) -> Cortex:
+    count = sum(name.startswith("v1.simple_") for name in of)
+    surrounds = [f"surround_{band}.pooled" for band in v1.BANDS]
+    return Cortex(
+        *(_stack(of, "thalamocortical", [f"{what}_{c}" for c in GANGLION_CHANNELS]) for what in ("resource", "sent")),
+        *(_stack(of, "v1", [f"{cell}_{k}" for k in range(count)]) for cell in ("simple", "complex", "inhibitory")),
+        of["normalisation.pooled"],
+        torch.stack([of[name] for name in surrounds if name in of], 1),
+    )
+
+
+def _sparse(sources: list[list[tuple[float, np.ndarray]]], targets: int, size: int) -> Tensor:
+    """A matrix of as many rows a list as there are `targets`: the weights, each with the sources that the rows take."""
+    blocks = []
+    here = np.arange(targets)
+    for terms in sources:
+        weights = np.repeat([weight for weight, _ in terms], targets)
+        places = np.tile(here, len(terms)), np.concatenate([columns for _, columns in terms])
+        blocks.append(sparse.coo_array((weights, places), shape=(targets, size)))
+    matrix = sparse.vstack(blocks, format="csr")
+    return torch.sparse_csr_tensor(
+        *(torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data)), size=matrix.shape
+    )
 
 
 def _stack(of: dict[str, Tensor], station: str, variables: Iterable[str]) -> Tensor:

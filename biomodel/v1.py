@@ -134,11 +134,12 @@ def v1(
     """
     cells = kinds(parameters, grid.pixels_per_degree)
     columns = lattice_of(grid, within)
-    rows_and_columns = lattice(grid.height, grid.pixels_per_degree, within), lattice(
-        grid.width, grid.pixels_per_degree, within
+    rows_and_columns = (
+        lattice(grid.height, grid.pixels_per_degree, within),
+        lattice(grid.width, grid.pixels_per_degree, within),
     )
-    afferents = Links("Hz", [(v, o) for cell in cells for terms in _heard(parameters, cell) for _, v, o in terms])
-    positions = [_quarters(cell, columns.pixels_per_degree) for cell in cells]
+    afferents = Links("Hz", [(v, o) for cell in cells for terms in heard(parameters, cell) for _, v, o in terms])
+    positions = [quarters(cell, columns.pixels_per_degree) for cell in cells]
     neighbours = Links("Hz", [(f"simple_{k}", o) for k, offsets in enumerate(positions) for o in offsets], "column")
     pools, bands = _pools(lesions), _bands(cells, lesions)
     declared = "".join(f"{name} : {'Hz**2' if name in pools else 'Hz'} (linked)\n" for name in [*pools, *bands])
@@ -161,7 +162,7 @@ def v1(
     rest = lgn.maintained(parameters)
     statements = []
     for k, (cell, offsets) in enumerate(zip(cells, positions, strict=True)):
-        drive, opposed = _heard(parameters, cell)
+        drive, opposed = heard(parameters, cell)
         own, others = f"surround_{_band(cell)}", " + ".join(bands)
         statements.append(
             SUMS.format(
@@ -183,7 +184,7 @@ def v1(
         group.run_regularly(statement, dt=dt, when="groups", order=10, name=f"v1_sums_{k}")
     squares = " + ".join(f"excited_{k}**2" for k in range(len(cells)))
     told = [f"mean_square = ({squares})/{len(cells)}"] * bool(pools)
-    for band, members in zip(BANDS, _members(cells), strict=True):
+    for band, members in zip(BANDS, kinds_of_bands(cells), strict=True):
         if f"surround_{band}" in bands:
             fired = " + ".join(f"simple_{k}" for k in members)
             told.append(f"fired_{band} = ({fired})/{len(members)} - spontaneous")
@@ -208,7 +209,7 @@ def _pools(lesions: Collection[str]) -> list[str]:
 def _bands(cells: list[Kind], lesions: Collection[str]) -> list[str]:
     if "surround_suppression" in lesions:
         return []
-    return [f"surround_{band}" for band, members in zip(BANDS, _members(cells), strict=True) if members]
+    return [f"surround_{band}" for band, members in zip(BANDS, kinds_of_bands(cells), strict=True) if members]
 
 
 def layers(parameters: Parameters, lesions: Collection[str], pixels_per_degree: float) -> set[str]:
@@ -229,7 +230,7 @@ def resting_resources(parameters: Parameters) -> dict[str, float]:
     return {channel: 1 / (1 + run_down * rate) for channel, rate in lgn.maintained(parameters).items()}
 
 
-def _heard(parameters: Parameters, cell: Kind) -> tuple[list[Term], list[Term]]:
+def heard(parameters: Parameters, cell: Kind) -> tuple[list[Term], list[Term]]:
     """Weights, variables and offsets of what a simple cell and its inhibitory partner hear."""
     drive = _terms(cell.afferents, cell.relay, parameters.value("v1.parasol_gain") if cell.relay == "parasol" else 1.0)
     return drive, [(w, f"sent_{_OPPOSITE[name.removeprefix('sent_')]}", o) for w, name, o in drive]
@@ -245,7 +246,7 @@ def _terms(afferents: Afferents, name: str, gain: float) -> list[Term]:
     ]
 
 
-def _quarters(cell: Kind, columns_per_degree: float) -> list[Offset]:
+def quarters(cell: Kind, columns_per_degree: float) -> list[Offset]:
     """Places around a column at which the kind's simple cells are nearest to each quarter of a cycle, the nearest ones."""
     reach = max(2, int(np.ceil(columns_per_degree / cell.frequency)))
     down, right = (a.ravel() for a in np.mgrid[-reach : reach + 1, -reach : reach + 1])
@@ -265,8 +266,8 @@ def _band(cell: Kind) -> int:
     return BANDS[round(cell.orientation / 45) % 4]
 
 
-def _members(cells: list[Kind]) -> list[list[int]]:
-    """The kinds of each band."""
+def kinds_of_bands(cells: list[Kind]) -> list[list[int]]:
+    """Numbers of the kinds of each of `BANDS`."""
     return [[k for k, cell in enumerate(cells) if _band(cell) == band] for band in BANDS]
 
 
