@@ -13,14 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from brian2 import Network, NeuronGroup, Quantity, Synapses, TimedArray, linked_var, ms
+from brian2 import Hz, Network, NeuronGroup, Quantity, Synapses, TimedArray, linked_var, ms
+from scipy import sparse
 
 from biomodel import lgn, retina, v1
-from biomodel.circuit import Circuit, Specification, recorder, settled
+from biomodel.circuit import V1_CLOCK, Circuit, Specification, recorder, settled
 from biomodel.compilation import compiled
+from biomodel.cortical_kinds import Kind, kinds
+from biomodel.retina import GANGLION_CHANNELS
 from biomodel.station import State
 from biomodel.units import cd_per_m2
-from biomodel.wiring import Coupling, Grid, solve_coupled_layer
+from biomodel.wiring import Coupling, Grid, MakeLayer, Term, coupling, solve_coupled_layer, stability_limit
 
 #: A sheet that reaches so many space constants is as good as endless.
 _ENDLESS = 14
@@ -36,17 +39,42 @@ midget_centre : amp
 diffuse_sum : amp
 """
 
-_SIMPLE = """
-excited = spontaneous + gain*(from_on + from_off - resting_drive) : Hz
-dsimple/dt = (excited*int(excited > 0*Hz) - simple)/membrane_time : Hz
-from_on : Hz
-from_off : Hz
-resting_drive : Hz (constant)
+#: Cells of V1, of all kinds and places.
+_CELLS = """
+dsimple/dt = (simple_target - simple)/membrane_time : Hz
+dcomplex/dt = (spontaneous + complex_gain*(neighbours - spontaneous) - complex)/membrane_time : Hz
+dinhibitory/dt = (opposed*int(opposed > 0*Hz) - inhibitory)/inhibitory_time : Hz
+simple_target : Hz
+neighbours : Hz
+opposed : Hz
+excited : Hz
+drive_rest : Hz (constant)
+opposed_rest : Hz (constant)
+normalisation : Hz**2 (linked)
+column : integer (constant)
+"""
+
+_HEARD = """
+drive_{channel} : Hz
+opposed_{channel} : Hz
+"""
+
+_SUPPRESSED = """
+surround_{band} : Hz (linked)
+share_{band} : 1 (constant)
+"""
+
+_SUMS = """
+opposed = spontaneous + {opposed} - opposed_rest
+excited = {drive} - drive_rest - inhibition*(inhibitory - spontaneous)
+excited = gain*excited*int(excited/Hz > 0)
+simple_target = maximum_rate*excited**2/(semisaturation**2 + normalisation_weight*normalisation)
+simple_target = spontaneous + simple_target/(1 + ({surround})/surround_half)
 """
 
 
 def wire(specification: Specification, mass: float) -> Circuit:
-    """The dense circuit; its stations and responses are called as those of `biomodel.circuit.assemble`.
+    """The dense circuit, without lesions; its stations and responses are called as those of `biomodel.circuit.assemble`.
 
     The horizontal layer's kernel is cut where it holds this share of its `mass`.
     """
@@ -134,10 +162,10 @@ def wire(specification: Specification, mass: float) -> Circuit:
     } | relays
     stations |= {"wide_amacrine": wide, "contrast_amacrine": contrast}
     if s.until == "v1":
-        cortex, afferents = _v1(s, relays["lgn"])
-        stations["v1"] = cortex
+        groups, afferents = cortex(s, relays["lgn"], dense_layer)
+        stations |= groups
         synapses += afferents
-    recorders = {name: recorder(s, name, stations[name]) for name in s.stations if name != "v1"}
+    recorders = {name: recorder(s, name, stations[name]) for name in s.stations}
     network = Network(*stations.values(), *synapses, *recorders.values())
     return Circuit(s, network, stations, recorders, movie)
 
@@ -178,7 +206,7 @@ def _summing(
     read: str,
     written: str,
     unit: str,
-    kernel: np.ndarray,
+    kernel: np.ndarray | sparse.sparray,
     images: int,
     dt: Quantity,
     order: int,
@@ -192,38 +220,142 @@ def _summing(
         order=order,
         name=f"{source.name}_{written}_{target.name}",
     )
-    post, pre = np.nonzero(kernel)
+    (targets, sources), (post, pre, weight) = kernel.shape, sparse.find(kernel)
     image = np.arange(images)[:, None]
-    synapses.connect(i=(pre + image * kernel.shape[1]).ravel(), j=(post + image * kernel.shape[0]).ravel())
-    synapses.weight = np.tile(kernel[post, pre], images)
+    synapses.connect(i=(pre + image * sources).ravel(), j=(post + image * targets).ravel())
+    synapses.weight = np.tile(weight, images)
     return synapses
 
 
-def _v1(s: Specification, relay: NeuronGroup) -> tuple[NeuronGroup, list[Synapses]]:
-    """Simple cells, numbered image, kind, row, column, behind synapses from every relay cell that they pool."""
-    p, grid = s.parameters, replace(s.grid, images=1)
-    cells = v1.population(p, grid.pixels_per_degree)
-    places = len(grid.neighbour(0, 0, v1.STRIDE))
-    group = NeuronGroup(
-        s.grid.images * len(cells) * places,
-        _SIMPLE,
+def cortex(
+    s: Specification, relay: NeuronGroup, make_layer: MakeLayer
+) -> tuple[dict[str, NeuronGroup], list[Synapses]]:
+    """V1's groups, and the synapses from relay cells to simple cells and partners and from simple to complex cells."""
+    p, dt = s.parameters, s.clock("v1")
+    thalamic = v1.thalamocortical(p, s.lesions, s.grid, dt, relay)
+    populations = kinds(p, s.grid.pixels_per_degree)
+    bands = {band: members for band, members in zip(v1.BANDS, v1.kinds_of_bands(populations), strict=True) if members}
+    columns = v1.lattice_of(s.grid)
+    cells, synapses = _cells(s, populations, list(bands), thalamic)
+    kernel = _complex_kernel(replace(columns, images=1), populations)
+    synapses.append(_summing(cells, cells, "simple", "neighbours", "Hz", kernel, s.grid.images, dt, 10))
+    place = np.arange(columns.cells).reshape(columns.images, 1, -1)
+    cells.column = np.repeat(place, len(populations), axis=1).ravel()
+    told = _columns(s, columns, cells, len(populations), bands)
+    groups = {"thalamocortical": thalamic, "v1_cells": cells, "v1": told}
+    for name, unit, drive, time in (
+        ("normalisation", "Hz**2", "mean_square", "v1.inhibitory_time"),
+        *((f"surround_{band}", "Hz", f"fired_{band}", "v1.surround_time") for band in bands),
+    ):
+        reach = p.value(f"v1.{name.split('_')[0]}_space_constant") * columns.pixels_per_degree
+        layer = coupling(reach, stability_limit(p[time].quantity, dt, V1_CLOCK))
+        groups[name] = make_layer(name, unit, layer, p[time].quantity, told, drive, columns, dt, 15)
+        setattr(cells, name, linked_var(groups[name], "pooled", index="column"))
+    tuning = p.value("v1.surround_tuning")
+    for band, members in bands.items():
+        share = np.isin(np.arange(len(populations)), members) * tuning + (1 - tuning) / len(bands)
+        setattr(cells, f"share_{band}", np.broadcast_to(share[None, :, None], _shape(columns, populations)).ravel())
+    return groups, synapses
+
+
+def _shape(columns: Grid, populations: list[Kind]) -> tuple[int, int, int]:
+    """Images, kinds and places, in the order in which V1's cells are numbered."""
+    return columns.images, len(populations), columns.height * columns.width
+
+
+def _cells(
+    s: Specification, populations: list[Kind], bands: list[int], thalamic: NeuronGroup
+) -> tuple[NeuronGroup, list[Synapses]]:
+    """V1's cells behind synapses from every relay cell that they pool."""
+    p, dt = s.parameters, s.clock("v1")
+    shape = _shape(v1.lattice_of(s.grid), populations)
+    cells = NeuronGroup(
+        int(np.prod(shape)),
+        _CELLS
+        + "".join(_HEARD.format(channel=channel) for channel in GANGLION_CHANNELS)
+        + "".join(_SUPPRESSED.format(band=band) for band in bands),
         method="exponential_euler",
-        dt=s.clock("v1"),
-        order=7,
-        name="v1",
+        dt=dt,
+        order=12,
+        name="v1_cells",
         namespace=p.quantities("v1"),
     )
+    sums = {side: " + ".join(f"{side}_{channel}" for channel in GANGLION_CHANNELS) for side in ("drive", "opposed")}
+    surround = " + ".join(f"share_{band}*surround_{band}" for band in bands)
+    cells.run_regularly(_SUMS.format(surround=surround, **sums), dt=dt, when="groups", order=11, name="v1_sums")
+    rest = lgn.maintained(p)
+    heard = [v1.heard(p, kind) for kind in populations]
     synapses = []
-    for channel, on in (("midget_on", True), ("midget_off", False)):
-        kernel = np.zeros((len(cells) * places, grid.cells))
-        for kind, cell in enumerate(cells):
-            a = cell.afferents
-            for down, right, weight in zip(a.down[a.on == on], a.right[a.on == on], a.weight[a.on == on], strict=True):
-                rows = kind * places + np.arange(places)
-                kernel[rows, grid.neighbour(int(down), int(right), v1.STRIDE)] += weight
-        written = f"from_{channel.removeprefix('midget_')}"
-        synapses.append(_summing(relay, group, channel, written, "Hz", kernel, s.grid.images, s.clock("v1"), 6))
-    return group, synapses
+    for side, terms in zip(("drive", "opposed"), zip(*heard, strict=True), strict=True):
+        resting = [sum(weight * rest[name.removeprefix("sent_")] for weight, name, _ in one) for one in terms]
+        setattr(cells, f"{side}_rest", np.broadcast_to(np.array(resting)[None, :, None], shape).ravel() * Hz)
+        for channel in GANGLION_CHANNELS:
+            kernel = _afferent_kernel(replace(s.grid, images=1), list(terms), f"sent_{channel}")
+            if kernel.nnz:
+                sent, written = f"sent_{channel}", f"{side}_{channel}"
+                synapses.append(_summing(thalamic, cells, sent, written, "Hz", kernel, s.grid.images, dt, 10))
+    return cells, synapses
+
+
+def _afferent_kernel(grid: Grid, terms: list[list[Term]], variable: str) -> sparse.sparray:
+    """What the cells of each kind (row) take of a variable of each relay cell's synapses (column) of their image."""
+    rows, columns = v1.lattice(grid.height, grid.pixels_per_degree), v1.lattice(grid.width, grid.pixels_per_degree)
+    places = np.arange(len(rows) * len(columns))
+    entries = [
+        (kind * len(places) + places, grid.neighbour(*offset, rows, columns), weight)
+        for kind, heard in enumerate(terms)
+        for weight, name, offset in heard
+        if name == variable
+    ]
+    return _sparse_kernel(entries, (len(terms) * len(places), grid.cells))
+
+
+def _complex_kernel(columns: Grid, populations: list[Kind]) -> sparse.sparray:
+    """What each complex cell (row) takes from each simple cell (column) of its image."""
+    places = np.arange(columns.cells)
+    entries = []
+    for kind, cell in enumerate(populations):
+        first, offsets = kind * columns.cells, v1.quarters(cell, columns.pixels_per_degree)
+        entries += [(first + places, first + columns.neighbour(*offset), 1 / len(offsets)) for offset in offsets]
+    return _sparse_kernel(entries, (len(populations) * columns.cells,) * 2)
+
+
+def _sparse_kernel(entries: list[tuple[np.ndarray, np.ndarray, float]], shape: tuple[int, int]) -> sparse.sparray:
+    """A kernel of rows and columns with the weight of each, those at one place summed."""
+    kernel: sparse.sparray = sparse.csr_array(shape)
+    for rows, columns, weight in entries:
+        kernel = kernel + sparse.csr_array((np.full(len(rows), weight), (rows, columns)), shape=shape)
+    return kernel
+
+
+def _columns(
+    s: Specification, columns: Grid, cells: NeuronGroup, count: int, bands: dict[int, list[int]]
+) -> NeuronGroup:
+    """V1's cell columns: the rates of their cells, as the coupled circuit has them, and what they tell the layers."""
+    rates = {f"{cell}_{k}": (cell, k) for cell in ("simple", "complex") for k in range(count)}
+    group = NeuronGroup(
+        columns.cells,
+        "mean_square : Hz**2\n"
+        + "".join(f"fired_{band} : Hz\n" for band in bands)
+        + "".join(f"{name} : Hz\ncell_{name} : Hz (linked)\n" for name in rates)
+        + "".join(f"excited_{k} : Hz (linked)\ncell_{k} : integer (constant)\n" for k in range(count)),
+        dt=s.clock("v1"),
+        name="v1",
+        namespace=s.parameters.quantities("v1"),
+    )
+    numbers = np.arange(len(cells)).reshape(columns.images, count, -1)
+    for k in range(count):
+        setattr(group, f"cell_{k}", numbers[:, k].ravel())
+        setattr(group, f"excited_{k}", linked_var(cells, "excited", index=f"cell_{k}"))
+    for name, (variable, k) in rates.items():
+        setattr(group, f"cell_{name}", linked_var(cells, variable, index=f"cell_{k}"))
+    squares = " + ".join(f"excited_{k}**2" for k in range(count))
+    told = [f"{name} = cell_{name}" for name in rates] + [f"mean_square = ({squares})/{count}"]
+    for band, members in bands.items():
+        fired = " + ".join(f"cell_simple_{k}" for k in members)
+        told.append(f"fired_{band} = ({fired})/{len(members)} - spontaneous")
+    group.run_regularly("\n".join(told), dt=s.clock("v1"), when="groups", order=13, name="v1_telling")
+    return group
 
 
 def start(specification: Specification, background: np.ndarray) -> State:
@@ -232,11 +364,9 @@ def start(specification: Specification, background: np.ndarray) -> State:
     dropped = ("cone.midget_row", "cone.diffuse_row", "horizontal.settled")
     kept = {name: values for name, values in state.items() if name not in dropped and not name.startswith("v1.")}
     if specification.until == "v1":
-        cells = v1.population(specification.parameters, specification.grid.pixels_per_degree)
-        shape = (len(background), len(cells), *state[f"v1.{v1.variable(0)}"].shape[1:])
-        resting = [v1.resting_drive(cell, specification.parameters) for cell in cells]
-        kept["v1.simple"] = np.full(shape, specification.parameters.value("v1.spontaneous"))
-        kept["v1.resting_drive"] = np.ascontiguousarray(np.broadcast_to(np.array(resting)[None, :, None, None], shape))
+        count = round(specification.parameters.value("v1.kinds"))
+        for cell in ("simple", "complex", "inhibitory"):
+            kept[f"v1_cells.{cell}"] = np.stack([state[f"v1.{cell}_{k}"] for k in range(count)], 1)
     return kept
 
 

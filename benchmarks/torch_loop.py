@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple
@@ -366,12 +367,15 @@ def _retina(of: dict[str, Tensor]) -> Retina:
 def _cortex(of: dict[str, Tensor]) -> Cortex:
     count = sum(name.startswith("v1.simple_") for name in of)
     surrounds = [f"surround_{band}.pooled" for band in v1.BANDS]
-    return Cortex(
-        *(_stack(of, "thalamocortical", [f"{what}_{c}" for c in GANGLION_CHANNELS]) for what in ("resource", "sent")),
-        *(_stack(of, "v1", [f"{cell}_{k}" for k in range(count)]) for cell in ("simple", "complex", "inhibitory")),
-        of["normalisation.pooled"],
-        torch.stack([of[name] for name in surrounds if name in of], 1),
+    resource, sent = (
+        _stack(of, "thalamocortical", [f"{what}_{channel}" for channel in GANGLION_CHANNELS])
+        for what in ("resource", "sent")
     )
+    simple, complex_, inhibitory = (
+        _stack(of, "v1", [f"{cell}_{k}" for k in range(count)]) for cell in ("simple", "complex", "inhibitory")
+    )
+    surround = torch.stack([of[name] for name in surrounds if name in of], 1)
+    return Cortex(resource, sent, simple, complex_, inhibitory, of["normalisation.pooled"], surround)
 
 
 def _sparse(sources: list[list[tuple[float, np.ndarray]]], targets: int, size: int) -> Tensor:
@@ -383,9 +387,10 @@ def _sparse(sources: list[list[tuple[float, np.ndarray]]], targets: int, size: i
         places = np.tile(here, len(terms)), np.concatenate([columns for _, columns in terms])
         blocks.append(sparse.coo_array((weights, places), shape=(targets, size)))
     matrix = sparse.vstack(blocks, format="csr")
-    return torch.sparse_csr_tensor(
-        *(torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data)), size=matrix.shape
-    )
+    rows, columns, weights = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(rows, columns, weights, matrix.shape)
 
 
 def _stack(of: dict[str, Tensor], station: str, variables: Iterable[str]) -> Tensor:

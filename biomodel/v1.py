@@ -10,8 +10,9 @@ and the current a that it opens lasts,
 
 x₀ being what is left at the maintained rate.
 
-**Simple cells** sum rows of ON and OFF relay cells, midget or parasol, D, with positive weights. An inhibitory partner hears the same places
-with ON and OFF exchanged, A, and takes its rate away from the simple cell's drive (push-pull; Ferster 1988, Hirsch 1998):
+**Simple cells** sum rows of ON and OFF relay cells, midget or parasol, D, with positive weights. An inhibitory partner hears
+the same places with ON and OFF exchanged, A, and takes its rate away from the simple cell's drive (push-pull; Ferster 1988,
+Hirsch 1998):
 
 .. math:: \tau_i \dot i = [s_0 + A - \bar A]_+ - i, \quad u = G\, [D - \bar D - p\, (i - s_0)]_+ .
 
@@ -196,8 +197,8 @@ def v1(
         time = parameters["v1.inhibitory_time" if kind == "normalisation" else "v1.surround_time"].quantity
         space_constant = parameters.value(f"v1.{kind}_space_constant") * columns.pixels_per_degree
         layer = coupling(space_constant, stability_limit(time, dt, every))
-        unit, drive = ("Hz**2", "mean_square") if kind == "normalisation" else ("Hz", f"fired_{name.split('_')[1]}")
-        groups[name] = coupled_layer(name, unit, layer, time, group, drive, columns, dt, 13)
+        unit, pooled = ("Hz**2", "mean_square") if kind == "normalisation" else ("Hz", f"fired_{name.split('_')[1]}")
+        groups[name] = coupled_layer(name, unit, layer, time, group, pooled, columns, dt, 13)
         setattr(group, name, linked_var(groups[name], "pooled"))
     return groups
 

@@ -1,24 +1,55 @@
 """The baselines that the simulation is measured against compute the same thing."""
 
+from dataclasses import replace
+
+import brian2
 import numpy as np
+import pytest
+from brian2 import ms
 
 from benchmarks import dense
 from benchmarks.simulation import prepared
 from benchmarks.torch_loop import TorchLoop
-from biomodel import Pathway
-from biomodel.circuit import settled
-from biomodel.wiring import Grid, coupling, gaussian_weights
+from biomodel import Pathway, simulation, v1
+from biomodel.circuit import assemble, settled
+from biomodel.wiring import Grid, coupled_layer, coupling, gaussian_weights
 
 
-def test_loop_in_pytorch_meets_the_network(patches, responses):
+@pytest.fixture(scope="module")
+def pathway():
+    return Pathway(parameters={"v1.kinds": 4})
+
+
+def test_loop_in_pytorch_meets_the_network(pathway, patches):
     """Written anew from the equations: a slip in either shows."""
-    specification, presentations = prepared(Pathway(), patches[:3], "v1")
+    specification, presentations = prepared(pathway, patches[:3], "v1")
     every = slice(None)
     state = settled(specification, presentations.background(every))
     out = TorchLoop(specification).run(presentations.movie(every)[:, 0], state)
+    responses = pathway.simulate(patches[:3])
     for station in ("lgn", "v1"):
-        expected = responses[station][:3].values
-        assert np.abs(out[station] - expected).max() <= 1e-9 * np.abs(expected).max()
+        expected = responses[station].values
+        assert np.abs(out[station] - expected).max() <= 1e-12 * np.abs(expected).max()
+
+
+def test_dense_v1_meets_the_network(pathway, patches):
+    """Behind the same relay, and with coupled layers, synapses pool what the stencils do."""
+    specification, presentations = prepared(pathway, patches[:2], "v1")
+    s = replace(specification, grid=replace(specification.grid, images=2), record="nothing")
+    movie, background = presentations.read(slice(None))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(brian2.prefs, "codegen.target", "numpy")
+        coupled, front = assemble(s), assemble(replace(s, until="lgn"))
+        groups, synapses = dense.cortex(s, front.stations["lgn"], coupled_layer)
+        front.network.add(*groups.values(), *synapses)
+        wired = replace(front, stations=front.stations | groups)
+        for circuit, state in ((coupled, settled(s, background)), (wired, dense.start(s, background))):
+            simulation.start(circuit, movie, state)
+            circuit.network.run(60 * ms, namespace={})
+    for name in v1.channels(s.parameters):
+        expected, found = (np.array(getattr(circuit.stations["v1"], name)) for circuit in (coupled, wired))
+        assert np.ptp(expected) > 1
+        assert np.abs(found - expected).max() <= 1e-12 * np.abs(expected).max()
 
 
 def test_dense_kernels_sum_to_one_and_hold_their_mass():
