@@ -7,6 +7,8 @@ core, PyTorch with a thread a core at the batch size that suits it best. The sim
 
 from __future__ import annotations
 
+import functools
+import json
 import statistics
 import subprocess
 import sys
@@ -25,13 +27,15 @@ import xarray as xr
 from benchmarks import dense
 from benchmarks.rows import CORES, Bench, Row, ratios, rounds
 from benchmarks.torch_loop import TorchLoop
-from biomodel import Pathway, builds, luminance
-from biomodel.circuit import Specification, settled
+from biomodel import Pathway, builds, luminance, v1
+from biomodel.circuit import Specification, readout, settled
 from biomodel.photographs import photographs
 from biomodel.presentations import Presentations
-from biomodel.retina import GANGLION_CHANNELS
 
 NAMES = {"lgn": "simulate/retina_lgn", "v1": "simulate/pathway"}
+
+#: The kinds of cells that the studies simulate.
+STUDIES = {"v1.kinds": 16}
 ROUNDS = 5
 EAGER_BATCHES = (4, 16, 64, 128)
 COMPILED_BATCHES = (4, 8, 16, 32)
@@ -42,6 +46,7 @@ def run(bench: Bench) -> None:
     torch.set_num_threads(CORES)
     for until in NAMES:
         compare(bench, until)
+    v1_cost(bench)
     second_call(bench)
     scaling(bench)
     streaming(bench)
@@ -49,7 +54,7 @@ def run(bench: Bench) -> None:
 
 def compare(bench: Bench, until: str) -> None:
     """Images a second against the dense circuit and the PyTorch loop, and how far the three agree."""
-    name, pathway = NAMES[until], Pathway()
+    name, pathway = NAMES[until], Pathway(parameters=STUDIES)
     stimulus = photographs(128, seed=11)
     specification, presentations = prepared(pathway, stimulus, until)
     responses = pathway.simulate(stimulus, until=until, workers=CORES)
@@ -84,9 +89,8 @@ def compare(bench: Bench, until: str) -> None:
             out = loop()
             errors = [_difference(out[station], responses[station].values[: len(out[station])]) for station in out]
             bench.add(Row(f"{name}/difference", max(errors), "of maximum", against, goal="1e-6"))
-        if until == "lgn":
-            onset = _difference(_run_dense(folder, one, presentations, 8)["lgn"], responses.lgn.values[:8])
-            bench.add(Row(f"{name}/difference_after_onset", onset, "of maximum", "dense"))
+        onset = _difference(_run_dense(folder, one, presentations, 8)[until], responses[until].values[:8])
+        bench.add(Row(f"{name}/difference_after_onset", onset, "of maximum", "dense"))
     if until == "lgn":
         _settled_difference(bench, pathway, stimulus[:13])
 
@@ -114,9 +118,25 @@ def _settled_difference(bench: Bench, pathway: Pathway, stimulus: xr.DataArray) 
             bench.add(Row(name, max(errors), "of maximum", against, None, "1e-3", min(errors), max(errors)))
 
 
+def v1_cost(bench: Bench, number: int = ROUNDS) -> None:
+    """What V1 adds to the time of an image of 32×32 pixels, as a ratio to that of retina and LGN."""
+    pathway, stimulus = Pathway(parameters=STUDIES), photographs(128, seed=11)
+
+    def cost(until: str) -> float:
+        return _seconds(lambda: pathway.simulate(stimulus, until=until, workers=CORES)) / len(stimulus)
+
+    for until in NAMES:
+        cost(until)
+    found = rounds(number, {until: functools.partial(cost, until) for until in NAMES})
+    added = [full - front for full, front in zip(found["v1"], found["lgn"], strict=True)]
+    ratio, low, high = ratios(added, found["lgn"])
+    value = 1000 * statistics.median(added)
+    bench.add(Row("simulate/v1_cost", value, "ms/image", "retina and LGN", ratio, "3 × at most", low, high))
+
+
 def second_call(bench: Bench) -> None:
     """A call with other images in the same process: the time until its first image is done, and what it compiles."""
-    pathway = Pathway()
+    pathway = Pathway(parameters=STUDIES)
     pathway.simulate(photographs(8, seed=21), workers=CORES)
     before = {entry.name for entry in builds.entries()}
     other = photographs(8, seed=22)
@@ -131,7 +151,7 @@ def second_call(bench: Bench) -> None:
 def scaling(bench: Bench) -> None:
     """Time an image by the size of images and by their number."""
     for until, name in NAMES.items():
-        pathway = Pathway()
+        pathway = Pathway(parameters=STUDIES)
 
         def cost(number: int, size: int, until: str = until, pathway: Pathway = pathway) -> float:
             images = np.random.default_rng(number).uniform(10, 200, (number, size, size))
@@ -150,13 +170,14 @@ def scaling(bench: Bench) -> None:
 
 
 _STREAM = """
-import sys, time
+import json, sys, time
 import numpy as np
 from biomodel import Display, Pathway
 images = np.random.default_rng(0).random((int(sys.argv[1]), 32, 32))
 stimulus = Display().show(images)
 began = time.perf_counter()
-Pathway().simulate(stimulus, store=sys.argv[2], workers=int(sys.argv[3]))
+pathway = Pathway(parameters=json.loads(sys.argv[4]))
+pathway.simulate(stimulus, store=sys.argv[2], workers=int(sys.argv[3]))
 print(time.perf_counter() - began)
 """
 
@@ -184,7 +205,7 @@ def _peaks(root: int, until: threading.Event) -> dict[int, float]:
 def streaming(bench: Bench, images: int = 10_000) -> None:
     """Many images into a store: images a second, and the largest resident memory of any process."""
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-c", _STREAM, str(images), scratch, str(CORES)]
+        command = [sys.executable, "-c", _STREAM, str(images), scratch, str(CORES), json.dumps(STUDIES)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         ended = threading.Event()
         with ThreadPoolExecutor(1) as pool:
@@ -248,22 +269,17 @@ def _run_dense(
 
     with ThreadPoolExecutor(CORES) as pool:
         outs = list(pool.map(one, range(images)))
-    shape = (images, specification.grid.height, specification.grid.width)
-    read = {
-        "cone": ("photocurrent", 1e-12),
-        "horizontal": ("potential", 1e-3),
-        "lgn": (GANGLION_CHANNELS, 1.0),
-    }
 
     def field(station: str, variable: str, unit: float) -> np.ndarray:
-        return np.stack([out[f"response.{station}.{variable}"] for out in outs]).reshape(shape) / unit
+        grid = v1.lattice_of(specification.grid) if station == "v1" else specification.grid
+        flat = np.stack([out[f"response.{station}.{variable}"] for out in outs])
+        return flat.reshape(images, grid.height, grid.width) / unit
 
-    return {
-        station: field(station, names, unit)
-        if isinstance(names, str)
-        else np.stack([field(station, variable, unit) for variable in names], 1)
-        for station, (names, unit) in read.items()
-    }
+    fields = {"cone": field("cone", "photocurrent", 1e-12), "horizontal": field("horizontal", "potential", 1e-3)}
+    for station in [name for name in ("lgn", "v1") if name in specification.stations]:
+        channels = readout(specification, station).variables
+        fields[station] = np.stack([field(station, channel, 1.0) for channel in channels], 1)
+    return fields
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:

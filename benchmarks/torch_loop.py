@@ -384,13 +384,13 @@ def _sparse(sources: list[list[tuple[float, np.ndarray]]], targets: int, size: i
     here = np.arange(targets)
     for terms in sources:
         weights = np.repeat([weight for weight, _ in terms], targets)
-        places = np.tile(here, len(terms)), np.concatenate([columns for _, columns in terms])
+        places = np.tile(here, len(terms)), np.concatenate([taken for _, taken in terms])
         blocks.append(sparse.coo_array((weights, places), shape=(targets, size)))
     matrix = sparse.vstack(blocks, format="csr")
-    rows, columns, weights = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
+    row_ends, columns, values = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(rows, columns, weights, matrix.shape)
+        return torch.sparse_csr_tensor(row_ends, columns, values, matrix.shape, check_invariants=True)
 
 
 def _stack(of: dict[str, Tensor], station: str, variables: Iterable[str]) -> Tensor:
