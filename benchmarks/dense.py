@@ -239,10 +239,25 @@ def cortex(
     cells, synapses = _cells(s, populations, list(bands), thalamic)
     kernel = _complex_kernel(replace(columns, images=1), populations)
     synapses.append(_summing(cells, cells, "simple", "neighbours", "Hz", kernel, s.grid.images, dt, 10))
+    told = _columns(s, columns, cells, len(populations), bands)
+    layers = _layers(s, columns, told, list(bands), make_layer)
     place = np.arange(columns.cells).reshape(columns.images, 1, -1)
     cells.column = np.repeat(place, len(populations), axis=1).ravel()
-    told = _columns(s, columns, cells, len(populations), bands)
-    groups = {"thalamocortical": thalamic, "v1_cells": cells, "v1": told}
+    for name, layer in layers.items():
+        setattr(cells, name, linked_var(layer, "pooled", index="column"))
+    tuning = p.value("v1.surround_tuning")
+    for band, members in bands.items():
+        share = np.isin(np.arange(len(populations)), members) * tuning + (1 - tuning) / len(bands)
+        setattr(cells, f"share_{band}", np.broadcast_to(share[None, :, None], _shape(columns, populations)).ravel())
+    return {"thalamocortical": thalamic, "v1_cells": cells, "v1": told} | layers, synapses
+
+
+def _layers(
+    s: Specification, columns: Grid, told: NeuronGroup, bands: list[int], make_layer: MakeLayer
+) -> dict[str, NeuronGroup]:
+    """The layers that normalise and suppress."""
+    p, dt = s.parameters, s.clock("v1")
+    groups = {}
     for name, unit, drive, time in (
         ("normalisation", "Hz**2", "mean_square", "v1.inhibitory_time"),
         *((f"surround_{band}", "Hz", f"fired_{band}", "v1.surround_time") for band in bands),
@@ -250,12 +265,7 @@ def cortex(
         reach = p.value(f"v1.{name.split('_')[0]}_space_constant") * columns.pixels_per_degree
         layer = coupling(reach, stability_limit(p[time].quantity, dt, V1_CLOCK))
         groups[name] = make_layer(name, unit, layer, p[time].quantity, told, drive, columns, dt, 15)
-        setattr(cells, name, linked_var(groups[name], "pooled", index="column"))
-    tuning = p.value("v1.surround_tuning")
-    for band, members in bands.items():
-        share = np.isin(np.arange(len(populations)), members) * tuning + (1 - tuning) / len(bands)
-        setattr(cells, f"share_{band}", np.broadcast_to(share[None, :, None], _shape(columns, populations)).ravel())
-    return groups, synapses
+    return groups
 
 
 def _shape(columns: Grid, populations: list[Kind]) -> tuple[int, int, int]:
