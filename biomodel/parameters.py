@@ -458,7 +458,13 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             "v1.parasol_release", 0.1, "1", "calibrated", "experiment 24: enough to make these cells band-pass", 0, 1
         ),
         Parameter(
-            "v1.conduction_time", 3, "ms", "calibrated", "experiment 15: axons from the relay and their synapses", 0.1, 100
+            "v1.conduction_time",
+            3,
+            "ms",
+            "calibrated",
+            "experiment 15: axons from the relay and their synapses",
+            0.1,
+            100,
         ),
         Parameter(
             "v1.synaptic_time", 7, "ms", "published", "mozaik LSV1M (cat): τ_E of layer 4 excitatory cells", 0.5, 200
@@ -467,7 +473,9 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         Parameter("v1.inhibitory_time", 7, "ms", "published", "mozaik LSV1M (cat): layer 4 inhibitory τ_m", 0.5, 200),
         Parameter("v1.maximum_rate", 90, "Hz", "calibrated", "median maximum 33.8 Hz (Marques)", 1, 1000),
         Parameter("v1.semisaturation", 7, "Hz", "calibrated", "experiment 20: drive of half the maximum", 0.1, 1000),
-        Parameter("v1.exponent", 2.5, "1", "calibrated", "experiment 20; power laws of 2 to 5 (Priebe & Ferster 2008)", 1, 8),
+        Parameter(
+            "v1.exponent", 2.5, "1", "calibrated", "experiment 20; power laws of 2 to 5 (Priebe & Ferster 2008)", 1, 8
+        ),
         Parameter(
             "v1.normalisation_weight",
             3.0,
