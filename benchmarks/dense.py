@@ -41,16 +41,22 @@ diffuse_sum : amp
 
 #: Cells of V1, of all kinds and places.
 _CELLS = """
-dsimple/dt = (simple_target - simple)/membrane_time : Hz
-dcomplex/dt = (spontaneous + complex_gain*(neighbours - spontaneous) - complex)/membrane_time : Hz
-dinhibitory/dt = (opposed*int(opposed > 0*Hz) - inhibitory)/inhibitory_time : Hz
+dsimple/dt = (spontaneous + simple_target - simple)/membrane_time : Hz
+dopposite/dt = (spontaneous + opposite_target - opposite)/membrane_time : Hz
+dcomplex/dt = (spontaneous + complex_gain*(same_phase + opposite_phase - spontaneous) - complex)/membrane_time : Hz
+dinhibitory/dt = (heard_opposite*int(heard_opposite > 0*Hz) - inhibitory)/inhibitory_time : Hz
+dinhibitory_opposite/dt = (heard*int(heard > 0*Hz) - inhibitory_opposite)/inhibitory_time : Hz
 simple_target : Hz
-neighbours : Hz
-opposed : Hz
-excited : Hz
+opposite_target : Hz
+same_phase : Hz
+opposite_phase : Hz
+heard : Hz
+heard_opposite : Hz
+power : 1
+power_opposite : 1
 drive_rest : Hz (constant)
 opposed_rest : Hz (constant)
-normalisation : Hz**2 (linked)
+normalisation : 1 (linked)
 column : integer (constant)
 """
 
@@ -65,11 +71,15 @@ share_{band} : 1 (constant)
 """
 
 _SUMS = """
-opposed = spontaneous + {opposed} - opposed_rest
-excited = {drive} - drive_rest - inhibition*(inhibitory - spontaneous)
-excited = gain*excited*int(excited/Hz > 0)
-simple_target = maximum_rate*excited**2/(semisaturation**2 + normalisation_weight*normalisation)
-simple_target = spontaneous + simple_target/(1 + ({surround})/surround_half)
+heard = {drive} - drive_rest
+heard_opposite = {opposed} - opposed_rest
+excited = heard - inhibition*inhibitory
+power = (excited*int(excited > 0*Hz)/semisaturation)**exponent
+excited_opposite = heard_opposite - inhibition*inhibitory_opposite
+power_opposite = (excited_opposite*int(excited_opposite > 0*Hz)/semisaturation)**exponent
+share = maximum_rate/(1 + normalisation_weight*normalisation)/(1 + ({surround})/surround_half)
+simple_target = share*power
+opposite_target = share*power_opposite
 """
 
 
@@ -238,7 +248,8 @@ def cortex(
     columns = v1.lattice_of(s.grid)
     cells, synapses = _cells(s, populations, list(bands), thalamic)
     kernel = _complex_kernel(replace(columns, images=1), populations)
-    synapses.append(_summing(cells, cells, "simple", "neighbours", "Hz", kernel, s.grid.images, dt, 10))
+    for phase, written in (("simple", "same_phase"), ("opposite", "opposite_phase")):
+        synapses.append(_summing(cells, cells, phase, written, "Hz", kernel, s.grid.images, dt, 10))
     told = _columns(s, columns, cells, len(populations), bands)
     layers = _layers(s, columns, told, list(bands), make_layer)
     place = np.arange(columns.cells).reshape(columns.images, 1, -1)
@@ -259,7 +270,7 @@ def _layers(
     p, dt = s.parameters, s.clock("v1")
     groups = {}
     for name, unit, drive, time in (
-        ("normalisation", "Hz**2", "mean_square", "v1.inhibitory_time"),
+        ("normalisation", "1", "mean_power", "v1.inhibitory_time"),
         *((f"surround_{band}", "Hz", f"fired_{band}", "v1.surround_time") for band in bands),
     ):
         reach = p.value(f"v1.{name.split('_')[0]}_space_constant") * columns.pixels_per_degree
@@ -321,12 +332,12 @@ def _afferent_kernel(grid: Grid, terms: list[list[Term]], variable: str) -> spar
 
 
 def _complex_kernel(columns: Grid, populations: list[Kind]) -> sparse.sparray:
-    """What each complex cell (row) takes from each simple cell (column) of its image."""
+    """What each complex cell (row) takes from each simple cell of either phase (column) of its image."""
     places = np.arange(columns.cells)
     entries = []
     for kind, cell in enumerate(populations):
         first, offsets = kind * columns.cells, v1.quarters(cell, columns.pixels_per_degree)
-        entries += [(first + places, first + columns.neighbour(*offset), 1 / len(offsets)) for offset in offsets]
+        entries += [(first + places, first + columns.neighbour(*offset), 0.5 / len(offsets)) for offset in offsets]
     return _sparse_kernel(entries, (len(populations) * columns.cells,) * 2)
 
 
@@ -342,13 +353,15 @@ def _columns(
     s: Specification, columns: Grid, cells: NeuronGroup, count: int, bands: dict[int, list[int]]
 ) -> NeuronGroup:
     """V1's cell columns: the rates of their cells, as the coupled circuit has them, and what they tell the layers."""
-    rates = {f"{cell}_{k}": (cell, k) for cell in ("simple", "complex") for k in range(count)}
+    rates = {f"{cell}_{k}": (cell, k) for cell in ("simple", "opposite", "complex") for k in range(count)}
+    powers = {f"{power}_{k}": (power, k) for power in ("power", "power_opposite") for k in range(count)}
     group = NeuronGroup(
         columns.cells,
-        "mean_square : Hz**2\n"
+        "mean_power : 1\n"
         + "".join(f"fired_{band} : Hz\n" for band in bands)
         + "".join(f"{name} : Hz\ncell_{name} : Hz (linked)\n" for name in rates)
-        + "".join(f"excited_{k} : Hz (linked)\ncell_{k} : integer (constant)\n" for k in range(count)),
+        + "".join(f"{name} : 1 (linked)\n" for name in powers)
+        + "".join(f"cell_{k} : integer (constant)\n" for k in range(count)),
         dt=s.clock("v1"),
         name="v1",
         namespace=s.parameters.quantities("v1"),
@@ -356,14 +369,13 @@ def _columns(
     numbers = np.arange(len(cells)).reshape(columns.images, count, -1)
     for k in range(count):
         setattr(group, f"cell_{k}", numbers[:, k].ravel())
-        setattr(group, f"excited_{k}", linked_var(cells, "excited", index=f"cell_{k}"))
-    for name, (variable, k) in rates.items():
-        setattr(group, f"cell_{name}", linked_var(cells, variable, index=f"cell_{k}"))
-    squares = " + ".join(f"excited_{k}**2" for k in range(count))
-    told = [f"{name} = cell_{name}" for name in rates] + [f"mean_square = ({squares})/{count}"]
+    linked = {f"cell_{name}": cell for name, cell in rates.items()} | powers
+    for name, (variable, k) in linked.items():
+        setattr(group, name, linked_var(cells, variable, index=f"cell_{k}"))
+    told = [f"{name} = cell_{name}" for name in rates] + [f"mean_power = ({' + '.join(powers)})/{count}"]
     for band, members in bands.items():
-        fired = " + ".join(f"cell_simple_{k}" for k in members)
-        told.append(f"fired_{band} = ({fired})/{len(members)} - spontaneous")
+        fired = " + ".join(f"cell_{cell}_{k}" for k in members for cell in ("simple", "opposite"))
+        told.append(f"fired_{band} = ({fired})/{len(members)} - 2*spontaneous")
     group.run_regularly("\n".join(told), dt=s.clock("v1"), when="groups", order=13, name="v1_telling")
     return group
 
@@ -375,7 +387,7 @@ def start(specification: Specification, background: np.ndarray) -> State:
     kept = {name: values for name, values in state.items() if name not in dropped and not name.startswith("v1.")}
     if specification.until == "v1":
         count = round(specification.parameters.value("v1.kinds"))
-        for cell in ("simple", "complex", "inhibitory"):
+        for cell in ("simple", "opposite", "complex", "inhibitory", "inhibitory_opposite"):
             kept[f"v1_cells.{cell}"] = np.stack([state[f"v1.{cell}_{k}"] for k in range(count)], 1)
     return kept
 

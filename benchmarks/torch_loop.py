@@ -46,13 +46,14 @@ class Retina(NamedTuple):
 
 
 class Cortex(NamedTuple):
-    """State of V1: synapses (image, channel, y, x), cells (image, kind, row, column), layers (image, [band,] row, column)."""
+    """State of V1: (image, channel, y, x) of synapses, (image, [phase,] kind, row, column), (image, [band,] row, column)."""
 
+    arrived: Tensor
     resource: Tensor
     sent: Tensor
-    simple: Tensor
+    simple: Tensor  # of a kind's own and of the opposite phase
     complex: Tensor
-    inhibitory: Tensor
+    inhibitory: Tensor  # partners of those
     normalisation: Tensor
     surround: Tensor
 
@@ -122,6 +123,7 @@ class TorchLoop:
             torch.tensor([of[channel] for channel in GANGLION_CHANNELS], dtype=torch.float64)[:, None, None]
             for of in (v1.resting_resources(p), lgn.maintained(p))
         )
+        self.release = self._channels(*(f"v1.{channel.split('_')[0]}_release" for channel in GANGLION_CHANNELS))
         self.resting = self._heard(maintained.expand(1, -1, s.grid.height, s.grid.width))
         bands = [members for members in v1.kinds_of_bands(cells) if members]
         self.members = torch.zeros((len(bands), len(cells)), dtype=torch.float64)
@@ -156,16 +158,17 @@ class TorchLoop:
         return _sparse(sources, self.columns.cells, len(GANGLION_CHANNELS) * grid.cells)
 
     def _neighbours(self, cells: list[Kind]) -> Tensor:
-        """Weights of complex cells (rows) over the simple cells of their kinds (columns)."""
+        """Weights of complex cells (rows) over the simple cells of their kinds, of both phases (columns)."""
         grid = self.columns
         sources = []
         for kind, cell in enumerate(cells):
-            places = v1.quarters(cell, grid.pixels_per_degree)
-            sources.append([(1 / len(places), kind * grid.cells + grid.neighbour(*at)) for at in places])
-        return _sparse(sources, grid.cells, len(cells) * grid.cells)
+            places = [grid.neighbour(*at) for at in v1.quarters(cell, grid.pixels_per_degree)]
+            blocks = [block * grid.cells for block in (kind, len(cells) + kind)]
+            sources.append([(0.5 / len(places), block + place) for place in places for block in blocks])
+        return _sparse(sources, grid.cells, 2 * len(cells) * grid.cells)
 
     def _heard(self, sent: Tensor) -> Tensor:
-        """What simple cells and their partners hear, (image, 2, kind, row, column)."""
+        """What simple cells of their own and of the opposite phase hear, (image, 2, kind, row, column)."""
         return self._product(self.hearing, sent).unflatten(1, (2, -1))
 
     def _product(self, weights: Tensor, sources: Tensor) -> Tensor:
@@ -275,37 +278,41 @@ class TorchLoop:
         """What arrives in V1, and what the synapses have left."""
         p = self.p
         recovery = 1 / p["v1.recovery_time"]
-        rate = recovery + p["v1.release"] * relay
+        rate = recovery + self.release * now.arrived
         left = recovery / rate
         resource = left + (now.resource - left) * torch.exp(-self.dt * V1_CLOCK * rate)
-        sent = self._relax(now.sent, relay * now.resource / self.rested, p["v1.synaptic_time"], V1_CLOCK)
-        return now._replace(resource=resource, sent=sent)
+        sent = self._relax(now.sent, now.arrived * now.resource / self.rested, p["v1.synaptic_time"], V1_CLOCK)
+        arrived = self._relax(now.arrived, relay, p["v1.conduction_time"], V1_CLOCK)
+        return now._replace(arrived=arrived, resource=resource, sent=sent)
 
     def _v1_step(self, now: Cortex, heard: Tensor, neighbours: Tensor) -> Cortex:
         """Cells of V1, then the layers that hear them."""
         p, spontaneous = self.p, self.p["v1.spontaneous"]
-        drive, opposed = (heard - self.resting).unbind(1)
-        pull = p["v1.inhibition"] * (now.inhibitory - spontaneous)
-        excited = p["v1.gain"] * (drive - pull).clamp(min=0)
-        pool = p["v1.semisaturation"] ** 2 + p["v1.normalisation_weight"] * now.normalisation[:, None]
+        drive = heard - self.resting
+        excited = (drive - p["v1.inhibition"] * now.inhibitory).clamp(min=0)
+        power = (excited / p["v1.semisaturation"]) ** p["v1.exponent"]
+        pool = 1 + p["v1.normalisation_weight"] * now.normalisation[:, None]
         tuning = p["v1.surround_tuning"]
         suppression = tuning * now.surround[:, self.band] + (1 - tuning) * now.surround.mean(1, keepdim=True)
-        evoked = p["v1.maximum_rate"] * excited**2 / pool / (1 + suppression / p["v1.surround_half"])
+        share = p["v1.maximum_rate"] / pool / (1 + suppression / p["v1.surround_half"])
+        evoked = share[:, None] * power
         summed = p["v1.complex_gain"] * (neighbours - spontaneous)
         simple, complex_ = (
             self._relax(rate, spontaneous + departure, p["v1.membrane_time"], V1_CLOCK)
             for rate, departure in ((now.simple, evoked), (now.complex, summed))
         )
-        partner = (spontaneous + opposed).clamp(min=0)
-        inhibitory = self._relax(now.inhibitory, partner, p["v1.inhibitory_time"], V1_CLOCK)
-        square = (excited**2).mean(1)
-        normalisation = self._layer(now.normalisation, square, self.normalisation, p["v1.inhibitory_time"], V1_CLOCK)
-        fired = torch.einsum("bk,nkyx->nbyx", self.members, simple) - spontaneous
+        opposite = drive.flip(1).clamp(min=0)
+        inhibitory = self._relax(now.inhibitory, opposite, p["v1.inhibitory_time"], V1_CLOCK)
+        mean = power.sum(1).mean(1)
+        normalisation = self._layer(now.normalisation, mean, self.normalisation, p["v1.inhibitory_time"], V1_CLOCK)
+        fired = torch.einsum("bk,npkyx->nbyx", self.members, simple) - 2 * spontaneous
         pooled = self._layer(
             now.surround.flatten(0, 1), fired.flatten(0, 1), self.surround, p["v1.surround_time"], V1_CLOCK
         )
         surround = pooled.unflatten(0, now.surround.shape[:2])
-        return Cortex(now.resource, now.sent, simple, complex_, inhibitory, normalisation, surround)
+        return now._replace(
+            simple=simple, complex=complex_, inhibitory=inhibitory, normalisation=normalisation, surround=surround
+        )
 
     @torch.no_grad()
     def run(self, light: np.ndarray, state: State) -> dict[str, np.ndarray]:
@@ -328,7 +335,7 @@ class TorchLoop:
             if k in sampled["lgn"]:
                 samples["lgn"].append(now.relay)
             if cortex is not None and k in sampled["v1"]:
-                samples["v1"].append(torch.cat([cortex.simple, cortex.complex], 1))
+                samples["v1"].append(torch.cat([cortex.simple[:, 0], cortex.complex], 1))
             now, centre, contrast = self.step(shown, now)
             if k % AMACRINE_CLOCK == 0:
                 now = self.amacrine_step(now, centre, contrast)
@@ -367,15 +374,24 @@ def _retina(of: dict[str, Tensor]) -> Retina:
 def _cortex(of: dict[str, Tensor]) -> Cortex:
     count = sum(name.startswith("v1.simple_") for name in of)
     surrounds = [f"surround_{band}.pooled" for band in v1.BANDS]
-    resource, sent = (
+    arrived, resource, sent = (
         _stack(of, "thalamocortical", [f"{what}_{channel}" for channel in GANGLION_CHANNELS])
-        for what in ("resource", "sent")
+        for what in ("arrived", "resource", "sent")
     )
-    simple, complex_, inhibitory = (
-        _stack(of, "v1", [f"{cell}_{k}" for k in range(count)]) for cell in ("simple", "complex", "inhibitory")
+    simple, opposite, complex_, inhibitory, inhibitory_opposite = (
+        _stack(of, "v1", [f"{cell}_{k}" for k in range(count)])
+        for cell in ("simple", "opposite", "complex", "inhibitory", "inhibitory_opposite")
     )
-    surround = torch.stack([of[name] for name in surrounds if name in of], 1)
-    return Cortex(resource, sent, simple, complex_, inhibitory, of["normalisation.pooled"], surround)
+    return Cortex(
+        arrived,
+        resource,
+        sent,
+        torch.stack([simple, opposite], 1),
+        complex_,
+        torch.stack([inhibitory, inhibitory_opposite], 1),
+        of["normalisation.pooled"],
+        torch.stack([of[name] for name in surrounds if name in of], 1),
+    )
 
 
 def _sparse(sources: list[list[tuple[float, np.ndarray]]], targets: int, size: int) -> Tensor:
