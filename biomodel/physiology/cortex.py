@@ -177,17 +177,10 @@ def spatial_frequency_tuning(column: Column) -> Measurement:
 def simple_and_complex(column: Column) -> Measurement:
     """Gratings of contrast .98, a panel of 24, that drift at 4 Hz over 2.1°, from half a second to 1.5 s after onset.
 
-    F1 is the first harmonic's amplitude, F0 the mean less the spontaneous rate; cells count of which F1 or the mean is
-    above 5 Hz, and F0 above 0. Hartigan's dip test, its p from 2000 uniform samples of as many cells.
+    Which cells count is told in `Column.drift_modulation`. Hartigan's dip test, its p from 2000 uniform samples of as
+    many cells.
     """
-    panel = column.panel(24)
-    ratios = np.zeros(0)
-    if len(panel):
-        (drifts,) = column.drifts(panel, [4])
-        mean, first = (panel.served(np.stack([getattr(d, name) for d in drifts])) for name in ("mean", "first"))
-        raised = column.evoked(mean, panel.cells)
-        counted = (np.maximum(mean, first) > COUNTED) & (raised > 0)
-        ratios = first[counted] / raised[counted]
+    _, ratios = column.drift_modulation
     bins = np.linspace(0, 2, 11)
     counts = np.histogram(np.minimum(ratios, 1.999), bins)[0].astype(float)
     return Measurement(
