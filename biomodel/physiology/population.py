@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec, SubplotSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from biomodel.physiology import distributions, fields, tuning
 from biomodel.physiology.battery import Results
@@ -30,14 +31,22 @@ SHOWN = (16, 18, 19, 20, 22)
 _INK = {"simple": "#d1495b", "complex": "#00798c"}
 _PUBLISHED = "#263238"
 
+#: Share of a class's cells of which a median is drawn.
+_MEASURED = 0.6
+
 #: Light that excites is bright, light that inhibits dark.
 _FIELD_COLOURS = "gray"
 
 #: Pixels along the side of a receptive field's picture.
 _FIELD_PIXELS = 61
 
-#: Of the picture, inches.
+#: Of the picture, inches, and of the frame around the receptive fields in it: left, bottom, width, height.
 _SIZE = (16.0, 9.0)
+_FIELDS = (0.25, 0.55, 5.75, 7.15)
+
+#: Of a panel's title; and the ink of what matters less.
+_TITLE: dict[str, Any] = {"fontsize": 11.5, "weight": "bold"}
+_QUIET = "#546e7a"
 
 _Draw = Callable[[Axes, "_Population"], None]
 
@@ -97,12 +106,13 @@ def draw(results: Results, path: str | Path) -> None:
     """
     if not shown(results) or results.column is None:
         needed = ", ".join(map(str, SHOWN))
-        raise ValueError(f"these results are not accepted: give those of experiments {needed}, of a subject with V1 cells")
+        raise ValueError(
+            f"these results are not accepted: give those of experiments {needed}, of a subject with V1 cells"
+        )
     population = _Population(results, results.column)
     figure = Figure(figsize=_SIZE, dpi=150)
-    halves = GridSpec(1, 2, figure, 0.012, 0.055, 0.985, 0.865, wspace=0.13, width_ratios=(6.1, 9.4))
-    _draw_fields(figure, halves[0], population)
-    panels = halves[1].subgridspec(3, 3, hspace=0.62, wspace=0.36)
+    _draw_fields(figure, population)
+    panels = GridSpec(3, 3, figure, 0.43, 0.06, 0.985, 0.855, hspace=0.6, wspace=0.36)
     places: list[tuple[_Draw, SubplotSpec]] = [
         (_orientation_tuning, panels[0, 0]),
         (_half_widths, panels[0, 1]),
@@ -124,8 +134,8 @@ def draw(results: Results, path: str | Path) -> None:
 def _draw_header(figure: Figure, population: _Population) -> None:
     found = dict(population.classes(population.counted))
     place = population.column.preset.replace("_", " ")
-    figure.text(0.012, 0.972, "A population of simulated V1 cells", fontsize=19, va="top", weight="bold")
-    figure.text(0.012, 0.925, f"{place}, cells of one cortical column", fontsize=11, va="top", color="#546e7a")
+    figure.text(0.25 / 16, 0.975, "A population of simulated V1 cells", fontsize=19, va="top", weight="bold")
+    figure.text(0.25 / 16, 0.928, f"{place}, the cells of one cortical column", fontsize=11, va="top", color=_QUIET)
     keys = [
         *(Line2D([], [], color=_INK[name], linewidth=3, label=f"{name}, {found[name].sum()} cells") for name in _INK),
         Line2D([], [], color=_PUBLISHED, linewidth=1.4, label="published histogram"),
@@ -143,23 +153,46 @@ def _draw_header(figure: Figure, population: _Population) -> None:
     )
 
 
-def _draw_fields(figure: Figure, place: SubplotSpec, population: _Population) -> None:
+def _draw_fields(figure: Figure, population: _Population) -> None:
     """A tile a simple cell, from low to high preferred frequency, all of them at one scale."""
     found = population.column.characterisation
     cells = population.counted[population.simple[population.counted]]
     cells = cells[np.argsort(found.best[1][cells], kind="stable")]
-    side = max(1, int(np.ceil(np.sqrt(len(cells)))))
-    reach = 1.25 * 0.5 / np.median(found.frequencies[found.best[1][cells]]) if len(cells) else 1.0
+    width, height = _SIZE
+    left, bottom, across, down = _FIELDS
+    figure.text(left / width, (bottom + down + 0.13) / height, "Receptive fields of simple cells", **_TITLE)
+    told = "reverse correlation with flashed gratings"
+    figure.text((left + across) / width, (bottom + down + 0.13) / height, told, fontsize=9.5, ha="right", color=_QUIET)
+    if not len(cells):
+        return
+    reach = 1 / float(np.median(found.frequencies[found.best[1][cells]]))
     degrees = np.linspace(-reach, reach, _FIELD_PIXELS)
-    drawn = fields.receptive_fields(
-        found.rates[..., cells], ORIENTATIONS, found.frequencies, PHASES, degrees, degrees
-    )
-    grid = place.subgridspec(side, side, hspace=0.06, wspace=0.06)
+    drawn = fields.receptive_fields(found.rates[..., cells], ORIENTATIONS, found.frequencies, PHASES, degrees, degrees)
+    columns, side = _tiled(len(cells), across, down)
     for k, field in enumerate(drawn):
-        axes = figure.add_subplot(grid[k // side, k % side])
-        axes.imshow(field, cmap=_FIELD_COLOURS, vmin=-1, vmax=1, extent=(-reach, reach, reach, -reach))
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
+        corner = left + k % columns * side, bottom + down - (k // columns + 1) * side
+        axes = figure.add_axes((corner[0] / width, corner[1] / height, 0.95 * side / width, 0.95 * side / height))
+        axes.imshow(field, cmap=_FIELD_COLOURS, vmin=-1, vmax=1, interpolation="bilinear")
+        axes.set_axis_off()
+    lowest = bottom + down - (len(cells) - 1) // columns * side - side
+    _draw_scale(figure, left, lowest - 0.17, 0.95 * side / (2 * reach))
+
+
+def _draw_scale(figure: Figure, left: float, bottom: float, inches_per_degree: float) -> None:
+    """A bar as long as half a degree, or as one, and what bright and dark mean; places in inches."""
+    width, height = _SIZE
+    degrees = 0.5 if inches_per_degree > 0.6 else 1.0
+    ends = np.array([left, left + degrees * inches_per_degree]) / width
+    figure.add_artist(Line2D(ends, [bottom / height] * 2, color=_PUBLISHED, linewidth=2.5, solid_capstyle="butt"))
+    told = f"{degrees:g}°     bright: light excites, dark: light inhibits"
+    figure.text(ends[1] + 0.08 / width, bottom / height, told, fontsize=9.5, va="center", color=_QUIET)
+
+
+def _tiled(tiles: int, width: float, height: float) -> tuple[int, float]:
+    """Columns of square tiles, and a tile's side, that make the tiles in a frame as large as can be."""
+    sides = {columns: min(width / columns, height / np.ceil(tiles / columns)) for columns in range(1, tiles + 1)}
+    best = max(sides, key=lambda columns: sides[columns])
+    return best, float(sides[best])
 
 
 def _orientation_tuning(axes: Axes, population: _Population) -> None:
@@ -185,10 +218,16 @@ def _half_widths(axes: Axes, population: _Population) -> None:
 
 def _frequency_tuning(axes: Axes, population: _Population) -> None:
     found = population.column.characterisation
+    best = found.best[1][population.counted]
     rows = found.answers[found.best[0][population.counted], :, population.counted]
-    _curves(axes, found.frequencies, _of_peak(rows), population, population.counted, medians=False)
-    _logarithmic(axes, (0.25, 0.5, 1, 2, 4))
-    axes.set(title="Spatial-frequency tuning", xlabel="spatial frequency (c/deg)", ylabel="response / peak")
+    octaves = np.log2(found.frequencies)
+    offsets = np.arange(-2, 2.01, 0.5)
+    aligned = [
+        np.interp(offsets, octaves - octaves[k], row, left=np.nan, right=np.nan)
+        for k, row in zip(best, rows, strict=True)
+    ]
+    _curves(axes, offsets, _of_peak(np.array(aligned)), population, population.counted)
+    axes.set(title="Spatial-frequency tuning", xlabel="octaves from the best frequency", ylabel="response / peak")
 
 
 def _contrast_responses(axes: Axes, population: _Population) -> None:
@@ -214,6 +253,7 @@ def _size_tuning(axes: Axes, population: _Population) -> None:
 def _suppression(axes: Axes, population: _Population) -> None:
     _beside_published(axes, "surround_suppression_index", population)
     axes.set(title="Surround suppression", xlabel="suppression index", ylabel="share of cells", xlim=(0, 1.2))
+    axes.set_xticks([0, 0.4, 0.8, 1.2])
 
 
 def _modulation(axes: Axes, population: _Population) -> None:
@@ -273,8 +313,10 @@ def _stacked(
     """Numbers of cells by a property; a mark points at the median, over its published range."""
     if band is not None:
         axes.axvspan(*band, color=BAND, linewidth=0)
-        axes.plot([np.nanmedian(values)], [1.03], "v", color=_PUBLISHED, transform=axes.get_xaxis_transform(), clip_on=False)
+        axes.plot([np.nanmedian(values)], [0.95], "v", color=_PUBLISHED, transform=axes.get_xaxis_transform())
     _bars(axes, CellValues(values, population.simple[cells]), edges)
+    axes.margins(y=0.15)
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
 def _bars(axes: Axes, values: CellValues, edges: np.ndarray, share: bool = False, sideways: bool = False) -> None:
@@ -285,20 +327,27 @@ def _bars(axes: Axes, values: CellValues, edges: np.ndarray, share: bool = False
         counts = np.histogram(values.values[chosen], edges)[0] / total
         draw_bars = axes.barh if sideways else axes.bar
         where = {"left" if sideways else "bottom": base}
-        draw_bars(edges[:-1], counts, np.diff(edges), align="edge", color=_INK[name], edgecolor="white", linewidth=0.5, **where)
+        draw_bars(
+            edges[:-1],
+            counts,
+            np.diff(edges),
+            align="edge",
+            color=_INK[name],
+            edgecolor="white",
+            linewidth=0.5,
+            **where,
+        )
         base = base + counts
 
 
-def _curves(
-    axes: Axes, x: np.ndarray, rows: np.ndarray, population: _Population, cells: np.ndarray, medians: bool = True
-) -> None:
-    """A thin line a cell and, for each class, the median as a thick one."""
+def _curves(axes: Axes, x: np.ndarray, rows: np.ndarray, population: _Population, cells: np.ndarray) -> None:
+    """A thin line a cell and, for each class, the median as a thick one where nearly all cells were measured."""
     classes = population.classes(cells)
     for name, chosen in reversed(classes):
         axes.plot(x, rows[chosen].T, color=_INK[name], linewidth=0.6, alpha=0.25)
     for name, chosen in classes:
-        if medians and chosen.any():
-            measured = np.isfinite(rows[chosen]).mean(axis=0) > 0.5
+        if chosen.any():
+            measured = np.isfinite(rows[chosen]).mean(axis=0) >= _MEASURED
             median = np.nanmedian(rows[chosen][:, measured], axis=0)
             axes.plot(x[measured], median, color="white", linewidth=4)
             axes.plot(x[measured], median, color=_INK[name], linewidth=2.4)
@@ -326,5 +375,5 @@ def _plain(axes: Axes) -> None:
     axes.tick_params(labelsize=8.5, length=3, color="#90a4ae")
     axes.xaxis.label.set_size(9.5)
     axes.yaxis.label.set_size(9.5)
-    axes.set_title(axes.get_title(), fontsize=11.5, weight="bold", loc="left", pad=9)
+    axes.set_title(axes.get_title(), loc="left", pad=9, **_TITLE)
     axes.set_title("", loc="center")
