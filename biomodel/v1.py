@@ -134,8 +134,9 @@ def v1(
     """
     cells = kinds(parameters, grid.pixels_per_degree)
     columns = lattice_of(grid, within)
-    rows_and_columns = lattice(grid.height, grid.pixels_per_degree, within), lattice(
-        grid.width, grid.pixels_per_degree, within
+    rows_and_columns = (
+        lattice(grid.height, grid.pixels_per_degree, within),
+        lattice(grid.width, grid.pixels_per_degree, within),
     )
     afferents = Links("Hz", [(v, o) for cell in cells for terms in _heard(parameters, cell) for _, v, o in terms])
     positions = [_quarters(cell, columns.pixels_per_degree) for cell in cells]

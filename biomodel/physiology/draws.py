@@ -6,6 +6,8 @@ alone, and kept as it comes, so that a stopped measurement goes on with the same
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import logging
 import math
@@ -20,11 +22,12 @@ from typing import Any
 import numpy as np
 
 import biomodel
+from biomodel import builds
 from biomodel.physiology import battery, distributions
 from biomodel.physiology.measurement import CellValues
 from biomodel.physiology.preparation import Subject
 from biomodel.progress import progress
-from biomodel.store import only_writer
+from biomodel.store import check_same, only_writer
 
 logger = logging.getLogger("precortical")
 
@@ -34,11 +37,11 @@ PUBLISHED = (16, 18, 22)
 #: Seeds of the draws, where none are given.
 DRAWS = (0, 1, 2, 3, 4)
 
+#: Modules that decide what is measured of a simulation.
+_PROTOCOLS = ("column", "cortex", "measures", "preparation", "protocols", "tuning")
+
 #: Values by cell of every property, by its name.
 _Cells = dict[str, CellValues]
-
-#: Settings that differ are named; of many, so many.
-_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -195,8 +198,16 @@ def _settings(subject: Subject) -> dict[str, Any]:
     """All that decides what is measured of a subject, by names that a user knows."""
     told = {name: getattr(subject, name, None) for name in ("fidelity", "lesions", "dt")}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
+    code = {"precortical": biomodel.__version__, "simulation": builds.source_digest(), "protocols": _protocols()}
     values = {f"parameter {name}": value for name, value in subject.parameters.values_by_name().items()}
-    return {"preset": subject.parameters.preset, "precortical": biomodel.__version__} | plain | values
+    return {"preset": subject.parameters.preset} | code | plain | values
+
+
+@functools.cache
+def _protocols() -> str:
+    """Digest of the modules that decide what is shown and what is read off the responses."""
+    folder = Path(__file__).parent
+    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in _PROTOCOLS)).hexdigest()[:16]
 
 
 def _file(folder: Path | None, seed: int) -> Path | None:
@@ -216,11 +227,7 @@ def _kept(path: Path | None, settings: dict[str, Any]) -> dict[int, _Cells]:
         }
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} does not hold a draw that was measured ({error}): give another folder") from None
-    differing = [name for name in sorted(made_with.keys() | settings) if made_with.get(name) != settings.get(name)]
-    if differing:
-        named = "; ".join(f"{name} = {made_with.get(name)}, now {settings.get(name)}" for name in differing[:_NAMED])
-        more = f"; and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
-        raise ValueError(f"{path} was made with {named}{more}: give the same settings, or another folder")
+    check_same(path, made_with, settings)
     return found
 
 

@@ -272,8 +272,8 @@ def _draw_preferences(figure: Figure, place: SubplotSpec, population: _Populatio
     for name, chosen in (("complex", ~orientation.simple), ("simple", orientation.simple)):
         x, y = orientation.values[chosen], frequency.values[chosen]
         axes.plot(x, y, "o", color=_INK[name], markersize=4.5, alpha=0.8, markeredgecolor="white", markeredgewidth=0.4)
-    axes.set(yscale="log", xlim=(-22.5, 157.5), xlabel="preferred orientation (°)", ylabel="best frequency (c/deg)")
-    _logarithmic(axes, (0.5, 1, 2, 4, 8), axes.yaxis)
+    axes.set(xlim=(-22.5, 157.5), xlabel="preferred orientation (°)", ylabel="best frequency (c/deg)")
+    _logarithmic(axes, (0.25, 0.5, 1, 2, 4, 8, 16, 32), axes.yaxis)
     axes.set_xticks([0, 45, 90, 135])
     axes.set_ylim(*_framed(frequency.values))
     for margin, name in ((above, "preferred_orientation"), (beside, "peak_spatial_frequency")):
@@ -326,7 +326,7 @@ def _bars(axes: Axes, values: CellValues, edges: np.ndarray, share: bool = False
     for name, chosen in (("complex", ~values.simple), ("simple", values.simple)):
         counts = np.histogram(values.values[chosen], edges)[0] / total
         draw_bars = axes.barh if sideways else axes.bar
-        where = {"left" if sideways else "bottom": base}
+        where: dict[str, Any] = {"left" if sideways else "bottom": base}
         draw_bars(
             edges[:-1],
             counts,
@@ -363,7 +363,7 @@ def _of_peak(rows: np.ndarray) -> np.ndarray:
 def _logarithmic(axes: Axes, ticks: tuple[float, ...], axis: Axis | None = None) -> None:
     """A logarithmic axis, the lower one unless another is given, labelled at these values in plain numbers."""
     chosen = axes.xaxis if axis is None else axis
-    axes.set(**{f"{chosen.axis_name}scale": "log"})
+    axes.set(**{"yscale" if chosen is axes.yaxis else "xscale": "log"})
     chosen.set_major_locator(FixedLocator(ticks))
     chosen.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     chosen.set_minor_locator(NullLocator())
@@ -373,7 +373,7 @@ def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#90a4ae")
     axes.tick_params(labelsize=8.5, length=3, color="#90a4ae")
-    axes.xaxis.label.set_size(9.5)
-    axes.yaxis.label.set_size(9.5)
+    axes.xaxis.label.set_fontsize(9.5)
+    axes.yaxis.label.set_fontsize(9.5)
     axes.set_title(axes.get_title(), loc="left", pad=9, **_TITLE)
     axes.set_title("", loc="center")
