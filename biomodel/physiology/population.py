@@ -341,10 +341,12 @@ def _bars(axes: Axes, values: CellValues, edges: np.ndarray, share: bool = False
 
 
 def _curves(axes: Axes, x: np.ndarray, rows: np.ndarray, population: _Population, cells: np.ndarray) -> None:
-    """A thin line a cell and, for each class, the median as a thick one where nearly all cells were measured."""
+    """A thin line a cell and, for each class, the median as a thick one where most cells were measured."""
     classes = population.classes(cells)
+    # Many lines are fainter each, so that the medians stand out.
+    alpha = float(np.clip(8 / max(len(cells), 1), 0.1, 0.3))
     for name, chosen in reversed(classes):
-        axes.plot(x, rows[chosen].T, color=_INK[name], linewidth=0.6, alpha=0.25)
+        axes.plot(x, rows[chosen].T, color=_INK[name], linewidth=0.7, alpha=alpha)
     for name, chosen in classes:
         if chosen.any():
             measured = np.isfinite(rows[chosen]).mean(axis=0) >= _MEASURED
