@@ -437,10 +437,10 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         ),
         Parameter(
             "v1.parasol_gain",
-            0.4,
+            0.8,
             "1",
-            "derived",
-            "weight against a midget's: parasol contrast gain is about 6 × (Croner & Kaplan 1995)",
+            "calibrated",
+            "weight against a midget's: their gain is about 6 ×, but they saturate and their synapses run down",
             0,
             10,
         ),
@@ -455,7 +455,13 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             1,
         ),
         Parameter(
-            "v1.parasol_release", 0.1, "1", "calibrated", "experiment 24: enough to make these cells band-pass", 0, 1
+            "v1.parasol_release",
+            0.4,
+            "1",
+            "calibrated",
+            "experiment 24: makes these cells band-pass (mozaik: .75)",
+            0,
+            1,
         ),
         Parameter(
             "v1.conduction_time",
@@ -469,12 +475,14 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         Parameter(
             "v1.synaptic_time", 7, "ms", "published", "mozaik LSV1M (cat): τ_E of layer 4 excitatory cells", 0.5, 200
         ),
-        Parameter("v1.inhibition", 1.0, "1", "calibrated", "experiment 16: push-pull, as strong as the push", 0, 10),
+        Parameter(
+            "v1.inhibition", 0.75, "1", "calibrated", "experiment 16: push-pull, a little weaker than the push", 0, 10
+        ),
         Parameter("v1.inhibitory_time", 7, "ms", "published", "mozaik LSV1M (cat): layer 4 inhibitory τ_m", 0.5, 200),
         Parameter("v1.maximum_rate", 90, "Hz", "calibrated", "median maximum 33.8 Hz (Marques)", 1, 1000),
         Parameter("v1.semisaturation", 7, "Hz", "calibrated", "experiment 20: drive of half the maximum", 0.1, 1000),
         Parameter(
-            "v1.exponent", 2.5, "1", "calibrated", "experiment 20; power laws of 2 to 5 (Priebe & Ferster 2008)", 1, 8
+            "v1.exponent", 3, "1", "calibrated", "experiment 20; power laws of 2 to 5 (Priebe & Ferster 2008)", 1, 8
         ),
         Parameter(
             "v1.normalisation_weight",

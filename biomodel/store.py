@@ -193,11 +193,16 @@ def _check_settings(store: Store, settings: dict[str, object]) -> None:
         made_with = store.settings()
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{store.path} is not a store of simulated responses ({error}): give another folder") from None
+    check_same(store.path, made_with, settings)
+
+
+def check_same(path: Path, made_with: dict[str, object], settings: dict[str, object]) -> None:
+    """Refuse, with a ValueError that names the settings that differ, what was made with others."""
     differing = [name for name in sorted(made_with.keys() | settings) if made_with.get(name) != settings.get(name)]
     if differing:
         named = "; ".join(f"{name} = {made_with.get(name)}, now {settings.get(name)}" for name in differing[:_NAMED])
         more = f"; and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
-        raise ValueError(f"{store.path} was made with {named}{more}: give the same settings, or another folder")
+        raise ValueError(f"{path} was made with {named}{more}: give the same settings, or another folder")
 
 
 @contextmanager

@@ -18,10 +18,10 @@ Hirsch 1998):
 
 The simple cell of the opposite phase hears A, and its partner D.
 
-**Normalisation** (Heeger 1992, Carandini & Heeger 2012): a layer of coupled inhibitory cells pools the mean of all kinds'
-drives, raised to a power (Priebe & Ferster 2008), to n; **surround suppression**: four wider layers, each for kinds within
-22.5° of 0, 45, 90 or 135°, pool what their simple cells fire beyond rest; a cell hears its own band's, b, with share q, and
-the mean of all bands', B:
+**Normalisation** (Heeger 1992, Carandini & Heeger 2012): drives are raised to a power (Priebe & Ferster 2008), and a layer of
+coupled inhibitory cells pools their mean over all kinds to n; **surround suppression**: four wider layers, each for kinds
+within 22.5° of 0, 45, 90 or 135°, pool what their simple cells fire beyond rest; a cell hears its own band's, b, with share q,
+and the mean of all bands', B:
 
 .. math:: \tau \dot s = s_0 + R\, \frac{(u / \sigma)^\alpha}{1 + w\, n}\, \frac{1}{1 + (q\, b + (1 - q)\, B) / b_{half}} - s .
 
@@ -220,8 +220,8 @@ def v1(
         time = parameters["v1.inhibitory_time" if kind == "normalisation" else "v1.surround_time"].quantity
         space_constant = parameters.value(f"v1.{kind}_space_constant") * columns.pixels_per_degree
         layer = coupling(space_constant, stability_limit(time, dt, every))
-        unit, variable = ("1", "mean_power") if kind == "normalisation" else ("Hz", f"fired_{name.split('_')[1]}")
-        groups[name] = coupled_layer(name, unit, layer, time, group, variable, columns, dt, 13)
+        unit, source = ("1", "mean_power") if kind == "normalisation" else ("Hz", f"fired_{name.split('_')[1]}")
+        groups[name] = coupled_layer(name, unit, layer, time, group, source, columns, dt, 13)
         setattr(group, name, linked_var(groups[name], "pooled"))
     return groups
 

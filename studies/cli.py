@@ -129,18 +129,30 @@ def physiology_command(
     lesion: Annotated[list[str], typer.Option(help="A mechanism to take out; may be given again.")] = [],  # noqa: B006
     check: Annotated[list[int], typer.Option(help="Only this experiment; may be given again.")] = [],  # noqa: B006
     shadow: Annotated[bool, typer.Option("--shadow", help="Also measure what a shadow changes, by lesion.")] = False,
+    draws: Annotated[
+        int | None,
+        typer.Option(help="Only distances to published histograms, over so many draws of V1's kinds from 0 on."),
+    ] = None,
     workers: Workers = _CORES,
 ) -> None:
     """Published experiments on the simulated pathway, beside their bands: a table, and a page of plots."""
     from biomodel import Pathway, physiology
 
     changed = dict(_parameter(text) for text in parameter)
+    if draws is not None:
+        if shadow:
+            raise ValueError("--shadow is not accepted with --draws: it does not reach V1")
+        _measure_draws(preset, fidelity, changed, lesion, draws, check, out, json_file, workers)
+        return
     pathway = Pathway(preset, fidelity=fidelity, parameters=changed, lesions=lesion)
     if shadow and lesion:
         raise ValueError("--shadow is not accepted with --lesion: it takes out each of the retina's mechanisms itself")
     results = physiology.run(pathway, check or None, workers=workers)
     _make_folder(out)
     physiology.draw(results, out / "physiology.png")
+    if physiology.population.shown(results):
+        with _whole(out / "population.png") as scratch:
+            physiology.population.draw(results, scratch)
     _write_json(out / "physiology.json", results.to_json())
     _write_json(json_file, results.to_json())
     typer.echo(str(results))
@@ -156,9 +168,43 @@ def physiology_command(
     seconds = sum(results.seconds.values())
     passed = f"{sum(scored.values())} of {len(scored)} scored experiments pass"
     typer.echo(f"{passed} ({seconds:.0f} s): {out / 'physiology.png'}")
+    if physiology.population.shown(results):
+        typer.echo(f"{out / 'population.png'}")
     if shadow:
         _measure_shadow(pathway, out, workers)
         typer.echo(f"{out / 'shadow.png'}")
+
+
+def _measure_draws(
+    preset: str,
+    fidelity: str,
+    parameters: dict[str, float],
+    lesions: list[str],
+    draws: int,
+    check: list[int],
+    out: Path,
+    json_file: Path | None,
+    workers: int,
+) -> None:
+    """Write draws/ and distributions.json, and print how far every published histogram is, over draws of V1's kinds."""
+    from biomodel import Pathway, physiology
+
+    if draws < 1:
+        raise ValueError(f"--draws {draws} is not accepted: give a whole number from 1")
+    if "v1.draw" in parameters:
+        raise ValueError("--parameter v1.draw is not accepted with --draws: it runs over draws itself")
+
+    def drawn(draw: int) -> Pathway:
+        return Pathway(preset, fidelity=fidelity, parameters=parameters | {"v1.draw": draw}, lesions=lesions)
+
+    found = physiology.over_draws(drawn, range(draws), check or None, workers, out / "draws")
+    rows = [one.to_dict() for one in found]
+    _write_json(out / "distributions.json", rows)
+    _write_json(json_file, rows)
+    typer.echo(f"Kolmogorov-Smirnov distances to published histograms: median [range] over {draws} draws")
+    for one in found:
+        typer.echo(str(one))
+    typer.echo(f"{out / 'distributions.json'}")
 
 
 def _measure_shadow(pathway: Pathway, out: Path, workers: int) -> None:

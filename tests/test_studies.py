@@ -121,3 +121,19 @@ def test_shadow_option_refuses_a_lesion_at_once_in_one_line(tmp_path):
     told = precortical("physiology", "--shadow", "--lesion", "contrast_gain", "--out", tmp_path / "out")
     assert told.returncode == 2 and "--shadow" in told.stderr and told.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--draws", "0"], "--draws 0 is not accepted"),
+        (["--draws", "2", "--check", "19"], "experiment 19 is not accepted over draws"),
+        (["--draws", "2", "--shadow"], "--shadow is not accepted with --draws"),
+        (["--draws", "2", "--parameter", "v1.draw=3"], "v1.draw is not accepted with --draws"),
+        (["--draws", "2", "--parameter", "v1.kinds=0"], "v1.kinds = 0"),
+    ],
+)
+def test_draws_option_refuses_bad_input_at_once_in_one_line(tmp_path, arguments, words):
+    told = precortical("physiology", *arguments, "--out", tmp_path / "out")
+    assert told.returncode == 2 and words in told.stderr and told.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -3,13 +3,18 @@
 import brian2
 import numpy as np
 import pytest
+import xarray as xr
 from brian2 import ms
+from scipy import ndimage
 
-from biomodel import Pathway, luminance, v1
+from biomodel import Display, Pathway, luminance, orientation_field, v1
 from biomodel.circuit import V1_CLOCK
 from biomodel.cortical_kinds import REACH, kinds, preferences
+from biomodel.orientation import derivative_field
 from biomodel.parameters import Parameters
+from biomodel.photographs import photographs
 from biomodel.physiology.protocols import Screen
+from studies.illumination import LIGHTS
 
 
 def test_draw_is_seeded_and_a_subset_is_the_beginning():
@@ -76,3 +81,86 @@ def test_no_cell_both_excites_and_inhibits(one_tick, group, variable):
     assert (v1.SIGNS[kind] * moved >= -1e-12).all()
     if kind != "complex":
         assert np.abs(moved).max() > 1e-9
+
+
+SIDE = 48
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """What V1 answers to bars and gratings of known orientation, and to photographs under three lights."""
+    pathway = Pathway()
+    random = np.random.default_rng(5)
+    ys, xs = (np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2) / 16
+    figures = []
+    for contrast in (0.05, 0.1, 0.25, 0.5, 0.98):
+        for form in ("grating", "bar") * 4:
+            orientation, sign = random.uniform(0, 180), random.choice([-1, 1])
+            across = xs * np.sin(np.deg2rad(orientation)) + ys * np.cos(np.deg2rad(orientation))
+            if form == "grating":
+                wave = np.cos(2 * np.pi * 2 ** random.uniform(0, 2) * across + random.uniform(0, 2 * np.pi))
+            else:
+                wave = sign * (np.abs(across) < random.uniform(0.15, 0.4) / 2)
+            figures.append((contrast, form, orientation, 100 * (1 + contrast * wave)))
+    patches = photographs(13, SIDE, Display(pixels_per_degree=16), seed=11).values
+    lights = [
+        patches,
+        *(
+            np.stack([LIGHTS[name].shine(p, 10.0, np.random.default_rng([7, k])) for k, p in enumerate(patches)])
+            for name in ("gradient", "hard_shadow")
+        ),
+    ]
+    flashed = pathway.simulate(luminance([f[-1] for f in figures], 16), adapt_to=100.0, workers=2)
+    lit = [pathway.simulate(luminance(light, 16), workers=2) for light in lights]
+    return figures, orientation_field(flashed), patches, [orientation_field(each) for each in lit]
+
+
+def turned(one, other):
+    """Degrees between orientations."""
+    return np.abs((one - other + 90) % 180 - 90)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("contrast", [0.05, 0.1, 0.25, 0.5, 0.98])
+@pytest.mark.parametrize("form", ["grating", "bar"])
+def test_orientation_field_of_bars_and_gratings(shown, contrast, form):
+    """Median within 5° of the true angle; of a bar, where it stands."""
+    figures, field, _, _ = shown
+    wrong = []
+    for image, (c, f, orientation, _) in zip(field.orientation.values, figures, strict=True):
+        if (c, f) != (contrast, form):
+            continue
+        y, x = field.v1_y.values[:, None], field.v1_x.values[None, :]
+        across = x * np.sin(np.deg2rad(orientation)) + y * np.cos(np.deg2rad(orientation))
+        # A border replicates its pixels, which are not the figure's.
+        seen = (np.abs(y) < 1) & (np.abs(x) < 1) & ((np.abs(across) < 0.2) | (f == "grating"))
+        wrong.append(turned(image, orientation)[seen])
+    assert np.median(np.concatenate(wrong)) < 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("light", [1, 2], ids=["gradient", "shadow"])
+def test_orientation_field_of_photographs_keeps_when_the_light_is_uneven(shown, light):
+    """Under a 10:1 gradient or shadow the field turns by less than 10° (median) where contrast is above 10 %."""
+    _, _, patches, fields = shown
+    mean = ndimage.gaussian_filter(patches, (0, 4, 4))
+    contrast = np.sqrt(np.maximum(ndimage.gaussian_filter(patches**2, (0, 4, 4)) - mean**2, 0)) / mean
+    seen = contrast[:, :: v1.STRIDE, :: v1.STRIDE] > 0.1
+    change = turned(fields[light].orientation.values, fields[0].orientation.values)[seen]
+    assert np.median(change) < 10
+
+
+def test_derivative_field_of_a_ramp_stands_across_it():
+    ys, xs = np.mgrid[:24, :24] / 16
+    for orientation in (0.0, 30.0, 100.0):
+        angle = np.deg2rad(orientation)
+        # Light grows to the right-hand side of someone who looks along the orientation.
+        ramp = luminance([50 + 10 * (xs * np.sin(angle) + ys * np.cos(angle))], 16)
+        field = derivative_field(ramp, 0.1)
+        assert np.allclose(field.orientation[0, 8:16, 8:16], orientation, atol=1e-6)
+        assert np.allclose(field.strength[0, 8:16, 8:16], 10)
+
+
+def test_orientation_field_needs_v1():
+    with pytest.raises(ValueError, match="v1"):
+        orientation_field(xr.Dataset({"lgn": ("image", [1.0])}))

@@ -1,7 +1,9 @@
 """In-silico physiology: published experiments made on a pathway, their results beside the published bands."""
 
+from biomodel.physiology import population
 from biomodel.physiology.battery import Result, Results, run
 from biomodel.physiology.distributions import Distance, distances
+from biomodel.physiology.draws import DrawnDistances, over_draws
 from biomodel.physiology.page import draw
 
-__all__ = ["Distance", "Result", "Results", "distances", "draw", "run"]
+__all__ = ["Distance", "DrawnDistances", "Result", "Results", "distances", "draw", "over_draws", "population", "run"]

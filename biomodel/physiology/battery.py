@@ -57,12 +57,21 @@ class Results(Sequence[Result]):
         By experiment: the curves that its values were read off.
     seconds : dict of int to float
         By experiment; what several share, as the best gratings, is paid for by the first of them.
+    column : Column, optional
+        The V1 column that was recorded from, with what experiments found of its cells.
     """
 
-    def __init__(self, rows: Sequence[Result], curves: dict[int, Measurement], seconds: dict[int, float]) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Result],
+        curves: dict[int, Measurement],
+        seconds: dict[int, float],
+        column: Column | None = None,
+    ) -> None:
         self._rows = tuple(rows)
         self.curves = curves
         self.seconds = seconds
+        self.column = column
 
     @overload
     def __getitem__(self, index: int) -> Result: ...
@@ -132,7 +141,7 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
         for row in bands()
         if row["id"] in measured and row["statistic"] in measured[row["id"]].values
     ]
-    return Results(rows, measured, seconds)
+    return Results(rows, measured, seconds, column)
 
 
 def _measured(number: int, preparation: Preparation, column: Column) -> Measurement:

@@ -381,6 +381,22 @@ class Column:
                 self._drifts[key] = Drift(v1[k].mean(axis=1), *harmonics)
         return [[self._drifts[key] for key in row] for row in keys]
 
+    @cached_property
+    def drift_modulation(self) -> tuple[np.ndarray, np.ndarray]:
+        """Cells, and their F1/F0 (cell,) before gratings of full contrast, a panel of 24, that drift at 4 Hz.
+
+        F1 is the first harmonic's amplitude, F0 the mean less the spontaneous rate. Cells count of which F1 or the mean
+        is above 5 Hz, and F0 above 0.
+        """
+        panel = self.panel(24)
+        if not len(panel):
+            return panel.cells, np.zeros(0)
+        (drifts,) = self.drifts(panel, [4])
+        mean, first = (panel.served(np.stack([getattr(d, name) for d in drifts])) for name in ("mean", "first"))
+        raised = self.evoked(mean, panel.cells)
+        counted = (np.maximum(mean, first) > COUNTED) & (raised > 0)
+        return panel.cells[counted], first[counted] / raised[counted]
+
 
 def read(rates: np.ndarray, simple: np.ndarray) -> np.ndarray:
     """Answers (…, cell) from rates (…, phase, cell): at the best phase of `simple` cells, the mean of the others."""

@@ -26,6 +26,9 @@ _OF_PEAK = "share of the peak"
 #: An answer to low contrast is measured where more than this is evoked, Hz.
 _SEEN = 0.5
 
+#: Cells are strongly suppressed by their surrounds whose index is above this (Cavanaugh 2002).
+_STRONGLY = 0.1
+
 
 @_experiment(14)
 def spontaneous_activity(column: Column) -> Measurement:
@@ -169,6 +172,7 @@ def spatial_frequency_tuning(column: Column) -> Measurement:
         {
             "peak_spatial_frequency": peaks,
             "spatial_frequency_bandwidth": CellValues(100 * edges[:, 0] / edges[:, 1], simple),
+            "spatial_frequency_selective": CellValues(np.isfinite(octaves).astype(float), simple),
         },
     )
 
@@ -177,17 +181,10 @@ def spatial_frequency_tuning(column: Column) -> Measurement:
 def simple_and_complex(column: Column) -> Measurement:
     """Gratings of contrast .98, a panel of 24, that drift at 4 Hz over 2.1°, from half a second to 1.5 s after onset.
 
-    F1 is the first harmonic's amplitude, F0 the mean less the spontaneous rate; cells count of which F1 or the mean is
-    above 5 Hz, and F0 above 0. Hartigan's dip test, its p from 2000 uniform samples of as many cells.
+    Which cells count is told in `Column.drift_modulation`. Hartigan's dip test, its p from 2000 uniform samples of as
+    many cells.
     """
-    panel = column.panel(24)
-    ratios = np.zeros(0)
-    if len(panel):
-        (drifts,) = column.drifts(panel, [4])
-        mean, first = (panel.served(np.stack([getattr(d, name) for d in drifts])) for name in ("mean", "first"))
-        raised = column.evoked(mean, panel.cells)
-        counted = (np.maximum(mean, first) > COUNTED) & (raised > 0)
-        ratios = first[counted] / raised[counted]
+    _, ratios = column.drift_modulation
     bins = np.linspace(0, 2, 11)
     counts = np.histogram(np.minimum(ratios, 1.999), bins)[0].astype(float)
     return Measurement(
@@ -266,6 +263,7 @@ def surround_suppression(column: Column) -> Measurement:
             simple.append(column.characterisation.simple[series.panel.cells[k]])
             curves.append((series.diameters / high_fields[-1], np.stack([low, high])))
     kinds = np.array(simple, dtype=bool)
+    suppressed = np.where(np.isfinite(indices), np.greater(indices, _STRONGLY), np.nan)
     relative = np.geomspace(0.25, 8, 11)
     shown = [
         [np.interp(relative, x, pair[k] / max(pair[k].max(), 1e-9), left=np.nan, right=np.nan) for x, pair in curves]
@@ -289,6 +287,8 @@ def surround_suppression(column: Column) -> Measurement:
             "surround_suppression_index": CellValues(np.array(indices), kinds),
             "grating_summation_field": CellValues(np.array(high_fields), kinds),
             "surround_diameter": CellValues(np.array(surrounds), kinds),
+            "strongly_suppressed": CellValues(suppressed, kinds),
+            "surround_to_summation_ratio": CellValues(_ratio(np.array(surrounds), np.array(high_fields)), kinds),
         },
     )
 

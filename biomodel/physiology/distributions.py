@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ def distances(results: Results, preset: str) -> list[Distance]:
     Parameters
     ----------
     results : Results
-        Of experiments 18 (orientation, peak frequency, bandwidth) and 22 (suppression, summation field, surround).
+        Of experiments 16 (orientation), 18 (frequency) and 22 (suppression, summation field, surround).
     preset : str
         Decides between the parafoveal and the foveal histogram of peak frequencies.
 
@@ -51,13 +52,33 @@ def distances(results: Results, preset: str) -> list[Distance]:
     list of Distance
         In the order of the experiments; the distance of no cell at all is NaN.
     """
-    found = []
-    for measured in results.curves.values():
-        for name, values in measured.cells.items():
-            known = int(np.isfinite(values.values).sum())
-            source = _histograms()[name]["source"]
-            found.append(Distance(name, distance(name, values, preset), known, name in BY_CONSTRUCTION, source))
-    return found
+    cells = {name: values for measured in results.curves.values() for name, values in measured.cells.items()}
+    return distances_of(cells, preset)
+
+
+def distances_of(cells: Mapping[str, CellValues], preset: str) -> list[Distance]:
+    """Distances of values by cell, under the names of published histograms, to each of these.
+
+    Parameters
+    ----------
+    cells : mapping of str to CellValues
+    preset : str
+
+    Returns
+    -------
+    list of Distance
+        In the mapping's order; the distance of no cell at all is NaN.
+    """
+    return [
+        Distance(
+            name,
+            distance(name, values, preset),
+            int(np.isfinite(values.values).sum()),
+            name in BY_CONSTRUCTION,
+            _histograms()[name]["source"],
+        )
+        for name, values in cells.items()
+    ]
 
 
 def distance(name: str, values: CellValues, preset: str) -> float:
@@ -86,13 +107,16 @@ def distance(name: str, values: CellValues, preset: str) -> float:
 def cumulative(name: str, values: CellValues, preset: str) -> tuple[np.ndarray, np.ndarray]:
     """Edges of a published histogram's bins, and the share of cells below each, mixed as the measured cells are.
 
+    Of a property that cells have or don't have, the values are 1 and 0, and the bins begin there.
+
     Raises
     ------
     ValueError
         For a preset whose eccentricity isn't known.
     """
     histogram = _histograms()[name]
-    edges, counts = np.asarray(histogram["bins"], dtype=float), histogram["counts"]
+    counts = histogram["counts"]
+    edges = np.asarray(histogram.get("bins", range(len(counts) + 1)), dtype=float)
     if not isinstance(counts, dict):
         return edges, _shares(counts)
     if preset not in _ECCENTRICITY:
