@@ -38,8 +38,21 @@ from biomodel.station import State
 
 logger = logging.getLogger("precortical")
 
-#: Modules whose text decides what a binary computes.
-_SOURCES = ("builds", "circuit", "compilation", "lgn", "parameters", "retina", "station", "units", "v1", "wiring")
+#: Modules and data whose text decides what a binary computes.
+_SOURCES = (
+    "builds.py",
+    "circuit.py",
+    "compilation.py",
+    "cortical_kinds.py",
+    "lgn.py",
+    "parameters.py",
+    "physiology/v1_distributions.json",
+    "retina.py",
+    "station.py",
+    "units.py",
+    "v1.py",
+    "wiring.py",
+)
 
 #: Folders in the cache in which builds are being made.
 BUILDING = "building-"
@@ -62,9 +75,9 @@ def compiler() -> str | None:
 
 @functools.cache
 def source_digest() -> str:
-    """Digest of the modules that decide what a simulation computes."""
+    """Digest of the modules and data that decide what a simulation computes."""
     folder = Path(__file__).parent
-    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in _SOURCES)).hexdigest()[:16]
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in _SOURCES)).hexdigest()[:16]
 
 
 @functools.cache

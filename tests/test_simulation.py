@@ -1,5 +1,6 @@
 """Builds, chunks, workers and stores: nothing of how a simulation is run may show in its responses."""
 
+import ast
 import json
 import os
 import resource
@@ -224,6 +225,33 @@ def test_damaged_build_is_compiled_again(even, monkeypatch, tmp_path, caplog):
     assert "is damaged (main is missing or changed): it is compiled again" in caplog.text
     assert builds.entries()[0].damage is None
     assert builds.clear() == 1 and builds.entries() == []
+
+
+def imported(folder, module):
+    """Modules of the package that a module imports, and that those import."""
+    found, left = set(), [module]
+    while left:
+        name = left.pop()
+        found.add(name)
+        for node in ast.walk(ast.parse((folder / f"{name}.py").read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "biomodel":
+                names = node.module.split(".")[1:2] or [alias.name for alias in node.names]
+                left += set(names) - found
+    return sorted(found)
+
+
+def test_builds_have_another_key_where_anything_that_makes_a_circuit_changed(monkeypatch, tmp_path):
+    folder = tmp_path / "biomodel"
+    shutil.copytree(Path(builds.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(builds, "__file__", str(folder / "builds.py"))
+    modules = imported(folder, "circuit")
+    assert {"v1", "cortical_kinds", "parameters"} <= set(modules)
+    digests = [builds.source_digest.__wrapped__()]
+    for name in [*(f"{module}.py" for module in modules), "physiology/v1_distributions.json"]:
+        with (folder / name).open("a") as file:
+            file.write("\n")
+        digests.append(builds.source_digest.__wrapped__())
+    assert len(set(digests)) == len(digests)
 
 
 def test_processes_that_want_the_same_build_share_it(tmp_path):
