@@ -8,9 +8,9 @@ with the power law undone, and the votes are added up as vectors of twice the an
 .. math:: \Theta = \tfrac{1}{2} \arg \sum_k v_k\, (r_k - s_0)_+^{1/\alpha} .
 
 Cells don't prefer all orientations alike often, nor are all as selective. So the votes v are those that come nearest to
-:math:`e^{2 i \theta}` for gratings of every orientation θ and frequency (an optimal linear estimator; Salinas & Abbott 1994), a kind's
-drive by a grating being what its afferents, with their centres, make of it, over the most that any grating drives it; parasol kinds
-count a tenth, once and ten times as much as midget kinds, since contrast decides which of them answers more.
+:math:`e^{2 i \theta}` for gratings of every orientation θ and frequency (an optimal linear estimator; Salinas & Abbott 1994). A
+kind's drive by a grating is what its afferents, with their centres, make of it, over the most that any grating drives it;
+parasol kinds count a tenth, once and ten times as much as midget kinds, since contrast decides which of them answers more.
 """
 
 from __future__ import annotations
