@@ -1,28 +1,44 @@
 r"""The orientation field: at every point of V1, the orientation whose cells answer most, and how strongly.
 
 The seed paper models V1 as points and angles, the angle at a point being the one along which the precortical signal changes
-most across, :math:`\Theta = \arg\max_\theta (-\sin\theta\, \partial_x + \cos\theta\, \partial_y)`. Here it is read from
-cells. What the cells of a point fire above rest is averaged over those that prefer nearly an orientation,
+most across, :math:`\Theta = \arg\max_\theta (-\sin\theta\, \partial_x + \cos\theta\, \partial_y)`; that is `derivative_field`,
+of any signal. `orientation_field` reads it from complex cells. Each votes for an orientation with its drive, the rate beyond rest
+with the power law undone, and the votes are added up as vectors of twice the angle:
 
-.. math:: R(\theta) = \sum_k K(\theta - \theta_k)\, r_k \Big/ \sum_k K(\theta - \theta_k), \quad
-    K(\theta) = e^{\kappa (\cos 2\theta - 1)} ,
+.. math:: \Theta = \tfrac{1}{2} \arg \sum_k v_k\, (r_k - s_0)_+^{1/\alpha} .
 
-so that orientations of which a column has more cells don't win by number, and the field is where R is largest; its strength is
-what R has there beyond its mean over all orientations (Hz). `derivative_field` is the paper's own, of any signal.
+Cells don't prefer all orientations alike often, nor are all as selective. So the votes v are those that come nearest to
+:math:`e^{2 i \theta}` for gratings of every orientation θ and frequency (an optimal linear estimator; Salinas & Abbott 1994). A
+kind's drive by a grating is what its afferents, with their centres, make of it, over the most that any grating drives it;
+parasol kinds count a tenth, once and ten times as much as midget kinds, since contrast decides which of them answers more.
 """
 
 from __future__ import annotations
+
+import functools
+import json
 
 import numpy as np
 import xarray as xr
 from scipy import ndimage
 
+from biomodel.cortical_kinds import Kind, kinds
+from biomodel.parameters import Parameters
 from biomodel.stimuli import pixels_per_degree, positive
 
-#: Orientations that are compared, degrees.
-_ORIENTATIONS = np.arange(0.0, 180.0, 1.0)
+#: Orientations (degrees) and number of spatial frequencies of the gratings for which votes are sought.
+_ORIENTATIONS, _FREQUENCIES = np.arange(0.0, 180.0, 3.0), 16
 
-#: κ: cells count half when they prefer an orientation 20° away.
+#: The lowest frequency, c/deg.
+_LOWEST = 0.5
+
+#: What parasol kinds count, beside midget kinds.
+_STREAMS = (0.1, 1.0, 10.0)
+
+#: How much votes are kept small, beside the mean square drive: then no few cells decide.
+_REGULARISATION = 1.0
+
+#: A cell counts half for the strength when it prefers an orientation 20° away.
 _CONCENTRATION = np.log(2) / (1 - np.cos(np.deg2rad(40)))
 
 
@@ -32,45 +48,73 @@ def orientation_field(responses: xr.Dataset) -> xr.Dataset:
     Parameters
     ----------
     responses : xarray.Dataset
-        With `v1` (image, v1_channel, v1_y, v1_x) in Hz, as `Pathway.simulate` returns it; complex cells are read.
+        With `v1` (image, v1_channel, v1_y, v1_x) in Hz and the attributes that say how they were made, as
+        `Pathway.simulate` returns it; complex cells are read.
 
     Returns
     -------
     xarray.Dataset
-        `orientation` (degrees anticlockwise from horizontal, 0 to 180) and `strength` (Hz), (image, v1_y, v1_x).
+        `orientation` (degrees anticlockwise from horizontal, 0 to 180), and `strength`, the mean rate beyond rest of the
+        cells that prefer about this orientation (Hz), (image, v1_y, v1_x).
 
     Raises
     ------
     ValueError
-        For responses without V1, or whose channels don't say what they prefer.
+        For responses without V1, or that don't say how they were made.
     """
-    if "v1" not in responses or "v1_orientation" not in responses.coords or "v1_kind" not in responses.coords:
+    missing = [name for name in ("preset", "parameters", "pixels_per_degree") if name not in responses.attrs]
+    if "v1" not in responses or "v1_kind" not in responses.coords or missing:
         raise ValueError(
-            f"responses of {', '.join(map(str, responses)) or 'nothing'} are not accepted: "
-            "give those with v1, and the coordinates v1_kind and v1_orientation"
+            f"responses of {', '.join(map(str, responses)) or 'nothing'} are not accepted: give those of Pathway.simulate with v1"
         )
+    values = tuple(json.loads(responses.attrs["parameters"]).items())
+    preset, ppd = responses.attrs["preset"], float(responses.attrs["pixels_per_degree"])
+    parameters = Parameters(preset, dict(values))
     told = responses.v1.isel(v1_channel=np.flatnonzero(responses.v1_kind.values == "complex"))
-    away = np.deg2rad(2 * (_ORIENTATIONS[:, None] - told.v1_orientation.values[None, :]))
-    weight = np.exp(_CONCENTRATION * (np.cos(away) - 1))
-    weight /= weight.sum(axis=1, keepdims=True)
-    answers = np.einsum("ok,ikyx->ioyx", weight, told.transpose("image", "v1_channel", "v1_y", "v1_x").values)
-    best = answers.argmax(axis=1)
-    height = np.take_along_axis(answers, best[:, None], axis=1)[:, 0]
-    before, after = (
-        np.take_along_axis(answers, (best[:, None] + step) % len(_ORIENTATIONS), axis=1)[:, 0] for step in (-1, 1)
-    )
-    # The top of the parabola through the largest value and its neighbours.
-    bend = 2 * height - before - after
-    shift = np.where(bend > 0, (after - before) / (2 * np.where(bend > 0, bend, 1)), 0.0)
-    step = _ORIENTATIONS[1] - _ORIENTATIONS[0]
-    dims, places = ("image", "v1_y", "v1_x"), {"v1_y": responses.v1_y, "v1_x": responses.v1_x}
+    evoked = told.transpose("image", "v1_channel", "v1_y", "v1_x").values - parameters.value("v1.spontaneous")
+    drive = np.maximum(evoked, 0) ** (1 / parameters.value("v1.exponent"))
+    vector = np.einsum("k,ikyx->iyx", _votes(preset, values, ppd), drive)
+    orientation = np.rad2deg(np.angle(vector)) / 2 % 180
+    away = np.deg2rad(2 * (orientation[:, None] - told.v1_orientation.values[:, None, None]))
+    near = np.exp(_CONCENTRATION * (np.cos(away) - 1))
+    dims = ("image", "v1_y", "v1_x")
     return xr.Dataset(
         {
-            "orientation": (dims, (_ORIENTATIONS[best] + step * shift) % 180, {"units": "deg"}),
-            "strength": (dims, height - answers.mean(axis=1), {"units": "Hz"}),
+            "orientation": (dims, orientation, {"units": "deg"}),
+            "strength": (dims, (near * evoked).sum(axis=1) / near.sum(axis=1), {"units": "Hz"}),
         },
-        places,
+        {"v1_y": responses.v1_y, "v1_x": responses.v1_x},
     )
+
+
+@functools.lru_cache(maxsize=8)
+def _votes(preset: str, values: tuple[tuple[str, float], ...], pixels_per_degree: float) -> np.ndarray:
+    """What each kind's complex cell says for twice an orientation, (kind,), complex."""
+    parameters = Parameters(preset, dict(values))
+    cells = kinds(parameters, pixels_per_degree)
+    frequencies = np.geomspace(_LOWEST, 1.1 * parameters.value("v1.highest_frequency"), _FREQUENCIES)
+    drives = np.stack([_drive(cell, frequencies, parameters, pixels_per_degree).ravel() for cell in cells])
+    drives /= drives.max(axis=1, keepdims=True)
+    parasol = np.array([cell.relay == "parasol" for cell in cells])[:, None]
+    # The power law is undone before votes are cast.
+    shares = np.array(_STREAMS) ** (1 / parameters.value("v1.exponent"))
+    shown = np.concatenate([np.where(parasol, share, 1.0) * drives for share in shares], axis=1)
+    shown /= np.linalg.norm(shown, axis=0)
+    wanted = np.tile(np.repeat(np.exp(2j * np.deg2rad(_ORIENTATIONS)), len(frequencies)), len(shares))
+    products = shown @ shown.T
+    kept_small = _REGULARISATION * np.trace(products) / len(cells) * np.eye(len(cells))
+    return np.linalg.solve(products + kept_small, shown @ wanted)
+
+
+def _drive(cell: Kind, frequencies: np.ndarray, parameters: Parameters, pixels_per_degree: float) -> np.ndarray:
+    """What a kind's afferents make of gratings at their best phase, (orientation, frequency)."""
+    afferents = cell.afferents
+    weight = np.where(afferents.on, 1, -1) * afferents.weight
+    angle = np.deg2rad(_ORIENTATIONS)[:, None]
+    across = (afferents.right * np.sin(angle) + afferents.down * np.cos(angle)) / pixels_per_degree
+    waves = np.exp(2j * np.pi * across[:, None, :] * frequencies[:, None])
+    centre = parameters.value(f"bipolar.{'midget' if cell.relay == 'midget' else 'diffuse'}_centre_radius")
+    return np.abs(waves @ weight) * np.exp(-((np.pi * centre * frequencies) ** 2))
 
 
 def derivative_field(signal: xr.DataArray, scale: float) -> xr.Dataset:

@@ -36,8 +36,8 @@ COUNTED = 5.0
 #: A grating serves a cell in which it evokes this share of what the best one does.
 NEAR = 0.85
 
-#: Pixels from the middle to which V1 stands: 1.25° on the fine, 2.5° on the coarse screen, for a radius of .05°.
-_CORTEX = 20.0
+#: Pixels from the middle to which V1 stands where all it sees is alike: .75° on the fine screen, for a radius of .05°.
+_CORTEX = 12.0
 
 #: Batches whose responses are in memory together, for every process.
 _BATCHES = 8
@@ -176,7 +176,9 @@ class Column:
         smallest = classical_centre(pixels_per_degree) if classical_centre else 1
         return Screen(max(pixels, smallest + (1 - smallest) % 4), pixels_per_degree)
 
-    def rates(self, screen: Screen, images: Iterable[np.ndarray], levels: float | np.ndarray = MEAN) -> np.ndarray:
+    def rates(
+        self, screen: Screen, images: Iterable[np.ndarray], levels: float | np.ndarray = MEAN, whole: bool = False
+    ) -> np.ndarray:
         """Mean rates from 50 to 200 ms after images were flashed on even fields: (image, cell), Hz.
 
         Parameters
@@ -186,6 +188,8 @@ class Column:
             cd/m².
         levels : float or numpy.ndarray, (image,)
             Of the even field before all, or each, cd/m².
+        whole : bool
+            Whether V1 stands behind all of the screen; else, behind its middle, where its layers end.
         """
         together = _BATCHES * batch_images(screen.pixels, screen.pixels) * self._preparation.workers
         shown, parts = iter(images), []
@@ -199,17 +203,17 @@ class Column:
                 window=WINDOW,
                 until="v1",
                 workers=self._preparation.workers,
-                v1_within=_CORTEX / screen.pixels_per_degree,
+                v1_within=None if whole else _CORTEX / screen.pixels_per_degree,
             )
             parts.append(_middle_column(found))
             first += len(chosen)
         return np.concatenate(parts)
 
-    def flashed(self, screen: Screen, images: np.ndarray) -> np.ndarray:
-        """Rates of the cells after images were flashed: (…, cell) in Hz, from (…, y, x) in cd/m²."""
+    def flashed(self, screen: Screen, images: np.ndarray, whole: bool = False) -> np.ndarray:
+        """Rates of the cells after images were flashed: (…, cell) in Hz, from (…, y, x) in cd/m²; `whole` as in `rates`."""
         if not self.cells or not images.size:
             return np.zeros((*images.shape[:-2], self.cells))
-        found = self.rates(screen, images.reshape(-1, *images.shape[-2:]))
+        found = self.rates(screen, images.reshape(-1, *images.shape[-2:]), whole=whole)
         return found.reshape(*images.shape[:-2], self.cells)
 
     @cached_property
@@ -289,15 +293,17 @@ class Column:
         ]
         return np.reshape(each, shape)
 
-    def answers(self, screen: Screen, panel: Panel, patterns: np.ndarray) -> np.ndarray:
+    def answers(self, screen: Screen, panel: Panel, patterns: np.ndarray, whole: bool = False) -> np.ndarray:
         """What patterns add to the rates of the cells that a panel serves: (…, served), Hz.
 
         Parameters
         ----------
         patterns : numpy.ndarray, (…, grating, phase, y, x)
             Contrast at each pixel, shown about the mean luminance.
+        whole : bool
+            As in `rates`.
         """
-        rates = self.flashed(screen, MEAN * (1 + patterns))
+        rates = self.flashed(screen, MEAN * (1 + patterns), whole)
         return self.evoked(panel.served(self.read(rates)), panel.cells)
 
     @cached_property
@@ -322,10 +328,13 @@ class Column:
     def _sizes(self, screen: Screen, among: np.ndarray) -> SizeSeries:
         panel = self.panel(4, among)
         side = screen.pixels / screen.pixels_per_degree
-        diameters = side * np.geomspace(1 / 24, 1, 10)
+        diameters = side * np.geomspace(1 / 24, 1, 8)
         waves = self.waves(screen, panel)
         windows = [screen.disc(diameter) for diameter in diameters]
-        evoked = [[self.answers(screen, panel, c * window * waves) for window in windows] for c in self.size_contrasts]
+        evoked = [
+            [self.answers(screen, panel, c * window * waves, whole=True) for window in windows]
+            for c in self.size_contrasts
+        ]
         return SizeSeries(screen, panel, diameters, np.reshape(evoked, (2, len(diameters), len(panel.cells))))
 
     def filmed(self, films: Iterable[np.ndarray]) -> xr.Dataset:
@@ -352,6 +361,7 @@ class Column:
                 until="v1",
                 record="trace",
                 workers=self._preparation.workers,
+                v1_within=_CORTEX / self.film.pixels_per_degree,
             )
             relay = found["lgn"].isel(y=self.film.middle, x=self.film.middle, drop=True).copy(deep=True)
             parts.append(xr.Dataset({"lgn": relay, "v1": (("image", "time", "cell"), _middle_column(found))}))

@@ -245,7 +245,7 @@ def cross_orientation(column: Column) -> Measurement:
 
 @_experiment(22)
 def surround_suppression(column: Column) -> Measurement:
-    """Round patches of flashed grating, 10 diameters to the edge of the screen, contrast .12 and .98; evoked answers.
+    """Round patches of flashed grating, 8 diameters to the edge of the screen, contrast .12 and .98; evoked answers.
 
     Two panels of 4 gratings: cells of up to 2 c/deg (at a centre radius of .05°) on a screen of 7.1° in pixels of an
     eighth of a degree, those above on one of 3.8° in pixels half as large. Suppression index: 1 - answer to the largest
@@ -312,7 +312,7 @@ def tuned_surround(column: Column) -> Measurement:
         waves, turned = column.waves(screen, panel), column.waves(screen, panel, turned=90.0)
         inside, outside = windows[:, None], 1 - windows[:, None]
         for surround, found in ((waves, with_iso), (turned, with_orthogonal)):
-            answers = column.answers(screen, panel, FULL_CONTRAST * (inside * waves + outside * surround))
+            answers = column.answers(screen, panel, FULL_CONTRAST * (inside * waves + outside * surround), whole=True)
             found.append(1 - _ratio(answers, alone))
     iso, orthogonal = (np.concatenate([np.zeros(0), *found]) for found in (with_iso, with_orthogonal))
     return Measurement(

@@ -1,0 +1,110 @@
+"""Draws docs/orientation.png: the orientation field of photographs under even and uneven light, and the derivative's."""
+
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.colors import hsv_to_rgb
+from scipy import ndimage
+
+from biomodel import Display, Pathway, luminance, orientation_field
+from biomodel.orientation import derivative_field
+from biomodel.photographs import photographs
+from biomodel.v1 import STRIDE
+from studies.illumination import LIGHTS, PIXELS_PER_DEGREE
+
+#: Of the photographs' patches, pixels; how many; of which those shown.
+SIDE, PATCHES, SHOWN = 64, 26, (2, 4, 11)
+
+#: Standard deviation of the derivative's Gaussian, degrees: about a V1 field's.
+SCALE = 0.15
+
+#: Deviation in degrees of the Gaussian under which local contrast is taken, and the contrast from which a place counts.
+AROUND, COUNTED = 0.25, 0.1
+
+LIT = {"even light": None, "10:1 gradient": "gradient", "10:1 shadow": "hard_shadow"}
+
+
+def shone(patches: np.ndarray, light: str | None) -> np.ndarray:
+    """Patches under a light of level 10."""
+    if light is None:
+        return patches
+    each = [LIGHTS[light].shine(patch, 10.0, np.random.default_rng([7, k])) for k, patch in enumerate(patches)]
+    return np.stack(each)
+
+
+def local_contrast(patches: np.ndarray) -> np.ndarray:
+    """RMS contrast around every V1 column."""
+    sigma = AROUND * PIXELS_PER_DEGREE
+    mean = ndimage.gaussian_filter(patches, (0, sigma, sigma))
+    square = ndimage.gaussian_filter(patches**2, (0, sigma, sigma))
+    return (np.sqrt(np.maximum(square - mean**2, 0)) / mean)[:, ::STRIDE, ::STRIDE]
+
+
+def turned(one: xr.Dataset, other: xr.Dataset) -> np.ndarray:
+    """Degrees between two fields."""
+    return np.abs((one.orientation.values - other.orientation.values + 90) % 180 - 90)
+
+
+def coloured(field: xr.Dataset, image: int) -> np.ndarray:
+    """Hue tells orientation, brightness how strong it is beside the strongest places of the image."""
+    strength = field.strength.values[image]
+    strength = np.clip(strength / np.percentile(strength, 97), 0, 1)
+    return hsv_to_rgb(
+        np.stack([field.orientation.values[image] / 180, np.full_like(strength, 0.85), strength], axis=-1)
+    )
+
+
+def draw(
+    light: dict[str, np.ndarray], fields: dict[str, xr.Dataset], slopes: dict[str, xr.Dataset], path: Path
+) -> None:
+    """Three photographs, each under three lights: luminance, V1's field, and the derivative's."""
+    figure, axes = plt.subplots(len(SHOWN) * 3, 3, figsize=(7.2, 7.2 * len(SHOWN)), layout="constrained")
+    for row, image in enumerate(SHOWN):
+        for column, name in enumerate(LIT):
+            shown = (
+                (np.log10(light[name][image]), {"cmap": "gray"}),
+                (coloured(fields[name], image), {}),
+                (coloured(slopes[name], image), {}),
+            )
+            for k, (picture, how) in enumerate(shown):
+                axis = axes[3 * row + k, column]
+                axis.imshow(picture, **how)
+                axis.set(xticks=[], yticks=[])
+                if column == 0:
+                    axis.set_ylabel(("log luminance", "V1's field", "luminance's derivative")[k])
+                if row == 0 and k == 0:
+                    axis.set_title(name)
+    wheel = figure.add_axes((0.86, 0.005, 0.1, 0.03), projection="polar")
+    angle = np.linspace(0, np.pi, 90)
+    wheel.pcolormesh(angle, [0.4, 1], np.linspace(0, 1, 89)[None], cmap="hsv", shading="flat")
+    wheel.set(thetamin=0, thetamax=180, xticks=[], yticks=[])
+    figure.savefig(path, dpi=110)
+
+
+def main(path: Path) -> None:
+    """Simulate, print how far the fields turn when the light becomes uneven, and draw."""
+    patches = photographs(PATCHES, SIDE, Display(pixels_per_degree=PIXELS_PER_DEGREE), seed=11).values
+    light = {name: shone(patches, kind) for name, kind in LIT.items()}
+    scenes = {name: luminance(values, PIXELS_PER_DEGREE) for name, values in light.items()}
+    pathway = Pathway()
+    fields = {name: orientation_field(pathway.simulate(scene, workers=2)) for name, scene in scenes.items()}
+    slopes = {
+        name: derivative_field(scene, SCALE).isel(y=slice(None, None, STRIDE), x=slice(None, None, STRIDE))
+        for name, scene in scenes.items()
+    }
+    counted = local_contrast(patches) > COUNTED
+    for name in list(LIT)[1:]:
+        for which, found in (("V1", fields), ("derivative", slopes)):
+            change = turned(found[name], found["even light"])[counted]
+            print(f"{name}, {which}: median {np.median(change):.1f}°, 90 % within {np.percentile(change, 90):.0f}°")
+    print(
+        f"V1 against derivative, even light: median {np.median(turned(fields['even light'], slopes['even light'])[counted]):.1f}°"
+    )
+    draw(light, fields, slopes, path)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("orientation.png"))
