@@ -46,8 +46,11 @@ PARTS = len(DURATIONS)
 #: Stages of the cones' cascade.
 CASCADE = 4
 
-#: The first relay channels, ON and OFF, to which V1 listens.
-AFFERENTS = 2
+#: Bands of preferred orientations, even around the circle, each with a surround of its own.
+BANDS = 4
+
+#: How often simple cells hear what their surround has made of the last time.
+ROUNDS = 3
 
 #: Hz² added to a pooled square, so that its root has a slope at 0.
 _FLOOR = 1e-2
@@ -314,30 +317,111 @@ class LGN(nn.Module):
 
 
 class V1(nn.Module):
-    """Rates (Hz) of simple cells, (B, K, ceil(H/2), ceil(W/2)), of changes in relay rates (Hz), (PARTS, B, 2, H, W).
+    """Rates (Hz) of simple and complex cells, (B, 2 K, ceil(H/2), ceil(W/2)), of relay rates (Hz), (PARTS, B, 4, H, W).
 
     Parameters
     ----------
-    channels : int
-        Kinds of cells.
+    kinds : int
+        Kinds of cells; each is a channel of simple cells, and one of complex cells after those.
     pixels_per_degree : float
     reach : float
-        Degrees from the cell within which its afferents are sought.
+        Degrees from a cell, across and down, within which its afferents are sought.
     """
 
-    def __init__(self, channels: int, pixels_per_degree: float, reach: float = 0.65) -> None:
+    def __init__(self, kinds: int, pixels_per_degree: float, reach: float = 0.9) -> None:
         super().__init__()
         self.reach = max(1, round(reach * pixels_per_degree))
-        taps = 2 * self.reach + 1
-        self.root_weight = nn.Parameter(torch.full((channels, AFFERENTS, taps, taps), (1.0 / taps**2) ** 0.5))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.complex_reach = max(1, round(reach * pixels_per_degree / STRIDE))
+        taps, complex_taps = 2 * self.reach + 1, 2 * self.complex_reach + 1
+        self.register_buffer("parasol", torch.zeros(kinds, dtype=torch.bool))
+        self.register_buffer("orientation", torch.zeros(kinds))
+        self.root_weight = nn.Parameter(torch.full((kinds, 2, taps, taps), 0.1 / taps))
+        self.root_complex_weight = nn.Parameter(torch.full((kinds, 1, complex_taps, complex_taps), 1 / complex_taps))
+        self.log_spontaneous = _logarithm(1.0)
+        self.recovery = LowPass(3.0)
+        self.log_release = _logarithm(0.02)
+        self.synapse = LowPass(0.05)
+        self.log_inhibition = _logarithm(0.7)
+        self.log_inhibitory_rest = _logarithm(0.1)
+        self.inhibitory = LowPass(0.05)
+        self.normalisation = Pool((0.15, 0.4), 0.1, pixels_per_degree / STRIDE, reach=2.0)
+        self.surround = Pool((0.4, 1.0), 0.2, pixels_per_degree / STRIDE, reach=3.0)
+        self.surround.log_weight.data -= 3.0
+        self.surround_tuning = nn.Parameter(torch.tensor(0.0))
         self.membrane = LowPass(0.1)
 
-    def shares(self) -> Tensor:
-        """How much of the window's mean each part's drive makes, (PARTS,)."""
-        return recorded(self.membrane.matrix())
+    @property
+    def spontaneous(self) -> Tensor:
+        """The rate of every cell before a field that stands still."""
+        return self.log_spontaneous.exp()
 
-    def forward(self, relay_change: Tensor) -> Tensor:
-        around = pad(relay_change.flatten(0, 1), self.reach, "replicate")
-        rates = functional.relu(functional.conv2d(around, self.root_weight**2, self.bias, stride=STRIDE))
-        return torch.einsum("p,pbkhw->bkhw", self.shares(), rates.unflatten(0, (PARTS, -1)))
+    def forward(self, relay: Tensor, maintained: Tensor) -> Tensor:
+        """Rates over the window; `maintained` are those of the relay before a field that stands still, (4, 1, 1)."""
+        return self.respond(*self.drives(self.arriving(relay, maintained)))
+
+    def arriving(self, relay: Tensor, maintained: Tensor) -> Tensor:
+        """What relay cells have sent through synapses that run down, beyond what they send at rest; of `relay`'s shape."""
+        release = self.log_release.exp()
+        rested = (1 / (1 + release * maintained)).expand_as(relay[0])
+        resource = self.recovery.follow(torch.ones_like(relay), 1 + release * relay, rested)
+        return self.synapse(relay * resource / rested - maintained)
+
+    def drives(self, arriving: Tensor) -> tuple[Tensor, Tensor]:
+        """What drives simple cells, and what their inhibitory partners, which hear ON and OFF exchanged; (PARTS, B, K, h, w)."""
+        weight = self.root_weight**2
+        told = arriving.new_empty(0)
+        around = pad(arriving.flatten(0, 1), self.reach, "replicate")
+        for chosen, first in ((~self.parasol, 0), (self.parasol, 2)):
+            if not chosen.any():
+                continue
+            kernels = torch.cat([weight[chosen], weight[chosen].flip(1)])
+            drive = functional.conv2d(around[:, first : first + 2], kernels, stride=STRIDE)
+            if not told.numel():
+                told = drive.new_zeros(len(drive), 2, len(weight), *drive.shape[2:])
+            told[:, :, chosen] = drive.unflatten(1, (2, -1))
+        told = told.unflatten(0, (PARTS, -1))
+        return told[:, :, 0], told[:, :, 1]
+
+    def respond(self, drive: Tensor, opposed: Tensor) -> Tensor:
+        """Rates over the window, (B, 2 K, h, w), of what `drives` told."""
+        fired = self.fired(self.excited(drive, opposed))
+        simple = recorded(fired)
+        return self.spontaneous + torch.cat([simple, self.pooled(fired)], dim=1)
+
+    def excited(self, drive: Tensor, opposed: Tensor) -> Tensor:
+        """Push less pull, rectified: what simple cells square."""
+        rest = self.log_inhibitory_rest.exp()
+        pull = self.inhibitory(functional.relu(rest + opposed) - rest)
+        return functional.relu(drive - self.log_inhibition.exp() * pull)
+
+    def fired(self, excited: Tensor) -> Tensor:
+        """What simple cells fire beyond rest, (PARTS, B, K, h, w)."""
+        return self.membrane(excited**2 / self.divisors(excited))
+
+    def divisors(self, excited: Tensor) -> Tensor:
+        """What normalisation and surround divide the squares by."""
+        squares = excited**2
+        normalised = 1 + self.normalisation(squares.mean(dim=2)).unsqueeze(2)
+        suppressed = torch.ones_like(squares)
+        for _ in range(ROUNDS):
+            suppressed = 1 + self.suppression(self.membrane(squares / (normalised * suppressed)))
+        return normalised * suppressed
+
+    def suppression(self, fired: Tensor) -> Tensor:
+        """What the surround divides by, less 1, for every kind."""
+        bands = self.bands()
+        pooled = self.surround(torch.einsum("nk,pbkyx->pbnyx", bands / bands.sum(dim=1, keepdim=True), fired))
+        own = torch.einsum("nk,pbnyx->pbkyx", bands, pooled)
+        share = self.surround_tuning.sigmoid()
+        return share * own + (1 - share) * pooled.mean(dim=2, keepdim=True)
+
+    def bands(self) -> Tensor:
+        """Which kinds belong to which band of preferred orientations, (band, K) of 0 and 1; bands without any are left out."""
+        band = (self.orientation / (180 / BANDS)).round() % BANDS
+        member = (band == torch.arange(BANDS, device=band.device)[:, None]).to(self.root_weight)
+        return member[member.any(dim=1)]
+
+    def pooled(self, fired: Tensor) -> Tensor:
+        """What complex cells fire beyond rest, over the window, (B, K, h, w)."""
+        around = pad(recorded(self.membrane(fired)), self.complex_reach, "replicate")
+        return functional.conv2d(around, self.root_complex_weight**2, groups=len(self.root_complex_weight))

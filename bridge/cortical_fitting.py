@@ -1,0 +1,248 @@
+r"""System identification of V1 behind the fitted relay.
+
+A simple cell's rate beyond rest is the square of its drive over what normalisation and surround divide by. Both pools can be
+told from the responses themselves before anything else is known, but for their strengths, which are guessed; the root of
+what is left is linear in what arrives from relay cells, and weights are its non-negative least squares. Then, in turns:
+the few parameters that all kinds share, by Levenberg's and Marquardt's method, and each kind's weights, by Gauss's and Newton's
+with non-negative least squares, divisors being what the twin says. A complex cell's weights are the non-negative least squares
+of its rates over those of its kind's simple cells.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+from scipy import linalg, optimize
+from torch import Tensor
+from torch.nn import functional
+
+from bridge.least_squares import minimise
+from bridge.padding import pad
+from bridge.stages import STRIDE, V1, recorded
+
+logger = logging.getLogger("precortical")
+
+#: Places at which a kind's cells are met when its afferents are fitted.
+_PLACES = 2_000
+
+#: Share of a channel's largest rate beyond rest above which a cell surely fires.
+_FIRING = 0.02
+
+#: Of what normalisation divides by where most fires, the guessed share that the pool makes.
+_NORMALISED = 0.7
+
+#: Shares of the way to new weights that are tried.
+_STEPS = (1.0, 0.5, 0.2, 0.05)
+
+#: The fit of a kind's weights ends when a step gains less of what is unexplained.
+_GAIN = 0.03
+
+#: Kinds of which more variance than this is unexplained are guessed anew.
+_POOR = 0.1
+
+#: Afferents that are added at a time.
+_ADDED = 30
+
+#: Cost of square weights, relative to the afferents' mean square.
+_RIDGE = 1e-4
+
+
+class Afferents:
+    """What arrives around each V1 cell."""
+
+    def __init__(self, v1: V1, arriving: Tensor) -> None:
+        taps = 2 * v1.reach + 1
+        parts, images = arriving.shape[:2]
+        around = pad(arriving.flatten(0, 1), v1.reach, "replicate").unflatten(0, (parts, images))
+        around = around.transpose(0, 1).unflatten(2, (2, 2))
+        # (image, part, class, sign, row, column, tap, tap)
+        self._view = around.unfold(4, taps, STRIDE).unfold(5, taps, STRIDE)
+
+    def at(self, places: Tensor, parasol: int) -> Tensor:
+        """(place, part, afferent), ON cells first; `places` are numbered image by image, row by row."""
+        height, width = self._view.shape[4:6]
+        image, row, column = places // (height * width), places // width % height, places % width
+        return self._view[image, :, parasol, :, row, column].flatten(2)
+
+
+def non_negative(rows: Tensor, target: Tensor, start: Tensor | None = None, rounds: int = 12) -> Tensor:
+    """Non-negative least squares; of many afferents, those that promise most are added in turn."""
+    ridge = _RIDGE * float((rows**2).sum()) / rows.shape[1]
+    active = torch.zeros(rows.shape[1], dtype=torch.bool) if start is None else start > 0
+    weight = torch.zeros(rows.shape[1])
+    for turn in range(rounds):
+        slope = rows.T @ (target - rows @ weight) - ridge * weight
+        if turn > 0 or not active.any():
+            slope[active] = 0
+            best = slope.topk(min(_ADDED, len(slope)))
+            added = best.indices[best.values > 1e-3 * float((rows.T @ target).abs().max())]
+            if not len(added):
+                break
+            active[added] = True
+        chosen = torch.nonzero(active)[:, 0]
+        few = rows[:, chosen]
+        gram, moment = (few.T @ few).double().numpy(), (few.T @ target).double().numpy()
+        half = linalg.cholesky(gram + ridge * np.eye(len(gram)), lower=False)
+        found, _ = optimize.nnls(half, linalg.solve_triangular(half, moment, trans="T"), maxiter=10 * len(gram))
+        weight.zero_()
+        weight[chosen] = torch.from_numpy(found).to(weight)
+        active = weight > 0
+    return weight
+
+
+@torch.no_grad()
+def begin(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generator) -> Tensor:
+    """Guess each kind's class of relay cells and weights; returns what all is divided by, (B, 1, h, w)."""
+    suppressed = 1 + v1.surround.settled(beyond.mean(dim=1))
+    told = beyond.mean(dim=1) * suppressed
+    pool_gain = v1.normalisation.log_weight.exp().sum()
+    strength = _NORMALISED / (v1.normalisation.settled(told).max() / pool_gain)
+    v1.normalisation.log_weight += (strength / pool_gain).log()
+    pooled = torch.zeros_like(told)
+    for _ in range(50):
+        pooled = v1.normalisation.settled(told * (1 + pooled))
+    divisor = (suppressed * (1 + pooled))[:, None]
+    afferents = Afferents(v1, recorded(arriving)[None])
+    for kind, root in enumerate((beyond * divisor).sqrt().transpose(0, 1).flatten(1)):
+        places = _firing(beyond[:, kind].flatten(), random)
+        found = []
+        for parasol in (0, 1):
+            rows = afferents.at(places, parasol)[:, 0]
+            weight = non_negative(rows, root[places])
+            found.append((float(((rows @ weight - root[places]) ** 2).mean()), parasol, weight))
+        error, parasol, weight = min(found, key=lambda one: one[0])
+        logger.debug(
+            "kind %d: %.3f %.3f of %.3f, %d", kind, found[0][0], found[1][0], float(root[places].var()), (weight > 0).sum()
+        )
+        v1.parasol[kind] = bool(parasol)
+        v1.root_weight[kind] = weight.sqrt().view_as(v1.root_weight[kind])
+    return divisor
+
+
+def _firing(rates: Tensor, random: np.random.Generator) -> Tensor:
+    """Places where a kind fires, chosen by chance."""
+    firing = torch.nonzero(rates > _FIRING * rates.max())[:, 0]
+    return firing[torch.from_numpy(random.permutation(len(firing))[:_PLACES])]
+
+
+@torch.no_grad()
+def adjust(v1: V1, relay: Tensor, maintained: Tensor, simple: Tensor, iterations: int) -> float:
+    """Fit what all kinds share to the rates of simple cells; the order of `parameters` is that of the twin's steps."""
+    synapses = [v1.recovery.log_time, v1.log_release, v1.synapse.log_time]
+    cells = [v1.log_inhibition, v1.log_inhibitory_rest, v1.inhibitory.log_time, v1.membrane.log_time]
+    cells += [*v1.normalisation.parameters(), *v1.surround.parameters(), v1.surround_tuning]
+    parameters = [("synapses", p.data.view(-1)) for p in synapses] + [("cells", p.data.view(-1)) for p in cells]
+    drives = v1.drives(v1.arriving(relay, maintained))
+
+    def predict(step: str, keep: bool) -> list[Tensor]:
+        nonlocal drives
+        heard = v1.drives(v1.arriving(relay, maintained)) if step == "synapses" else drives
+        if keep:
+            drives = heard
+        return [v1.spontaneous + recorded(v1.fired(v1.excited(*heard)))]
+
+    return minimise(parameters, [p.clone() for _, p in parameters], predict, [simple], iterations)
+
+
+class _Cells:
+    """Simple cells of one kind at some places: what arrives around them, what divides them, and what they fire.
+
+    Parameters
+    ----------
+    v1 : V1
+        Whose inhibition and times hold.
+    seen : Tensor, (place, part, afferent)
+        ON cells first.
+    divisors : Tensor, (place, part)
+    rates : Tensor, (place,)
+        Beyond rest.
+    """
+
+    def __init__(self, v1: V1, seen: Tensor, divisors: Tensor, rates: Tensor) -> None:
+        self._seen, self._rates = seen, rates
+        self._window = recorded(v1.membrane.matrix())
+        self._share = self._window / divisors
+        self._pull = v1.inhibitory.matrix().T
+        self._inhibition, self._rest = v1.log_inhibition.exp(), v1.log_inhibitory_rest.exp()
+
+    def guess(self) -> Tensor:
+        """Weights with which what arrives over the window meets the roots."""
+        firing = self._rates > 0
+        rows = torch.einsum("p,npf->nf", self._window, self._seen[firing]) / self._window.sum()
+        return non_negative(rows, (self._rates[firing] / self._share[firing].sum(dim=1)).sqrt())
+
+    def improve(self, weight: Tensor, candidates: Tensor, turns: int) -> tuple[Tensor, float]:
+        """Better weights of some afferents, those of the others being 0, and the unexplained share of variance."""
+        opposite = (candidates + len(weight) // 2) % len(weight)
+        heard = self._seen[:, :, candidates], self._seen[:, :, opposite]
+        few = weight[candidates]
+        now, slopes = self._told(few, *heard)
+        least = float(((now - self._rates) ** 2).mean())
+        for _ in range(turns):
+            rows = torch.einsum("np,npf->nf", slopes[0], heard[0])
+            rows -= torch.einsum("np,npf->nf", slopes[1], heard[1])
+            change = non_negative(rows, self._rates - now + rows @ few, few) - few
+            for step in _STEPS:
+                tried, new_slopes = self._told(few + step * change, *heard)
+                error = float(((tried - self._rates) ** 2).mean())
+                if error < least:
+                    break
+            else:
+                break
+            few, now, slopes = few + step * change, tried, new_slopes
+            gained, least = least - error, error
+            if gained < _GAIN * least:
+                break
+        whole = torch.zeros_like(weight)
+        whole[candidates] = few
+        return whole, least / float(self._rates.var())
+
+    def _told(self, weight: Tensor, push: Tensor, pull: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Rates beyond rest, and how they change with what pushes and what pulls."""
+        opposed = self._rest + pull @ weight
+        excited = torch.relu(push @ weight - self._inhibition * (torch.relu(opposed) - self._rest) @ self._pull)
+        slope = 2 * self._share * excited
+        return (self._share * excited**2).sum(dim=1), (slope, self._inhibition * (slope @ self._pull.T) * (opposed > 0))
+
+
+@torch.no_grad()
+def reweigh(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generator, turns: int = 3) -> None:
+    """Fit each kind's weights to what its simple cells fire beyond rest, all else being as the twin has it."""
+    divisors = v1.divisors(v1.excited(*v1.drives(arriving)))
+    afferents = Afferents(v1, arriving)
+    for kind in range(len(v1.root_weight)):
+        rates = beyond[:, kind].flatten()
+        places = torch.cat([_firing(rates, random), torch.from_numpy(random.permutation(len(rates))[: _PLACES // 2])])
+        seen = afferents.at(places, int(v1.parasol[kind]))
+        cells = _Cells(v1, seen, divisors[:, :, kind].flatten(1).T[places], rates[places])
+        weight, missed = cells.improve((v1.root_weight[kind] ** 2).flatten(), _near(v1.root_weight[kind]), turns)
+        if missed > _POOR:
+            again = cells.improve(cells.guess(), torch.arange(seen.shape[2]), 2 * turns)
+            logger.debug("kind %d: anew %.4f instead of %.4f", kind, again[1], missed)
+            weight, missed = min((weight, missed), again, key=lambda one: one[1])
+        logger.debug("kind %d: unexplained variance %.4f", kind, missed)
+        v1.root_weight[kind] = weight.sqrt().view_as(v1.root_weight[kind])
+
+
+def _near(weight: Tensor) -> Tensor:
+    """The afferents at or beside which a kernel, (2, tap, tap), is positive."""
+    found = functional.max_pool2d(weight.amax(dim=0)[None, None], 3, 1, 1)[0, 0] > 0
+    return torch.nonzero(found.expand_as(weight).flatten())[:, 0]
+
+
+@torch.no_grad()
+def pool(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generator) -> None:
+    """Fit complex cells' weights on the simple cells of their kind to what they fire beyond rest."""
+    reach = v1.complex_reach
+    told = recorded(v1.membrane(v1.fired(v1.excited(*v1.drives(arriving)))))
+    around = pad(told, reach, "replicate").unfold(2, 2 * reach + 1, 1).unfold(3, 2 * reach + 1, 1)
+    height, width = around.shape[2:4]
+    for kind, rates in enumerate(beyond.transpose(0, 1).flatten(1)):
+        places = torch.cat([_firing(rates, random), torch.from_numpy(random.permutation(len(rates))[: _PLACES // 2])])
+        rows = around[places // (height * width), kind, places // width % height, places % width].flatten(1)
+        weight = non_negative(rows, rates[places])
+        error = float(((rows @ weight - rates[places]) ** 2).mean() / rates[places].var())
+        logger.debug("complex kind %d: unexplained variance %.4f of %d cells", kind, error, (weight > 0).sum())
+        v1.root_complex_weight[kind] = weight.sqrt().view_as(v1.root_complex_weight[kind])
