@@ -24,6 +24,18 @@ from bridge.stages import STRIDE, V1, recorded
 
 logger = logging.getLogger("precortical")
 
+#: What all kinds share is fitted to whole images of about so many places.
+_SHARED_PLACES = 8_192
+
+#: Turns of weights and of what all kinds share.
+_TURNS = 3
+
+#: Steps in which what all kinds share is fitted at a time.
+_ITERATIONS = 12
+
+#: Rates below this one, Hz, count as none.
+_LEAST_RATE = 1e-3
+
 #: Places at which a kind's cells are met when its afferents are fitted.
 _PLACES = 2_000
 
@@ -41,6 +53,9 @@ _GAIN = 0.03
 
 #: Kinds of which more variance than this is unexplained are guessed anew.
 _POOR = 0.1
+
+#: Simple cells that weigh less than this share of the heaviest are taken from a complex cell.
+_FEW = 0.1
 
 #: Afferents that are added at a time.
 _ADDED = 30
@@ -93,8 +108,36 @@ def non_negative(rows: Tensor, target: Tensor, start: Tensor | None = None, roun
 
 
 @torch.no_grad()
-def begin(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generator) -> Tensor:
-    """Guess each kind's class of relay cells and weights; returns what all is divided by, (B, 1, h, w)."""
+def fit_v1(v1: V1, relay: Tensor, maintained: Tensor, response: Tensor, random: np.random.Generator) -> None:
+    """Fit V1 to responses.
+
+    Parameters
+    ----------
+    v1 : V1
+        Which knows its kinds' orientations.
+    relay : Tensor, (PARTS, image, 4, y, x)
+        Rates of the relay's twin.
+    maintained : Tensor, (4, 1, 1)
+        Its rates before a field that stands still.
+    response : Tensor, (image, channel, v1_y, v1_x)
+        Of simple cells of every kind, and then of complex cells.
+    random : numpy.random.Generator
+    """
+    simple, complex_ = response.chunk(2, dim=1)
+    v1.log_spontaneous.fill_(float(simple.min().clamp_min(_LEAST_RATE).log()))
+    few = max(1, _SHARED_PLACES // simple[0, 0].numel())
+    begin(v1, v1.arriving(relay, maintained), simple - v1.spontaneous, random)
+    missed = adjust(v1, relay[:, :few], maintained, simple[:few])
+    for _ in range(_TURNS):
+        reweigh(v1, v1.arriving(relay, maintained), simple - v1.spontaneous, random)
+        missed = adjust(v1, relay[:, :few], maintained, simple[:few])
+    pool(v1, v1.arriving(relay, maintained), complex_ - v1.spontaneous, random)
+    logger.info("fitted v1: unexplained variance of simple cells %.2e", missed)
+
+
+@torch.no_grad()
+def begin(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generator) -> None:
+    """Guess each kind's class of relay cells, its weights, and the strength of normalisation."""
     suppressed = 1 + v1.surround.settled(beyond.mean(dim=1))
     told = beyond.mean(dim=1) * suppressed
     pool_gain = v1.normalisation.log_weight.exp().sum()
@@ -112,13 +155,9 @@ def begin(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generator)
             rows = afferents.at(places, parasol)[:, 0]
             weight = non_negative(rows, root[places])
             found.append((float(((rows @ weight - root[places]) ** 2).mean()), parasol, weight))
-        error, parasol, weight = min(found, key=lambda one: one[0])
-        logger.debug(
-            "kind %d: %.3f %.3f of %.3f, %d", kind, found[0][0], found[1][0], float(root[places].var()), (weight > 0).sum()
-        )
+        _, parasol, weight = min(found, key=lambda one: one[0])
         v1.parasol[kind] = bool(parasol)
         v1.root_weight[kind] = weight.sqrt().view_as(v1.root_weight[kind])
-    return divisor
 
 
 def _firing(rates: Tensor, random: np.random.Generator) -> Tensor:
@@ -127,9 +166,14 @@ def _firing(rates: Tensor, random: np.random.Generator) -> Tensor:
     return firing[torch.from_numpy(random.permutation(len(firing))[:_PLACES])]
 
 
+def _some_places(rates: Tensor, random: np.random.Generator) -> Tensor:
+    """Places where a kind fires, and half as many of all."""
+    return torch.cat([_firing(rates, random), torch.from_numpy(random.permutation(len(rates))[: _PLACES // 2])])
+
+
 @torch.no_grad()
-def adjust(v1: V1, relay: Tensor, maintained: Tensor, simple: Tensor, iterations: int) -> float:
-    """Fit what all kinds share to the rates of simple cells; the order of `parameters` is that of the twin's steps."""
+def adjust(v1: V1, relay: Tensor, maintained: Tensor, simple: Tensor) -> float:
+    """Fit what all kinds share to the rates of simple cells; returns the unexplained share of variance."""
     synapses = [v1.recovery.log_time, v1.log_release, v1.synapse.log_time]
     cells = [v1.log_inhibition, v1.log_inhibitory_rest, v1.inhibitory.log_time, v1.membrane.log_time]
     cells += [*v1.normalisation.parameters(), *v1.surround.parameters(), v1.surround_tuning]
@@ -143,7 +187,7 @@ def adjust(v1: V1, relay: Tensor, maintained: Tensor, simple: Tensor, iterations
             drives = heard
         return [v1.spontaneous + recorded(v1.fired(v1.excited(*heard)))]
 
-    return minimise(parameters, [p.clone() for _, p in parameters], predict, [simple], iterations)
+    return minimise(parameters, [p.clone() for _, p in parameters], predict, [simple], _ITERATIONS)
 
 
 class _Cells:
@@ -214,14 +258,16 @@ def reweigh(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generato
     afferents = Afferents(v1, arriving)
     for kind in range(len(v1.root_weight)):
         rates = beyond[:, kind].flatten()
-        places = torch.cat([_firing(rates, random), torch.from_numpy(random.permutation(len(rates))[: _PLACES // 2])])
-        seen = afferents.at(places, int(v1.parasol[kind]))
-        cells = _Cells(v1, seen, divisors[:, :, kind].flatten(1).T[places], rates[places])
+        places = _some_places(rates, random)
+        there = divisors[:, :, kind].flatten(1).T[places]
+        cells = _Cells(v1, afferents.at(places, int(v1.parasol[kind])), there, rates[places])
         weight, missed = cells.improve((v1.root_weight[kind] ** 2).flatten(), _near(v1.root_weight[kind]), turns)
-        if missed > _POOR:
-            again = cells.improve(cells.guess(), torch.arange(seen.shape[2]), 2 * turns)
-            logger.debug("kind %d: anew %.4f instead of %.4f", kind, again[1], missed)
-            weight, missed = min((weight, missed), again, key=lambda one: one[1])
+        for parasol in (0, 1) if missed > _POOR else ():
+            cells = _Cells(v1, afferents.at(places, parasol), there, rates[places])
+            guess = cells.guess()
+            again, missed_again = cells.improve(guess, torch.arange(len(guess)), 2 * turns)
+            if missed_again < missed:
+                weight, missed, v1.parasol[kind] = again, missed_again, bool(parasol)
         logger.debug("kind %d: unexplained variance %.4f", kind, missed)
         v1.root_weight[kind] = weight.sqrt().view_as(v1.root_weight[kind])
 
@@ -240,9 +286,10 @@ def pool(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generator) 
     around = pad(told, reach, "replicate").unfold(2, 2 * reach + 1, 1).unfold(3, 2 * reach + 1, 1)
     height, width = around.shape[2:4]
     for kind, rates in enumerate(beyond.transpose(0, 1).flatten(1)):
-        places = torch.cat([_firing(rates, random), torch.from_numpy(random.permutation(len(rates))[: _PLACES // 2])])
+        places = _some_places(rates, random)
         rows = around[places // (height * width), kind, places // width % height, places % width].flatten(1)
         weight = non_negative(rows, rates[places])
+        weight = non_negative(rows, rates[places], torch.where(weight > _FEW * weight.max(), weight, 0.0), rounds=1)
         error = float(((rows @ weight - rates[places]) ** 2).mean() / rates[places].var())
         logger.debug("complex kind %d: unexplained variance %.4f of %d cells", kind, error, (weight > 0).sum())
         v1.root_complex_weight[kind] = weight.sqrt().view_as(v1.root_complex_weight[kind])

@@ -4,12 +4,7 @@ The fit sees luminance, the field adapted to, and responses; never a parameter o
 recorded are fitted one after the other, each behind the twins already fitted; a twin whose own station was not recorded
 is fitted through the next one that was. Then all up to the relay are fitted together to all their recordings, for when a
 response comes and goes shows only in what later stations make of it. These stations have a few dozen parameters, which
-some images determine: each fit minimises the mean over channels of the logarithm of the unexplained share of variance,
-with Levenberg's and Marquardt's method; derivatives are forward differences, and Broyden's updates for a few steps after.
-
-V1 stands behind the fitted relay and has thousands of weights. Where a cell is active it is linear in its afferents, so
-its weights are the non-negative least squares of its rates over what the relay did in the parts of the window in which the
-cell was active; those parts follow from the weights, and so the two are found in turn.
+some images determine (`least_squares`). V1 stands behind the fitted relay and has thousands of weights (`cortical_fitting`).
 """
 
 from __future__ import annotations
@@ -21,16 +16,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from scipy import linalg, optimize
 from threadpoolctl import threadpool_limits
 from torch import Tensor
-from torch.nn import functional
 
 import biomodel
 from biomodel import Pathway
@@ -38,36 +30,15 @@ from biomodel.pathway import AdaptTo
 from biomodel.progress import progress
 from biomodel.responses import SINGLE
 from biomodel.stimuli import check_luminance, pixels_per_degree
+from bridge.cortical_fitting import fit_v1
 from bridge.front_end import OUTPUTS, STATIONS, FrontEnd, State
+from bridge.least_squares import minimise
 from bridge.metrics import score
-from bridge.padding import pad
-from bridge.stages import BEFORE, PARTS, STRIDE, V1
 
 logger = logging.getLogger("precortical")
 
 #: The fits of the stations up to the relay, and of V1, take about so many places, of images chosen by chance.
-_EARLY_PLACES, _V1_PLACES = 24_576, 5_000
-
-#: Unexplained shares of variance well below this one are no longer worked on.
-_SMALL_SHARE = 1e-5
-
-#: Cost of a parameter's square departure from its guess, beside the logarithms of unexplained shares.
-_TIE = 2e-3
-
-#: Step of forward differences; parameters are logarithms or of the order of 1.
-_DIFFERENCE = 4e-3
-
-#: The fit ends when all the steps on the same derivatives have gained less.
-_GAIN = 0.04
-
-#: Steps that are taken on the same derivatives, updated, before they are measured anew.
-_REUSE = 5
-
-#: Share of a V1 channel's largest rate above which a cell surely fires.
-_FIRING = 0.05
-
-#: Shares of the way to new weights of V1 that are tried.
-_STEPS = (0.0, 0.1, 0.3, 1.0)
+_EARLY_PLACES, _V1_PLACES = 24_576, 20_480
 
 #: Images that are followed at a time where the fit needs no derivatives.
 _BATCH = 64
@@ -200,7 +171,9 @@ def fit(
                 _adjust(front_end, guesses, early, [name for name in seen if name in early], data)
             elif station == "v1":
                 if "v1" in seen:
-                    _regress_v1(front_end, _Data(light, responses, shown), np.random.default_rng([seed, 2]))
+                    front_end.v1.orientation.copy_(_tensor(responses.v1_orientation.values).chunk(2)[0])
+                    chosen = shown[: max(1, _V1_PLACES // responses.v1[0, 0].size)]
+                    _fit_v1(front_end, _Data(light, responses, chosen), np.random.default_rng([seed, 2]))
             else:
                 waiting.append(station)
                 if station in seen:
@@ -264,6 +237,8 @@ def _check_responses(responses: xr.Dataset, light: xr.DataArray) -> None:
         raise ValueError(
             f"{responses.sizes['image']} responses to {light.sizes['image']} images are not accepted: one each"
         )
+    if "v1" in responses:
+        _check_kinds(responses)
     for name in STATIONS:
         if name not in responses:
             continue
@@ -276,6 +251,16 @@ def _check_responses(responses: xr.Dataset, light: xr.DataArray) -> None:
         if flat.any():
             at = [name] if name in SINGLE else responses[label].values[flat].tolist()
             raise ValueError(f"channels without variance cannot be fitted: {name} {', '.join(map(str, at))}")
+
+
+def _check_kinds(responses: xr.Dataset) -> None:
+    """Refuse V1 channels other than simple cells of some kinds, and complex cells of the same ones."""
+    if not {"v1_kind", "v1_orientation"} <= set(responses.coords):
+        raise ValueError("the channels of v1 have no v1_kind or no v1_orientation: give both, as coordinates")
+    cells, half = responses.v1_kind.values.tolist(), responses.sizes["v1_channel"] // 2
+    first, second = np.split(responses.v1_orientation.values, [half])
+    if cells != ["simple"] * half + ["complex"] * half or not np.array_equal(first, second):
+        raise ValueError("v1 channels are accepted as simple cells of every kind, and complex cells of the same kinds")
 
 
 def _held_out(light: xr.DataArray, share: float, random: np.random.Generator) -> np.ndarray:
@@ -311,6 +296,20 @@ def _adjust(front_end: FrontEnd, guesses: State, stations: list[str], targets: l
 
     unexplained = minimise(parameters, origin, predict, [data.response[name] for name in targets])
     logger.info("fitted %s: unexplained variance %.2e", ", ".join(targets), unexplained)
+
+
+@torch.no_grad()
+def _fit_v1(front_end: FrontEnd, data: _Data, random: np.random.Generator) -> None:
+    """Fit V1 behind the relay's twin."""
+    relay = []
+    for first in range(0, len(data.light), _BATCH):
+        chosen = slice(first, first + _BATCH)
+        state = front_end.presented(data.light[chosen], data.background[chosen])
+        for name in STATIONS[: STATIONS.index("v1")]:
+            state = front_end.advance(name, state)
+        relay.append(state["lgn"])
+    maintained = front_end.lgn.settled(front_end.ganglion.maintained)
+    fit_v1(front_end.v1, torch.cat(relay, dim=1), maintained, data.response["v1"], random)
 
 
 @torch.no_grad()
