@@ -54,6 +54,9 @@ _GAIN = 0.03
 #: Kinds of which more variance than this is unexplained are guessed anew.
 _POOR = 0.1
 
+#: Relay cells that weigh more than this share of a kind's heaviest, and their neighbours, are weighed again.
+_COUNTING = 0.03
+
 #: Simple cells that weigh less than this share of the heaviest are taken from a complex cell.
 _FEW = 0.1
 
@@ -75,18 +78,25 @@ class Afferents:
         # (image, part, class, sign, row, column, tap, tap)
         self._view = around.unfold(4, taps, STRIDE).unfold(5, taps, STRIDE)
 
-    def at(self, places: Tensor, parasol: int) -> Tensor:
-        """(place, part, afferent), ON cells first; `places` are numbered image by image, row by row."""
+    def at(self, places: Tensor, parasol: int, reach: int) -> Tensor:
+        """(place, part, afferent) out to `reach` pixels, ON cells first; `places` are numbered image by image, row by row."""
         height, width = self._view.shape[4:6]
         image, row, column = places // (height * width), places // width % height, places % width
-        return self._view[image, :, parasol, :, row, column].flatten(2)
+        return _central(self._view, reach)[image, :, parasol, :, row, column].flatten(2)
+
+
+def _central(kernel: Tensor, reach: int) -> Tensor:
+    """What of (..., tap, tap) is within `reach` of the middle, as a view."""
+    middle = kernel.shape[-1] // 2
+    inside = slice(middle - reach, middle + reach + 1)
+    return kernel[..., inside, inside]
 
 
 def non_negative(rows: Tensor, target: Tensor, start: Tensor | None = None, rounds: int = 12) -> Tensor:
     """Non-negative least squares; of many afferents, those that promise most are added in turn."""
     ridge = _RIDGE * float((rows**2).sum()) / rows.shape[1]
     active = torch.zeros(rows.shape[1], dtype=torch.bool) if start is None else start > 0
-    weight = torch.zeros(rows.shape[1])
+    weight = rows.new_zeros(rows.shape[1])
     for turn in range(rounds):
         slope = rows.T @ (target - rows @ weight) - ridge * weight
         if turn > 0 or not active.any():
@@ -142,7 +152,7 @@ def begin(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generator)
     told = beyond.mean(dim=1) * suppressed
     pool_gain = v1.normalisation.log_weight.exp().sum()
     strength = _NORMALISED / (v1.normalisation.settled(told).max() / pool_gain)
-    v1.normalisation.log_weight += (strength / pool_gain).log()
+    v1.normalisation.log_weight.add_((strength / pool_gain).log())
     pooled = torch.zeros_like(told)
     for _ in range(50):
         pooled = v1.normalisation.settled(told * (1 + pooled))
@@ -152,7 +162,7 @@ def begin(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generator)
         places = _firing(beyond[:, kind].flatten(), random)
         found = []
         for parasol in (0, 1):
-            rows = afferents.at(places, parasol)[:, 0]
+            rows = afferents.at(places, parasol, v1.reach)[:, 0]
             weight = non_negative(rows, root[places])
             found.append((float(((rows @ weight - root[places]) ** 2).mean()), parasol, weight))
         _, parasol, weight = min(found, key=lambda one: one[0])
@@ -260,22 +270,34 @@ def reweigh(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generato
         rates = beyond[:, kind].flatten()
         places = _some_places(rates, random)
         there = divisors[:, :, kind].flatten(1).T[places]
-        cells = _Cells(v1, afferents.at(places, int(v1.parasol[kind])), there, rates[places])
-        weight, missed = cells.improve((v1.root_weight[kind] ** 2).flatten(), _near(v1.root_weight[kind]), turns)
+        near = _near(v1.root_weight[kind])
+        reach = _reach(near)
+        cells = _Cells(v1, afferents.at(places, int(v1.parasol[kind]), reach), there, rates[places])
+        kernel = _central(v1.root_weight[kind], reach)
+        candidates = torch.nonzero(_central(near, reach).flatten())[:, 0]
+        weight, missed = cells.improve((kernel**2).flatten(), candidates, turns)
+        v1.root_weight[kind].zero_()
+        kernel.copy_(weight.sqrt().view_as(kernel))
         for parasol in (0, 1) if missed > _POOR else ():
-            cells = _Cells(v1, afferents.at(places, parasol), there, rates[places])
+            cells = _Cells(v1, afferents.at(places, parasol, v1.reach), there, rates[places])
             guess = cells.guess()
-            again, missed_again = cells.improve(guess, torch.arange(len(guess)), 2 * turns)
-            if missed_again < missed:
-                weight, missed, v1.parasol[kind] = again, missed_again, bool(parasol)
+            weight, missed_now = cells.improve(guess, torch.arange(len(guess)), 2 * turns)
+            if missed_now < missed:
+                missed, v1.parasol[kind] = missed_now, bool(parasol)
+                v1.root_weight[kind] = weight.sqrt().view_as(v1.root_weight[kind])
         logger.debug("kind %d: unexplained variance %.4f", kind, missed)
-        v1.root_weight[kind] = weight.sqrt().view_as(v1.root_weight[kind])
 
 
 def _near(weight: Tensor) -> Tensor:
-    """The afferents at or beside which a kernel, (2, tap, tap), is positive."""
-    found = functional.max_pool2d(weight.amax(dim=0)[None, None], 3, 1, 1)[0, 0] > 0
-    return torch.nonzero(found.expand_as(weight).flatten())[:, 0]
+    """The afferents at or beside those that count in a kernel of roots, (2, tap, tap)."""
+    largest = weight.amax(dim=0)
+    counting = (largest > _COUNTING**0.5 * largest.max()).to(weight)
+    return (functional.max_pool2d(counting[None, None], 3, 1, 1)[0, 0] > 0).expand_as(weight)
+
+
+def _reach(chosen: Tensor) -> int:
+    """How far from the middle the farthest of the chosen taps stands, of (2, tap, tap)."""
+    return int((torch.nonzero(chosen)[:, 1:] - chosen.shape[-1] // 2).abs().max())
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,7 @@ from bridge.cortical_fitting import fit_v1
 from bridge.front_end import OUTPUTS, STATIONS, FrontEnd, State
 from bridge.least_squares import minimise
 from bridge.metrics import score
+from bridge.stages import V1
 
 logger = logging.getLogger("precortical")
 
@@ -171,7 +173,7 @@ def fit(
                 _adjust(front_end, guesses, early, [name for name in seen if name in early], data)
             elif station == "v1":
                 if "v1" in seen:
-                    front_end.v1.orientation.copy_(_tensor(responses.v1_orientation.values).chunk(2)[0])
+                    cast(V1, front_end.v1).orientation.copy_(_tensor(responses.v1_orientation.values).chunk(2)[0])
                     chosen = shown[: max(1, _V1_PLACES // responses.v1[0, 0].size)]
                     _fit_v1(front_end, _Data(light, responses, chosen), np.random.default_rng([seed, 2]))
             else:
@@ -309,7 +311,7 @@ def _fit_v1(front_end: FrontEnd, data: _Data, random: np.random.Generator) -> No
             state = front_end.advance(name, state)
         relay.append(state["lgn"])
     maintained = front_end.lgn.settled(front_end.ganglion.maintained)
-    fit_v1(front_end.v1, torch.cat(relay, dim=1), maintained, data.response["v1"], random)
+    fit_v1(cast(V1, front_end.v1), torch.cat(relay, dim=1), maintained, data.response["v1"], random)
 
 
 @torch.no_grad()

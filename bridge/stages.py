@@ -328,6 +328,9 @@ class V1(nn.Module):
         Degrees from a cell, across and down, within which its afferents are sought.
     """
 
+    parasol: Tensor
+    orientation: Tensor
+
     def __init__(self, kinds: int, pixels_per_degree: float, reach: float = 0.9) -> None:
         super().__init__()
         self.reach = max(1, round(reach * pixels_per_degree))
@@ -368,19 +371,16 @@ class V1(nn.Module):
 
     def drives(self, arriving: Tensor) -> tuple[Tensor, Tensor]:
         """What drives simple cells, and what their inhibitory partners, which hear ON and OFF exchanged; (PARTS, B, K, h, w)."""
-        weight = self.root_weight**2
-        told = arriving.new_empty(0)
+        weight, classes = self.root_weight**2, (~self.parasol, self.parasol)
         around = pad(arriving.flatten(0, 1), self.reach, "replicate")
-        for chosen, first in ((~self.parasol, 0), (self.parasol, 2)):
-            if not chosen.any():
-                continue
-            kernels = torch.cat([weight[chosen], weight[chosen].flip(1)])
-            drive = functional.conv2d(around[:, first : first + 2], kernels, stride=STRIDE)
-            if not told.numel():
-                told = drive.new_zeros(len(drive), 2, len(weight), *drive.shape[2:])
-            told[:, :, chosen] = drive.unflatten(1, (2, -1))
-        told = told.unflatten(0, (PARTS, -1))
-        return told[:, :, 0], told[:, :, 1]
+        heard = [
+            functional.conv2d(maps, torch.cat([weight[one], weight[one].flip(1)]), stride=STRIDE).unflatten(1, (2, -1))
+            for maps, one in zip(around.chunk(2, dim=1), classes, strict=True)
+            if one.any()
+        ]
+        order = torch.cat([torch.nonzero(one)[:, 0] for one in classes]).argsort()
+        drive, opposed = torch.cat(heard, dim=2)[:, :, order].unflatten(0, (PARTS, -1)).unbind(dim=2)
+        return drive, opposed
 
     def respond(self, drive: Tensor, opposed: Tensor) -> Tensor:
         """Rates over the window, (B, 2 K, h, w), of what `drives` told."""
