@@ -60,6 +60,7 @@ def kinds(parameters: Parameters, pixels_per_degree: float) -> list[Kind]:
     per_cycle = parameters.value("v1.afferents_per_cycle")
     parasol_kinds = parameters.value("v1.parasol_kinds")
     parasol_highest = parameters.value("v1.parasol_highest_frequency")
+    random = np.random.default_rng([round(parameters.value("v1.draw")), 1])
     found = []
     for orientation, phase, frequency, across, along, stream in preferences(
         round(parameters.value("v1.kinds")),
@@ -72,7 +73,7 @@ def kinds(parameters: Parameters, pixels_per_degree: float) -> list[Kind]:
         relay = "parasol" if stream < parasol_kinds and frequency <= parasol_highest else "midget"
         spacing_along = max(spacing, along / _ALONG[relay])
         afferents = rows_of_relay_cells(
-            orientation, phase, frequency, across, along, spacing, spacing_along, pixels_per_degree
+            orientation, phase, frequency, across, along, spacing, spacing_along, pixels_per_degree, random
         )
         found.append(Kind(orientation, phase, frequency, across, along, relay, afferents))
     return found

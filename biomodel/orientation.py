@@ -8,13 +8,16 @@ cells. What the cells of a point fire above rest is averaged over those that pre
     K(\theta) = e^{\kappa (\cos 2\theta - 1)} ,
 
 so that orientations of which a column has more cells don't win by number, and the field is where R is largest; its strength is
-what R has there beyond its mean over all orientations (Hz).
+what R has there beyond its mean over all orientations (Hz). `derivative_field` is the paper's own, of any signal.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from scipy import ndimage
+
+from biomodel.stimuli import pixels_per_degree, positive
 
 #: Orientations that are compared, degrees.
 _ORIENTATIONS = np.arange(0.0, 180.0, 1.0)
@@ -67,4 +70,43 @@ def orientation_field(responses: xr.Dataset) -> xr.Dataset:
             "strength": (dims, height - answers.mean(axis=1), {"units": "Hz"}),
         },
         places,
+    )
+
+
+def derivative_field(signal: xr.DataArray, scale: float) -> xr.Dataset:
+    """The orientation across which a signal changes most at every point, and how steeply.
+
+    The maximum of ``|-sin θ ∂x + cos θ ∂y|`` over θ stands across the signal's gradient; derivatives are those of a Gaussian.
+
+    Parameters
+    ----------
+    signal : xarray.DataArray, (image, y, x)
+        With coordinates in degrees, y downwards.
+    scale : float
+        Standard deviation of the Gaussian, degrees.
+
+    Returns
+    -------
+    xarray.Dataset
+        `orientation` (degrees anticlockwise from horizontal, 0 to 180) and `strength` (the signal's unit a degree),
+        (image, y, x).
+
+    Raises
+    ------
+    ValueError
+        For a scale that is not above 0.
+    """
+    ppd = pixels_per_degree(signal)
+    sigma = positive(scale, "scale", "deg") * ppd
+    down, right = (
+        ndimage.gaussian_filter(signal.values, (0, sigma, sigma), order=(0, *order), mode="nearest") * ppd
+        for order in ((1, 0), (0, 1))
+    )
+    dims = ("image", "y", "x")
+    return xr.Dataset(
+        {
+            "orientation": (dims, np.rad2deg(np.arctan2(right, down)) % 180, {"units": "deg"}),
+            "strength": (dims, np.hypot(right, down)),
+        },
+        {"y": signal.y, "x": signal.x},
     )

@@ -437,7 +437,7 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         ),
         Parameter(
             "v1.parasol_gain",
-            0.2,
+            0.4,
             "1",
             "derived",
             "weight against a midget's: parasol contrast gain is about 6 × (Croner & Kaplan 1995)",
@@ -446,22 +446,28 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         ),
         Parameter("v1.recovery_time", 500, "ms", "published", "mozaik LSV1M (cat): τ_rec of thalamic synapses", 1, 1e4),
         Parameter(
-            "v1.release",
-            0.05,
+            "v1.midget_release",
+            0.03,
             "1",
             "calibrated",
-            "responses outlast the onset (mozaik: .75 at a lower resting rate)",
+            "experiment 20: little, for contrast to tell (mozaik: .75 at a lower resting rate)",
             0,
             1,
         ),
         Parameter(
+            "v1.parasol_release", 0.1, "1", "calibrated", "experiment 24: enough to make these cells band-pass", 0, 1
+        ),
+        Parameter(
+            "v1.conduction_time", 3, "ms", "calibrated", "experiment 15: axons from the relay and their synapses", 0.1, 100
+        ),
+        Parameter(
             "v1.synaptic_time", 7, "ms", "published", "mozaik LSV1M (cat): τ_E of layer 4 excitatory cells", 0.5, 200
         ),
-        Parameter("v1.gain", 2.0, "1", "calibrated", "unit of the drive", 0, 100),
         Parameter("v1.inhibition", 1.0, "1", "calibrated", "experiment 16: push-pull, as strong as the push", 0, 10),
         Parameter("v1.inhibitory_time", 7, "ms", "published", "mozaik LSV1M (cat): layer 4 inhibitory τ_m", 0.5, 200),
         Parameter("v1.maximum_rate", 90, "Hz", "calibrated", "median maximum 33.8 Hz (Marques)", 1, 1000),
-        Parameter("v1.semisaturation", 12, "Hz", "calibrated", "experiment 20: drive of half the maximum", 0.1, 1000),
+        Parameter("v1.semisaturation", 7, "Hz", "calibrated", "experiment 20: drive of half the maximum", 0.1, 1000),
+        Parameter("v1.exponent", 2.5, "1", "calibrated", "experiment 20; power laws of 2 to 5 (Priebe & Ferster 2008)", 1, 8),
         Parameter(
             "v1.normalisation_weight",
             3.0,

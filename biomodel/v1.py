@@ -1,28 +1,30 @@
 r"""V1 at rate fidelity: simple and complex cells, normalisation, surround suppression, thalamocortical depression.
 
-Every kind of `biomodel.cortical_kinds` has a simple cell, an inhibitory partner and a complex cell on every second pixel
-column and row. With relay rates l and their maintained values m:
+Every kind of `biomodel.cortical_kinds` has on every second pixel column and row two simple cells, of its own and of the opposite
+phase, an inhibitory partner of each, and a complex cell. With relay rates l and their maintained values m:
 
 **Thalamocortical synapses** run down with what they send (Tsodyks & Markram 1997): of resources x a share U is released,
 and the current a that it opens lasts,
 
-.. math:: \tau_{rec} \dot x = 1 - x - \tau_{rec} U l x, \quad \tau_E \dot a = l x / x_0 - a ,
+.. math:: \tau_d \dot d = l - d, \quad \tau_{rec} \dot x = 1 - x - \tau_{rec} U d x, \quad \tau_E \dot a = d x / x_0 - a ,
 
-x₀ being what is left at the maintained rate.
+x₀ being what is left at the maintained rate, and d what comes out of the relay cells' axons.
 
 **Simple cells** sum rows of ON and OFF relay cells, midget or parasol, D, with positive weights. An inhibitory partner hears the same places
 with ON and OFF exchanged, A, and takes its rate away from the simple cell's drive (push-pull; Ferster 1988, Hirsch 1998):
 
-.. math:: \tau_i \dot i = [s_0 + A - \bar A]_+ - i, \quad u = G\, [D - \bar D - p\, (i - s_0)]_+ .
+.. math:: \tau_i \dot i = [A - \bar A]_+ - i, \quad u = [D - \bar D - p\, i]_+ .
 
-**Normalisation** (Heeger 1992, Carandini & Heeger 2012): a layer of coupled inhibitory cells pools the mean square drive of
-all kinds to n; **surround suppression**: four wider layers, each for kinds within 22.5° of 0, 45, 90 or 135°, pool what their
+The simple cell of the opposite phase hears A, and its partner D.
+
+**Normalisation** (Heeger 1992, Carandini & Heeger 2012): a layer of coupled inhibitory cells pools the mean of all kinds'
+drives, raised to a power (Priebe & Ferster 2008), to n; **surround suppression**: four wider layers, each for kinds within 22.5° of 0, 45, 90 or 135°, pool what their
 simple cells fire beyond rest; a cell hears its own band's, b, with share q, and the mean of all bands', B:
 
-.. math:: \tau \dot s = s_0 + R\, \frac{u^2}{\sigma^2 + w\, n}\, \frac{1}{1 + (q\, b + (1 - q)\, B) / b_{half}} - s .
+.. math:: \tau \dot s = s_0 + R\, \frac{(u / \sigma)^\alpha}{1 + w\, n}\, \frac{1}{1 + (q\, b + (1 - q)\, B) / b_{half}} - s .
 
-**Complex cells** pool simple cells of their kind at neighbouring places a quarter of a cycle apart (Hubel & Wiesel 1962):
-:math:`\tau \dot c = s_0 + k\, (\langle s \rangle - s_0) - c`.
+**Complex cells** pool the simple cells of their kind, of both phases, at two places a quarter of a cycle apart (Hubel & Wiesel
+1962, Adelson & Bergen 1985): :math:`\tau \dot c = s_0 + k\, (\langle s \rangle - s_0) - c`.
 
 Relay, simple and complex cells excite; inhibitory partners and the five layers only inhibit (`SIGNS`).
 
@@ -47,12 +49,15 @@ from biomodel.wiring import Afferents, Grid, Links, Offset, Term, coupled_layer,
 STRIDE = 2
 
 #: What a cell, or layer of cells, does to those it reaches.
-SIGNS = {"relay": 1, "simple": 1, "complex": 1, "inhibitory": -1, "normalisation": -1, "surround": -1}
+SIGNS = {"relay": 1, "simple": 1, "opposite": 1, "complex": 1, "inhibitory": -1, "normalisation": -1, "surround": -1}
 
 #: Preferred orientations in the middle of the surround's bands, degrees.
 BANDS = (0, 45, 90, 135)
 
 LESIONS = ("push_pull", "normalisation", "surround_suppression", "thalamocortical_depression")
+
+#: The simple cells of a kind, of its own and of the opposite phase.
+_PHASES = ("simple", "opposite")
 
 #: Relay channels with their opposites.
 _OPPOSITE = {
@@ -62,28 +67,42 @@ _OPPOSITE = {
     "parasol_off": "parasol_on",
 }
 
+#: A kind's cells that rest at the spontaneous rate, and those that are silent at rest.
+_SPONTANEOUS, _SILENT = (*_PHASES, "complex"), ("inhibitory", "inhibitory_opposite")
+
 SYNAPSE_EQUATIONS = """
-dresource_{channel}/dt = (1 - resource_{channel})/recovery_time - release*relay_{channel}*resource_{channel} : 1
+darrived_{channel}/dt = (relay_{channel} - arrived_{channel})/conduction_time : Hz
+dresource_{channel}/dt = (1 - resource_{channel})/recovery_time - {release}*arrived_{channel}*resource_{channel} : 1
 dsent_{channel}/dt = ({sending} - sent_{channel})/synaptic_time : Hz
 relay_{channel} : Hz (linked)
 """
 
 #: One kind of cells, of all V1 cell columns.
 KIND_EQUATIONS = """
-dsimple_{k}/dt = (simple_target_{k} - simple_{k})/membrane_time : Hz
+dsimple_{k}/dt = (spontaneous + simple_target_{k} - simple_{k})/membrane_time : Hz
+dopposite_{k}/dt = (spontaneous + opposite_target_{k} - opposite_{k})/membrane_time : Hz
 dcomplex_{k}/dt = (complex_target_{k} - complex_{k})/membrane_time : Hz
-dinhibitory_{k}/dt = (opposed_{k}*int(opposed_{k} > 0*Hz) - inhibitory_{k})/inhibitory_time : Hz
+dinhibitory_{k}/dt = (heard_opposite_{k}*int(heard_opposite_{k} > 0*Hz) - inhibitory_{k})/inhibitory_time : Hz
+dinhibitory_opposite_{k}/dt = (heard_{k}*int(heard_{k} > 0*Hz) - inhibitory_opposite_{k})/inhibitory_time : Hz
 simple_target_{k} : Hz
+opposite_target_{k} : Hz
 complex_target_{k} : Hz
-opposed_{k} : Hz
-excited_{k} : Hz
+heard_{k} : Hz
+heard_opposite_{k} : Hz
+power_{k} : 1
+power_opposite_{k} : 1
 """
 
 SUMS = """
-opposed_{k} = spontaneous + {opposed} - {opposed_rest!r}*Hz
-excited_{k} = {drive} - {drive_rest!r}*Hz{pull}
-excited_{k} = gain*excited_{k}*int(excited_{k} > 0*Hz)
-simple_target_{k} = spontaneous + maximum_rate*excited_{k}**2/(semisaturation**2{pool}){surround}
+heard_{k} = {drive} - {drive_rest!r}*Hz
+heard_opposite_{k} = {opposite} - {opposite_rest!r}*Hz
+excited = heard_{k}{pull}
+power_{k} = (excited*int(excited > 0*Hz)/semisaturation)**exponent
+excited_opposite = heard_opposite_{k}{pull_opposite}
+power_opposite_{k} = (excited_opposite*int(excited_opposite > 0*Hz)/semisaturation)**exponent
+share = maximum_rate/(1{pool}){surround}
+simple_target_{k} = share*power_{k}
+opposite_target_{k} = share*power_opposite_{k}
 complex_target_{k} = spontaneous + complex_gain*({neighbours} - spontaneous)
 """
 
@@ -99,7 +118,8 @@ def thalamocortical(
         "".join(
             SYNAPSE_EQUATIONS.format(
                 channel=channel,
-                sending=f"relay_{channel}" + ("" if lesioned else f"*resource_{channel}/{rested[channel]!r}"),
+                release=_release(channel),
+                sending=f"arrived_{channel}" + ("" if lesioned else f"*resource_{channel}/{rested[channel]!r}"),
             )
             for channel in _OPPOSITE
         ),
@@ -139,10 +159,11 @@ def v1(
     )
     afferents = Links("Hz", [(v, o) for cell in cells for terms in _heard(parameters, cell) for _, v, o in terms])
     positions = [_quarters(cell, columns.pixels_per_degree) for cell in cells]
-    neighbours = Links("Hz", [(f"simple_{k}", o) for k, offsets in enumerate(positions) for o in offsets], "column")
+    pooled = [[(f"{cell}_{k}", o) for o in offsets for cell in _PHASES] for k, offsets in enumerate(positions)]
+    neighbours = Links("Hz", [read for reads in pooled for read in reads], "column")
     pools, bands = _pools(lesions), _bands(cells, lesions)
-    declared = "".join(f"{name} : {'Hz**2' if name in pools else 'Hz'} (linked)\n" for name in [*pools, *bands])
-    declared += "mean_square : Hz**2\n" + "".join(f"fired_{band} : Hz\n" for band in BANDS)
+    declared = "".join(f"{name} : {'1' if name in pools else 'Hz'} (linked)\n" for name in [*pools, *bands])
+    declared += "mean_power : 1\n" + "".join(f"fired_{band} : Hz\n" for band in BANDS)
     group = NeuronGroup(
         columns.cells,
         "".join(KIND_EQUATIONS.format(k=k) for k in range(len(cells)))
@@ -157,36 +178,37 @@ def v1(
     )
     afferents.link(group, synapses, lambda down, right: grid.neighbour(down, right, *rows_and_columns))
     neighbours.link(group, group, columns.neighbour)
-    pull = "" if "push_pull" in lesions else " - inhibition*(inhibitory_{k} - spontaneous)"
+    pull = "" if "push_pull" in lesions else " - inhibition*{partner}_{k}"
     rest = lgn.maintained(parameters)
     statements = []
-    for k, (cell, offsets) in enumerate(zip(cells, positions, strict=True)):
-        drive, opposed = _heard(parameters, cell)
+    for k, (cell, reads) in enumerate(zip(cells, pooled, strict=True)):
+        drive, opposite = _heard(parameters, cell)
         own, others = f"surround_{_band(cell)}", " + ".join(bands)
         statements.append(
             SUMS.format(
                 k=k,
                 drive=afferents.weighted_sum(drive),
-                opposed=afferents.weighted_sum(opposed),
+                opposite=afferents.weighted_sum(opposite),
                 drive_rest=sum(weight * rest[name.removeprefix("sent_")] for weight, name, _ in drive),
-                opposed_rest=sum(weight * rest[name.removeprefix("sent_")] for weight, name, _ in opposed),
-                pull=pull.format(k=k),
+                opposite_rest=sum(weight * rest[name.removeprefix("sent_")] for weight, name, _ in opposite),
+                pull=pull.format(k=k, partner="inhibitory"),
+                pull_opposite=pull.format(k=k, partner="inhibitory_opposite"),
                 pool=" + normalisation_weight*normalisation" if pools else "",
                 surround=f"/(1 + (surround_tuning*{own} + (1 - surround_tuning)*({others})/{len(bands)})/surround_half)"
                 if bands
                 else "",
-                neighbours=neighbours.weighted_sum((1 / len(offsets), f"simple_{k}", o) for o in offsets),
+                neighbours=neighbours.weighted_sum((1 / len(reads), *read) for read in reads),
             )
         )
     # One loop a kind: compilers take much longer over a loop of many.
     for k, statement in enumerate(statements):
         group.run_regularly(statement, dt=dt, when="groups", order=10, name=f"v1_sums_{k}")
-    squares = " + ".join(f"excited_{k}**2" for k in range(len(cells)))
-    told = [f"mean_square = ({squares})/{len(cells)}"] * bool(pools)
+    powers = " + ".join(f"power_{k} + power_opposite_{k}" for k in range(len(cells)))
+    told = [f"mean_power = ({powers})/{len(cells)}"] * bool(pools)
     for band, members in zip(BANDS, _members(cells), strict=True):
         if f"surround_{band}" in bands:
-            fired = " + ".join(f"simple_{k}" for k in members)
-            told.append(f"fired_{band} = ({fired})/{len(members)} - spontaneous")
+            fired = " + ".join(f"{cell}_{k}" for k in members for cell in _PHASES)
+            told.append(f"fired_{band} = ({fired})/{len(members)} - {len(_PHASES)}*spontaneous")
     if told:
         group.run_regularly("\n".join(told), dt=dt, when="groups", order=12, name="v1_telling")
     groups = {"v1": group}
@@ -195,7 +217,7 @@ def v1(
         time = parameters["v1.inhibitory_time" if kind == "normalisation" else "v1.surround_time"].quantity
         space_constant = parameters.value(f"v1.{kind}_space_constant") * columns.pixels_per_degree
         layer = coupling(space_constant, stability_limit(time, dt, every))
-        unit, drive = ("Hz**2", "mean_square") if kind == "normalisation" else ("Hz", f"fired_{name.split('_')[1]}")
+        unit, drive = ("1", "mean_power") if kind == "normalisation" else ("Hz", f"fired_{name.split('_')[1]}")
         groups[name] = coupled_layer(name, unit, layer, time, group, drive, columns, dt, 13)
         setattr(group, name, linked_var(groups[name], "pooled"))
     return groups
@@ -225,8 +247,16 @@ def lattice_of(grid: Grid, within: float | None = None) -> Grid:
 
 def resting_resources(parameters: Parameters) -> dict[str, float]:
     """What each relay channel's synapses have left at its maintained rate."""
-    run_down = parameters.value("v1.release") * parameters.value("v1.recovery_time") / 1000
-    return {channel: 1 / (1 + run_down * rate) for channel, rate in lgn.maintained(parameters).items()}
+    time = parameters.value("v1.recovery_time") / 1000
+    return {
+        channel: 1 / (1 + parameters.value(f"v1.{_release(channel)}") * time * rate)
+        for channel, rate in lgn.maintained(parameters).items()
+    }
+
+
+def _release(channel: str) -> str:
+    """Which parameter says what share of their resources a relay channel's synapses release."""
+    return f"{channel.split('_')[0]}_release"
 
 
 def _heard(parameters: Parameters, cell: Kind) -> tuple[list[Term], list[Term]]:
@@ -246,19 +276,17 @@ def _terms(afferents: Afferents, name: str, gain: float) -> list[Term]:
 
 
 def _quarters(cell: Kind, columns_per_degree: float) -> list[Offset]:
-    """Places around a column at which the kind's simple cells are nearest to each quarter of a cycle, the nearest ones."""
+    """The column itself, and the place near by at which the kind's simple cells are about a quarter of a cycle away."""
     reach = max(2, int(np.ceil(columns_per_degree / cell.frequency)))
     down, right = (a.ravel() for a in np.mgrid[-reach : reach + 1, -reach : reach + 1])
     angle = np.deg2rad(cell.orientation)
     across = (right * np.sin(angle) + down * np.cos(angle)) / columns_per_degree
     distance = np.hypot(down, right) / columns_per_degree
     cycles = across * cell.frequency
-    chosen = []
-    for quarter in range(4):
-        off = np.abs((cycles - quarter / 4 + 0.5) % 1 - 0.5)
-        best = int(np.argmin(off + 0.2 * distance * cell.frequency))
-        chosen.append((int(down[best]), int(right[best])))
-    return list(dict.fromkeys(chosen))
+    # With cells of both phases at either place, three quarters do as well as one.
+    away = np.abs((cycles - 0.25 + 0.25) % 0.5 - 0.25)
+    best = int(np.argmin(away + 0.2 * distance * cell.frequency))
+    return [(0, 0), (int(down[best]), int(right[best]))]
 
 
 def _band(cell: Kind) -> int:
@@ -305,11 +333,15 @@ def settled(parameters: Parameters, grid: Grid, images: int, within: float | Non
     """The state in which V1 rests; arrays are (image, row, column)."""
     columns = lattice_of(grid, within)
     shape = (images, columns.height, columns.width)
-    rest = np.full(shape, parameters.value("v1.spontaneous"))
+    rest, nothing = np.full(shape, parameters.value("v1.spontaneous")), np.zeros(shape)
     count = round(parameters.value("v1.kinds"))
-    state = {f"v1.{cell}_{k}": rest for cell in ("simple", "complex", "inhibitory") for k in range(count)}
+    state = {f"v1.{cell}_{k}": rest for cell in _SPONTANEOUS for k in range(count)}
+    state |= {f"v1.{cell}_{k}": nothing for cell in _SILENT for k in range(count)}
     full = np.ones((images, grid.height, grid.width))
     state |= {f"thalamocortical.resource_{c}": full * left for c, left in resting_resources(parameters).items()}
-    state |= {f"thalamocortical.sent_{c}": full * rate for c, rate in lgn.maintained(parameters).items()}
-    nothing = np.zeros(shape)
+    state |= {
+        f"thalamocortical.{what}_{c}": full * rate
+        for c, rate in lgn.maintained(parameters).items()
+        for what in ("arrived", "sent")
+    }
     return state | {f"{name}.pooled": nothing for name in ("normalisation", *(f"surround_{band}" for band in BANDS))}

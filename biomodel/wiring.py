@@ -338,11 +338,13 @@ def rows_of_relay_cells(
     spacing_across: float,
     spacing_along: float,
     pixels_per_degree: float,
+    random: np.random.Generator,
 ) -> Afferents:
     """Rows of ON and OFF relay cells along the preferred orientation, weighted as a Gabor function.
 
     Rows stand every `spacing_across` degrees and relay cells every `spacing_along` degrees along them, out to two standard
-    deviations; each falls on the nearest pixel. With u across the rows and v along them,
+    deviations, each anywhere within half a spacing of its place (evenly spaced ones would answer aliases of fine
+    gratings), on the nearest pixel. With u across the rows and v along them, where the pixel is,
     ``w = exp(-u²/2σ_u² - v²/2σ_v²) cos(2π f u + phase)``; where w > 0 the relay cell is ON, where w < 0 OFF, and
     those with less than 5 % of the largest weight are left out (Hubel & Wiesel 1962; Jones & Palmer 1987).
 
@@ -355,29 +357,29 @@ def rows_of_relay_cells(
     frequency, sigma_across, sigma_along, spacing_across, spacing_along : float
         c/deg, else deg.
     pixels_per_degree : float
+    random : numpy.random.Generator
     """
     steps_across, steps_along = (
         np.arange(-ceil(2 * sigma / spacing), ceil(2 * sigma / spacing) + 1) * spacing
         for sigma, spacing in ((sigma_across, spacing_across), (sigma_along, spacing_along))
     )
     u, v = (a.ravel() for a in np.meshgrid(steps_across, steps_along, indexing="ij"))
-    weight = np.exp(-(u**2) / (2 * sigma_across**2) - v**2 / (2 * sigma_along**2))
-    weight = weight * np.cos(2 * np.pi * frequency * u + np.deg2rad(phase))
-    inside = (u / sigma_across) ** 2 + (v / sigma_along) ** 2 <= 4.0 + 1e-9
-    kept = inside & (np.abs(weight) >= 0.05 * np.abs(weight[inside]).max())
-    u, v, weight = u[kept], v[kept], weight[kept]
+    # One stands in the middle.
+    u = np.append(u + spacing_across * random.uniform(-0.5, 0.5, u.shape), 0)
+    v = np.append(v + spacing_along * random.uniform(-0.5, 0.5, v.shape), 0)
     angle = np.deg2rad(orientation)
     # y grows downwards, so a row along `orientation` runs (cos, -sin) and u points to its right-hand side.
     right = np.rint((v * np.cos(angle) + u * np.sin(angle)) * pixels_per_degree).astype(int)
     down = np.rint((-v * np.sin(angle) + u * np.cos(angle)) * pixels_per_degree).astype(int)
-    merged: dict[tuple[int, int], float] = {}
-    for place, w in zip(zip(down.tolist(), right.tolist(), strict=True), weight.tolist(), strict=True):
-        merged[place] = merged.get(place, 0.0) + w
-    places = np.array(list(merged))
-    weights = np.array(list(merged.values()))
-    present = np.abs(weights) > 0
-    places, weights = places[present], weights[present]
-    return Afferents(places[:, 0], places[:, 1], weights > 0, np.abs(weights) / np.abs(weights).sum())
+    down, right = np.unique(np.stack([down, right]), axis=1)
+    u = (right * np.sin(angle) + down * np.cos(angle)) / pixels_per_degree
+    v = (right * np.cos(angle) - down * np.sin(angle)) / pixels_per_degree
+    weight = np.exp(-(u**2) / (2 * sigma_across**2) - v**2 / (2 * sigma_along**2))
+    weight = weight * np.cos(2 * np.pi * frequency * u + np.deg2rad(phase))
+    inside = (u / sigma_across) ** 2 + (v / sigma_along) ** 2 <= 4.0
+    kept = inside & (np.abs(weight) >= 0.05 * np.abs(weight).max())
+    down, right, weight = down[kept], right[kept], weight[kept]
+    return Afferents(down, right, weight > 0, np.abs(weight) / np.abs(weight).sum())
 
 
 def field_radius(afferents: list[Afferents]) -> int:

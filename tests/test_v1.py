@@ -32,7 +32,7 @@ def test_some_tens_of_relay_cells_converge_on_a_simple_cell():
 
 PRESYNAPTIC = {
     "lgn": [f"{cell}_{sign}" for cell in ("midget", "parasol") for sign in ("on", "off")],
-    "v1": [f"{cell}_{k}" for cell in ("simple", "complex", "inhibitory") for k in range(3)],
+    "v1": [f"{cell}_{k}" for cell in ("simple", "opposite", "complex", "inhibitory", "inhibitory_opposite") for k in range(3)],
     "normalisation": ["pooled"],
 }
 
