@@ -1,11 +1,11 @@
-r"""System identification of V1 behind the fitted relay.
+"""System identification of V1 behind the fitted relay.
 
-A simple cell's rate beyond rest is the square of its drive over what normalisation and surround divide by. Both pools can be
-told from the responses themselves before anything else is known, but for their strengths, which are guessed; the root of
-what is left is linear in what arrives from relay cells, and weights are its non-negative least squares. Then, in turns:
-the few parameters that all kinds share, by Levenberg's and Marquardt's method, and each kind's weights, by Gauss's and Newton's
-with non-negative least squares, divisors being what the twin says. A complex cell's weights are the non-negative least squares
-of its rates over those of its kind's simple cells.
+A simple cell's rate beyond rest is a power of its drive over what normalisation and surround divide by. Both pools can be
+told from the responses themselves before anything else is known, but for their strengths, which are guessed; a root of what
+is left is linear in what arrives from relay cells, and weights are its non-negative least squares. Then, in turns: the few
+parameters that all kinds share, by Levenberg's and Marquardt's method, and each kind's weights, by Gauss's and Newton's with
+non-negative least squares, divisors being what the twin says. A complex cell's weights are the non-negative least squares of
+its rates over those of its kind's simple cells, of both phases, as the twin has them.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def fit_v1(v1: V1, relay: Tensor, maintained: Tensor, response: Tensor, random: 
     simple, complex_ = response.chunk(2, dim=1)
     v1.log_spontaneous.fill_(float(simple.min().clamp_min(_LEAST_RATE).log()))
     few = max(1, _SHARED_PLACES // simple[0, 0].numel())
-    begin(v1, v1.arriving(relay, maintained), simple - v1.spontaneous, random)
+    begin(v1, v1.arriving(relay, maintained), simple - v1.spontaneous, complex_ - v1.spontaneous, random)
     missed = adjust(v1, relay[:, :few], maintained, simple[:few])
     for _ in range(_TURNS):
         reweigh(v1, v1.arriving(relay, maintained), simple - v1.spontaneous, random)
@@ -146,20 +146,21 @@ def fit_v1(v1: V1, relay: Tensor, maintained: Tensor, response: Tensor, random: 
 
 
 @torch.no_grad()
-def begin(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generator) -> None:
-    """Guess each kind's class of relay cells, its weights, and the strength of normalisation."""
-    suppressed = 1 + v1.surround.settled(beyond.mean(dim=1))
-    told = beyond.mean(dim=1) * suppressed
-    pool_gain = v1.normalisation.log_weight.exp().sum()
-    strength = _NORMALISED / (v1.normalisation.settled(told).max() / pool_gain)
-    v1.normalisation.log_weight.add_((strength / pool_gain).log())
+def begin(v1: V1, arriving: Tensor, simple: Tensor, complex_: Tensor, random: np.random.Generator) -> None:
+    """Guess each kind's class of relay cells, its weights, and the strength of normalisation; rates are beyond rest.
+
+    Complex cells tell what all simple cells of a place fire.
+    """
+    suppressed = 1 + v1.surround.settled(complex_.mean(dim=1))
+    told = complex_.mean(dim=1) * suppressed / v1.log_maximum_rate.exp()
+    v1.normalisation.log_weight.add_((_NORMALISED / v1.normalisation.settled(told).max()).log())
     pooled = torch.zeros_like(told)
     for _ in range(50):
         pooled = v1.normalisation.settled(told * (1 + pooled))
-    divisor = (suppressed * (1 + pooled))[:, None]
+    powers = simple / v1.log_maximum_rate.exp() * (suppressed * (1 + pooled))[:, None]
     afferents = Afferents(v1, recorded(arriving)[None])
-    for kind, root in enumerate((beyond * divisor).sqrt().transpose(0, 1).flatten(1)):
-        places = _firing(beyond[:, kind].flatten(), random)
+    for kind, root in enumerate((powers ** (1 / v1.log_exponent.exp())).transpose(0, 1).flatten(1)):
+        places = _firing(simple[:, kind].flatten(), random)
         found = []
         for parasol in (0, 1):
             rows = afferents.at(places, parasol, v1.reach)[:, 0]
@@ -185,7 +186,7 @@ def _some_places(rates: Tensor, random: np.random.Generator) -> Tensor:
 def adjust(v1: V1, relay: Tensor, maintained: Tensor, simple: Tensor) -> float:
     """Fit what all kinds share to the rates of simple cells; returns the unexplained share of variance."""
     synapses = [v1.recovery.log_time, v1.log_release, v1.synapse.log_time]
-    cells = [v1.log_inhibition, v1.log_inhibitory_rest, v1.inhibitory.log_time, v1.membrane.log_time]
+    cells = [v1.log_inhibition, v1.inhibitory.log_time, v1.log_maximum_rate, v1.log_exponent, v1.membrane.log_time]
     cells += [*v1.normalisation.parameters(), *v1.surround.parameters(), v1.surround_tuning]
     parameters = [("synapses", p.data.view(-1)) for p in synapses] + [("cells", p.data.view(-1)) for p in cells]
     drives = v1.drives(v1.arriving(relay, maintained))
@@ -195,7 +196,7 @@ def adjust(v1: V1, relay: Tensor, maintained: Tensor, simple: Tensor) -> float:
         heard = v1.drives(v1.arriving(relay, maintained)) if step == "synapses" else drives
         if keep:
             drives = heard
-        return [v1.spontaneous + recorded(v1.fired(v1.excited(*heard)))]
+        return [v1.spontaneous + recorded(v1.fired(v1.powers(heard))[0])]
 
     return minimise(parameters, [p.clone() for _, p in parameters], predict, [simple], _ITERATIONS)
 
@@ -217,15 +218,15 @@ class _Cells:
     def __init__(self, v1: V1, seen: Tensor, divisors: Tensor, rates: Tensor) -> None:
         self._seen, self._rates = seen, rates
         self._window = recorded(v1.membrane.matrix())
-        self._share = self._window / divisors
+        self._share = v1.log_maximum_rate.exp() * self._window / divisors
         self._pull = v1.inhibitory.matrix().T
-        self._inhibition, self._rest = v1.log_inhibition.exp(), v1.log_inhibitory_rest.exp()
+        self._inhibition, self._exponent = v1.log_inhibition.exp(), v1.log_exponent.exp()
 
     def guess(self) -> Tensor:
         """Weights with which what arrives over the window meets the roots."""
         firing = self._rates > 0
         rows = torch.einsum("p,npf->nf", self._window, self._seen[firing]) / self._window.sum()
-        return non_negative(rows, (self._rates[firing] / self._share[firing].sum(dim=1)).sqrt())
+        return non_negative(rows, (self._rates[firing] / self._share[firing].sum(dim=1)) ** (1 / self._exponent))
 
     def improve(self, weight: Tensor, candidates: Tensor, turns: int) -> tuple[Tensor, float]:
         """Better weights of some afferents, those of the others being 0, and the unexplained share of variance."""
@@ -255,16 +256,17 @@ class _Cells:
 
     def _told(self, weight: Tensor, push: Tensor, pull: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Rates beyond rest, and how they change with what pushes and what pulls."""
-        opposed = self._rest + pull @ weight
-        excited = torch.relu(push @ weight - self._inhibition * (torch.relu(opposed) - self._rest) @ self._pull)
-        slope = 2 * self._share * excited
-        return (self._share * excited**2).sum(dim=1), (slope, self._inhibition * (slope @ self._pull.T) * (opposed > 0))
+        opposed = pull @ weight
+        excited = torch.relu(push @ weight - self._inhibition * torch.relu(opposed) @ self._pull)
+        slope = self._exponent * self._share * excited ** (self._exponent - 1)
+        pulled = self._inhibition * (slope @ self._pull.T) * (opposed > 0)
+        return (self._share * excited**self._exponent).sum(dim=1), (slope, pulled)
 
 
 @torch.no_grad()
 def reweigh(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generator, turns: int = 3) -> None:
     """Fit each kind's weights to what its simple cells fire beyond rest, all else being as the twin has it."""
-    divisors = v1.divisors(v1.excited(*v1.drives(arriving)))
+    divisors = v1.divisors(v1.powers(v1.drives(arriving)))
     afferents = Afferents(v1, arriving)
     for kind in range(len(v1.root_weight)):
         rates = beyond[:, kind].flatten()
@@ -304,12 +306,13 @@ def _reach(chosen: Tensor) -> int:
 def pool(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generator) -> None:
     """Fit complex cells' weights on the simple cells of their kind to what they fire beyond rest."""
     reach = v1.complex_reach
-    told = recorded(v1.membrane(v1.fired(v1.excited(*v1.drives(arriving)))))
-    around = pad(told, reach, "replicate").unfold(2, 2 * reach + 1, 1).unfold(3, 2 * reach + 1, 1)
-    height, width = around.shape[2:4]
+    fired = v1.fired(v1.powers(v1.drives(arriving)))
+    told = pad(torch.stack([recorded(v1.membrane(one)) for one in fired], dim=2).flatten(1, 2), reach, "replicate")
+    around = told.unfold(2, 2 * reach + 1, 1).unfold(3, 2 * reach + 1, 1).unflatten(1, (-1, 2))
+    height, width = around.shape[3:5]
     for kind, rates in enumerate(beyond.transpose(0, 1).flatten(1)):
         places = _some_places(rates, random)
-        rows = around[places // (height * width), kind, places // width % height, places % width].flatten(1)
+        rows = around[places // (height * width), kind, :, places // width % height, places % width].flatten(1)
         weight = non_negative(rows, rates[places])
         weight = non_negative(rows, rates[places], torch.where(weight > _FEW * weight.max(), weight, 0.0), rounds=1)
         error = float(((rows @ weight - rates[places]) ** 2).mean() / rates[places].var())

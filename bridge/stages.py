@@ -23,8 +23,13 @@ divided by :math:`1 + c / c_{half}`, where c is pooled from the diffuse cells' r
 lost: :math:`\mathcal{T} [m + g (i - w \mathcal{T} i)]_+`.
 **LGN**: :math:`t\, (m + \mathcal{T}\, (g - m) / (1 + s / s_{half}))`, where s² is pooled from the squared departures of
 the class's ganglion cells from their maintained rates.
-**V1**: rows of ON and OFF midget relay cells, as they depart from rest, :math:`\mathcal{T}\, [b + \sum w\, \Delta l]_+` with
-w ≥ 0, on every second pixel.
+**V1**: synapses of relay cells run down, :math:`\tau \dot x = 1 - x - v\, l x`, and what arrives is
+:math:`a = \mathcal{T}\, (l x / x_0 - m)`, conduction and synapses taken together. Each kind of cells, on every second pixel,
+hears ON and OFF cells of the midget or of the parasol class with weights w ≥ 0, :math:`d = \sum w\, a`; its cell of the opposite
+phase hears them exchanged, d′. Push less pull gives :math:`u = [d - p\, \mathcal{T} [d']_+]_+^\alpha`, and simple cells fire
+:math:`s_0 + \mathcal{T} R\, u / ((1 + n) (1 + b))`. n is pooled from both phases' u, their mean over kinds; b from what both fire
+beyond rest, by bands of preferred orientations, a share from the kind's own band and the rest from all; the loop is gone through
+a few times. Complex cells sum neighbouring simple cells of their kind with weights ≥ 0.
 """
 
 from __future__ import annotations
@@ -339,14 +344,15 @@ class V1(nn.Module):
         self.register_buffer("parasol", torch.zeros(kinds, dtype=torch.bool))
         self.register_buffer("orientation", torch.zeros(kinds))
         self.root_weight = nn.Parameter(torch.full((kinds, 2, taps, taps), 0.1 / taps))
-        self.root_complex_weight = nn.Parameter(torch.full((kinds, 1, complex_taps, complex_taps), 1 / complex_taps))
+        self.root_complex_weight = nn.Parameter(torch.full((kinds, 2, complex_taps, complex_taps), 1 / complex_taps))
         self.log_spontaneous = _logarithm(1.0)
         self.recovery = LowPass(3.0)
-        self.log_release = _logarithm(0.02)
+        self.log_release = _logarithm(0.02, 0.02)
         self.synapse = LowPass(0.05)
         self.log_inhibition = _logarithm(0.7)
-        self.log_inhibitory_rest = _logarithm(0.1)
         self.inhibitory = LowPass(0.05)
+        self.log_maximum_rate = _logarithm(50.0)
+        self.log_exponent = _logarithm(2.0)
         self.normalisation = Pool((0.15, 0.4), 0.1, pixels_per_degree / STRIDE, reach=2.0)
         self.surround = Pool((0.4, 1.0), 0.2, pixels_per_degree / STRIDE, reach=3.0)
         self.surround.log_weight.data -= 3.0
@@ -360,17 +366,18 @@ class V1(nn.Module):
 
     def forward(self, relay: Tensor, maintained: Tensor) -> Tensor:
         """Rates over the window; `maintained` are those of the relay before a field that stands still, (4, 1, 1)."""
-        return self.respond(*self.drives(self.arriving(relay, maintained)))
+        fired = self.fired(self.powers(self.drives(self.arriving(relay, maintained))))
+        return self.spontaneous + torch.cat([recorded(fired[0]), self.pooled(fired)], dim=1)
 
     def arriving(self, relay: Tensor, maintained: Tensor) -> Tensor:
         """What relay cells have sent through synapses that run down, beyond what they send at rest; of `relay`'s shape."""
-        release = self.log_release.exp()
+        release = _maps(self.log_release.repeat_interleave(2))
         rested = (1 / (1 + release * maintained)).expand_as(relay[0])
         resource = self.recovery.follow(torch.ones_like(relay), 1 + release * relay, rested)
         return self.synapse(relay * resource / rested - maintained)
 
-    def drives(self, arriving: Tensor) -> tuple[Tensor, Tensor]:
-        """What drives simple cells, and what their inhibitory partners, which hear ON and OFF exchanged; (PARTS, B, K, h, w)."""
+    def drives(self, arriving: Tensor) -> Tensor:
+        """What drives simple cells, (phase, PARTS, B, K, h, w): of their own phase, and of the opposite, ON and OFF exchanged."""
         weight, classes = self.root_weight**2, (~self.parasol, self.parasol)
         around = pad(arriving.flatten(0, 1), self.reach, "replicate")
         heard = [
@@ -379,32 +386,26 @@ class V1(nn.Module):
             if one.any()
         ]
         order = torch.cat([torch.nonzero(one)[:, 0] for one in classes]).argsort()
-        drive, opposed = torch.cat(heard, dim=2)[:, :, order].unflatten(0, (PARTS, -1)).unbind(dim=2)
-        return drive, opposed
+        return torch.cat(heard, dim=2)[:, :, order].unflatten(0, (PARTS, -1)).movedim(2, 0)
 
-    def respond(self, drive: Tensor, opposed: Tensor) -> Tensor:
-        """Rates over the window, (B, 2 K, h, w), of what `drives` told."""
-        fired = self.fired(self.excited(drive, opposed))
-        simple = recorded(fired)
-        return self.spontaneous + torch.cat([simple, self.pooled(fired)], dim=1)
+    def powers(self, drives: Tensor) -> Tensor:
+        """Push less pull, rectified and raised to a power, of the shape of `drives`."""
+        pull = torch.stack([self.inhibitory(drive) for drive in functional.relu(drives.flip(0))])
+        return functional.relu(drives - self.log_inhibition.exp() * pull) ** self.log_exponent.exp()
 
-    def excited(self, drive: Tensor, opposed: Tensor) -> Tensor:
-        """Push less pull, rectified: what simple cells square."""
-        rest = self.log_inhibitory_rest.exp()
-        pull = self.inhibitory(functional.relu(rest + opposed) - rest)
-        return functional.relu(drive - self.log_inhibition.exp() * pull)
+    def fired(self, powers: Tensor) -> Tensor:
+        """What simple cells of both phases fire beyond rest, (phase, PARTS, B, K, h, w)."""
+        driven = self.log_maximum_rate.exp() * powers / self.divisors(powers)
+        return torch.stack([self.membrane(one) for one in driven])
 
-    def fired(self, excited: Tensor) -> Tensor:
-        """What simple cells fire beyond rest, (PARTS, B, K, h, w)."""
-        return self.membrane(excited**2 / self.divisors(excited))
-
-    def divisors(self, excited: Tensor) -> Tensor:
-        """What normalisation and surround divide the squares by."""
-        squares = excited**2
-        normalised = 1 + self.normalisation(squares.mean(dim=2)).unsqueeze(2)
-        suppressed = torch.ones_like(squares)
+    def divisors(self, powers: Tensor) -> Tensor:
+        """What normalisation and surround divide simple cells' powers by, (PARTS, B, K, h, w)."""
+        total = powers.sum(dim=0)
+        normalised = 1 + self.normalisation(total.mean(dim=2)).unsqueeze(2)
+        driven = self.log_maximum_rate.exp() * total / normalised
+        suppressed = torch.ones_like(total)
         for _ in range(ROUNDS):
-            suppressed = 1 + self.suppression(self.membrane(squares / (normalised * suppressed)))
+            suppressed = 1 + self.suppression(self.membrane(driven / suppressed))
         return normalised * suppressed
 
     def suppression(self, fired: Tensor) -> Tensor:
@@ -423,5 +424,6 @@ class V1(nn.Module):
 
     def pooled(self, fired: Tensor) -> Tensor:
         """What complex cells fire beyond rest, over the window, (B, K, h, w)."""
-        around = pad(recorded(self.membrane(fired)), self.complex_reach, "replicate")
+        told = torch.stack([recorded(self.membrane(one)) for one in fired], dim=2).flatten(1, 2)
+        around = pad(told, self.complex_reach, "replicate")
         return functional.conv2d(around, self.root_complex_weight**2, groups=len(self.root_complex_weight))

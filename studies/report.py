@@ -140,9 +140,12 @@ def kernel_figure(front_end: FrontEnd, pathway: Pathway, workers: int) -> tuple[
     relay.load_state_dict(front_end.state_dict(), strict=False)
     correlations, pairs = {}, []
     for twin, contrast in ((relay, 0.0), (front_end, _KERNEL_CONTRAST)):
-        station, state = twin.output, {"size": _KERNEL_SIZE, "contrast": contrast, "seed": seed}
-        simulated = equivalent_kernels(pathway, _KERNEL_BACKGROUND, until=station, workers=workers, **state)
-        seen, fitted = simulated[station].values, twin.kernel(_KERNEL_BACKGROUND, **state).numpy()
+        station = twin.output
+        simulated = equivalent_kernels(
+            pathway, _KERNEL_BACKGROUND, _KERNEL_SIZE, until=station, workers=workers, contrast=contrast, seed=seed
+        )
+        seen = simulated[station].values
+        fitted = twin.kernel(_KERNEL_BACKGROUND, contrast, _KERNEL_SIZE, seed).numpy()
         names = [str(label).replace("_", " ") for label in simulated[f"{station}_channel"].values]
         if station == "v1":
             told = zip(simulated.v1_kind.values, simulated.v1_orientation.values, strict=True)

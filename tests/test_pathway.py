@@ -262,14 +262,14 @@ def test_quantities_are_accepted():
     assert np.array_equal(given_units.lgn, plain.lgn)
 
 
-GOOD = np.full((1, 24, 24), 50.0)
+GOOD = np.full((1, 32, 32), 50.0)
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: luminance(np.where(np.eye(24) > 0, np.nan, GOOD), 16), "nan"),
-        (lambda: luminance(np.where(np.eye(24) > 0, np.inf, GOOD), 16), "inf"),
+        (lambda: luminance(np.where(np.eye(32) > 0, np.nan, GOOD), 16), "nan"),
+        (lambda: luminance(np.where(np.eye(32) > 0, np.inf, GOOD), 16), "inf"),
         (lambda: luminance(-GOOD, 16), "-50"),
         (lambda: Pathway().simulate(-luminance(GOOD, 16)), "-50"),
         (lambda: luminance(GOOD[0], 16), "2 dimensions"),
@@ -279,7 +279,7 @@ GOOD = np.full((1, 24, 24), 50.0)
         (lambda: Display().show(np.zeros((8, 8))), "shape"),
         (lambda: Display().show(np.zeros((0, 8, 8))), "empty"),
         (lambda: Display(peak=1, black=2), "black = 2"),
-        (lambda: Pathway().simulate(luminance(GOOD[:, :12], 16)), "17 pixels"),
+        (lambda: Pathway().simulate(luminance(GOOD[:, :12], 16)), "31 pixels"),
         (lambda: Pathway().simulate(GOOD), "ndarray"),
         (lambda: Pathway("cat"), "unknown preset 'cat'"),
         (lambda: Pathway(fidelity="quantum"), "quantum"),
