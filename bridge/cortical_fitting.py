@@ -28,7 +28,7 @@ logger = logging.getLogger("precortical")
 _SHARED_PLACES = 8_192
 
 #: Turns of weights and of what all kinds share.
-_TURNS = 3
+_TURNS = 4
 
 #: Steps in which what all kinds share is fitted at a time.
 _ITERATIONS = 12
@@ -137,12 +137,12 @@ def fit_v1(v1: V1, relay: Tensor, maintained: Tensor, response: Tensor, random: 
     v1.log_spontaneous.fill_(float(simple.min().clamp_min(_LEAST_RATE).log()))
     few = max(1, _SHARED_PLACES // simple[0, 0].numel())
     begin(v1, v1.arriving(relay, maintained), simple - v1.spontaneous, complex_ - v1.spontaneous, random)
-    missed = adjust(v1, relay[:, :few], maintained, simple[:few])
-    for _ in range(_TURNS):
-        reweigh(v1, v1.arriving(relay, maintained), simple - v1.spontaneous, random)
-        missed = adjust(v1, relay[:, :few], maintained, simple[:few])
-    pool(v1, v1.arriving(relay, maintained), complex_ - v1.spontaneous, random)
-    logger.info("fitted v1: unexplained variance of simple cells %.2e", missed)
+    for turn in range(_TURNS):
+        if turn > 0:
+            reweigh(v1, v1.arriving(relay, maintained), simple - v1.spontaneous, random)
+        pool(v1, v1.arriving(relay, maintained), complex_ - v1.spontaneous, random)
+        missed = adjust(v1, relay[:, :few], maintained, response[:few])
+    logger.info("fitted v1: unexplained variance %.2e", missed)
 
 
 @torch.no_grad()
@@ -183,10 +183,11 @@ def _some_places(rates: Tensor, random: np.random.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def adjust(v1: V1, relay: Tensor, maintained: Tensor, simple: Tensor) -> float:
-    """Fit what all kinds share to the rates of simple cells; returns the unexplained share of variance."""
-    synapses = [v1.recovery.log_time, v1.log_release, v1.synapse.log_time]
-    cells = [v1.log_inhibition, v1.inhibitory.log_time, v1.log_maximum_rate, v1.log_exponent, v1.membrane.log_time]
+def adjust(v1: V1, relay: Tensor, maintained: Tensor, response: Tensor) -> float:
+    """Fit what all kinds share to rates; returns the unexplained share of variance."""
+    synapses = [v1.recovery.log_time, v1.log_release, v1.midget_synapse.log_time, v1.parasol_synapse.log_time]
+    cells = [v1.log_inhibition, v1.inhibitory.log_time, v1.log_maximum_rate, v1.log_exponent]
+    cells += [v1.membrane.log_time, v1.complex_membrane.log_time]
     cells += [*v1.normalisation.parameters(), *v1.surround.parameters(), v1.surround_tuning]
     parameters = [("synapses", p.data.view(-1)) for p in synapses] + [("cells", p.data.view(-1)) for p in cells]
     drives = v1.drives(v1.arriving(relay, maintained))
@@ -196,9 +197,9 @@ def adjust(v1: V1, relay: Tensor, maintained: Tensor, simple: Tensor) -> float:
         heard = v1.drives(v1.arriving(relay, maintained)) if step == "synapses" else drives
         if keep:
             drives = heard
-        return [v1.spontaneous + recorded(v1.fired(v1.powers(heard))[0])]
+        return [v1.respond(heard)]
 
-    return minimise(parameters, [p.clone() for _, p in parameters], predict, [simple], _ITERATIONS)
+    return minimise(parameters, [p.clone() for _, p in parameters], predict, [response], _ITERATIONS)
 
 
 class _Cells:
@@ -307,7 +308,7 @@ def pool(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generator) 
     """Fit complex cells' weights on the simple cells of their kind to what they fire beyond rest."""
     reach = v1.complex_reach
     fired = v1.fired(v1.powers(v1.drives(arriving)))
-    told = pad(torch.stack([recorded(v1.membrane(one)) for one in fired], dim=2).flatten(1, 2), reach, "replicate")
+    told = pad(v1.reaching_complex(fired), reach, "replicate")
     around = told.unfold(2, 2 * reach + 1, 1).unfold(3, 2 * reach + 1, 1).unflatten(1, (-1, 2))
     height, width = around.shape[3:5]
     for kind, rates in enumerate(beyond.transpose(0, 1).flatten(1)):

@@ -348,7 +348,8 @@ class V1(nn.Module):
         self.log_spontaneous = _logarithm(1.0)
         self.recovery = LowPass(3.0)
         self.log_release = _logarithm(0.02, 0.02)
-        self.synapse = LowPass(0.05)
+        self.midget_synapse = LowPass(0.05)
+        self.parasol_synapse = LowPass(0.05)
         self.log_inhibition = _logarithm(0.7)
         self.inhibitory = LowPass(0.05)
         self.log_maximum_rate = _logarithm(50.0)
@@ -358,6 +359,7 @@ class V1(nn.Module):
         self.surround.log_weight.data -= 3.0
         self.surround_tuning = nn.Parameter(torch.tensor(0.0))
         self.membrane = LowPass(0.1)
+        self.complex_membrane = LowPass(0.1)
 
     @property
     def spontaneous(self) -> Tensor:
@@ -366,7 +368,11 @@ class V1(nn.Module):
 
     def forward(self, relay: Tensor, maintained: Tensor) -> Tensor:
         """Rates over the window; `maintained` are those of the relay before a field that stands still, (4, 1, 1)."""
-        fired = self.fired(self.powers(self.drives(self.arriving(relay, maintained))))
+        return self.respond(self.drives(self.arriving(relay, maintained)))
+
+    def respond(self, drives: Tensor) -> Tensor:
+        """Rates over the window, (B, 2 K, h, w), of what `drives` told."""
+        fired = self.fired(self.powers(drives))
         return self.spontaneous + torch.cat([recorded(fired[0]), self.pooled(fired)], dim=1)
 
     def arriving(self, relay: Tensor, maintained: Tensor) -> Tensor:
@@ -374,7 +380,8 @@ class V1(nn.Module):
         release = _maps(self.log_release.repeat_interleave(2))
         rested = (1 / (1 + release * maintained)).expand_as(relay[0])
         resource = self.recovery.follow(torch.ones_like(relay), 1 + release * relay, rested)
-        return self.synapse(relay * resource / rested - maintained)
+        midget, parasol = (relay * resource / rested - maintained).chunk(2, dim=2)
+        return torch.cat([self.midget_synapse(midget), self.parasol_synapse(parasol)], dim=2)
 
     def drives(self, arriving: Tensor) -> Tensor:
         """What drives simple cells, (phase, PARTS, B, K, h, w): of their own phase, and of the opposite, ON and OFF exchanged."""
@@ -422,8 +429,11 @@ class V1(nn.Module):
         member = (band == torch.arange(BANDS, device=band.device)[:, None]).to(self.root_weight)
         return member[member.any(dim=1)]
 
+    def reaching_complex(self, fired: Tensor) -> Tensor:
+        """What each simple cell makes complex cells fire, weighed with 1, over the window, (B, K · phase, h, w)."""
+        return torch.stack([recorded(self.complex_membrane(one)) for one in fired], dim=2).flatten(1, 2)
+
     def pooled(self, fired: Tensor) -> Tensor:
         """What complex cells fire beyond rest, over the window, (B, K, h, w)."""
-        told = torch.stack([recorded(self.membrane(one)) for one in fired], dim=2).flatten(1, 2)
-        around = pad(told, self.complex_reach, "replicate")
+        around = pad(self.reaching_complex(fired), self.complex_reach, "replicate")
         return functional.conv2d(around, self.root_complex_weight**2, groups=len(self.root_complex_weight))
