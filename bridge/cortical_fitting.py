@@ -37,7 +37,7 @@ _ITERATIONS = 12
 _LEAST_RATE = 1e-3
 
 #: Places at which a kind's cells are met when its afferents are fitted.
-_PLACES = 2_000
+_PLACES = 3_000
 
 #: Share of a channel's largest rate beyond rest above which a cell surely fires.
 _FIRING = 0.02
@@ -184,12 +184,14 @@ def _some_places(rates: Tensor, random: np.random.Generator) -> Tensor:
 
 @torch.no_grad()
 def adjust(v1: V1, relay: Tensor, maintained: Tensor, response: Tensor) -> float:
-    """Fit what all kinds share to rates; returns the unexplained share of variance."""
+    """Fit what all kinds share, and how strongly each is driven, to rates; returns the unexplained share of variance."""
     synapses = [v1.recovery.log_time, v1.log_release, v1.midget_synapse.log_time, v1.parasol_synapse.log_time]
     cells = [v1.log_inhibition, v1.inhibitory.log_time, v1.log_maximum_rate, v1.log_exponent]
     cells += [v1.membrane.log_time, v1.complex_membrane.log_time]
     cells += [*v1.normalisation.parameters(), *v1.surround.parameters(), v1.surround_tuning]
+    log_strength = torch.zeros(len(v1.root_weight))
     parameters = [("synapses", p.data.view(-1)) for p in synapses] + [("cells", p.data.view(-1)) for p in cells]
+    parameters.append(("cells", log_strength))
     drives = v1.drives(v1.arriving(relay, maintained))
 
     def predict(step: str, keep: bool) -> list[Tensor]:
@@ -197,9 +199,11 @@ def adjust(v1: V1, relay: Tensor, maintained: Tensor, response: Tensor) -> float
         heard = v1.drives(v1.arriving(relay, maintained)) if step == "synapses" else drives
         if keep:
             drives = heard
-        return [v1.respond(heard)]
+        return [v1.respond(heard * log_strength.exp()[:, None, None])]
 
-    return minimise(parameters, [p.clone() for _, p in parameters], predict, [response], _ITERATIONS)
+    missed = minimise(parameters, [p.clone() for _, p in parameters], predict, [response], _ITERATIONS)
+    v1.root_weight.mul_((log_strength / 2).exp()[:, None, None, None])
+    return missed
 
 
 class _Cells:

@@ -40,7 +40,7 @@ from bridge.stages import V1
 logger = logging.getLogger("precortical")
 
 #: The fits of the stations up to the relay, and of V1, take about so many places, of images chosen by chance.
-_EARLY_PLACES, _V1_PLACES = 24_576, 20_480
+_EARLY_PLACES, _V1_PLACES = 24_576, 40_960
 
 #: Images that are followed at a time where the fit needs no derivatives.
 _BATCH = 64

@@ -353,7 +353,7 @@ class V1(nn.Module):
         self.log_inhibition = _logarithm(0.7)
         self.inhibitory = LowPass(0.05)
         self.log_maximum_rate = _logarithm(50.0)
-        self.log_exponent = _logarithm(2.0)
+        self.log_exponent = _logarithm(2.5)
         self.normalisation = Pool((0.15, 0.4), 0.1, pixels_per_degree / STRIDE, reach=2.0)
         self.surround = Pool((0.4, 1.0), 0.2, pixels_per_degree / STRIDE, reach=3.0)
         self.surround.log_weight.data -= 3.0
