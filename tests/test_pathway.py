@@ -279,7 +279,7 @@ GOOD = np.full((1, 32, 32), 50.0)
         (lambda: Display().show(np.zeros((8, 8))), "shape"),
         (lambda: Display().show(np.zeros((0, 8, 8))), "empty"),
         (lambda: Display(peak=1, black=2), "black = 2"),
-        (lambda: Pathway().simulate(luminance(GOOD[:, :12], 16)), "31 pixels"),
+        (lambda: Pathway().simulate(luminance(GOOD[:, :12], 16)), "29 pixels"),
         (lambda: Pathway().simulate(GOOD), "ndarray"),
         (lambda: Pathway("cat"), "unknown preset 'cat'"),
         (lambda: Pathway(fidelity="quantum"), "quantum"),
