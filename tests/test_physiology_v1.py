@@ -556,7 +556,9 @@ def test_stopped_draws_go_on_where_they_were(simulated, tmp_path):
 def test_draws_of_other_settings_are_refused_before_anything_is_simulated(simulated, tmp_path):
     physiology.over_draws(DrawnCells, (1,), 16, store=tmp_path)
     simulated.clear()
-    with pytest.raises(ValueError, match=r"draw_1.json was made with parameter v1.inhibition = .*, now 3.0: give the same"):
+    with pytest.raises(
+        ValueError, match=r"draw_1.json was made with parameter v1.inhibition = .*, now 3.0: give the same"
+    ):
         physiology.over_draws(lambda draw: DrawnCells(draw, **{"v1.inhibition": 3.0}), (0, 1), 16, store=tmp_path)
     (tmp_path / "draw_1.json").write_text("{}")
     with pytest.raises(ValueError, match="draw_1.json does not hold a draw"):
