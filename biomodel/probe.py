@@ -52,12 +52,16 @@ def equivalent_kernels(
     pixels_per_degree: float = 16.0,
     until: str = "v1",
     workers: int = 1,
+    contrast: float = 0.0,
+    seed: int = 0,
 ) -> xr.Dataset:
-    """Equivalent kernels of every channel about an even field, by central differences of the simulation.
+    """Equivalent kernels of every channel about an even field or about noise, by differences of the simulation.
 
-    The pathway is adapted to an even `background` and looks at it; one pixel gets a thousandth more and less light.
-    Cells of one kind are alike everywhere, so what the cell at u says of the pixel p is the kernel at p - u; V1 stands
-    on every second pixel, and four pixels show all of its kernel.
+    The pathway is adapted to an even `background` and looks at it, or at noise of that mean; one pixel gets a thousandth
+    of the background more and less light. About an even field cells of one kind are alike everywhere, so what the cell at u
+    says of the pixel p is the kernel at p - u; V1 stands on every second pixel, and four pixels show all of its kernel.
+    But V1's cells square what drives them, and about an even field their kernels vanish. About noise every pixel is
+    changed in turn, and the cell in the middle is asked.
 
     Parameters
     ----------
@@ -69,12 +73,20 @@ def equivalent_kernels(
     until : str
         The last station.
     workers : int
+    contrast : float
+        RMS contrast of the noise, 0 to 1; 0 is the even field.
+    seed : int
+        Of the noise.
 
     Returns
     -------
     xarray.Dataset
         A variable a station: ([channel,] y, x) in the station's unit per cd/m².
     """
+    if contrast > 0:
+        return _about_noise(
+            pathway, probe(background, contrast, size, seed), background, pixels_per_degree, until, workers
+        )
     even = np.pad(probe(background, 0.0, size, 0), MARGIN, mode="edge")
     step = STEP * float(background)
     middle = len(even) // 2
@@ -101,11 +113,40 @@ def equivalent_kernels(
                 continue
             here = slopes[k][..., at_rows[:, None] // stride, at_columns[None, :] // stride]
             kernel[..., (rows + size // 2)[:, None], (columns + size // 2)[None, :]] = here
-        labels = () if kernel.ndim == 2 else (f"{station}_channel",)
-        kernels[station] = ((*labels, "y", "x"), kernel, {"units": f"{responses[station].units} per cd/m²"})
-    degrees = offsets / pixels_per_degree
+        kernels[station] = kernel
+    return _labelled(kernels, responses, pixels_per_degree)
+
+
+def _about_noise(
+    pathway: Pathway, noise: np.ndarray, background: float, pixels_per_degree: float, until: str, workers: int
+) -> xr.Dataset:
+    """Kernels of the cells in the middle of an image, (y, x) in cd/m²."""
+    size, step = len(noise), STEP * float(background)
+    bumps = step * np.eye(size**2).reshape(-1, size, size)
+    stimulus = luminance(np.concatenate([noise + bumps, noise - bumps]), pixels_per_degree)
+    responses = pathway.simulate(stimulus, adapt_to=background, until=until, workers=workers)
+    kernels = {}
+    for station in STATIONS[: STATIONS.index(until) + 1]:
+        middle = size // 2 // (v1.STRIDE if station == "v1" else 1)
+        brighter, darker = np.split(responses[station].values[..., middle, middle], 2)
+        kernels[station] = ((brighter - darker) / (2 * step)).T.reshape(*brighter.shape[1:], size, size)
+    return _labelled(kernels, responses, pixels_per_degree)
+
+
+def _labelled(kernels: dict[str, np.ndarray], responses: xr.Dataset, pixels_per_degree: float) -> xr.Dataset:
+    """Kernels by station, ([channel,] y, x), with the labels of the responses that they come from."""
+    size = next(iter(kernels.values())).shape[-1]
+    degrees = (np.arange(size) - size // 2) / pixels_per_degree
+    variables = {
+        station: (
+            (*(() if kernel.ndim == 2 else (f"{station}_channel",)), "y", "x"),
+            kernel,
+            {"units": f"{responses[station].units} per cd/m²"},
+        )
+        for station, kernel in kernels.items()
+    }
     channels = {name: c for name, c in responses.coords.items() if c.dims and c.dims[0].endswith("_channel")}
-    return xr.Dataset(kernels, {"y": degrees, "x": degrees, **channels}, attrs=responses.attrs)
+    return xr.Dataset(variables, {"y": degrees, "x": degrees, **channels}, attrs=responses.attrs)
 
 
 _PIXELS = ((0, 0), (0, 1), (1, 0), (1, 1))

@@ -15,7 +15,7 @@ from torch import Tensor
 FORMAT = "precortical.FrontEnd"
 
 #: Grows when older files no longer load.
-VERSION = 2
+VERSION = 3
 
 
 def write(path: Path, tensors: dict[str, Tensor], description: dict[str, object]) -> None:

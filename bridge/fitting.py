@@ -4,12 +4,7 @@ The fit sees luminance, the field adapted to, and responses; never a parameter o
 recorded are fitted one after the other, each behind the twins already fitted; a twin whose own station was not recorded
 is fitted through the next one that was. Then all up to the relay are fitted together to all their recordings, for when a
 response comes and goes shows only in what later stations make of it. These stations have a few dozen parameters, which
-some images determine: each fit minimises the mean over channels of the logarithm of the unexplained share of variance,
-with Levenberg's and Marquardt's method; derivatives are forward differences, and Broyden's updates for a few steps after.
-
-V1 stands behind the fitted relay and has thousands of weights. Where a cell is active it is linear in its afferents, so
-its weights are the non-negative least squares of its rates over what the relay did in the parts of the window in which the
-cell was active; those parts follow from the weights, and so the two are found in turn.
+some images determine (`least_squares`). V1 stands behind the fitted relay and has thousands of weights (`cortical_fitting`).
 """
 
 from __future__ import annotations
@@ -27,10 +22,8 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from scipy import linalg, optimize
 from threadpoolctl import threadpool_limits
 from torch import Tensor
-from torch.nn import functional
 
 import biomodel
 from biomodel import Pathway
@@ -38,36 +31,16 @@ from biomodel.pathway import AdaptTo
 from biomodel.progress import progress
 from biomodel.responses import SINGLE
 from biomodel.stimuli import check_luminance, pixels_per_degree
+from bridge.cortical_fitting import fit_v1
 from bridge.front_end import OUTPUTS, STATIONS, FrontEnd, State
+from bridge.least_squares import minimise
 from bridge.metrics import score
-from bridge.padding import pad
-from bridge.stages import BEFORE, PARTS, STRIDE, V1
+from bridge.stages import V1
 
 logger = logging.getLogger("precortical")
 
 #: The fits of the stations up to the relay, and of V1, take about so many places, of images chosen by chance.
-_EARLY_PLACES, _V1_PLACES = 24_576, 5_000
-
-#: Unexplained shares of variance well below this one are no longer worked on.
-_SMALL_SHARE = 1e-5
-
-#: Cost of a parameter's square departure from its guess, beside the logarithms of unexplained shares.
-_TIE = 2e-3
-
-#: Step of forward differences; parameters are logarithms or of the order of 1.
-_DIFFERENCE = 4e-3
-
-#: The fit ends when all the steps on the same derivatives have gained less.
-_GAIN = 0.04
-
-#: Steps that are taken on the same derivatives, updated, before they are measured anew.
-_REUSE = 5
-
-#: Share of a V1 channel's largest rate above which a cell surely fires.
-_FIRING = 0.05
-
-#: Shares of the way to new weights of V1 that are tried.
-_STEPS = (0.0, 0.1, 0.3, 1.0)
+_EARLY_PLACES, _V1_PLACES = 24_576, 40_960
 
 #: Images that are followed at a time where the fit needs no derivatives.
 _BATCH = 64
@@ -200,7 +173,9 @@ def fit(
                 _adjust(front_end, guesses, early, [name for name in seen if name in early], data)
             elif station == "v1":
                 if "v1" in seen:
-                    _regress_v1(front_end, _Data(light, responses, shown), np.random.default_rng([seed, 2]))
+                    cast(V1, front_end.v1).orientation.copy_(_tensor(responses.v1_orientation.values).chunk(2)[0])
+                    chosen = shown[: max(1, _V1_PLACES // responses.v1[0, 0].size)]
+                    _fit_v1(front_end, _Data(light, responses, chosen), np.random.default_rng([seed, 2]))
             else:
                 waiting.append(station)
                 if station in seen:
@@ -264,6 +239,8 @@ def _check_responses(responses: xr.Dataset, light: xr.DataArray) -> None:
         raise ValueError(
             f"{responses.sizes['image']} responses to {light.sizes['image']} images are not accepted: one each"
         )
+    if "v1" in responses:
+        _check_kinds(responses)
     for name in STATIONS:
         if name not in responses:
             continue
@@ -278,6 +255,16 @@ def _check_responses(responses: xr.Dataset, light: xr.DataArray) -> None:
             raise ValueError(f"channels without variance cannot be fitted: {name} {', '.join(map(str, at))}")
 
 
+def _check_kinds(responses: xr.Dataset) -> None:
+    """Refuse V1 channels other than simple cells of some kinds, and complex cells of the same ones."""
+    if not {"v1_kind", "v1_orientation"} <= set(responses.coords):
+        raise ValueError("the channels of v1 have no v1_kind or no v1_orientation: give both, as coordinates")
+    cells, half = responses.v1_kind.values.tolist(), responses.sizes["v1_channel"] // 2
+    first, second = np.split(responses.v1_orientation.values, [half])
+    if cells != ["simple"] * half + ["complex"] * half or not np.array_equal(first, second):
+        raise ValueError("v1 channels are accepted as simple cells of every kind, and complex cells of the same kinds")
+
+
 def _held_out(light: xr.DataArray, share: float, random: np.random.Generator) -> np.ndarray:
     """Which images are held out: whole photographs where they are known."""
     labels = light.photograph.values if "photograph" in light.coords else np.arange(light.sizes["image"])
@@ -289,197 +276,42 @@ def _held_out(light: xr.DataArray, share: float, random: np.random.Generator) ->
 
 
 @torch.no_grad()
-def _adjust(
-    front_end: FrontEnd, guesses: State, stations: list[str], targets: list[str], data: _Data, iterations: int = 60
-) -> None:
-    """Fit the twins of `stations`, one behind the other, so that the `targets` among them meet their recordings.
-
-    What the recordings do not tell stays near the guesses.
-    """
+def _adjust(front_end: FrontEnd, guesses: State, stations: list[str], targets: list[str], data: _Data) -> None:
+    """Fit the twins of `stations`, one behind the other, so that the `targets` among them meet their recordings."""
     if not targets:
         return
-    origin = torch.cat(
-        [guesses[f"{n}.{k}"].flatten() for n in stations for k, _ in getattr(front_end, n).named_parameters()]
-    )
-    deviation = {name: data.response[name].std(dim=(0, 2, 3), keepdim=True) for name in targets}
     parameters = [(name, p.view(-1)) for name in stations for p in getattr(front_end, name).parameters()]
+    origin = [guesses[f"{n}.{k}"].flatten() for n in stations for k, _ in getattr(front_end, n).named_parameters()]
     state = front_end.presented(data.light, data.background)
     for name in STATIONS[: STATIONS.index(stations[0])]:
         state = front_end.advance(name, state)
     before = {stations[0]: state}
 
-    def misses(first: str, before: dict[str, State]) -> list[Tensor]:
-        """What the targets miss, in standard deviations, when the twins from `first` on tell anew; notes states."""
-        state = before[first]
+    def predict(first: str, keep: bool) -> list[Tensor]:
+        """What the targets say when the twins from `first` on tell anew."""
+        kept = before if keep else dict(before)
+        state = kept[first]
         for name in stations[stations.index(first) :]:
-            before[name] = state
+            kept[name] = state
             state = front_end.advance(name, state)
-        return [(front_end.response(n, state) - data.response[n]) / deviation[n] for n in targets]
+        return [front_end.response(n, state) for n in targets]
 
-    def loss(missed: list[Tensor]) -> float:
-        away = torch.cat([values for _, values in parameters]) - origin
-        return sum(float((_shares(m) + _SMALL_SHARE).log().mean()) for m in missed) + _TIE * float(away @ away)
-
-    def differences(missed: list[Tensor]) -> Tensor:
-        """How what is missed changes with each parameter, (parameter, …), by forward differences."""
-        now, slopes = _flat(missed), []
-        for name, values in parameters:
-            for k in range(len(values)):
-                kept = values[k].clone()
-                values[k] += _DIFFERENCE
-                slopes.append((_flat(misses(name, dict(before))) - now) / _DIFFERENCE)
-                values[k] = kept
-        return torch.stack(slopes)
-
-    missed = misses(stations[0], before)
-    least, damping = loss(missed), 1e-2
-    jacobian, age, before_these = differences(missed), 0, least
-    for _ in range(iterations):
-        # About here the logarithm of a share is a square whose weight is one over the share.
-        weights = _flat([_weight(m).expand_as(m) for m in missed])
-        weighted = jacobian * weights
-        away = torch.cat([values for _, values in parameters]) - origin
-        curvature = (weighted @ weighted.T).double() + _TIE * torch.eye(len(origin), dtype=torch.double)
-        gradient = (weighted @ (_flat(missed) * weights) + _TIE * away).double()
-        scale = curvature.diagonal() + 1e-6 * curvature.diagonal().max()
-        old, was_missed = [values.clone() for _, values in parameters], missed
-        gained, step = 0.0, torch.zeros_like(origin)
-        for _ in range(6 if age == 0 else 2):
-            # Steps longer than a factor e leave the range of the linearisation.
-            step = torch.linalg.solve(curvature + torch.diag(damping * scale), -gradient).clamp(-1, 1).to(origin.dtype)
-            for (_, values), was, part in zip(parameters, old, step.split([len(v) for v in old]), strict=True):
-                values.copy_(was + part)
-            missed = misses(stations[0], before)
-            gained = least - loss(missed)
-            if gained > 0:
-                break
-            damping *= 5
-        if gained > 0:
-            least, damping = least - gained, max(damping / 5, 1e-7)
-            logger.debug("%s: loss %.4f, damping %.1e", targets[-1], least, damping)
-        else:
-            for (_, values), was in zip(parameters, old, strict=True):
-                values.copy_(was)
-            missed = misses(stations[0], before)
-        if gained < _GAIN / 10 or age == _REUSE:
-            if before_these - least < _GAIN:
-                break
-            jacobian, age, before_these = differences(missed), 0, least
-        else:
-            # Broyden's update: what the step has changed beyond what was expected of it.
-            surprise = _flat(missed) - _flat(was_missed) - step @ jacobian
-            jacobian += torch.outer(step / (step @ step), surprise)
-            age += 1
-    logger.info("fitted %s: unexplained variance %.2e", ", ".join(targets), np.exp(least / len(targets)))
-
-
-def _shares(missed: Tensor) -> Tensor:
-    """The unexplained share of each channel's variance, of what was missed in standard deviations."""
-    return (missed**2).mean(dim=(0, 2, 3))
-
-
-def _flat(missed: list[Tensor]) -> Tensor:
-    return torch.cat([m.flatten() for m in missed])
-
-
-def _weight(missed: Tensor) -> Tensor:
-    """Of a target's channels, such that the square sum of what they miss changes as the mean logarithm of the shares does."""
-    _, channels, height, width = missed.shape
-    places = len(missed) * height * width
-    return ((_shares(missed) + _SMALL_SHARE) * channels * places).rsqrt()[:, None, None]
+    unexplained = minimise(parameters, origin, predict, [data.response[name] for name in targets])
+    logger.info("fitted %s: unexplained variance %.2e", ", ".join(targets), unexplained)
 
 
 @torch.no_grad()
-def _regress_v1(front_end: FrontEnd, data: _Data, random: np.random.Generator, rounds: int = 6) -> None:
-    """Fit V1 behind the relay's twin: least squares, and the parts in which cells are active, in turn."""
-    v1 = cast(V1, front_end.v1)
-    response = data.response["v1"].permute(0, 2, 3, 1).flatten(0, 2)
-    chosen = np.sort(random.permutation(len(response))[:_V1_PLACES])
-    seen = _afferents(front_end, data, torch.from_numpy(chosen))
-    response = response[chosen]
-    # Before anything is known, the cells that fire most do so throughout the window.
-    firing = response > _FIRING * response.amax(dim=0)
-    active = firing[:, None] & (torch.arange(PARTS) >= BEFORE)[:, None]
-    weights, drives = [], []
-    for k in range(response.shape[1]):
-        shares = v1.shares()
-        weight = _non_negative(seen, active[:, :, k] * shares, torch.where(firing[:, k], response[:, k], 0))
-        weights.append(weight)
-        drives.append(seen @ weight)
-    going = set(range(len(weights)))
-    for turn in range(rounds):
-        shares = v1.shares()
-        for k in sorted(going):
-            target = response[:, k]
-            now = drives[k] > 0
-            # A cell that fires, but should not by its weights so far, is taken to when it comes nearest to firing.
-            silent = (target > _FIRING * target.amax()) & ~now.any(dim=1)
-            now[silent, drives[k][silent].argmax(dim=1)] = True
-            weight = _non_negative(seen, now * shares, target)
-            change, drive_change = weight - weights[k], seen @ weight - drives[k]
-            errors = [
-                float(((functional.relu(drives[k] + step * drive_change) @ shares - target) ** 2).mean())
-                for step in _STEPS
-            ]
-            step = _STEPS[int(np.argmin(errors))]
-            if turn > 0 and min(errors) > 0.98 * errors[0]:
-                going.remove(k)
-            weights[k] = weights[k] + step * change
-            drives[k] = drives[k] + step * drive_change
-        if turn > 0:
-            _time_v1(v1, torch.stack(drives, dim=2), response)
-    stacked = torch.stack(weights)
-    v1.root_weight.copy_(stacked[:, :-1].clamp_min(0).sqrt().view_as(v1.root_weight))
-    v1.bias.copy_(stacked[:, -1])
-    error = (torch.einsum("p,npk->nk", v1.shares(), functional.relu(torch.stack(drives, dim=2))) - response) ** 2
-    logger.info("fitted v1: unexplained variance %.2e", float((error.mean(dim=0) / response.var(dim=0)).mean()))
-
-
-def _time_v1(v1: V1, drive: Tensor, response: Tensor) -> None:
-    """Fit the time constant of V1 to the drives, (place, part, channel)."""
-    rates = functional.relu(drive)
-
-    def error(log_time: float) -> float:
-        v1.membrane.log_time.fill_(log_time)
-        missed = torch.einsum("p,npk->nk", v1.shares(), rates) - response
-        return float(((missed**2).mean(dim=0) / response.var(dim=0)).mean())
-
-    error(optimize.minimize_scalar(error, bounds=(-5.0, 0.0), method="bounded").x)
-
-
-def _afferents(front_end: FrontEnd, data: _Data, places: Tensor) -> Tensor:
-    """What V1 cells at the chosen places may hear, and a one for their bias: (place, part, afferent + 1)."""
-    v1 = cast(V1, front_end.v1)
-    cells = data.response["v1"][0, 0].numel()
-    heard = []
+def _fit_v1(front_end: FrontEnd, data: _Data, random: np.random.Generator) -> None:
+    """Fit V1 behind the relay's twin."""
+    relay = []
     for first in range(0, len(data.light), _BATCH):
         chosen = slice(first, first + _BATCH)
         state = front_end.presented(data.light[chosen], data.background[chosen])
-        for name in STATIONS[: STATIONS.index("lgn") + 1]:
+        for name in STATIONS[: STATIONS.index("v1")]:
             state = front_end.advance(name, state)
-        images = len(state["luminance"])
-        here = places[(places >= first * cells) & (places < (first + images) * cells)] - first * cells
-        parts = []
-        for part in state["relay_change"]:
-            around = functional.unfold(pad(part, v1.reach, "replicate"), 2 * v1.reach + 1, stride=STRIDE)
-            parts.append(around.transpose(1, 2).flatten(0, 1)[here])
-        heard.append(torch.stack(parts, dim=1))
-    return functional.pad(torch.cat(heard), (0, 1), value=1.0)
-
-
-def _non_negative(seen: Tensor, shares: Tensor, target: Tensor) -> Tensor:
-    """Non-negative least squares of the target over `seen`, its parts summed with each place's shares; the bias is free."""
-    heard = shares.any(dim=1)
-    rows = torch.einsum("np,npf->nf", shares[heard], seen[heard])
-    gram, moment = (rows.T @ rows).double().numpy(), (rows.T @ target[heard]).double().numpy()
-    features = len(gram) - 1
-    # The bias enters with both signs.
-    signed = np.block([[gram, -gram[:, -1:]], [-gram[-1:], gram[-1:, -1:]]])
-    signed += 1e-6 * np.trace(gram) / features * np.eye(features + 2)
-    half = linalg.cholesky(signed, lower=False)
-    told = linalg.solve_triangular(half, np.append(moment, -moment[-1]), trans="T")
-    found, _ = optimize.nnls(half, told, maxiter=10 * features)
-    return torch.from_numpy(np.append(found[:features], found[-2] - found[-1])).to(seen.dtype)
+        relay.append(state["lgn"])
+    maintained = front_end.lgn.settled(front_end.ganglion.maintained)
+    fit_v1(cast(V1, front_end.v1), torch.cat(relay, dim=1), maintained, data.response["v1"], random)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from biomodel.probe import probe
 from biomodel.stimuli import SRGB_LUMINANCE, positive
 from bridge import export
 from bridge.padding import gaussians, separable
-from bridge.stages import AFFERENTS, LGN, STRIDE, V1, Bipolar, Cone, Ganglion, Horizontal, recorded
+from bridge.stages import LGN, STRIDE, V1, Bipolar, Cone, Ganglion, Horizontal, recorded
 
 #: The stations that have a twin, in order.
 STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1")
@@ -64,7 +64,7 @@ class FrontEnd(nn.Module):
         self.ganglion = Ganglion(self.pixels_per_degree)
         self.lgn = LGN(self.pixels_per_degree)
         if output == "v1":
-            self.v1 = V1(len(channels["v1"]), self.pixels_per_degree)
+            self.v1 = V1(len(channels["v1"]) // 2, self.pixels_per_degree)
 
     @property
     def stations(self) -> tuple[str, ...]:
@@ -133,10 +133,8 @@ class FrontEnd(nn.Module):
             told = self.ganglion(state["bipolar"])
         elif station == "lgn":
             told = self.lgn(state["ganglion"], self.ganglion.maintained)
-            change = told - self.lgn.settled(self.ganglion.maintained)
-            return state | {station: told, "relay_change": change[:, :, :AFFERENTS]}
         else:
-            told = self.v1(state["relay_change"])
+            told = self.v1(state["lgn"], self.lgn.settled(self.ganglion.maintained))
         return state | {station: told}
 
     @staticmethod

@@ -23,8 +23,13 @@ divided by :math:`1 + c / c_{half}`, where c is pooled from the diffuse cells' r
 lost: :math:`\mathcal{T} [m + g (i - w \mathcal{T} i)]_+`.
 **LGN**: :math:`t\, (m + \mathcal{T}\, (g - m) / (1 + s / s_{half}))`, where s² is pooled from the squared departures of
 the class's ganglion cells from their maintained rates.
-**V1**: rows of ON and OFF midget relay cells, as they depart from rest, :math:`\mathcal{T}\, [b + \sum w\, \Delta l]_+` with
-w ≥ 0, on every second pixel.
+**V1**: synapses of relay cells run down, :math:`\tau \dot x = 1 - x - v\, l x`, and what arrives is
+:math:`a = \mathcal{T}\, (l x / x_0 - m)`, conduction and synapses taken together. Each kind of cells, on every second pixel,
+hears ON and OFF cells of the midget or of the parasol class with weights w ≥ 0, :math:`d = \sum w\, a`; its cell of the opposite
+phase hears them exchanged, d′. Push less pull gives :math:`u = [d - p\, \mathcal{T} [d']_+]_+^\alpha`, and simple cells fire
+:math:`s_0 + \mathcal{T} R\, u / ((1 + n) (1 + b))`. n is pooled from both phases' u, their mean over kinds; b from what both fire
+beyond rest, by bands of preferred orientations, a share from the kind's own band and the rest from all; the loop is gone through
+a few times. Complex cells sum neighbouring simple cells of their kind with weights ≥ 0.
 """
 
 from __future__ import annotations
@@ -46,8 +51,11 @@ PARTS = len(DURATIONS)
 #: Stages of the cones' cascade.
 CASCADE = 4
 
-#: The first relay channels, ON and OFF, to which V1 listens.
-AFFERENTS = 2
+#: Bands of preferred orientations, even around the circle, each with a surround of its own.
+BANDS = 4
+
+#: How often simple cells hear what their surround has made of the last time.
+ROUNDS = 3
 
 #: Hz² added to a pooled square, so that its root has a slope at 0.
 _FLOOR = 1e-2
@@ -314,30 +322,118 @@ class LGN(nn.Module):
 
 
 class V1(nn.Module):
-    """Rates (Hz) of simple cells, (B, K, ceil(H/2), ceil(W/2)), of changes in relay rates (Hz), (PARTS, B, 2, H, W).
+    """Rates (Hz) of simple and complex cells, (B, 2 K, ceil(H/2), ceil(W/2)), of relay rates (Hz), (PARTS, B, 4, H, W).
 
     Parameters
     ----------
-    channels : int
-        Kinds of cells.
+    kinds : int
+        Kinds of cells; each is a channel of simple cells, and one of complex cells after those.
     pixels_per_degree : float
     reach : float
-        Degrees from the cell within which its afferents are sought.
+        Degrees from a cell, across and down, within which its afferents are sought.
     """
 
-    def __init__(self, channels: int, pixels_per_degree: float, reach: float = 0.65) -> None:
+    parasol: Tensor
+    orientation: Tensor
+
+    def __init__(self, kinds: int, pixels_per_degree: float, reach: float = 0.9) -> None:
         super().__init__()
         self.reach = max(1, round(reach * pixels_per_degree))
-        taps = 2 * self.reach + 1
-        self.root_weight = nn.Parameter(torch.full((channels, AFFERENTS, taps, taps), (1.0 / taps**2) ** 0.5))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.complex_reach = max(1, round(reach * pixels_per_degree / STRIDE))
+        taps, complex_taps = 2 * self.reach + 1, 2 * self.complex_reach + 1
+        self.register_buffer("parasol", torch.zeros(kinds, dtype=torch.bool))
+        self.register_buffer("orientation", torch.zeros(kinds))
+        self.root_weight = nn.Parameter(torch.full((kinds, 2, taps, taps), 0.1 / taps))
+        self.root_complex_weight = nn.Parameter(torch.full((kinds, 2, complex_taps, complex_taps), 1 / complex_taps))
+        self.log_spontaneous = _logarithm(1.0)
+        self.recovery = LowPass(3.0)
+        self.log_release = _logarithm(0.02, 0.02)
+        self.midget_synapse = LowPass(0.05)
+        self.parasol_synapse = LowPass(0.05)
+        self.log_inhibition = _logarithm(0.7)
+        self.inhibitory = LowPass(0.05)
+        self.log_maximum_rate = _logarithm(50.0)
+        self.log_exponent = _logarithm(2.5)
+        self.normalisation = Pool((0.15, 0.4), 0.1, pixels_per_degree / STRIDE, reach=2.0)
+        self.surround = Pool((0.4, 1.0), 0.2, pixels_per_degree / STRIDE, reach=3.0)
+        self.surround.log_weight.data -= 3.0
+        self.surround_tuning = nn.Parameter(torch.tensor(0.0))
         self.membrane = LowPass(0.1)
+        self.complex_membrane = LowPass(0.1)
 
-    def shares(self) -> Tensor:
-        """How much of the window's mean each part's drive makes, (PARTS,)."""
-        return recorded(self.membrane.matrix())
+    @property
+    def spontaneous(self) -> Tensor:
+        """The rate of every cell before a field that stands still."""
+        return self.log_spontaneous.exp()
 
-    def forward(self, relay_change: Tensor) -> Tensor:
-        around = pad(relay_change.flatten(0, 1), self.reach, "replicate")
-        rates = functional.relu(functional.conv2d(around, self.root_weight**2, self.bias, stride=STRIDE))
-        return torch.einsum("p,pbkhw->bkhw", self.shares(), rates.unflatten(0, (PARTS, -1)))
+    def forward(self, relay: Tensor, maintained: Tensor) -> Tensor:
+        """Rates over the window; `maintained` are those of the relay before a field that stands still, (4, 1, 1)."""
+        return self.respond(self.drives(self.arriving(relay, maintained)))
+
+    def respond(self, drives: Tensor) -> Tensor:
+        """Rates over the window, (B, 2 K, h, w), of what `drives` told."""
+        fired = self.fired(self.powers(drives))
+        return self.spontaneous + torch.cat([recorded(fired[0]), self.pooled(fired)], dim=1)
+
+    def arriving(self, relay: Tensor, maintained: Tensor) -> Tensor:
+        """What relay cells have sent through synapses that run down, beyond what they send at rest; of `relay`'s shape."""
+        release = _maps(self.log_release.repeat_interleave(2))
+        rested = (1 / (1 + release * maintained)).expand_as(relay[0])
+        resource = self.recovery.follow(torch.ones_like(relay), 1 + release * relay, rested)
+        midget, parasol = (relay * resource / rested - maintained).chunk(2, dim=2)
+        return torch.cat([self.midget_synapse(midget), self.parasol_synapse(parasol)], dim=2)
+
+    def drives(self, arriving: Tensor) -> Tensor:
+        """What drives simple cells, (phase, PARTS, B, K, h, w): of their own phase, and of the opposite, ON and OFF exchanged."""
+        weight, classes = self.root_weight**2, (~self.parasol, self.parasol)
+        around = pad(arriving.flatten(0, 1), self.reach, "replicate")
+        heard = [
+            functional.conv2d(maps, torch.cat([weight[one], weight[one].flip(1)]), stride=STRIDE).unflatten(1, (2, -1))
+            for maps, one in zip(around.chunk(2, dim=1), classes, strict=True)
+            if one.any()
+        ]
+        order = torch.cat([torch.nonzero(one)[:, 0] for one in classes]).argsort()
+        return torch.cat(heard, dim=2)[:, :, order].unflatten(0, (PARTS, -1)).movedim(2, 0)
+
+    def powers(self, drives: Tensor) -> Tensor:
+        """Push less pull, rectified and raised to a power, of the shape of `drives`."""
+        pull = torch.stack([self.inhibitory(drive) for drive in functional.relu(drives.flip(0))])
+        return functional.relu(drives - self.log_inhibition.exp() * pull) ** self.log_exponent.exp()
+
+    def fired(self, powers: Tensor) -> Tensor:
+        """What simple cells of both phases fire beyond rest, (phase, PARTS, B, K, h, w)."""
+        driven = self.log_maximum_rate.exp() * powers / self.divisors(powers)
+        return torch.stack([self.membrane(one) for one in driven])
+
+    def divisors(self, powers: Tensor) -> Tensor:
+        """What normalisation and surround divide simple cells' powers by, (PARTS, B, K, h, w)."""
+        total = powers.sum(dim=0)
+        normalised = 1 + self.normalisation(total.mean(dim=2)).unsqueeze(2)
+        driven = self.log_maximum_rate.exp() * total / normalised
+        suppressed = torch.ones_like(total)
+        for _ in range(ROUNDS):
+            suppressed = 1 + self.suppression(self.membrane(driven / suppressed))
+        return normalised * suppressed
+
+    def suppression(self, fired: Tensor) -> Tensor:
+        """What the surround divides by, less 1, for every kind."""
+        bands = self.bands()
+        pooled = self.surround(torch.einsum("nk,pbkyx->pbnyx", bands / bands.sum(dim=1, keepdim=True), fired))
+        own = torch.einsum("nk,pbnyx->pbkyx", bands, pooled)
+        share = self.surround_tuning.sigmoid()
+        return share * own + (1 - share) * pooled.mean(dim=2, keepdim=True)
+
+    def bands(self) -> Tensor:
+        """Which kinds belong to which band of preferred orientations, (band, K) of 0 and 1; bands without any are left out."""
+        band = (self.orientation / (180 / BANDS)).round() % BANDS
+        member = (band == torch.arange(BANDS, device=band.device)[:, None]).to(self.root_weight)
+        return member[member.any(dim=1)]
+
+    def reaching_complex(self, fired: Tensor) -> Tensor:
+        """What each simple cell makes complex cells fire, weighed with 1, over the window, (B, K · phase, h, w)."""
+        return torch.stack([recorded(self.complex_membrane(one)) for one in fired], dim=2).flatten(1, 2)
+
+    def pooled(self, fired: Tensor) -> Tensor:
+        """What complex cells fire beyond rest, over the window, (B, K, h, w)."""
+        around = pad(self.reaching_complex(fired), self.complex_reach, "replicate")
+        return functional.conv2d(around, self.root_complex_weight**2, groups=len(self.root_complex_weight))

@@ -64,7 +64,10 @@ def simulate_command(
     workers: Workers = _CORES,
     resume: Annotated[bool, typer.Option(help="Go on with what is in --out already.")] = True,
 ) -> None:
-    """Simulate the responses to images, into responses.zarr in --out; a stopped simulation goes on where it was."""
+    """Simulate the responses to images, into responses.zarr in --out; a stopped simulation goes on where it was.
+
+    The studies' V1 is that of --parameter v1.kinds=16.
+    """
     from biomodel import Display, Pathway, luminance
     from biomodel.store import images_kept
     from studies import sources
@@ -328,14 +331,14 @@ def fit_command(
     json_file: Json = None,
     preset: Annotated[str, typer.Option(help="Preset of the pathway.")] = "macaque_parafovea",
     patches: Annotated[int, typer.Option(help="Patches of photographs.")] = 208,
+    kinds: Annotated[int, typer.Option(help="Kinds of V1 cells, the first of the preset's; 64 are all.", min=1)] = 16,
     workers: Workers = _CORES,
 ) -> None:
     """Fit a front end to the simulated pathway; writes weights and scores on held-out photographs."""
     import bridge
-    from biomodel import Pathway
-    from studies.luminance import fit_stimulus
+    from studies.luminance import Settings, fit_stimulus
 
-    pathway = Pathway(preset)
+    pathway = Settings(preset=preset, kinds=kinds).pathway
     stimulus = fit_stimulus(patches, seed)
     _make_folder(out)
     front_end, report = bridge.fit(pathway, stimulus, seed=seed, workers=workers)

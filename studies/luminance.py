@@ -1,9 +1,10 @@
 """The light study: recognition behind each arm when the light changes.
 
-Protocol. A front end is fitted to the pathway's responses to photographs. Each arm's LeNet is trained on clean training
-images, once a seed; it is then tested on the test images under the reference light and every light and level. Arms that
-adapt do all of it in each adaptation state. Simulated arms meet the first 600 training and 200 test images and two
-levels of each light. Each finished arm is written at once, and a study that was stopped goes on from there.
+Protocol. V1 has the first 16 of the preset's kinds of cells (`KINDS`). A front end is fitted to the pathway's responses to
+photographs. Each arm's LeNet is trained on clean training images, once a seed; it is then tested on the test images under the
+reference light and every light and level. Arms that adapt do all of it in each adaptation state. Simulated arms meet the
+first 600 training and 200 test images and two levels of each light. Each finished arm is written at once, and a study that was
+stopped goes on from there.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ COLUMNS = ("dataset", "arm", "classifier", "light", "group", "level", "adaptatio
 _FIT_EXPOSURES = (-1.5, 1.0)
 
 
+#: Kinds of V1 cells in the studies, the first of those drawn: they compile and fit in a few minutes.
+KINDS = 16
+
+
 @dataclass(frozen=True)
 class Settings:
     """All that determines a study's numbers, but the code: written to config.json."""
@@ -58,7 +63,13 @@ class Settings:
     simulated_test: int = 200
     patches: int = 208
     preset: str = "macaque_parafovea"
+    kinds: int = KINDS
     budget: Budget = Budget()
+
+    @property
+    def pathway(self) -> Pathway:
+        """What is simulated, and what the front end is fitted to."""
+        return Pathway(self.preset, parameters={"v1.kinds": self.kinds})
 
     def check(self) -> None:
         """Refuse unknown names and empty numbers.
@@ -93,7 +104,7 @@ def run(settings: Settings, out: Path, workers: int = 2) -> pd.DataFrame:
         For settings that are not accepted, a folder that cannot be written or that holds another study.
     """
     settings.check()
-    pathway = Pathway(settings.preset)
+    pathway = settings.pathway
     _claim(settings, pathway, out)
     front_end = fitted_front_end(settings, pathway, out, workers)
     images = datasets.load(settings.dataset).first(settings.train, settings.test)
@@ -179,7 +190,7 @@ def _learned_cell(settings: Settings, path: Path, name: str, state: str, images:
     """One arm in one state, in a process of its own."""
     torch.set_num_threads(1)
     front_end = FrontEnd.load(path.parent.parent / "front_end.safetensors")
-    _write(path, _cell(settings, arms.make(name, front_end, Pathway(settings.preset)), state, images))
+    _write(path, _cell(settings, arms.make(name, front_end, settings.pathway), state, images))
 
 
 def _cell(settings: Settings, arm: arms.Arm, state: str, images: datasets.Images) -> str:

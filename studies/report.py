@@ -17,14 +17,17 @@ import torch
 from matplotlib.figure import Figure
 
 from biomodel import Pathway, luminance
-from biomodel.probe import equivalent_kernels
+from biomodel.probe import equivalent_kernels, probe
 from bridge import FrontEnd
 from studies import datasets
 from studies.illumination import LIGHTS, PIXELS_PER_DEGREE, illuminate, scene
 from studies.luminance import Settings, group_scores
 
-#: Background about which kernels are compared, cd/m².
-_KERNEL_BACKGROUND = 100.0
+#: State about which kernels are compared: background, cd/m², contrast of the noise before V1, and pixels along a side.
+_KERNEL_BACKGROUND, _KERNEL_CONTRAST, _KERNEL_SIZE = 100.0, 0.5, 29
+
+#: Kernels whose largest value is below this share of the station's largest belong to silent cells.
+_SILENT = 1e-3
 
 _COLOURS = {
     "pixels": "#888888",
@@ -40,7 +43,7 @@ _COLOURS = {
 def write(settings: Settings, results: pd.DataFrame, out: Path, workers: int) -> None:
     """Draw the plots of a study and write its report into the study's folder."""
     front_end = FrontEnd.load(out / "front_end.safetensors")
-    pathway = Pathway(settings.preset)
+    pathway = settings.pathway
     figures = {"accuracy": accuracy_figure(results)}
     figures["kernels"], correlations = kernel_figure(front_end, pathway, workers)
     figures["examples"] = example_figure(settings, front_end, pathway)
@@ -128,35 +131,57 @@ def accuracy_figure(results: pd.DataFrame) -> Figure:
 
 
 def kernel_figure(front_end: FrontEnd, pathway: Pathway, workers: int) -> tuple[Figure, dict[str, float]]:
-    """Simulated receptive fields over fitted kernels, and the median correlation of each station's."""
-    simulated = equivalent_kernels(pathway, _KERNEL_BACKGROUND, size=33, workers=workers)
+    """Simulated receptive fields over fitted kernels, and the median correlation of each station's.
+
+    Relay cells are probed about an even field, V1's cells, which square, about noise; those that are silent there have none.
+    """
+    seed = _noise_to_which_most_answer(pathway, front_end.pixels_per_degree)
+    relay = FrontEnd(front_end.pixels_per_degree, front_end.station_channels, "lgn", front_end.gaze_spread)
+    relay.load_state_dict(front_end.state_dict(), strict=False)
     correlations, pairs = {}, []
-    for station in ("lgn", "v1"):
-        seen = simulated[station].values
-        ending_here = FrontEnd(front_end.pixels_per_degree, front_end.station_channels, station, front_end.gaze_spread)
-        ending_here.load_state_dict(front_end.state_dict(), strict=False)
-        fitted = ending_here.kernel(_KERNEL_BACKGROUND, size=33).numpy()
-        correlations[station] = float(
-            np.median([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(seen, fitted, strict=True)])
+    for twin, contrast in ((relay, 0.0), (front_end, _KERNEL_CONTRAST)):
+        station = twin.output
+        simulated = equivalent_kernels(
+            pathway, _KERNEL_BACKGROUND, _KERNEL_SIZE, until=station, workers=workers, contrast=contrast, seed=seed
         )
-        labels = [str(label) for label in simulated[f"{station}_channel"].values]
-        pairs += [
-            (f"{station} {name}".replace("v1 simple_", "v1 ").replace("_", " "), a, b)
-            for name, a, b in zip(labels, seen, fitted, strict=True)
-        ]
-    columns = -(-len(pairs) // 2)
-    figure, axes = plt.subplots(4, columns, figsize=(1.35 * columns, 6.2), layout="constrained", squeeze=False)
-    for column, (label, seen, fitted) in enumerate(pairs):
-        block, place = divmod(column, columns)
+        seen = simulated[station].values
+        fitted = twin.kernel(_KERNEL_BACKGROUND, contrast, _KERNEL_SIZE, seed).numpy()
+        names = [str(label).replace("_", " ") for label in simulated[f"{station}_channel"].values]
+        if station == "v1":
+            told = zip(simulated.v1_kind.values, simulated.v1_orientation.values, strict=True)
+            names = [f"{kind} {angle:.0f}°" for kind, angle in told]
+        firing = np.abs(seen).max(axis=(1, 2)) > _SILENT * np.abs(seen).max()
+        here = zip(seen[firing], fitted[firing], strict=True)
+        correlations[station] = float(np.median([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in here]))
+        pairs += list(zip(names, seen, fitted, firing, strict=True))
+    columns = 12
+    blocks = -(-len(pairs) // columns)
+    figure, axes = plt.subplots(
+        2 * blocks, columns, figsize=(1.35 * columns, 3.1 * blocks), layout="constrained", squeeze=False
+    )
+    for ax in axes.flat:
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.set_frame_on(False)
+    for place, (label, seen, fitted, fires) in enumerate(pairs):
+        block, column = divmod(place, columns)
         limit = np.abs(seen).max()
-        for ax, kernel in zip(axes[2 * block : 2 * block + 2, place], (seen, fitted), strict=True):
-            ax.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
-            ax.set_xticks([])
-            ax.set_yticks([])
-        axes[2 * block, place].set_title(label, fontsize=8)
-    for row, name in enumerate(("simulated", "fitted") * 2):
+        axes[2 * block, column].set_title(label if fires else f"{label}: silent", fontsize=8)
+        for ax, kernel in zip(axes[2 * block : 2 * block + 2, column], (seen, fitted), strict=True):
+            ax.set_frame_on(True)
+            if fires:
+                ax.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    for row, name in enumerate(("simulated", "fitted") * blocks):
         axes[row, 0].set_ylabel(name, fontsize=9)
     return figure, correlations
+
+
+def _noise_to_which_most_answer(pathway: Pathway, pixels_per_degree: float) -> int:
+    """The seed, of a few, of the noise before which most kinds' cells in the middle fire."""
+    noises = np.stack([probe(_KERNEL_BACKGROUND, _KERNEL_CONTRAST, _KERNEL_SIZE, seed) for seed in range(64)])
+    rates = pathway.simulate(luminance(noises, pixels_per_degree), adapt_to=_KERNEL_BACKGROUND).v1
+    middle = rates.values[:, :, _KERNEL_SIZE // 4, _KERNEL_SIZE // 4]
+    return int((middle > middle.mean(axis=0)).sum(axis=1).argmax())
 
 
 def example_figure(settings: Settings, front_end: FrontEnd, pathway: Pathway) -> Figure:
@@ -180,8 +205,8 @@ def example_figure(settings: Settings, front_end: FrontEnd, pathway: Pathway) ->
         ("midget ON, fitted", fitted["lgn"][:, 0].numpy(), "magma", 60),
         ("midget OFF, simulated", responses.lgn.values[:, 1], "magma", 60),
         ("midget OFF, fitted", fitted["lgn"][:, 1].numpy(), "magma", 60),
-        ("V1 strongest, simulated", responses.v1.values.max(axis=1), "magma", 30),
-        ("V1 strongest, fitted", fitted["v1"].numpy().max(axis=1), "magma", 30),
+        ("V1 strongest, simulated", responses.v1.values.max(axis=1), "magma", 100),
+        ("V1 strongest, fitted", fitted["v1"].numpy().max(axis=1), "magma", 100),
     ]
     figure, axes = plt.subplots(
         len(rows), len(columns), figsize=(13, 1.7 * len(rows)), layout="constrained", squeeze=False
@@ -229,17 +254,19 @@ light, so their rows compare with the others only roughly.</small></p>
 <p><small>Exposure multiplies the light, a pedestal adds veiling light in units of white, gradient and hard shadow attenuate it
 by up to r. Bands: least to largest seed.</small></p>
 <h2>How near the fitted front end comes to the circuit</h2>
+<p>V1 has {{ settings.kinds }} kinds of cells here, the first of the preset's, each a simple and a complex one.</p>
 <table><tr><th>station</th><th></th><th>median R²</th><th>least R²</th><th>median correlation</th><th>channels</th></tr>
 {% for s in fit %}<tr><td>{{ s.station }}</td><td></td><td>{{ "%.4f"|format(s.r2) }}</td><td>{{ "%.4f"|format(s.least) }}</td>
 <td>{{ "%.4f"|format(s.correlation) }}</td><td>{{ s.channels }}</td></tr>{% endfor %}</table>
 <p><small>On patches of photographs that the fit never saw.</small></p>
 <h2>Receptive fields: simulated over fitted</h2>
 <div class="wide"><img alt="Simulated receptive fields and fitted kernels" src="data:image/png;base64,{{ figures.kernels }}"></div>
-<p><small>Equivalent kernels about an even field of 100 cd/m², red for more rate with more light; each pair shares its
-scale; 33 pixels, 2.1°. Median correlation: {% for s, c in correlations.items() %}{{ s }} {{ "%.4f"|format(c) }} {% endfor %}</small></p>
+<p><small>Equivalent kernels, red for more rate with more light; each pair shares its scale; 29 pixels, 1.8°. Relay cells: about
+an even field of 100 cd/m². V1's cells, with their preferred orientations, square what drives them: about noise of that mean, of
+contrast .5; some are silent before it. Median correlation: {% for s, c in correlations.items() %}{{ s }} {{ "%.4f"|format(c) }} {% endfor %}</small></p>
 <h2>One image under every light</h2>
 <div class="wide"><img alt="One image under every light, and its responses" src="data:image/png;base64,{{ figures.examples }}"></div>
 <p><small>Settled. The light is drawn from its darkest to its lightest, cones likewise; LGN is 0 to 60 Hz, V1 (the most active
-cell at each place) 0 to 30 Hz.</small></p>
+cell at each place) 0 to 100 Hz.</small></p>
 </body></html>
 """

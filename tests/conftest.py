@@ -19,8 +19,14 @@ def patches():
 
 
 @pytest.fixture(scope="session")
-def responses(patches):
-    return Pathway().simulate(patches)
+def few_kinds():
+    """A pathway of which V1 is compiled in seconds."""
+    return Pathway(parameters={"v1.kinds": 4})
+
+
+@pytest.fixture(scope="session")
+def responses(patches, few_kinds):
+    return few_kinds.simulate(patches)
 
 
 @pytest.fixture

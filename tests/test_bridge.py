@@ -7,8 +7,10 @@ import bridge
 from biomodel import STATIONS, Display, Pathway
 from biomodel.adaptation import gaze_field
 from biomodel.photographs import photographs
+from biomodel.probe import probe
+from bridge.cortical_fitting import non_negative
 from bridge.metrics import correlation, r_squared
-from bridge.stages import DURATIONS, PARTS, LowPass
+from bridge.stages import DURATIONS, PARTS, V1, LowPass
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +20,8 @@ def fitted(patches, responses):
 
 @pytest.mark.slow
 def test_fit_predicts_photographs_that_it_never_saw():
-    stimulus = photographs(130, seed=11)
-    _, report = bridge.fit(Pathway(), stimulus, seed=0, workers=2)
+    pathway = Pathway(parameters={"v1.kinds": 16})
+    _, report = bridge.fit(pathway, photographs(130, seed=11), seed=0, workers=2)
     scores = report.summary()
     assert scores["lgn"]["photographs"]["min_r2"] >= 0.97
     assert scores["v1"]["photographs"]["median_r2"] >= 0.95
@@ -37,6 +39,7 @@ def test_a_field_that_stands_still_changes_nothing(fitted):
     front_end, _ = fitted
     out = front_end.responses(torch.full((1, 1, 16, 16), 30.0), 30.0)
     assert torch.allclose(out["bipolar"], torch.zeros(1, 4, 16, 16), atol=1e-3)
+    assert torch.allclose(out["v1"], front_end.v1.spontaneous.expand_as(out["v1"]), atol=0.01)
     maintained = front_end.ganglion.maintained
     assert torch.allclose(out["ganglion"], maintained.expand(1, 4, 16, 16), atol=0.05)
     assert torch.allclose(out["lgn"], front_end.lgn.settled(maintained).expand(1, 4, 16, 16), atol=0.05)
@@ -113,12 +116,28 @@ def test_stations_that_were_not_recorded_are_fitted_through(patches, responses):
 
 def test_kernel_is_the_jacobian(fitted):
     front_end, _ = fitted
-    kernel = front_end.kernel(background=100.0, size=21)
-    light = torch.full((1, 1, 21, 21), 100.0)
+    kernel = front_end.kernel(background=100.0, contrast=0.5, size=21, seed=1)
+    light = torch.tensor(probe(100.0, 0.5, 21, 1), dtype=torch.float32)[None, None]
     brighter = light.clone()
-    brighter[0, 0, 10, 12] += 0.5
-    change = (front_end(brighter, 100.0) - front_end(light, 100.0))[0, :, 5, 5] / 0.5
-    assert torch.allclose(kernel[:, 10, 12], change, rtol=0.05, atol=1e-3)
+    brighter[0, 0, 10, 12] += 0.2
+    change = (front_end(brighter, 100.0) - front_end(light, 100.0))[0, :, 5, 5] / 0.2
+    assert kernel.abs().amax(dim=(1, 2)).count_nonzero() >= 4
+    assert torch.allclose(kernel[:, 10, 12], change, rtol=0.05, atol=0.02 * float(kernel.abs().max()))
+
+
+def test_orientation_bands_are_the_labels_own():
+    v1 = V1(5, 16.0)
+    v1.orientation.copy_(torch.tensor([3.0, 179.0, 50.0, 140.0, 67.0]))
+    assert v1.bands().tolist() == [[1, 1, 0, 0, 0], [0, 0, 1, 0, 1], [0, 0, 0, 1, 0]]
+
+
+def test_weights_are_the_non_negative_least_squares():
+    random = np.random.default_rng(0)
+    rows, weight = torch.tensor(random.standard_normal((400, 90))), torch.zeros(90, dtype=torch.double)
+    weight[[3, 40, 71]] = torch.tensor([1.0, 0.3, 2.0], dtype=torch.double)
+    found = non_negative(rows, rows @ weight - 0.1 * rows[:, 5])
+    assert float(found.min()) >= 0
+    assert torch.allclose(found, weight, atol=0.02)
 
 
 def test_display_layer_is_the_display():
@@ -154,6 +173,10 @@ def test_bad_responses_are_refused(patches, responses):
     flat.lgn[:, 1] = 3.0
     with pytest.raises(ValueError, match="midget_off"):
         bridge.fit(responses=flat, stimulus=patches)
+    with pytest.raises(ValueError, match="v1_orientation"):
+        bridge.fit(responses=responses.drop_vars("v1_orientation"), stimulus=patches)
+    with pytest.raises(ValueError, match="complex cells of the same kinds"):
+        bridge.fit(responses=responses.isel(v1_channel=slice(1, None)), stimulus=patches)
     flat.lgn[0, 0, 0, 0] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         bridge.fit(responses=flat, stimulus=patches)

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from scipy.special import gammainc
 
 from biomodel import PRESETS, STATIONS, Display, LuminanceRangeWarning, Pathway, builds, luminance, simulation
+from biomodel.cortical_kinds import kinds
 from biomodel.parameters import Parameters
 from biomodel.physiology import measures
-from biomodel.probe import equivalent_kernels
+from biomodel.probe import equivalent_kernels, probe
 from biomodel.units import UNITS, cd_per_m2
 from biomodel.wiring import coupling, gaussian_weights, solve_coupled_layer
 
@@ -105,14 +106,14 @@ def test_shifted_image_gives_shifted_responses():
 
 
 def test_numpy_and_cpp_agree(patches, responses):
-    slow = Pathway(target="numpy").simulate(patches[:2])
+    slow = Pathway(target="numpy", parameters={"v1.kinds": 4}).simulate(patches[:2])
     for station in STATIONS:
         fast = responses[station][:2].values
         assert np.abs(fast - slow[station].values).max() <= 1e-6 * np.abs(fast).max()
 
 
-def test_responses_do_not_depend_on_neighbours(patches, responses):
-    alone = Pathway().simulate(patches[20:21])
+def test_responses_do_not_depend_on_neighbours(patches, responses, few_kinds):
+    alone = few_kinds.simulate(patches[20:21])
     for station in STATIONS:
         assert np.allclose(alone[station][0], responses[station][20], rtol=1e-10, atol=1e-12)
 
@@ -171,30 +172,37 @@ def test_movie_of_a_still_image_is_that_image():
     assert np.allclose(still.lgn, moving.lgn, rtol=1e-9)
 
 
-def test_v1_prefers_its_orientation():
-    ys, xs = (np.mgrid[:32, :32] - 15.5) / 16
+def test_v1_prefers_its_orientation(few_kinds):
+    """Complex cells of every kind, met with gratings of its frequency, within one step of the series."""
+    ys, xs = (np.mgrid[:32, :32] - 16) / 16
+    orientations, phases = np.arange(0, 180, 22.5), np.arange(4) * np.pi / 2
+    cells = kinds(few_kinds.parameters, 16.0)
     images = []
-    orientations = np.arange(0, 180, 22.5)
-    for angle in np.deg2rad(orientations):
-        across = xs * np.sin(angle) + ys * np.cos(angle)
-        images += [100 * (1 + 0.5 * np.cos(2 * np.pi * 1.7 * across + phase)) for phase in np.arange(4) * np.pi / 2]
-    v1 = Pathway().simulate(luminance(images, 16), adapt_to=100.0, workers=2).v1
-    best = v1[:, :, 8, 8].values.reshape(8, 4, 16).max(axis=1).argmax(axis=0)
-    assert (orientations[best] == v1.v1_orientation.values).all()
+    for cell in cells:
+        for angle in np.deg2rad(orientations):
+            across = 2 * np.pi * cell.frequency * (xs * np.sin(angle) + ys * np.cos(angle))
+            images += [100 * (1 + 0.5 * np.cos(across + phase)) for phase in phases]
+    v1 = few_kinds.simulate(luminance(images, 16), adapt_to=100.0, workers=2).v1[:, :, 8, 8]
+    complex_cells = v1.values.reshape(len(cells), len(orientations), len(phases), -1)[..., len(cells) :].mean(axis=2)
+    for k, cell in enumerate(cells):
+        away = orientations[complex_cells[k, :, k].argmax()] - cell.orientation
+        assert abs((away + 90) % 180 - 90) <= 22.5
+    assert (v1.v1_kind.values == ["simple"] * len(cells) + ["complex"] * len(cells)).all()
 
 
-def test_equivalent_kernel_predicts_a_weak_image():
-    """To first order, the central unit's response to any weak change of an even field is its kernel's product with it."""
-    pathway = Pathway()
-    kernels = equivalent_kernels(pathway, 100.0, size=33)
-    weak = 0.001 * 100 * np.random.default_rng(0).standard_normal((33, 33))
-    responses = pathway.simulate(luminance([100 + weak, 100 - weak], 16), adapt_to=100.0)
-    for station, at in (("lgn", 16), ("v1", 8)):
-        light, dark = responses[station][:, :, at, at].values
-        expected = (kernels[station].values * weak).sum(axis=(1, 2))
-        active = np.minimum(light, dark) > 0
-        assert active.any()
-        assert np.allclose((light - dark)[active] / 2, expected[active], atol=0.05 * np.abs(expected).max())
+@pytest.mark.parametrize(("until", "contrast", "size"), [("lgn", 0.0, 33), ("v1", 0.5, 21)])
+def test_equivalent_kernel_predicts_a_weak_image(few_kinds, until, contrast, size):
+    """To first order, a weak image changes the central unit's response by its product with the unit's kernel."""
+    state = probe(100.0, contrast, size, 1)
+    kernels = equivalent_kernels(few_kinds, 100.0, size=size, until=until, contrast=contrast, seed=1)[until].values
+    weak = 0.001 * 100 * np.random.default_rng(0).standard_normal((size, size))
+    responses = few_kinds.simulate(luminance([state + weak, state - weak], 16), adapt_to=100.0, until=until)
+    at = size // 4 if until == "v1" else size // 2
+    light, dark = responses[until][:, :, at, at].values
+    expected = (kernels * weak).sum(axis=(1, 2))
+    firing = np.abs(kernels).max(axis=(1, 2)) > 0
+    assert firing.sum() >= 4
+    assert np.allclose((light - dark)[firing] / 2, expected[firing], atol=0.05 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -254,14 +262,14 @@ def test_quantities_are_accepted():
     assert np.array_equal(given_units.lgn, plain.lgn)
 
 
-GOOD = np.full((1, 24, 24), 50.0)
+GOOD = np.full((1, 32, 32), 50.0)
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: luminance(np.where(np.eye(24) > 0, np.nan, GOOD), 16), "nan"),
-        (lambda: luminance(np.where(np.eye(24) > 0, np.inf, GOOD), 16), "inf"),
+        (lambda: luminance(np.where(np.eye(32) > 0, np.nan, GOOD), 16), "nan"),
+        (lambda: luminance(np.where(np.eye(32) > 0, np.inf, GOOD), 16), "inf"),
         (lambda: luminance(-GOOD, 16), "-50"),
         (lambda: Pathway().simulate(-luminance(GOOD, 16)), "-50"),
         (lambda: luminance(GOOD[0], 16), "2 dimensions"),
@@ -271,7 +279,7 @@ GOOD = np.full((1, 24, 24), 50.0)
         (lambda: Display().show(np.zeros((8, 8))), "shape"),
         (lambda: Display().show(np.zeros((0, 8, 8))), "empty"),
         (lambda: Display(peak=1, black=2), "black = 2"),
-        (lambda: Pathway().simulate(luminance(GOOD[:, :12], 16)), "17 pixels"),
+        (lambda: Pathway().simulate(luminance(GOOD[:, :12], 16)), "29 pixels"),
         (lambda: Pathway().simulate(GOOD), "ndarray"),
         (lambda: Pathway("cat"), "unknown preset 'cat'"),
         (lambda: Pathway(fidelity="quantum"), "quantum"),
