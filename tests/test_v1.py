@@ -36,13 +36,16 @@ def test_some_tens_of_relay_cells_converge_on_a_simple_cell():
 
 
 PRESYNAPTIC = {
-    "lgn": [f"{cell}_{sign}" for cell in ("midget", "parasol") for sign in ("on", "off")],
+    "thalamocortical": [f"sent_{cell}_{sign}" for cell in ("midget", "parasol") for sign in ("on", "off")],
     "v1": [
         f"{cell}_{k}"
         for cell in ("simple", "opposite", "complex", "inhibitory", "inhibitory_opposite")
         for k in range(3)
     ],
     "normalisation": ["pooled"],
+    # Of the surround's bands those that the kinds of the test prefer.
+    "surround_45": ["pooled"],
+    "surround_135": ["pooled"],
 }
 
 
@@ -74,9 +77,9 @@ def one_tick():
     ("group", "variable"), [(group, variable) for group, names in PRESYNAPTIC.items() for variable in names]
 )
 def test_no_cell_both_excites_and_inhibits(one_tick, group, variable):
-    """Dale's law: raise one population's rates for a tick, and every rate it reaches moves the way its kind has to."""
+    """Dale's law: raise one population's rates, or what relay cells' synapses send, for a tick: all it reaches moves one way."""
     before, after = one_tick(), one_tick(group, variable)
-    kind = {"lgn": "relay", "normalisation": "normalisation"}.get(group, variable.split("_")[0])
+    kind = "relay" if group == "thalamocortical" else (variable if group == "v1" else group).split("_")[0]
     moved = np.concatenate([(after[n] - before[n]) for n in before if (group, n) != ("v1", variable)])
     assert (v1.SIGNS[kind] * moved >= -1e-12).all()
     if kind != "complex":
@@ -158,7 +161,7 @@ def test_derivative_field_of_a_ramp_stands_across_it():
         ramp = luminance([50 + 10 * (xs * np.sin(angle) + ys * np.cos(angle))], 16)
         field = derivative_field(ramp, 0.1)
         assert np.allclose(field.orientation[0, 8:16, 8:16], orientation, atol=1e-6)
-        assert np.allclose(field.strength[0, 8:16, 8:16], 10)
+        assert np.allclose(field.strength[0, 8:16, 8:16], 10, rtol=2e-3)
 
 
 def test_orientation_field_needs_v1():
