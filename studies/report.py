@@ -133,7 +133,7 @@ def accuracy_figure(results: pd.DataFrame) -> Figure:
 def kernel_figure(front_end: FrontEnd, pathway: Pathway, workers: int) -> tuple[Figure, dict[str, float]]:
     """Simulated receptive fields over fitted kernels, and the median correlation of each station's.
 
-    Relay cells are probed about an even field, V1's cells, which square, about noise; those that are silent there have none.
+    Relay cells are probed about an even field, V1's cells, which square, about noise; those that are silent there are left out.
     """
     seed = _noise_to_which_most_answer(pathway, front_end.pixels_per_degree)
     relay = FrontEnd(front_end.pixels_per_degree, front_end.station_channels, "lgn", front_end.gaze_spread)
@@ -153,7 +153,7 @@ def kernel_figure(front_end: FrontEnd, pathway: Pathway, workers: int) -> tuple[
         firing = np.abs(seen).max(axis=(1, 2)) > _SILENT * np.abs(seen).max()
         here = zip(seen[firing], fitted[firing], strict=True)
         correlations[station] = float(np.median([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in here]))
-        pairs += list(zip(names, seen, fitted, firing, strict=True))
+        pairs += [pair for pair, fires in zip(zip(names, seen, fitted, strict=True), firing, strict=True) if fires]
     columns = 12
     blocks = -(-len(pairs) // columns)
     figure, axes = plt.subplots(
@@ -163,14 +163,13 @@ def kernel_figure(front_end: FrontEnd, pathway: Pathway, workers: int) -> tuple[
         ax.set_xticks([])
         ax.set_yticks([])
         ax.set_frame_on(False)
-    for place, (label, seen, fitted, fires) in enumerate(pairs):
+    for place, (label, seen, fitted) in enumerate(pairs):
         block, column = divmod(place, columns)
         limit = np.abs(seen).max()
-        axes[2 * block, column].set_title(label if fires else f"{label}: silent", fontsize=8)
+        axes[2 * block, column].set_title(label, fontsize=8)
         for ax, kernel in zip(axes[2 * block : 2 * block + 2, column], (seen, fitted), strict=True):
             ax.set_frame_on(True)
-            if fires:
-                ax.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
+            ax.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
     for row, name in enumerate(("simulated", "fitted") * blocks):
         axes[row, 0].set_ylabel(name, fontsize=9)
     return figure, correlations
@@ -263,7 +262,7 @@ by up to r. Bands: least to largest seed.</small></p>
 <div class="wide"><img alt="Simulated receptive fields and fitted kernels" src="data:image/png;base64,{{ figures.kernels }}"></div>
 <p><small>Equivalent kernels, red for more rate with more light; each pair shares its scale; 29 pixels, 1.8°. Relay cells: about
 an even field of 100 cd/m². V1's cells, with their preferred orientations, square what drives them: about noise of that mean, of
-contrast .5; some are silent before it. Median correlation: {% for s, c in correlations.items() %}{{ s }} {{ "%.4f"|format(c) }} {% endfor %}</small></p>
+contrast .5; cells that are silent before it are left out. Median correlation: {% for s, c in correlations.items() %}{{ s }} {{ "%.4f"|format(c) }} {% endfor %}</small></p>
 <h2>One image under every light</h2>
 <div class="wide"><img alt="One image under every light, and its responses" src="data:image/png;base64,{{ figures.examples }}"></div>
 <p><small>Settled. The light is drawn from its darkest to its lightest, cones likewise; LGN is 0 to 60 Hz, V1 (the most active
