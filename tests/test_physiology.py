@@ -110,7 +110,9 @@ class WeberCells:
     delays = {"midget": 0.030, "parasol": 0.020}
     weight, ratio, half = 0.55, 6.7, 0.3
 
-    def simulate(self, stimulus, adapt_to, duration=0.2, window=(0.05, 0.2), until="v1", record="mean", workers=1):
+    def simulate(
+        self, stimulus, adapt_to, duration=0.2, window=(0.05, 0.2), until="v1", record="mean", workers=1, v1_within=None
+    ):
         background = np.reshape(adapt_to, (-1,) + (1,) * (stimulus.ndim - 1))
         if until == "cone":
             current = np.roll(stimulus.values, 1, axis=1) / (1 + background / 38)
