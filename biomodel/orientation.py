@@ -10,7 +10,7 @@ with the power law undone, and the votes are added up as vectors of twice the an
 Cells don't prefer all orientations alike often, nor are all as selective. So the votes v are those that come nearest to
 :math:`e^{2 i \theta}` for gratings of every orientation θ and frequency (an optimal linear estimator; Salinas & Abbott 1994). A
 kind's drive by a grating is what its afferents, with their centres, make of it, over the most that any grating drives it;
-parasol kinds count a tenth, once and ten times as much as midget kinds, since contrast decides which of them answers more.
+parasol kinds count from a thirtieth to thirty times as much as midget kinds, since contrast decides which answers more.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ORIENTATIONS, _FREQUENCIES = np.arange(0.0, 180.0, 3.0), 16
 _LOWEST = 0.5
 
 #: What parasol kinds count, beside midget kinds.
-_STREAMS = (0.1, 1.0, 10.0)
+_STREAMS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 #: How much votes are kept small, beside the mean square drive: then no few cells decide.
 _REGULARISATION = 1.0

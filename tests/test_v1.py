@@ -97,7 +97,7 @@ def shown():
     ys, xs = (np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2) / 16
     figures = []
     for contrast in (0.05, 0.1, 0.25, 0.5, 0.98):
-        for form in ("grating", "bar") * 4:
+        for form in ("grating", "bar") * 12:
             orientation, sign = random.uniform(0, 180), random.choice([-1, 1])
             across = xs * np.sin(np.deg2rad(orientation)) + ys * np.cos(np.deg2rad(orientation))
             if form == "grating":
