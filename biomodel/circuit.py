@@ -7,7 +7,7 @@ it on as JSON.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -27,7 +27,7 @@ from biomodel.cortical_kinds import kinds
 from biomodel.parameters import Parameters
 from biomodel.station import Readout, State
 from biomodel.units import cd_per_m2
-from biomodel.wiring import Grid, centre_weights, field_radius
+from biomodel.wiring import Grid, centre_weights, field_radius, near_middle
 
 #: The stations in the order in which light passes them.
 STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1")
@@ -67,6 +67,7 @@ class Specification:
     frame_duration: float
     leaves_state: bool = False
     v1_within: float | None = None
+    record_within: float | None = None
 
     @property
     def parameters(self) -> Parameters:
@@ -97,6 +98,19 @@ class Specification:
     def recording_step(self, station: str) -> float:
         """Interval in ms of the samples that a mean is taken of."""
         return max(SAMPLING, float(self.clock(station) / ms))
+
+    def recorded(self, station: str) -> tuple[np.ndarray, np.ndarray]:
+        """Pixel rows and columns on which a station's cells stand that are recorded."""
+        grid = self.grid
+        sides = (grid.height, grid.width)
+        stand = [
+            v1.lattice(n, grid.pixels_per_degree, self.v1_within) if station == "v1" else np.arange(n) for n in sides
+        ]
+        rows, columns = (
+            near_middle(places, n, grid.pixels_per_degree, self.record_within)
+            for places, n in zip(stand, sides, strict=True)
+        )
+        return rows, columns
 
     def clock(self, station: str) -> Quantity:
         """The step at which a station is integrated."""
@@ -182,16 +196,17 @@ def assemble(specification: Specification) -> Circuit:
 
 def recorder(s: Specification, name: str, group: NeuronGroup) -> NeuronGroup | StateMonitor:
     """What reads out one station: averages over the window, or a trace, of the variables of its readout."""
-    variables = readout(s, name).variables
+    variables, chosen = readout(s, name).variables, recorded_cells(s, name)
     if s.record == "trace":
-        return StateMonitor(group, variables, record=True, dt=s.trace_step * ms, when="start", name=f"{name}_recorder")
+        return StateMonitor(group, variables, chosen, dt=s.trace_step * ms, when="start", name=f"{name}_recorder")
     step, samples = s.recording_step(name), s.samples(name)
     equations = "".join(
         f"{v} : {_dimension(group, v)} (linked)\nmean_{v} : {_dimension(group, v)}\n" for v in variables
     )
-    averaging = NeuronGroup(len(group), equations, dt=step * ms, name=f"{name}_recorder")
+    averaging = NeuronGroup(len(chosen), equations, dt=step * ms, name=f"{name}_recorder")
     for v in variables:
-        setattr(averaging, v, linked_var(group, v))
+        index = None if len(chosen) == len(group) else chosen
+        setattr(averaging, v, linked_var(group, v, index=index))
     # Half a step keeps the edges clear of rounding.
     first, stop = (samples.start - 0.5) * step, (samples.stop - 0.5) * step
     inside = f"int(t > {first!r}*ms)*int(t < {stop!r}*ms)"
@@ -202,6 +217,15 @@ def recorder(s: Specification, name: str, group: NeuronGroup) -> NeuronGroup | S
         name=f"{name}_averaging",
     )
     return averaging
+
+
+def recorded_cells(s: Specification, station: str) -> np.ndarray:
+    """Indices of the recorded cells of a station's group, image after image."""
+    rows, columns = (
+        np.isin(stand, chosen)
+        for stand, chosen in zip(replace(s, record_within=None).recorded(station), s.recorded(station), strict=True)
+    )
+    return np.flatnonzero(np.tile(np.logical_and.outer(rows, columns).ravel(), s.grid.images))
 
 
 def _dimension(group: NeuronGroup, variable: str) -> str:

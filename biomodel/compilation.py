@@ -18,7 +18,15 @@ import brian2
 import numpy as np
 
 from biomodel import builds
-from biomodel.circuit import Circuit, Specification, assemble, readout, recorded_variable, settled
+from biomodel.circuit import (
+    Circuit,
+    Specification,
+    assemble,
+    readout,
+    recorded_cells,
+    recorded_variable,
+    settled,
+)
 from biomodel.station import State
 
 #: Brian2 2.9 runs an unbounded `make -j`.
@@ -96,8 +104,9 @@ def compiled(
         source.write_text(vectorisable(source.read_text()))
     objects = project / "objects.cpp"
     objects.write_text(writing_only({output["file"] for output in manifest["outputs"].values()}, objects.read_text()))
-    with (project / "makefile").open("a") as makefile:
-        makefile.write(_RULES)
+    makefile = project / "makefile"
+    # Nothing is ever compiled a second time: it needn't be known what depends on what.
+    makefile.write_text(makefile.read_text().replace("$(OBJS) $(DEPS) makefile", "$(OBJS) makefile") + _RULES)
     brian2.device.compile_source(str(project), "unix", debug=True, clean=False)
     finished = scratch / "build"
     finished.mkdir()
@@ -147,7 +156,7 @@ def _manifest(circuit: Circuit, states: State) -> dict[str, Any]:
             recorded = recorder.variables[recorded_variable(s, variable)]
             outputs[f"response.{station}.{variable}"] = {
                 "file": brian2.device.get_array_filename(recorded),
-                "size": samples * len(circuit.stations[station]),
+                "size": samples * recorded_cells(s, station).size,
             }
     for name, values in states.items() if s.leaves_state else ():
         group, variable = name.split(".")

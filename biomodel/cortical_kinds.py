@@ -57,18 +57,36 @@ def kinds(parameters: Parameters, pixels_per_degree: float) -> list[Kind]:
     pixels_per_degree : float
         On which the relay cells stand.
     """
-    per_cycle = parameters.value("v1.afferents_per_cycle")
-    parasol_kinds = parameters.value("v1.parasol_kinds")
-    parasol_highest = parameters.value("v1.parasol_highest_frequency")
-    random = np.random.default_rng([round(parameters.value("v1.draw")), 1])
-    found = []
-    for orientation, phase, frequency, across, along, stream in preferences(
+    drawn = preferences(
         round(parameters.value("v1.kinds")),
         round(parameters.value("v1.draw")),
         parameters.value("v1.widest_field"),
         parameters.value("v1.highest_frequency"),
         "foveal" if parameters.preset.endswith("fovea") and "para" not in parameters.preset else "parafoveal",
-    ):
+    )
+    return _connected(
+        tuple(drawn),
+        round(parameters.value("v1.draw")),
+        parameters.value("v1.afferents_per_cycle"),
+        parameters.value("v1.parasol_kinds"),
+        parameters.value("v1.parasol_highest_frequency"),
+        pixels_per_degree,
+    )
+
+
+@functools.cache
+def _connected(
+    drawn: tuple[tuple[float, ...], ...],
+    seed: int,
+    per_cycle: float,
+    parasol_kinds: float,
+    parasol_highest: float,
+    pixels_per_degree: float,
+) -> list[Kind]:
+    """Kinds with the relay cells that they listen to."""
+    random = np.random.default_rng([seed, 1])
+    found = []
+    for orientation, phase, frequency, across, along, stream in drawn:
         spacing = 1 / (per_cycle * frequency)
         relay = "parasol" if stream < parasol_kinds and frequency <= parasol_highest else "midget"
         spacing_along = max(spacing, along / _ALONG[relay])

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from brian2 import Quantity
 
-from biomodel import simulation, stimuli, v1
+from biomodel import simulation, stimuli
 from biomodel.adaptation import GAZE_SPREAD, Even, Gaze
 from biomodel.circuit import LESIONS, STATIONS, Specification, assemble, classical_centre, settled
 from biomodel.parameters import VALID_LUMINANCE, Parameters
@@ -120,6 +120,7 @@ class Pathway:
         resume: bool = True,
         chunk: int | None = None,
         v1_within: float | None = None,
+        record_within: float | None = None,
     ) -> xr.Dataset:
         """Responses to a stimulus, each image from an adapted state.
 
@@ -160,6 +161,9 @@ class Pathway:
         v1_within : float, optional
             Degrees from the middle of the image, across and down, to which V1 stands; by default everywhere. Its layers
             end there, as they do at the border of an image.
+        record_within : float, optional
+            Degrees from the middle of the image, across and down, to which cells are recorded, as an electrode there
+            would; by default everywhere. Traces of whole fields are large.
 
         Returns
         -------
@@ -206,8 +210,15 @@ class Pathway:
                 )
         if v1_within is not None:
             spec = replace(spec, v1_within=stimuli.positive(v1_within, "v1_within", "deg"))
-            if not all(v1.lattice(stimulus.sizes[side], ppd, spec.v1_within).size for side in ("y", "x")):
+            if not all(places.size for places in spec.recorded("v1")):
                 raise ValueError(f"v1_within = {v1_within!r} is not accepted: no V1 column stands so near the middle")
+        if record_within is not None:
+            spec = replace(spec, record_within=stimuli.positive(record_within, "record_within", "deg"))
+            for station in spec.stations:
+                if not all(places.size for places in spec.recorded(station)):
+                    raise ValueError(
+                        f"record_within = {record_within!r} is not accepted: no cell of {station} stands so near the middle"
+                    )
         target = self.target or simulation.available_target()
         attributes = {
             "adapt_to": adapt_to if isinstance(adapt_to, str) else "luminance",

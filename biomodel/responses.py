@@ -52,9 +52,11 @@ def dataset(
     """
     s = specification
     trace = s.record == "trace"
+    rows, columns = s.recorded("cone")
     y, x = stimulus.y.values, stimulus.x.values
-    variables: dict[str, tuple] = {"background": (("image", "y", "x"), background, {"units": "cd/m²"})}
-    coordinates: dict[str, object] = {"y": y, "x": x}
+    field = background[:, rows[:, None], columns]
+    variables: dict[str, tuple] = {"background": (("image", "y", "x"), field, {"units": "cd/m²"})}
+    coordinates: dict[str, object] = {"y": y[rows], "x": x[columns]}
     samples = s.trace_samples
     if trace:
         coordinates["time"] = np.arange(samples) * s.trace_step / 1000
@@ -62,13 +64,11 @@ def dataset(
         read = readout(s, station)
         shape = (len(background), *([samples] if trace else []))
         scale = float(UNITS[read.unit])
-        size = (len(y), len(x))
+        rows, columns = s.recorded(station)
         if station == "v1":
-            rows, columns = (v1.lattice(len(a), s.grid.pixels_per_degree, s.v1_within) for a in (y, x))
             coordinates |= {"v1_y": y[rows], "v1_x": x[columns]}
             coordinates |= v1.coordinates(s.parameters, s.grid.pixels_per_degree)
-            size = (len(rows), len(columns))
-        parts = [recorded[f"{station}.{v}"].reshape(*shape, *size) / scale for v in read.variables]
+        parts = [recorded[f"{station}.{v}"].reshape(*shape, len(rows), len(columns)) / scale for v in read.variables]
         values = parts[0] if station in SINGLE else np.stack(parts, axis=-3)
         if station not in SINGLE:
             coordinates[f"{station}_channel"] = list(read.channels)

@@ -45,7 +45,17 @@ from biomodel import lgn
 from biomodel.cortical_kinds import Kind, kinds
 from biomodel.parameters import Parameters
 from biomodel.station import Readout, State
-from biomodel.wiring import Afferents, Grid, Links, Offset, Term, coupled_layer, coupling, stability_limit
+from biomodel.wiring import (
+    Afferents,
+    Grid,
+    Links,
+    Offset,
+    Term,
+    coupled_layer,
+    coupling,
+    near_middle,
+    stability_limit,
+)
 
 #: V1 stands on every second column and row of the lattice.
 STRIDE = 2
@@ -60,6 +70,9 @@ LESIONS = ("push_pull", "normalisation", "surround_suppression", "thalamocortica
 
 #: The simple cells of a kind, of its own and of the opposite phase.
 _PHASES = ("simple", "opposite")
+
+#: Kinds that are summed in one loop: Brian2 takes long over many loops, and compilers over long ones.
+_LOOP = 4
 
 #: Relay channels with their opposites.
 _OPPOSITE = {
@@ -98,13 +111,13 @@ power_opposite_{k} : 1
 SUMS = """
 heard_{k} = {drive} - {drive_rest!r}*Hz
 heard_opposite_{k} = {opposite} - {opposite_rest!r}*Hz
-excited = heard_{k}{pull}
-power_{k} = (excited*int(excited > 0*Hz)/semisaturation)**exponent
-excited_opposite = heard_opposite_{k}{pull_opposite}
-power_opposite_{k} = (excited_opposite*int(excited_opposite > 0*Hz)/semisaturation)**exponent
-share = maximum_rate/(1{pool}){surround}
-simple_target_{k} = share*power_{k}
-opposite_target_{k} = share*power_opposite_{k}
+excited_{k} = heard_{k}{pull}
+power_{k} = (excited_{k}*int(excited_{k} > 0*Hz)/semisaturation)**exponent
+excited_opposite_{k} = heard_opposite_{k}{pull_opposite}
+power_opposite_{k} = (excited_opposite_{k}*int(excited_opposite_{k} > 0*Hz)/semisaturation)**exponent
+share_{k} = maximum_rate/(1{pool}){surround}
+simple_target_{k} = share_{k}*power_{k}
+opposite_target_{k} = share_{k}*power_opposite_{k}
 complex_target_{k} = spontaneous + complex_gain*({neighbours} - spontaneous)
 """
 
@@ -203,9 +216,9 @@ def v1(
                 neighbours=neighbours.weighted_sum((1 / len(reads), *read) for read in reads),
             )
         )
-    # One loop a kind: compilers take much longer over a loop of many.
-    for k, statement in enumerate(statements):
-        group.run_regularly(statement, dt=dt, when="groups", order=10, name=f"v1_sums_{k}")
+    for k in range(0, len(statements), _LOOP):
+        together = "".join(statements[k : k + _LOOP])
+        group.run_regularly(together, dt=dt, when="groups", order=10, name=f"v1_sums_{k}")
     powers = " + ".join(f"power_{k} + power_opposite_{k}" for k in range(len(cells)))
     told = [f"mean_power = ({powers})/{len(cells)}"] * bool(pools)
     for band, members in zip(BANDS, kinds_of_bands(cells), strict=True):
@@ -327,9 +340,7 @@ def coordinates(parameters: Parameters, pixels_per_degree: float) -> dict[str, t
 
 def lattice(pixels: int, pixels_per_degree: float, within: float | None = None) -> np.ndarray:
     """The pixel rows (or columns) on which V1 stands: every second one, as far as `within` degrees from the middle."""
-    places = np.arange(0, pixels, STRIDE)
-    away = np.abs(places - (pixels - 1) / 2) / pixels_per_degree
-    return places if within is None else places[away <= within]
+    return near_middle(np.arange(0, pixels, STRIDE), pixels, pixels_per_degree, within)
 
 
 def settled(parameters: Parameters, grid: Grid, images: int, within: float | None = None) -> State:

@@ -65,6 +65,11 @@ class Grid:
         return (firsts[:, None] + one.ravel()[None, :]).ravel().astype(np.int32)
 
 
+def near_middle(places: np.ndarray, pixels: int, pixels_per_degree: float, within: float | None) -> np.ndarray:
+    """Those of some pixel rows (or columns) that are no farther than `within` degrees from the middle of so many; or all."""
+    return places if within is None else places[np.abs(places - (pixels - 1) / 2) / pixels_per_degree <= within]
+
+
 def mirrored_index(index: np.ndarray, size: int) -> np.ndarray:
     """Indices folded back at half-sample mirrors: … 1 0 | 0 1 … n-1 | n-1 n-2 …"""
     folded = np.mod(index, 2 * size)

@@ -118,6 +118,22 @@ def test_responses_do_not_depend_on_neighbours(patches, responses, few_kinds):
         assert np.allclose(alone[station][0], responses[station][20], rtol=1e-10, atol=1e-12)
 
 
+def test_cells_near_the_middle_are_recorded_as_if_all_were(patches, responses, few_kinds):
+    middle = few_kinds.simulate(patches[:9], record_within=0.2)
+    assert middle.sizes["y"] == middle.sizes["x"] == 6
+    whole = responses.isel(image=slice(9))
+    for station in STATIONS:
+        axes = {"v1_y": middle.v1_y, "v1_x": middle.v1_x} if station == "v1" else {"y": middle.y, "x": middle.x}
+        assert np.array_equal(middle[station], whole[station].sel(axes))
+    settings = {"record": "trace", "duration": 0.06, "window": (0.0, 0.06), "v1_within": 0.5}
+    traces = [few_kinds.simulate(patches[:2], record_within=within, **settings) for within in (0.1, None)]
+    assert traces[0].sizes["v1_y"] == 2 and traces[1].sizes["v1_y"] == 8
+    for station in STATIONS:
+        assert np.array_equal(
+            *(trace[station].sel({a: traces[0][a] for a in trace[station].dims[-2:]}) for trace in traces)
+        )
+
+
 def test_settled_state_is_where_the_slow_way_arrives():
     """Ten seconds in front of an uneven field, from an even one, end within 1 % of the closed form."""
     rng = np.random.default_rng(0)
@@ -292,6 +308,8 @@ GOOD = np.full((1, 32, 32), 50.0)
         (lambda: Pathway().simulate(luminance(GOOD, 16), adapt_to="yesterday"), "yesterday"),
         (lambda: Pathway().simulate(luminance(GOOD, 16), window=(0.1, 0.3)), "window"),
         (lambda: Pathway().simulate(luminance(GOOD, 16), until="it"), "it"),
+        (lambda: Pathway().simulate(luminance(GOOD, 16), record_within=0.02), "record_within = 0.02"),
+        (lambda: Pathway().simulate(luminance(GOOD, 16), until="cone", v1_within=-1), "v1_within"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(call, words):

@@ -111,7 +111,16 @@ class WeberCells:
     weight, ratio, half = 0.55, 6.7, 0.3
 
     def simulate(
-        self, stimulus, adapt_to, duration=0.2, window=(0.05, 0.2), until="v1", record="mean", workers=1, v1_within=None
+        self,
+        stimulus,
+        adapt_to,
+        duration=0.2,
+        window=(0.05, 0.2),
+        until="v1",
+        record="mean",
+        workers=1,
+        v1_within=None,
+        record_within=None,
     ):
         background = np.reshape(adapt_to, (-1,) + (1,) * (stimulus.ndim - 1))
         if until == "cone":
@@ -130,7 +139,8 @@ class WeberCells:
         channels = ["midget_on", "midget_off", "parasol_on", "parasol_off"]
         dims = tuple(d for d in stimulus.dims if d in ("image", "time"))
         field = np.stack(rates, axis=len(dims))
-        field = np.broadcast_to(field, (*field.shape[:-2], *stimulus.shape[-2:]))
+        seen = (1, 1) if record_within else stimulus.shape[-2:]
+        field = np.broadcast_to(field, (*field.shape[:-2], *seen))
         coordinates = {"ganglion_channel": channels, "lgn_channel": channels}
         if "time" in dims:
             coordinates["time"] = np.arange(field.shape[1]) * 0.002

@@ -210,19 +210,14 @@ class GaborCells:
         contrast = stimulus.values / np.reshape(adapt_to, (-1,) + (1,) * (stimulus.ndim - 1)) - 1
         pixels = contrast.reshape(*contrast.shape[:-2], -1)
         rates = np.stack(self.rates(stimulus, pixels), axis=-1) if self.cells else np.zeros((*pixels.shape[:-1], 0))
-        field = np.full((*rates.shape, 3, 3), np.nan)
-        field[..., 1, 1] = rates
         dims = ("image", *(["time"] if trace else []))
-        coordinates = {"v1_y": [-0.5, 0.02, 0.6], "v1_x": [-0.5, 0.02, 0.6]}
-        found = {"v1": ((*dims, "v1_channel", "v1_y", "v1_x"), field)}
+        coordinates = {}
+        found = {"v1": ((*dims, "v1_channel", "v1_y", "v1_x"), rates[..., None, None])}
         if trace:
             middle = contrast[..., contrast.shape[-2] // 2, contrast.shape[-1] // 2]
             driven = 50 * self.slowed(middle, self.relay)
             relay = np.stack([40 + driven, 40 - driven], axis=-1)[..., None, None]
-            found["lgn"] = (
-                (*dims, "lgn_channel", "y", "x"),
-                np.broadcast_to(relay, (*relay.shape[:-2], *stimulus.shape[-2:])),
-            )
+            found["lgn"] = ((*dims, "lgn_channel", "y", "x"), relay)
             coordinates["time"] = np.arange(contrast.shape[1]) * 0.002
         return xr.Dataset(found, coordinates)
 

@@ -204,6 +204,7 @@ class Column:
                 until="v1",
                 workers=self._preparation.workers,
                 v1_within=None if whole else _CORTEX / screen.pixels_per_degree,
+                record_within=screen.one_pixel,
             )
             parts.append(_middle_column(found))
             first += len(chosen)
@@ -362,8 +363,9 @@ class Column:
                 record="trace",
                 workers=self._preparation.workers,
                 v1_within=_CORTEX / self.film.pixels_per_degree,
+                record_within=self.film.one_pixel,
             )
-            relay = found["lgn"].isel(y=self.film.middle, x=self.film.middle, drop=True).copy(deep=True)
+            relay = found["lgn"].isel(y=0, x=0, drop=True)
             parts.append(xr.Dataset({"lgn": relay, "v1": (("image", "time", "cell"), _middle_column(found))}))
         return xr.concat(parts, "image")
 
@@ -420,9 +422,8 @@ def by_grating(values: np.ndarray) -> np.ndarray:
 
 
 def _middle_column(found: xr.Dataset) -> np.ndarray:
-    """V1's rates (…, cell) in the column nearest to the middle of the screen; no cell where there is no V1."""
+    """V1's rates (…, cell) in the column in the middle of the screen; no cell where there is no V1."""
     if "v1" not in found:
         shown = [found.sizes[dimension] for dimension in ("image", "time") if dimension in found.dims]
         return np.zeros((*shown, 0))
-    nearest = {axis: int(np.abs(found[axis].values).argmin()) for axis in ("v1_y", "v1_x")}
-    return np.array(found["v1"].isel(nearest).transpose(..., "v1_channel").values)
+    return found["v1"].isel(v1_y=0, v1_x=0).transpose(..., "v1_channel").values

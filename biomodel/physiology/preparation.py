@@ -128,8 +128,6 @@ class Preparation:
             `ganglion` and `lgn`, (image, time, …_channel), Hz.
         """
         each = np.broadcast_to(np.asarray(levels, dtype=float), len(films))
-        middle = self.film.middle
-        # A trace holds every cell: a few films at a time fit into memory.
         together = batch_images(self.film.pixels, self.film.pixels) * self.workers
         parts = []
         for first in range(0, len(films), together):
@@ -142,8 +140,9 @@ class Preparation:
                 until="lgn",
                 record="trace",
                 workers=self.workers,
+                record_within=self.film.one_pixel,
             )
-            parts.append(rates[["ganglion", "lgn"]].isel(y=middle, x=middle).copy(deep=True))
+            parts.append(rates[["ganglion", "lgn"]].isel(y=0, x=0))
         return xr.concat(parts, "image")
 
     def gratings(

@@ -34,6 +34,11 @@ class Screen:
         return self.pixels // 2
 
     @property
+    def one_pixel(self) -> float:
+        """Degrees from the middle to which no pixel but the middle one reaches."""
+        return 0.5 / self.pixels_per_degree
+
+    @property
     def degrees(self) -> np.ndarray:
         """Positions of the columns, and of the rows, from the middle in degrees."""
         return (np.arange(self.pixels) - self.middle) / self.pixels_per_degree
