@@ -56,13 +56,17 @@ power : 1
 power_opposite : 1
 drive_rest : Hz (constant)
 opposed_rest : Hz (constant)
-normalisation : 1 (linked)
 column : integer (constant)
 """
 
 _HEARD = """
 drive_{channel} : Hz
 opposed_{channel} : Hz
+"""
+
+_NORMALISED = """
+normalisation_{relay} : 1 (linked)
+listens_{relay} : 1 (constant)
 """
 
 _SUPPRESSED = """
@@ -77,7 +81,7 @@ excited = heard - inhibition*inhibitory
 power = (excited*int(excited > 0*Hz)/semisaturation)**exponent
 excited_opposite = heard_opposite - inhibition*inhibitory_opposite
 power_opposite = (excited_opposite*int(excited_opposite > 0*Hz)/semisaturation)**exponent
-share = maximum_rate/(1 + normalisation_weight*normalisation)/(1 + ({surround})/surround_half)
+share = maximum_rate/(1 + normalisation_weight*({pool}))/(1 + ({surround})/surround_half)
 simple_target = share*power
 opposite_target = share*power_opposite
 """
@@ -246,31 +250,35 @@ def cortex(
     populations = kinds(p, s.grid.pixels_per_degree)
     bands = {band: members for band, members in zip(v1.BANDS, v1.kinds_of_bands(populations), strict=True) if members}
     columns = v1.lattice_of(s.grid)
-    cells, synapses = _cells(s, populations, list(bands), thalamic)
+    relays = {relay: members for relay, members in v1.kinds_of_relays(populations).items() if members}
+    cells, synapses = _cells(s, populations, list(relays), list(bands), thalamic)
     kernel = _complex_kernel(replace(columns, images=1), populations)
     for phase, written in (("simple", "same_phase"), ("opposite", "opposite_phase")):
         synapses.append(_summing(cells, cells, phase, written, "Hz", kernel, s.grid.images, dt, 10))
-    told = _columns(s, columns, cells, len(populations), bands)
-    layers = _layers(s, columns, told, list(bands), make_layer)
+    told = _columns(s, columns, cells, len(populations), relays, bands)
+    layers = _layers(s, columns, told, list(relays), list(bands), make_layer)
     place = np.arange(columns.cells).reshape(columns.images, 1, -1)
     cells.column = np.repeat(place, len(populations), axis=1).ravel()
     for name, layer in layers.items():
         setattr(cells, name, linked_var(layer, "pooled", index="column"))
     tuning = p.value("v1.surround_tuning")
+    for relay, members in relays.items():
+        listens = np.isin(np.arange(len(populations)), members).astype(float)
+        setattr(cells, f"listens_{relay}", _of_kinds(listens, columns, populations))
     for band, members in bands.items():
         share = np.isin(np.arange(len(populations)), members) * tuning + (1 - tuning) / len(bands)
-        setattr(cells, f"share_{band}", np.broadcast_to(share[None, :, None], _shape(columns, populations)).ravel())
+        setattr(cells, f"share_{band}", _of_kinds(share, columns, populations))
     return {"thalamocortical": thalamic, "v1_cells": cells, "v1": told} | layers, synapses
 
 
 def _layers(
-    s: Specification, columns: Grid, told: NeuronGroup, bands: list[int], make_layer: MakeLayer
+    s: Specification, columns: Grid, told: NeuronGroup, relays: list[str], bands: list[int], make_layer: MakeLayer
 ) -> dict[str, NeuronGroup]:
     """The layers that normalise and suppress."""
     p, dt = s.parameters, s.clock("v1")
     groups = {}
     for name, unit, drive, time in (
-        ("normalisation", "1", "mean_power", "v1.inhibitory_time"),
+        *((f"normalisation_{relay}", "1", f"power_{relay}", "v1.inhibitory_time") for relay in relays),
         *((f"surround_{band}", "Hz", f"fired_{band}", "v1.surround_time") for band in bands),
     ):
         reach = p.value(f"v1.{name.split('_')[0]}_space_constant") * columns.pixels_per_degree
@@ -284,8 +292,13 @@ def _shape(columns: Grid, populations: list[Kind]) -> tuple[int, int, int]:
     return columns.images, len(populations), columns.height * columns.width
 
 
+def _of_kinds(values: np.ndarray, columns: Grid, populations: list[Kind]) -> np.ndarray:
+    """A value of each kind for all its cells."""
+    return np.broadcast_to(values[None, :, None], _shape(columns, populations)).ravel()
+
+
 def _cells(
-    s: Specification, populations: list[Kind], bands: list[int], thalamic: NeuronGroup
+    s: Specification, populations: list[Kind], relays: list[str], bands: list[int], thalamic: NeuronGroup
 ) -> tuple[NeuronGroup, list[Synapses]]:
     """V1's cells behind synapses from every relay cell that they pool."""
     p, dt = s.parameters, s.clock("v1")
@@ -294,6 +307,7 @@ def _cells(
         int(np.prod(shape)),
         _CELLS
         + "".join(_HEARD.format(channel=channel) for channel in GANGLION_CHANNELS)
+        + "".join(_NORMALISED.format(relay=relay) for relay in relays)
         + "".join(_SUPPRESSED.format(band=band) for band in bands),
         method="exponential_euler",
         dt=dt,
@@ -303,7 +317,10 @@ def _cells(
     )
     sums = {side: " + ".join(f"{side}_{channel}" for channel in GANGLION_CHANNELS) for side in ("drive", "opposed")}
     surround = " + ".join(f"share_{band}*surround_{band}" for band in bands)
-    cells.run_regularly(_SUMS.format(surround=surround, **sums), dt=dt, when="groups", order=11, name="v1_sums")
+    pool = " + ".join(f"listens_{relay}*normalisation_{relay}" for relay in relays)
+    cells.run_regularly(
+        _SUMS.format(pool=pool, surround=surround, **sums), dt=dt, when="groups", order=11, name="v1_sums"
+    )
     rest = lgn.maintained(p)
     heard = [v1.heard(p, kind) for kind in populations]
     synapses = []
@@ -350,14 +367,19 @@ def _sparse_kernel(entries: list[tuple[np.ndarray, np.ndarray, float]], shape: t
 
 
 def _columns(
-    s: Specification, columns: Grid, cells: NeuronGroup, count: int, bands: dict[int, list[int]]
+    s: Specification,
+    columns: Grid,
+    cells: NeuronGroup,
+    count: int,
+    relays: dict[str, list[int]],
+    bands: dict[int, list[int]],
 ) -> NeuronGroup:
     """V1's cell columns: the rates of their cells, as the coupled circuit has them, and what they tell the layers."""
     rates = {f"{cell}_{k}": (cell, k) for cell in ("simple", "opposite", "complex") for k in range(count)}
     powers = {f"{power}_{k}": (power, k) for power in ("power", "power_opposite") for k in range(count)}
     group = NeuronGroup(
         columns.cells,
-        "mean_power : 1\n"
+        "".join(f"power_{relay} : 1\n" for relay in relays)
         + "".join(f"fired_{band} : Hz\n" for band in bands)
         + "".join(f"{name} : Hz\ncell_{name} : Hz (linked)\n" for name in rates)
         + "".join(f"{name} : 1 (linked)\n" for name in powers)
@@ -372,7 +394,10 @@ def _columns(
     linked = {f"cell_{name}": cell for name, cell in rates.items()} | powers
     for name, (variable, k) in linked.items():
         setattr(group, name, linked_var(cells, variable, index=f"cell_{k}"))
-    told = [f"{name} = cell_{name}" for name in rates] + [f"mean_power = ({' + '.join(powers)})/{count}"]
+    told = [f"{name} = cell_{name}" for name in rates]
+    for relay, members in relays.items():
+        heard = " + ".join(f"power_{k} + power_opposite_{k}" for k in members)
+        told.append(f"power_{relay} = ({heard})/{len(members)}")
     for band, members in bands.items():
         fired = " + ".join(f"cell_{cell}_{k}" for k in members for cell in ("simple", "opposite"))
         told.append(f"fired_{band} = ({fired})/{len(members)} - 2*spontaneous")

@@ -130,6 +130,10 @@ class TorchLoop:
         for band, members in enumerate(bands):
             self.members[band, members] = 1 / len(members)
         self.band = self.members.argmax(0)
+        self.relays = torch.zeros((len(v1.RELAYS), len(cells)), dtype=torch.float64)
+        for relay, listening in enumerate(v1.kinds_of_relays(cells).values()):
+            self.relays[relay, listening] = 1 / max(1, len(listening))
+        self.relay = self.relays.argmax(0)
         self.normalisation, self.surround = (
             coupling(
                 p.value(f"v1.{layer}_space_constant") * self.columns.pixels_per_degree,
@@ -291,7 +295,7 @@ class TorchLoop:
         drive = heard - self.resting
         excited = (drive - p["v1.inhibition"] * now.inhibitory).clamp(min=0)
         power = (excited / p["v1.semisaturation"]) ** p["v1.exponent"]
-        pool = 1 + p["v1.normalisation_weight"] * now.normalisation[:, None]
+        pool = 1 + p["v1.normalisation_weight"] * now.normalisation[:, self.relay]
         tuning = p["v1.surround_tuning"]
         suppression = tuning * now.surround[:, self.band] + (1 - tuning) * now.surround.mean(1, keepdim=True)
         share = p["v1.maximum_rate"] / pool / (1 + suppression / p["v1.surround_half"])
@@ -303,8 +307,10 @@ class TorchLoop:
         )
         opposite = drive.flip(1).clamp(min=0)
         inhibitory = self._relax(now.inhibitory, opposite, p["v1.inhibitory_time"], V1_CLOCK)
-        mean = power.sum(1).mean(1)
-        normalisation = self._layer(now.normalisation, mean, self.normalisation, p["v1.inhibitory_time"], V1_CLOCK)
+        mean = torch.einsum("rk,nkyx->nryx", self.relays, power.sum(1))
+        normalisation = self._layer(
+            now.normalisation.flatten(0, 1), mean.flatten(0, 1), self.normalisation, p["v1.inhibitory_time"], V1_CLOCK
+        ).unflatten(0, now.normalisation.shape[:2])
         fired = torch.einsum("bk,npkyx->nbyx", self.members, simple) - 2 * spontaneous
         pooled = self._layer(
             now.surround.flatten(0, 1), fired.flatten(0, 1), self.surround, p["v1.surround_time"], V1_CLOCK
@@ -389,7 +395,9 @@ def _cortex(of: dict[str, Tensor]) -> Cortex:
         torch.stack([simple, opposite], 1),
         complex_,
         torch.stack([inhibitory, inhibitory_opposite], 1),
-        of["normalisation.pooled"],
+        torch.stack(
+            [of.get(f"normalisation_{relay}.pooled", torch.zeros_like(simple[:, 0])) for relay in v1.RELAYS], 1
+        ),
         torch.stack([of[name] for name in surrounds if name in of], 1),
     )
 

@@ -437,10 +437,10 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         ),
         Parameter(
             "v1.parasol_gain",
-            0.8,
+            0.5,
             "1",
             "calibrated",
-            "weight against a midget's: their gain is about 6 ×, but they saturate and their synapses run down",
+            "experiment 15; weight against a midget's: their gain is about 6 ×, but they saturate and run down",
             0,
             10,
         ),

@@ -18,8 +18,9 @@ Hirsch 1998):
 
 The simple cell of the opposite phase hears A, and its partner D.
 
-**Normalisation** (Heeger 1992, Carandini & Heeger 2012): drives are raised to a power (Priebe & Ferster 2008), and a layer of
-coupled inhibitory cells pools their mean over all kinds to n; **surround suppression**: four wider layers, each for kinds
+**Normalisation** (Heeger 1992, Carandini & Heeger 2012): drives are raised to a power (Priebe & Ferster 2008), and layers of
+coupled inhibitory cells, one for the kinds that hear midget and one for those that hear parasol cells, as inhibition is local in
+layers 4Cβ and 4Cα (Callaway 1998), pool their mean to n; **surround suppression**: four wider layers, each for kinds
 within 22.5° of 0, 45, 90 or 135°, pool what their simple cells fire beyond rest; a cell hears its own band's, b, with share q,
 and the mean of all bands', B:
 
@@ -28,7 +29,7 @@ and the mean of all bands', B:
 **Complex cells** pool the simple cells of their kind, of both phases, at two places a quarter of a cycle apart (Hubel & Wiesel
 1962, Adelson & Bergen 1985): :math:`\tau \dot c = s_0 + k\, (\langle s \rangle - s_0) - c`.
 
-Relay, simple and complex cells excite; inhibitory partners and the five layers only inhibit (`SIGNS`).
+Relay, simple and complex cells excite; inhibitory partners and the six layers only inhibit (`SIGNS`).
 
 Lesions. `push_pull` takes the partners' weight away (p = 0), `normalisation` holds n and `surround_suppression` b and B at 0,
 their values at rest; `thalamocortical_depression` holds x at x₀.
@@ -81,6 +82,12 @@ _OPPOSITE = {
     "parasol_on": "parasol_off",
     "parasol_off": "parasol_on",
 }
+
+#: Classes of relay cells that kinds listen to.
+RELAYS = ("midget", "parasol")
+
+#: Every layer that there may be.
+_LAYERS = (*(f"normalisation_{relay}" for relay in RELAYS), *(f"surround_{band}" for band in BANDS))
 
 #: A kind's cells that rest at the spontaneous rate, and those that are silent at rest.
 _SPONTANEOUS, _SILENT = (*_PHASES, "complex"), ("inhibitory", "inhibitory_opposite")
@@ -177,9 +184,9 @@ def v1(
     positions = [quarters(cell, columns.pixels_per_degree) for cell in cells]
     pooled = [[(f"{cell}_{k}", o) for o in offsets for cell in _PHASES] for k, offsets in enumerate(positions)]
     neighbours = Links("Hz", [read for reads in pooled for read in reads], "column")
-    pools, bands = _pools(lesions), _bands(cells, lesions)
+    pools, bands = _pools(cells, lesions), _bands(cells, lesions)
     declared = "".join(f"{name} : {'1' if name in pools else 'Hz'} (linked)\n" for name in [*pools, *bands])
-    declared += "mean_power : 1\n" + "".join(f"fired_{band} : Hz\n" for band in BANDS)
+    declared += "".join(f"power_{relay} : 1\n" for relay in RELAYS) + "".join(f"fired_{band} : Hz\n" for band in BANDS)
     group = NeuronGroup(
         columns.cells,
         "".join(KIND_EQUATIONS.format(k=k) for k in range(len(cells)))
@@ -209,7 +216,7 @@ def v1(
                 opposite_rest=sum(weight * rest[name.removeprefix("sent_")] for weight, name, _ in opposite),
                 pull=pull.format(k=k, partner="inhibitory"),
                 pull_opposite=pull.format(k=k, partner="inhibitory_opposite"),
-                pool=" + normalisation_weight*normalisation" if pools else "",
+                pool=f" + normalisation_weight*normalisation_{cell.relay}" if pools else "",
                 surround=f"/(1 + (surround_tuning*{own} + (1 - surround_tuning)*({others})/{len(bands)})/surround_half)"
                 if bands
                 else "",
@@ -219,8 +226,11 @@ def v1(
     for k in range(0, len(statements), _LOOP):
         together = "".join(statements[k : k + _LOOP])
         group.run_regularly(together, dt=dt, when="groups", order=10, name=f"v1_sums_{k}")
-    powers = " + ".join(f"power_{k} + power_opposite_{k}" for k in range(len(cells)))
-    told = [f"mean_power = ({powers})/{len(cells)}"] * bool(pools)
+    told = []
+    for relay, members in kinds_of_relays(cells).items():
+        if f"normalisation_{relay}" in pools:
+            powers = " + ".join(f"power_{k} + power_opposite_{k}" for k in members)
+            told.append(f"power_{relay} = ({powers})/{len(members)}")
     for band, members in zip(BANDS, kinds_of_bands(cells), strict=True):
         if f"surround_{band}" in bands:
             fired = " + ".join(f"{cell}_{k}" for k in members for cell in _PHASES)
@@ -229,18 +239,20 @@ def v1(
         group.run_regularly("\n".join(told), dt=dt, when="groups", order=12, name="v1_telling")
     groups = {"v1": group}
     for name in [*pools, *bands]:
-        kind = name.split("_")[0]
+        kind, of = name.split("_")
         time = parameters["v1.inhibitory_time" if kind == "normalisation" else "v1.surround_time"].quantity
         space_constant = parameters.value(f"v1.{kind}_space_constant") * columns.pixels_per_degree
         layer = coupling(space_constant, stability_limit(time, dt, every))
-        unit, source = ("1", "mean_power") if kind == "normalisation" else ("Hz", f"fired_{name.split('_')[1]}")
+        unit, source = ("1", f"power_{of}") if kind == "normalisation" else ("Hz", f"fired_{of}")
         groups[name] = coupled_layer(name, unit, layer, time, group, source, columns, dt, 13)
         setattr(group, name, linked_var(groups[name], "pooled"))
     return groups
 
 
-def _pools(lesions: Collection[str]) -> list[str]:
-    return [] if "normalisation" in lesions else ["normalisation"]
+def _pools(cells: list[Kind], lesions: Collection[str]) -> list[str]:
+    if "normalisation" in lesions:
+        return []
+    return [f"normalisation_{relay}" for relay, members in kinds_of_relays(cells).items() if members]
 
 
 def _bands(cells: list[Kind], lesions: Collection[str]) -> list[str]:
@@ -252,7 +264,7 @@ def _bands(cells: list[Kind], lesions: Collection[str]) -> list[str]:
 def layers(parameters: Parameters, lesions: Collection[str], pixels_per_degree: float) -> set[str]:
     """The groups that stand between the relay and V1's cells, and among them."""
     cells = kinds(parameters, pixels_per_degree)
-    return {"thalamocortical", *_pools(lesions), *_bands(cells, lesions)}
+    return {"thalamocortical", *_pools(cells, lesions), *_bands(cells, lesions)}
 
 
 def lattice_of(grid: Grid, within: float | None = None) -> Grid:
@@ -314,6 +326,11 @@ def kinds_of_bands(cells: list[Kind]) -> list[list[int]]:
     return [[k for k, cell in enumerate(cells) if _band(cell) == band] for band in BANDS]
 
 
+def kinds_of_relays(cells: list[Kind]) -> dict[str, list[int]]:
+    """Numbers of the kinds that listen to each of `RELAYS`."""
+    return {relay: [k for k, cell in enumerate(cells) if cell.relay == relay] for relay in RELAYS}
+
+
 def channels(parameters: Parameters) -> list[str]:
     """Labels of the response's channels, which are also the network's variables."""
     count = round(parameters.value("v1.kinds"))
@@ -358,4 +375,4 @@ def settled(parameters: Parameters, grid: Grid, images: int, within: float | Non
         for c, rate in lgn.maintained(parameters).items()
         for what in ("arrived", "sent")
     }
-    return state | {f"{name}.pooled": nothing for name in ("normalisation", *(f"surround_{band}" for band in BANDS))}
+    return state | {f"{name}.pooled": nothing for name in _LAYERS}

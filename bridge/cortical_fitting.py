@@ -149,20 +149,41 @@ def fit_v1(v1: V1, relay: Tensor, maintained: Tensor, response: Tensor, random: 
 def begin(v1: V1, arriving: Tensor, simple: Tensor, complex_: Tensor, random: np.random.Generator) -> None:
     """Guess each kind's class of relay cells, its weights, and the strength of normalisation; rates are beyond rest.
 
-    Complex cells tell what all simple cells of a place fire.
+    Complex cells tell what all simple cells of a place fire. While no class is known, one pool normalises all; then each its own.
     """
-    suppressed = 1 + v1.surround.settled(complex_.mean(dim=1))
-    told = complex_.mean(dim=1) * suppressed / v1.log_maximum_rate.exp()
-    v1.normalisation.log_weight.add_((_NORMALISED / v1.normalisation.settled(told).max()).log())
-    pooled = torch.zeros_like(told)
-    for _ in range(50):
-        pooled = v1.normalisation.settled(told * (1 + pooled))
-    powers = simple / v1.log_maximum_rate.exp() * (suppressed * (1 + pooled))[:, None]
+    suppressed = 1 + v1.surround.settled(complex_.mean(dim=1, keepdim=True))
+    told = complex_ * suppressed / v1.log_maximum_rate.exp()
+    mean = v1.normalisation.settled(told.mean(dim=1))
+    v1.normalisation.log_weight.add_((_NORMALISED / mean.max()).log())
     afferents = Afferents(v1, recorded(arriving)[None])
-    for kind, root in enumerate((powers ** (1 / v1.log_exponent.exp())).transpose(0, 1).flatten(1)):
+    v1.parasol.fill_(False)
+    for classes in ((0, 1), ()):
+        powers = simple / v1.log_maximum_rate.exp() * suppressed * _normalised(v1, told)
+        _weigh(v1, afferents, powers ** (1 / v1.log_exponent.exp()), simple, classes, random)
+
+
+def _normalised(v1: V1, told: Tensor) -> Tensor:
+    """What normalisation divides by, (image, K, h, w), where `told` is what is left of powers after it."""
+    each = torch.einsum("nk,bkyx->bnyx", v1.relays(), told)
+    pooled = torch.zeros_like(each)
+    for _ in range(50):
+        pooled = v1.normalisation.settled(each * (1 + pooled))
+    return 1 + pooled[:, v1.parasol.long()]
+
+
+def _weigh(
+    v1: V1,
+    afferents: Afferents,
+    roots: Tensor,
+    simple: Tensor,
+    classes: tuple[int, ...],
+    random: np.random.Generator,
+) -> None:
+    """Guess weights from roots of powers; of several classes of relay cells, each kind is given the one that says more."""
+    for kind, root in enumerate(roots.transpose(0, 1).flatten(1)):
         places = _firing(simple[:, kind].flatten(), random)
         found = []
-        for parasol in (0, 1):
+        for parasol in classes or (int(v1.parasol[kind]),):
             rows = afferents.at(places, parasol, v1.reach)[:, 0]
             weight = non_negative(rows, root[places])
             found.append((float(((rows @ weight - root[places]) ** 2).mean()), parasol, weight))

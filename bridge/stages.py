@@ -27,9 +27,9 @@ the class's ganglion cells from their maintained rates.
 :math:`a = \mathcal{T}\, (l x / x_0 - m)`, conduction and synapses taken together. Each kind of cells, on every second pixel,
 hears ON and OFF cells of the midget or of the parasol class with weights w ≥ 0, :math:`d = \sum w\, a`; its cell of the opposite
 phase hears them exchanged, d′. Push less pull gives :math:`u = [d - p\, \mathcal{T} [d']_+]_+^\alpha`, and simple cells fire
-:math:`s_0 + \mathcal{T} R\, u / ((1 + n) (1 + b))`. n is pooled from both phases' u, their mean over kinds; b from what both fire
-beyond rest, by bands of preferred orientations, a share from the kind's own band and the rest from all; the loop is gone through
-a few times. Complex cells sum neighbouring simple cells of their kind with weights ≥ 0.
+:math:`s_0 + \mathcal{T} R\, u / ((1 + n) (1 + b))`. n is pooled from both phases' u, their mean over the kinds of one
+class; b from what both fire beyond rest, by bands of preferred orientations, a share from the kind's own band and the rest from
+all; the loop is gone through a few times. Complex cells sum neighbouring simple cells of their kind with weights ≥ 0.
 """
 
 from __future__ import annotations
@@ -407,8 +407,9 @@ class V1(nn.Module):
 
     def divisors(self, powers: Tensor) -> Tensor:
         """What normalisation and surround divide simple cells' powers by, (PARTS, B, K, h, w)."""
-        total = powers.sum(dim=0)
-        normalised = 1 + self.normalisation(total.mean(dim=2)).unsqueeze(2)
+        total, members = powers.sum(dim=0), self.relays()
+        pooled = self.normalisation(torch.einsum("nk,pbkyx->pbnyx", members, total))
+        normalised = 1 + pooled[:, :, self.parasol.long()]
         driven = self.log_maximum_rate.exp() * total / normalised
         suppressed = torch.ones_like(total)
         for _ in range(ROUNDS):
@@ -422,6 +423,11 @@ class V1(nn.Module):
         own = torch.einsum("nk,pbnyx->pbkyx", bands, pooled)
         share = self.surround_tuning.sigmoid()
         return share * own + (1 - share) * pooled.mean(dim=2, keepdim=True)
+
+    def relays(self) -> Tensor:
+        """Each kind's share in the mean over those that hear midget, or parasol cells, (class, K)."""
+        member = torch.stack([~self.parasol, self.parasol]).to(self.root_weight)
+        return member / member.sum(dim=1, keepdim=True).clamp(min=1)
 
     def bands(self) -> Tensor:
         """Which kinds belong to which band of preferred orientations, (band, K) of 0 and 1; bands without any are left out."""

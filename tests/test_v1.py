@@ -42,7 +42,8 @@ PRESYNAPTIC = {
         for cell in ("simple", "opposite", "complex", "inhibitory", "inhibitory_opposite")
         for k in range(3)
     ],
-    "normalisation": ["pooled"],
+    "normalisation_midget": ["pooled"],
+    "normalisation_parasol": ["pooled"],
     # Of the surround's bands those that the kinds of the test prefer.
     "surround_45": ["pooled"],
     "surround_135": ["pooled"],
