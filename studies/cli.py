@@ -35,7 +35,10 @@ Out = Annotated[Path, typer.Option(help="Folder for what is written.")]
 Seed = Annotated[int, typer.Option(help="Of every random choice.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the summary to this file.")]
 Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
+Kinds = Annotated[int, typer.Option(help="Kinds of V1 cells, the first of the preset's; 64 are all.", min=1)]
 _CORES = os.cpu_count() or 1
+#: Of V1 in the studies, as `studies.luminance` says; it is not imported here, for it takes seconds.
+_KINDS = 16
 
 
 @app.command("simulate")
@@ -296,6 +299,7 @@ def study_luminance(
     simulated_train: Annotated[int, typer.Option(help="Training images of simulated arms.")] = 600,
     simulated_test: Annotated[int, typer.Option(help="Test images of simulated arms.")] = 200,
     patches: Annotated[int, typer.Option(help="Patches of photographs that the front end is fitted on.")] = 208,
+    kinds: Kinds = _KINDS,
     epochs: Annotated[int, typer.Option(help="Training epochs.")] = 20,
     workers: Workers = _CORES,
 ) -> None:
@@ -316,6 +320,7 @@ def study_luminance(
         simulated_train=simulated_train,
         simulated_test=simulated_test,
         patches=patches,
+        kinds=kinds,
         budget=Budget(epochs=epochs),
     )
     results = luminance.run(settings, out, workers)
@@ -331,7 +336,7 @@ def fit_command(
     json_file: Json = None,
     preset: Annotated[str, typer.Option(help="Preset of the pathway.")] = "macaque_parafovea",
     patches: Annotated[int, typer.Option(help="Patches of photographs.")] = 208,
-    kinds: Annotated[int, typer.Option(help="Kinds of V1 cells, the first of the preset's; 64 are all.", min=1)] = 16,
+    kinds: Kinds = _KINDS,
     workers: Workers = _CORES,
 ) -> None:
     """Fit a front end to the simulated pathway; writes weights and scores on held-out photographs."""

@@ -139,8 +139,10 @@ class WeberCells:
         channels = ["midget_on", "midget_off", "parasol_on", "parasol_off"]
         dims = tuple(d for d in stimulus.dims if d in ("image", "time"))
         field = np.stack(rates, axis=len(dims))
-        seen = (1, 1) if record_within else stimulus.shape[-2:]
-        field = np.broadcast_to(field, (*field.shape[:-2], *seen))
+        field = np.broadcast_to(field, (*field.shape[:-2], *stimulus.shape[-2:]))
+        if record_within:
+            middle = stimulus.shape[-1] // 2
+            field = field[..., middle : middle + 1, middle : middle + 1]
         coordinates = {"ganglion_channel": channels, "lgn_channel": channels}
         if "time" in dims:
             coordinates["time"] = np.arange(field.shape[1]) * 0.002

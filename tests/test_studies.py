@@ -11,7 +11,7 @@ from studies import arms, luminance
 from studies.datasets import load
 from studies.illumination import LIGHTS, illuminate, scene
 
-SMALL = ["--patches", "26", "--repeats", "1", "--epochs", "1", "--train", "60", "--test", "30"]
+SMALL = ["--patches", "13", "--kinds", "2", "--repeats", "1", "--epochs", "1", "--train", "60", "--test", "30"]
 SMALL += ["--simulated-train", "20", "--simulated-test", "10", "--lights", "gradient,exposure"]
 
 
