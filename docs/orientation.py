@@ -60,28 +60,28 @@ def coloured(field: xr.Dataset, image: int) -> np.ndarray:
 def draw(
     light: dict[str, np.ndarray], fields: dict[str, xr.Dataset], slopes: dict[str, xr.Dataset], path: Path
 ) -> None:
-    """Three photographs, each under three lights: luminance, V1's field, and the derivative's."""
-    figure, axes = plt.subplots(len(SHOWN) * 3, 3, figsize=(7.2, 7.2 * len(SHOWN)), layout="constrained")
-    for row, image in enumerate(SHOWN):
-        for column, name in enumerate(LIT):
-            shown = (
-                (np.log10(light[name][image]), {"cmap": "gray"}),
-                (coloured(fields[name], image), {}),
-                (coloured(slopes[name], image), {}),
-            )
-            for k, (picture, how) in enumerate(shown):
-                axis = axes[3 * row + k, column]
-                axis.imshow(picture, **how)
-                axis.set(xticks=[], yticks=[])
-                if column == 0:
-                    axis.set_ylabel(("log luminance", "V1's field", "luminance's derivative")[k])
-                if row == 0 and k == 0:
-                    axis.set_title(name)
-    wheel = figure.add_axes((0.86, 0.005, 0.1, 0.03), projection="polar")
+    """Photographs in rows; under each light its luminance, V1's field, and the derivative's."""
+    figure = plt.figure(figsize=(15, 1.72 * len(SHOWN) + 0.7))
+    blocks = figure.add_gridspec(1, len(LIT), left=0.01, right=0.94, top=0.87, bottom=0.02, wspace=0.05)
+    for block, name in zip(blocks, LIT, strict=True):
+        axes = block.subgridspec(len(SHOWN), 3, wspace=0.04, hspace=0.04).subplots()
+        for row, image in zip(axes, SHOWN, strict=True):
+            row[0].imshow(np.log10(light[name][image]), cmap="gray")
+            row[1].imshow(coloured(fields[name], image))
+            row[2].imshow(coloured(slopes[name], image))
+        for axis, title in zip(axes[0], ("log luminance", "V1's field", "derivative's field"), strict=True):
+            axis.set_title(title, fontsize=10)
+        for axis in axes.flat:
+            axis.set(xticks=[], yticks=[])
+        middle = block.get_position(figure)
+        figure.text((middle.x0 + middle.x1) / 2, 0.945, name, ha="center", fontsize=14, weight="bold")
+    wheel = figure.add_axes((0.945, 0.42, 0.052, 0.16), projection="polar")
     angle = np.linspace(0, np.pi, 90)
     wheel.pcolormesh(angle, [0.4, 1], np.linspace(0, 1, 89)[None], cmap="hsv", shading="flat")
-    wheel.set(thetamin=0, thetamax=180, xticks=[], yticks=[])
-    figure.savefig(path, dpi=110)
+    wheel.set(thetamin=0, thetamax=180, yticks=[], title="orientation")
+    wheel.set_thetagrids([0, 90, 180], ["0°", "90°", ""], fontsize=9)
+    wheel.title.set_fontsize(10)
+    figure.savefig(path, dpi=100)
 
 
 def main(path: Path) -> None:
