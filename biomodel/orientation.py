@@ -1,9 +1,9 @@
 r"""The orientation field: at every point of V1, the orientation whose cells answer most, and how strongly.
 
 The seed paper models V1 as points and angles, the angle at a point being the one along which the precortical signal changes
-most across, :math:`\Theta = \arg\max_\theta (-\sin\theta\, \partial_x + \cos\theta\, \partial_y)`; that is `derivative_field`,
-of any signal. `orientation_field` reads it from complex cells. Each votes for an orientation with its drive, the rate beyond rest
-with the power law undone, and the votes are added up as vectors of twice the angle:
+most across, :math:`\Theta = \arg\max_\theta |-\sin\theta\, \partial_x + \cos\theta\, \partial_y|` with y upwards; that is
+`derivative_field`, of any signal. `orientation_field` reads it from complex cells. Each votes for an orientation with its
+drive, the rate beyond rest with the power law undone, and the votes are added up as vectors of twice the angle:
 
 .. math:: \Theta = \tfrac{1}{2} \arg \sum_k v_k\, (r_k - s_0)_+^{1/\alpha} .
 
@@ -120,7 +120,7 @@ def _drive(cell: Kind, frequencies: np.ndarray, parameters: Parameters, pixels_p
 def derivative_field(signal: xr.DataArray, scale: float) -> xr.Dataset:
     """The orientation across which a signal changes most at every point, and how steeply.
 
-    The maximum of ``|-sin θ ∂x + cos θ ∂y|`` over θ stands across the signal's gradient; derivatives are those of a Gaussian.
+    The maximum of ``|-sin θ ∂x + cos θ ∂y|`` over θ, y upwards, stands across the gradient; derivatives are a Gaussian's.
 
     Parameters
     ----------

@@ -479,8 +479,24 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             "v1.inhibition", 0.75, "1", "calibrated", "experiment 16: push-pull, a little weaker than the push", 0, 10
         ),
         Parameter("v1.inhibitory_time", 7, "ms", "published", "mozaik LSV1M (cat): layer 4 inhibitory τ_m", 0.5, 200),
-        Parameter("v1.maximum_rate", 90, "Hz", "calibrated", "median maximum 33.8 Hz (Marques)", 1, 1000),
-        Parameter("v1.semisaturation", 7, "Hz", "calibrated", "experiment 20: drive of half the maximum", 0.1, 1000),
+        Parameter(
+            "v1.maximum_rate",
+            90,
+            "Hz",
+            "calibrated",
+            "scale of evoked rates; the median maximum is of the order of 33.8 Hz (Marques)",
+            1,
+            1000,
+        ),
+        Parameter(
+            "v1.semisaturation",
+            7,
+            "Hz",
+            "calibrated",
+            "experiment 20: drive that evokes the maximum rate where no pool divides",
+            0.1,
+            1000,
+        ),
         Parameter(
             "v1.exponent", 3, "1", "calibrated", "experiment 20; power laws of 2 to 5 (Priebe & Ferster 2008)", 1, 8
         ),
@@ -507,7 +523,13 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         ),
         Parameter("v1.surround_time", 20, "ms", "calibrated", "surround suppression lags by some 20 ms", 1, 500),
         Parameter(
-            "v1.surround_half", 12, "Hz", "calibrated", "pooled rate that halves; suppression index .33", 0.01, 1e4
+            "v1.surround_half",
+            12,
+            "Hz",
+            "calibrated",
+            "pooled rate that halves; set beforehand for a suppression index of the order of .33 (Cavanaugh 2002)",
+            0.01,
+            1e4,
         ),
         Parameter(
             "v1.surround_tuning", 0.5, "1", "calibrated", "share that comes from cells of the like orientation", 0, 1

@@ -1,7 +1,7 @@
 r"""V1 at rate fidelity: simple and complex cells, normalisation, surround suppression, thalamocortical depression.
 
 Every kind of `biomodel.cortical_kinds` has on every second pixel column and row two simple cells, of its own and of the opposite
-phase, an inhibitory partner of each, and a complex cell. With relay rates l and their maintained values m:
+phase, an inhibitory partner of each, and a complex cell. With relay rates l:
 
 **Thalamocortical synapses** run down with what they send (Tsodyks & Markram 1997): of resources x a share U is released,
 and the current a that it opens lasts,
@@ -14,22 +14,25 @@ x₀ being what is left at the maintained rate, and d what comes out of the rela
 the same places with ON and OFF exchanged, A, and takes its rate away from the simple cell's drive (push-pull; Ferster 1988,
 Hirsch 1998):
 
-.. math:: \tau_i \dot i = [A - \bar A]_+ - i, \quad u = [D - \bar D - p\, i]_+ .
+.. math:: \tau_i \dot i = [A - \bar A]_+ - i, \quad u = [D - \bar D - p\, i]_+ ,
 
-The simple cell of the opposite phase hears A, and its partner D.
+D̄ and Ā being what the maintained rates give. The simple cell of the opposite phase hears A, and its partner D.
 
 **Normalisation** (Heeger 1992, Carandini & Heeger 2012): drives are raised to a power (Priebe & Ferster 2008), and layers of
 coupled inhibitory cells, one for the kinds that hear midget and one for those that hear parasol cells, as inhibition is local in
-layers 4Cβ and 4Cα (Callaway 1998), pool their mean to n; **surround suppression**: four wider layers, each for kinds
+layers 4Cβ and 4Cα (Callaway 1998), pool them to n; **surround suppression**: four wider layers, each for kinds
 within 22.5° of 0, 45, 90 or 135°, pool what their simple cells fire beyond rest; a cell hears its own band's, b, with share q,
-and the mean of all bands', B:
+and the mean of all bands', B. What a layer hears is the sum over both phases and the mean over its kinds:
 
 .. math:: \tau \dot s = s_0 + R\, \frac{(u / \sigma)^\alpha}{1 + w\, n}\, \frac{1}{1 + (q\, b + (1 - q)\, B) / b_{half}} - s .
 
 **Complex cells** pool the simple cells of their kind, of both phases, at two places a quarter of a cycle apart (Hubel & Wiesel
-1962, Adelson & Bergen 1985): :math:`\tau \dot c = s_0 + k\, (\langle s \rangle - s_0) - c`.
+1962, Adelson & Bergen 1985): :math:`\tau \dot c = s_0 + k\, (\langle s \rangle - s_0) - c`. On the lattice of columns a
+few kinds of high frequency have no place that is nearly so far away; their complex cells still tell phases apart.
 
-Relay, simple and complex cells excite; inhibitory partners and the six layers only inhibit (`SIGNS`).
+Relay and simple cells excite; inhibitory partners and the six layers only inhibit (`SIGNS`); complex cells are the circuit's
+output and reach no other. Parameters: U `midget_release`, `parasol_release`; p `inhibition`, σ `semisaturation`, α `exponent`,
+R `maximum_rate`, w `normalisation_weight`, q `surround_tuning`, b_half `surround_half`, k `complex_gain`, s₀ `spontaneous`.
 
 Lesions. `push_pull` takes the partners' weight away (p = 0), `normalisation` holds n and `surround_suppression` b and B at 0,
 their values at rest; `thalamocortical_depression` holds x at x₀.
@@ -304,7 +307,7 @@ def _terms(afferents: Afferents, name: str, gain: float) -> list[Term]:
 
 
 def quarters(cell: Kind, columns_per_degree: float) -> list[Offset]:
-    """The column itself, and the place near by at which the kind's simple cells are about a quarter of a cycle away."""
+    """The column itself, and one near by where the kind's simple cells are about a quarter of a cycle away."""
     reach = max(2, int(np.ceil(columns_per_degree / cell.frequency)))
     down, right = (a.ravel() for a in np.mgrid[-reach : reach + 1, -reach : reach + 1])
     angle = np.deg2rad(cell.orientation)
@@ -312,8 +315,8 @@ def quarters(cell: Kind, columns_per_degree: float) -> list[Offset]:
     distance = np.hypot(down, right) / columns_per_degree
     cycles = across * cell.frequency
     # With cells of both phases at either place, three quarters do as well as one.
-    away = np.abs((cycles - 0.25 + 0.25) % 0.5 - 0.25)
-    best = int(np.argmin(away + 0.2 * distance * cell.frequency))
+    away = np.abs(cycles % 0.5 - 0.25)
+    best = int(np.argmin(np.where(distance > 0, away + 0.2 * distance * cell.frequency, np.inf)))
     return [(0, 0), (int(down[best]), int(right[best]))]
 
 

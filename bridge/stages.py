@@ -27,9 +27,10 @@ the class's ganglion cells from their maintained rates.
 :math:`a = \mathcal{T}\, (l x / x_0 - m)`, conduction and synapses taken together. Each kind of cells, on every second pixel,
 hears ON and OFF cells of the midget or of the parasol class with weights w ≥ 0, :math:`d = \sum w\, a`; its cell of the opposite
 phase hears them exchanged, d′. Push less pull gives :math:`u = [d - p\, \mathcal{T} [d']_+]_+^\alpha`, and simple cells fire
-:math:`s_0 + \mathcal{T} R\, u / ((1 + n) (1 + b))`. n is pooled from both phases' u, their mean over the kinds of one
-class; b from what both fire beyond rest, by bands of preferred orientations, a share from the kind's own band and the rest from
-all; the loop is gone through a few times. Complex cells sum neighbouring simple cells of their kind with weights ≥ 0.
+:math:`s_0 + \mathcal{T} R\, u / ((1 + n) (1 + b))`. n is pooled from both phases' u, which is
+raised to its power already, their mean over the kinds of one class; b from what both fire beyond rest, by bands of preferred
+orientations, a share from the kind's own band and the rest from all; the loop is gone through a few times. Complex cells sum
+neighbouring simple cells of their kind with weights ≥ 0.
 """
 
 from __future__ import annotations
