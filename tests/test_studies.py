@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studies import arms, luminance
+from studies import arms, cli, luminance
 from studies.datasets import load
 from studies.illumination import LIGHTS, illuminate, scene
 
@@ -70,6 +70,10 @@ def test_group_score_leaves_development_out():
     table = pd.DataFrame(rows, columns=["light", "group", "level", "accuracy"])
     table = table.assign(dataset="d", arm="a", classifier="lenet", adaptation="none", seed=0, n=1)
     assert luminance.group_scores(table).accuracy.item() == pytest.approx((0.7 + 0.5) / 2)
+
+
+def test_command_has_the_kinds_of_the_studies():
+    assert cli._KINDS == luminance.KINDS == luminance.Settings().kinds
 
 
 @pytest.mark.slow
