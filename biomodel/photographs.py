@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import skimage.data
@@ -43,7 +44,13 @@ def photograph(name: str) -> np.ndarray:
     return getattr(skimage.data, name)()
 
 
-def photographs(count: int, size: int = 32, display: Display | None = None, seed: int = 0) -> xr.DataArray:
+def photographs(
+    count: int,
+    size: int = 32,
+    display: Display | None = None,
+    seed: int = 0,
+    names: Sequence[str] = PHOTOGRAPHS,
+) -> xr.DataArray:
     """Random square patches, every photograph in turn, at random places and scales.
 
     Parameters
@@ -55,18 +62,28 @@ def photographs(count: int, size: int = 32, display: Display | None = None, seed
     display : Display, optional
         On which they are shown.
     seed : int
+    names : sequence of str
+        The photographs, of `PHOTOGRAPHS`.
 
     Returns
     -------
     xarray.DataArray, (image, y, x)
         cd/m², with a coordinate `photograph`.
+
+    Raises
+    ------
+    ValueError
+        For a count under 1, no photograph, an unknown one.
     """
     if count < 1:
         raise ValueError(f"count = {count} is not accepted: give a number of patches from 1")
+    unknown = [name for name in names if name not in PHOTOGRAPHS]
+    if unknown or not names:
+        raise ValueError(f"photographs {list(names)!r} are not accepted: give some of {', '.join(PHOTOGRAPHS)}")
     random = np.random.default_rng(seed)
-    names = [PHOTOGRAPHS[k % len(PHOTOGRAPHS)] for k in range(count)]
+    chosen = [names[k % len(names)] for k in range(count)]
     patches = []
-    for name in names:
+    for name in chosen:
         codes = photograph(name)
         largest = min(min(codes.shape[:2]) / size, LARGEST_SCALE)
         side = int(size * largest ** random.uniform())
@@ -77,4 +94,4 @@ def photographs(count: int, size: int = 32, display: Display | None = None, seed
         patch = skimage.transform.resize(crop, (size, size, 3), order=1, anti_aliasing=True)
         patches.append(np.clip(patch, 0.0, 1.0))
     stimulus = (display or Display()).show(np.stack(patches)).sum("colour", keep_attrs=True)
-    return stimulus.assign_coords(photograph=("image", names))
+    return stimulus.assign_coords(photograph=("image", chosen))

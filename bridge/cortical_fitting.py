@@ -28,7 +28,7 @@ logger = logging.getLogger("precortical")
 _SHARED_PLACES = 8_192
 
 #: Turns of weights and of what all kinds share.
-_TURNS = 4
+TURNS = 4
 
 #: Steps in which what all kinds share is fitted at a time.
 _ITERATIONS = 12
@@ -118,7 +118,15 @@ def non_negative(rows: Tensor, target: Tensor, start: Tensor | None = None, roun
 
 
 @torch.no_grad()
-def fit_v1(v1: V1, relay: Tensor, maintained: Tensor, response: Tensor, random: np.random.Generator) -> None:
+def fit_v1(
+    v1: V1,
+    relay: Tensor,
+    maintained: Tensor,
+    response: Tensor,
+    random: np.random.Generator,
+    turns: int = TURNS,
+    afresh: bool = True,
+) -> None:
     """Fit V1 to responses.
 
     Parameters
@@ -132,13 +140,18 @@ def fit_v1(v1: V1, relay: Tensor, maintained: Tensor, response: Tensor, random: 
     response : Tensor, (image, channel, v1_y, v1_x)
         Of simple cells of every kind, and then of complex cells.
     random : numpy.random.Generator
+    turns : int
+        Of weights and of what all kinds share.
+    afresh : bool
+        Whether to begin with guesses rather than with what V1 has.
     """
     simple, complex_ = response.chunk(2, dim=1)
-    v1.log_spontaneous.fill_(float(simple.min().clamp_min(_LEAST_RATE).log()))
     few = max(1, _SHARED_PLACES // simple[0, 0].numel())
-    begin(v1, v1.arriving(relay, maintained), simple - v1.spontaneous, complex_ - v1.spontaneous, random)
-    for turn in range(_TURNS):
-        if turn > 0:
+    if afresh:
+        v1.log_spontaneous.fill_(float(simple.min().clamp_min(_LEAST_RATE).log()))
+        begin(v1, v1.arriving(relay, maintained), simple - v1.spontaneous, complex_ - v1.spontaneous, random)
+    for turn in range(turns):
+        if turn > 0 or not afresh:
             reweigh(v1, v1.arriving(relay, maintained), simple - v1.spontaneous, random)
         pool(v1, v1.arriving(relay, maintained), complex_ - v1.spontaneous, random)
         missed = adjust(v1, relay[:, :few], maintained, response[:few])

@@ -9,13 +9,10 @@ some images determine (`least_squares`). V1 stands behind the fitted relay and h
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -27,14 +24,17 @@ from torch import Tensor
 
 import biomodel
 from biomodel import Pathway
+from biomodel.adaptation import GAZE_SPREAD
 from biomodel.pathway import AdaptTo
+from biomodel.photographs import PHOTOGRAPHS
 from biomodel.progress import progress
 from biomodel.responses import SINGLE
 from biomodel.stimuli import check_luminance, pixels_per_degree
-from bridge.cortical_fitting import fit_v1
+from bridge import stimulus_sets
+from bridge.cortical_fitting import TURNS, fit_v1
 from bridge.front_end import OUTPUTS, STATIONS, FrontEnd, State
 from bridge.least_squares import minimise
-from bridge.metrics import score
+from bridge.report import BATCH, FitReport, scored, tensor
 from bridge.stages import V1
 
 logger = logging.getLogger("precortical")
@@ -42,59 +42,15 @@ logger = logging.getLogger("precortical")
 #: The fits of the stations up to the relay, and of V1, take about so many places, of images chosen by chance.
 _EARLY_PLACES, _V1_PLACES = 24_576, 40_960
 
-#: Images that are followed at a time where the fit needs no derivatives.
-_BATCH = 64
+#: Where only V1 was recorded, the stations before it are fitted through it so many times, to about so many places, in so many
+#: steps.
+_ROUNDS, _THROUGH_PLACES, _THROUGH_ITERATIONS = 3, 6_144, 12
 
 #: Adaptation states a pathway is presented in when `fit` does the simulating: settled, and sudden from 40 cd/m².
 ADAPTATION_STATES: tuple[AdaptTo, ...] = ("gaze", 40.0)
 
-
-@dataclass(frozen=True)
-class FitReport:
-    """How well a front end predicts responses that it was not fitted on.
-
-    Attributes
-    ----------
-    fidelity : str
-        Of the responses.
-    scores : pandas.DataFrame
-        Columns station, set, channel, r2 (unclipped) and correlation.
-    held_out : tuple of str
-        What the scores were measured on.
-    seconds : float
-        Time the fit took.
-    """
-
-    fidelity: str
-    scores: pd.DataFrame
-    held_out: tuple[str, ...]
-    seconds: float
-
-    def summary(self) -> dict[str, dict[str, dict[str, float | int]]]:
-        """By station and set: median and least R² over channels, median FEVe (R², as nothing is noisy), channels."""
-        out: dict[str, dict[str, dict[str, float | int]]] = {}
-        for (station, name), rows in self.scores.groupby(["station", "set"], sort=False):
-            out.setdefault(str(station), {})[str(name)] = {
-                "median_r2": float(rows.r2.median()),
-                "min_r2": float(rows.r2.min()),
-                "median_feve": float(rows.r2.median()),
-                "median_correlation": float(rows.correlation.median()),
-                "channels": len(rows),
-            }
-        return out
-
-    def to_json(self) -> dict[str, object]:
-        """The form that `precortical fit --json` writes."""
-        return {
-            "fidelity": self.fidelity,
-            "scores": self.summary(),
-            "seconds": round(self.seconds, 1),
-            "held_out": list(self.held_out),
-        }
-
-    def save(self, path: str | Path) -> None:
-        """Write `to_json` to a file."""
-        Path(path).write_text(json.dumps(self.to_json(), indent=2) + "\n")
+#: Presentations for identification, and in each held-out set, when `fit` chooses them.
+IMAGES, TEST_IMAGES = 416, 64
 
 
 def fit(
@@ -106,32 +62,42 @@ def fit(
     held_out: float = 0.25,
     seed: int = 0,
     workers: int = 1,
+    images: int = IMAGES,
+    until: str = "v1",
 ) -> tuple[FrontEnd, FitReport]:
     """Fit a front end to a pathway, or to responses that were recorded before.
 
     Parameters
     ----------
     pathway : biomodel.Pathway, optional
-        Simulated with `stimulus` in each of the states `adapt_to`. Give this or `responses`.
-    stimulus : xarray.DataArray, (image, y, x)
+        Simulated with `stimulus` in each of the states `adapt_to`, or, without one, with `stimulus_sets.identification`.
+        Give this or `responses`.
+    stimulus : xarray.DataArray, (image, y, x), optional
         Luminance in cd/m². A coordinate `photograph` says which images belong together: none of a photograph's patches
         is fitted when others of it are held out.
     responses : xarray.Dataset, optional
-        As `Pathway.simulate` returns it, to `stimulus`, with `background` (cd/m²) and `lgn` or `v1` in it at least.
+        As `Pathway.simulate` returns it, to `stimulus`, with `background` (cd/m²) and `lgn` or `v1` in it at least. A
+        dimension `trial` holds noisy repeats: the fit sees their mean.
     adapt_to : sequence
         States as `Pathway.simulate` takes them, but "previous".
     held_out : float
-        Share of the photographs (or of the images) that are scored and never fitted, between 0 and 1.
+        Share of the stimulus's photographs (or images) that are scored and never fitted, between 0 and 1.
     seed : int
-        Of the choice of what is held out.
+        Of the choice of what is held out, and of what the fit chooses by chance.
     workers : int
         Processes for the simulation.
+    images : int
+        Presentations for identification where no stimulus is given.
+    until : {"lgn", "v1"}
+        The last station that is simulated and fitted.
 
     Returns
     -------
     front_end : FrontEnd
         Ends at V1 where V1 was recorded, else at the LGN.
     report : FitReport
+        Scores on photographs that were held out, and, where there is a pathway, on the other sets of
+        `stimulus_sets.held_out`.
 
     Raises
     ------
@@ -139,29 +105,55 @@ def fit(
         For a stimulus and responses that don't belong together, or cannot be fitted.
     """
     began = time.monotonic()
-    if stimulus is None or (pathway is None) == (responses is None):
-        raise ValueError("fit takes a stimulus, and either a pathway or responses to it")
-    check_luminance(stimulus)
+    if (pathway is None) == (responses is None):
+        raise ValueError("fit takes a pathway, or a stimulus and responses to it")
+    if until not in OUTPUTS:
+        raise ValueError(f"until = {until!r} is not accepted: accepted are {', '.join(OUTPUTS)}")
     if not 0 < held_out < 1:
         raise ValueError(f"held_out = {held_out} is not accepted: give a share between 0 and 1")
-    light = stimulus.sum("colour") if "colour" in stimulus.dims else stimulus
-    if light.dims != ("image", "y", "x"):
-        raise ValueError(f"stimulus dimensions {stimulus.dims} are not accepted: give (image, y, x)")
+    if pathway is not None and stimulus is None:
+        shown = stimulus_sets.identification(images, seed=seed)
+        light, recorded = shown.simulate(pathway, until, workers)
+        check_responses(recorded, light)
+        tests: dict[str, tuple[xr.DataArray, xr.Dataset]] = {}
+    else:
+        light, recorded = _given(pathway, stimulus, responses, adapt_to, until, workers)
+        held = _held_out(light, held_out, np.random.default_rng(seed))
+        tests = {"photographs": (light[held], recorded.isel(image=held))}
+        light, recorded = light[~held], recorded.isel(image=~held)
+    front_end = identify(light, recorded, seed)
     if pathway is not None:
-        parts = [pathway.simulate(light, adapt_to=state, workers=workers) for state in adapt_to]
-        light = xr.concat([light] * len(parts), "image")
-        responses = xr.concat(parts, "image", combine_attrs="override")
-    if responses is None:
-        raise ValueError("fit takes a stimulus, and either a pathway or responses to it")
-    _check_responses(responses, light)
+        fitted = set(light.photograph.values.tolist()) if "photograph" in light.coords else set()
+        unseen = [name for name in PHOTOGRAPHS if name not in fitted] or PHOTOGRAPHS
+        sides = light.sizes["y"], light.sizes["x"]
+        for test in stimulus_sets.held_out(TEST_IMAGES, unseen, min(sides), pixels_per_degree(light), seed):
+            if test.name not in tests:
+                tests[test.name] = test.simulate(pathway, until, workers)
+    scores = pd.concat([scored(front_end, name, *test) for name, test in tests.items()], ignore_index=True)
+    names: list[str] = []
+    if "photograph" in tests["photographs"][0].coords:
+        names = list(dict.fromkeys(tests["photographs"][0].photograph.values.tolist()))
+    seconds = time.monotonic() - began
+    report = FitReport(str(recorded.attrs.get("fidelity", "unknown")), scores, tuple(names), seconds)
+    front_end.metadata = {
+        "fitted_on": {k: v for k, v in recorded.attrs.items() if k != "parameters"} | {"images": light.sizes["image"]},
+        "scores": report.summary(),
+        "held_out": names,
+        "precortical": biomodel.__version__,
+    }
+    return front_end, report
+
+
+def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0) -> FrontEnd:
+    """A front end fitted to all of the responses; both as `fit` accepts them, and checked."""
+    if "trial" in responses.dims:
+        responses = responses.mean("trial", keep_attrs=True)
     seen = [name for name in STATIONS if name in responses]
-    output = seen[-1]
-    held = _held_out(light, held_out, np.random.default_rng(seed))
     channels = {n: [n] if n in SINGLE else responses[f"{n}_channel"].values.tolist() for n in seen}
-    ppd = pixels_per_degree(light)
-    front_end = FrontEnd(ppd, channels, output, float(responses.attrs.get("gaze_spread_deg", 0.5)))
+    gaze_spread = float(responses.attrs.get("gaze_spread_deg", GAZE_SPREAD))
+    front_end = FrontEnd(pixels_per_degree(light), channels, seen[-1], gaze_spread)
     early = [name for name in STATIONS if name != "v1"]
-    shown = np.random.default_rng([seed, 1]).permutation(np.flatnonzero(~held))
+    shown = np.random.default_rng([seed, 1]).permutation(light.sizes["image"])
     pixels = light.sizes["y"] * light.sizes["x"]
     data = _Data(light, responses, shown[: max(1, _EARLY_PLACES // pixels)])
     guesses = {name: values.clone() for name, values in front_end.state_dict().items()}
@@ -173,29 +165,44 @@ def fit(
                 _adjust(front_end, guesses, early, [name for name in seen if name in early], data)
             elif station == "v1":
                 if "v1" in seen:
-                    cast(V1, front_end.v1).orientation.copy_(_tensor(responses.v1_orientation.values).chunk(2)[0])
+                    cast(V1, front_end.v1).orientation.copy_(tensor(responses.v1_orientation.values).chunk(2)[0])
                     chosen = shown[: max(1, _V1_PLACES // responses.v1[0, 0].size)]
-                    _fit_v1(front_end, _Data(light, responses, chosen), np.random.default_rng([seed, 2]))
+                    whole, random = _Data(light, responses, chosen), np.random.default_rng([seed, 2])
+                    _fit_v1(front_end, whole, random, TURNS, afresh=True)
+                    for _ in range(_ROUNDS if waiting else 0):
+                        few = _Data(light, responses, chosen[: max(1, _THROUGH_PLACES // responses.v1[0, 0].size)])
+                        _adjust(front_end, guesses, early, seen, few, through=["v1"], iterations=_THROUGH_ITERATIONS)
+                        _fit_v1(front_end, whole, random, 2, afresh=False)
             else:
                 waiting.append(station)
                 if station in seen:
                     _adjust(front_end, guesses, waiting, [station], data)
                     waiting = []
-    test = _Data(light, responses, np.flatnonzero(held))
-    predicted = _predict(front_end, test)
-    scores = pd.concat(
-        [score(test.response[n].numpy(), predicted[n].numpy(), channels[n], n, "photographs") for n in seen],
-        ignore_index=True,
-    )
-    names = tuple(dict.fromkeys(light.photograph.values[held].tolist())) if "photograph" in light.coords else ()
-    report = FitReport(str(responses.attrs.get("fidelity", "unknown")), scores, names, time.monotonic() - began)
-    front_end.metadata = {
-        "fitted_on": {k: v for k, v in responses.attrs.items() if k != "parameters"} | {"images": int((~held).sum())},
-        "scores": report.summary(),
-        "held_out": list(names),
-        "precortical": biomodel.__version__,
-    }
-    return front_end, report
+    return front_end
+
+
+def _given(
+    pathway: Pathway | None,
+    stimulus: xr.DataArray | None,
+    responses: xr.Dataset | None,
+    adapt_to: Sequence[AdaptTo],
+    until: str,
+    workers: int,
+) -> tuple[xr.DataArray, xr.Dataset]:
+    """A user's stimulus as luminance, and responses to it, given or simulated, checked."""
+    if stimulus is None:
+        raise ValueError("responses alone are not accepted: give the stimulus that they answer")
+    check_luminance(stimulus)
+    light = stimulus.sum("colour") if "colour" in stimulus.dims else stimulus
+    if light.dims != ("image", "y", "x"):
+        raise ValueError(f"stimulus dimensions {stimulus.dims} are not accepted: give (image, y, x)")
+    if responses is None:
+        simulate = cast(Pathway, pathway).simulate
+        parts = [simulate(light, adapt_to=state, until=until, workers=workers) for state in adapt_to]
+        light = xr.concat([light] * len(parts), "image")
+        responses = xr.concat(parts, "image", combine_attrs="override")
+    check_responses(responses, light)
+    return light, responses
 
 
 @contextmanager
@@ -214,21 +221,17 @@ class _Data:
     """The chosen images as tensors: light, background, response by station, all (image, channel, y, x)."""
 
     def __init__(self, light: xr.DataArray, responses: xr.Dataset, chosen: np.ndarray) -> None:
-        self.light = _tensor(light.values[chosen][:, None])
-        self.background = _tensor(responses.background.values[chosen][:, None])
+        self.light = tensor(light.values[chosen][:, None])
+        self.background = tensor(responses.background.values[chosen][:, None])
         self.response = {}
         for name in STATIONS:
             if name in responses:
                 values = responses[name].values[chosen]
-                self.response[name] = _tensor(values[:, None] if name in SINGLE else values)
+                self.response[name] = tensor(values[:, None] if name in SINGLE else values)
 
 
-def _tensor(values: np.ndarray) -> Tensor:
-    # Single precision is what two cores can afford.
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
-
-
-def _check_responses(responses: xr.Dataset, light: xr.DataArray) -> None:
+def check_responses(responses: xr.Dataset, light: xr.DataArray) -> None:
+    """Refuse responses that don't belong to a stimulus or can't be fitted, naming what is wrong."""
     if "background" not in responses:
         raise ValueError(
             "the responses have no variable 'background': give the field adapted to, (image, y, x) in cd/m²"
@@ -276,8 +279,19 @@ def _held_out(light: xr.DataArray, share: float, random: np.random.Generator) ->
 
 
 @torch.no_grad()
-def _adjust(front_end: FrontEnd, guesses: State, stations: list[str], targets: list[str], data: _Data) -> None:
-    """Fit the twins of `stations`, one behind the other, so that the `targets` among them meet their recordings."""
+def _adjust(
+    front_end: FrontEnd,
+    guesses: State,
+    stations: list[str],
+    targets: list[str],
+    data: _Data,
+    through: Sequence[str] = (),
+    iterations: int = 60,
+) -> None:
+    """Fit the twins of `stations`, one behind the other, so that the `targets` meet their recordings.
+
+    Targets are among the stations, and among those that they are seen `through`, which stay as they are.
+    """
     if not targets:
         return
     parameters = [(name, p.view(-1)) for name in stations for p in getattr(front_end, name).parameters()]
@@ -291,37 +305,25 @@ def _adjust(front_end: FrontEnd, guesses: State, stations: list[str], targets: l
         """What the targets say when the twins from `first` on tell anew."""
         kept = before if keep else dict(before)
         state = kept[first]
-        for name in stations[stations.index(first) :]:
+        followed = [*stations, *through]
+        for name in followed[followed.index(first) :]:
             kept[name] = state
             state = front_end.advance(name, state)
         return [front_end.response(n, state) for n in targets]
 
-    unexplained = minimise(parameters, origin, predict, [data.response[name] for name in targets])
+    unexplained = minimise(parameters, origin, predict, [data.response[name] for name in targets], iterations)
     logger.info("fitted %s: unexplained variance %.2e", ", ".join(targets), unexplained)
 
 
 @torch.no_grad()
-def _fit_v1(front_end: FrontEnd, data: _Data, random: np.random.Generator) -> None:
+def _fit_v1(front_end: FrontEnd, data: _Data, random: np.random.Generator, turns: int, afresh: bool) -> None:
     """Fit V1 behind the relay's twin."""
     relay = []
-    for first in range(0, len(data.light), _BATCH):
-        chosen = slice(first, first + _BATCH)
+    for first in range(0, len(data.light), BATCH):
+        chosen = slice(first, first + BATCH)
         state = front_end.presented(data.light[chosen], data.background[chosen])
         for name in STATIONS[: STATIONS.index("v1")]:
             state = front_end.advance(name, state)
         relay.append(state["lgn"])
     maintained = front_end.lgn.settled(front_end.ganglion.maintained)
-    fit_v1(cast(V1, front_end.v1), torch.cat(relay, dim=1), maintained, data.response["v1"], random)
-
-
-@torch.no_grad()
-def _predict(front_end: FrontEnd, data: _Data) -> dict[str, Tensor]:
-    """The twins' responses, in batches that fit memory."""
-    batches = []
-    for first in range(0, len(data.light), _BATCH):
-        chosen = slice(first, first + _BATCH)
-        state = front_end.presented(data.light[chosen], data.background[chosen])
-        for name in front_end.stations:
-            state = front_end.advance(name, state)
-        batches.append({name: front_end.response(name, state) for name in front_end.stations})
-    return {name: torch.cat([batch[name] for batch in batches]) for name in front_end.stations}
+    fit_v1(cast(V1, front_end.v1), torch.cat(relay, dim=1), maintained, data.response["v1"], random, turns, afresh)

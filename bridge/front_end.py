@@ -96,7 +96,7 @@ class FrontEnd(nn.Module):
         ValueError
             For another shape, and for luminance that is negative, infinite or NaN.
         """
-        return self._followed(luminance, background)[self.output]
+        return self.response(self.output, self._followed(luminance, background))
 
     def responses(self, luminance: Tensor, background: Tensor | float | None = None) -> dict[str, Tensor]:
         """The response of every station, by name, each (B, channels, h, w) in its own unit."""
@@ -108,7 +108,7 @@ class FrontEnd(nn.Module):
         state = self.presented(light, self.background(light, background))
         for station in self.stations:
             state = self.advance(station, state)
-        return state | {self.output: self.response(self.output, state)}
+        return state
 
     @staticmethod
     def presented(light: Tensor, background: Tensor) -> State:

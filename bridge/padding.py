@@ -43,6 +43,12 @@ def separable(x: Tensor, one_dimensional: Tensor, edge: Edge) -> Tensor:
     return rows @ (x.unsqueeze(-3) @ columns.mT)
 
 
+def channelwise(x: Tensor, one_dimensional: Tensor, edge: Edge) -> Tensor:
+    """Maps through separable kernels, each channel of (..., K, H, W) through one of its own, (K, 2 · reach + 1)."""
+    rows, columns = (_as_matrix(one_dimensional, size, edge) for size in x.shape[-2:])
+    return rows @ x @ columns.mT
+
+
 def _as_matrix(one_dimensional: Tensor, size: int, edge: Edge) -> Tensor:
     """Correlation along an axis of `size` pixels as a matrix, (K, size, size), edges folded in."""
     kernels, taps = one_dimensional.shape

@@ -1,0 +1,264 @@
+r"""What is used where there is no circuit: rivals of the front end, fitted to the same responses and given the background.
+
+**Linear-nonlinear** models: a kernel for the image and one for the field adapted to, cut at `reach` degrees, of light as it is
+(``luminance``, :math:`L, B`), of its logarithm (``log``) or of Weber contrast (``weber``, :math:`(L - B) / B`), then a static
+nonlinearity of every channel,
+
+.. math:: r = a + g\, \frac{[x - c]_+^p}{1 + ([x - c]_+ / s)^p},
+
+with :math:`[x]_+` a softplus of its own sharpness. **With one divisive pool** (``… divisive``), x is divided by :math:`\sqrt{1 + n}` before it,
+where n is a Gaussian's mean of all channels' x², weighed for each. **Networks**: three convolutions with ReLUs, of log L and
+log B, as wide as gives them so many parameters as asked for.
+
+Kernels start from ridge regression, whose penalty is chosen on images left aside, and all is then refined by Adam on the mean
+over channels of the unexplained share of variance. Learning rates are tried in turn; training stops, and the best state is kept,
+by the score on the images left aside.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bridge.padding import channelwise, gaussians, pad
+from bridge.reverse_correlation import moments
+
+logger = logging.getLogger("precortical")
+
+#: What light is turned into, and how many maps that makes.
+INPUTS = {"luminance": 2, "log": 2, "weber": 1}
+
+#: Least luminance, cd/m², that logarithms and contrasts are taken of.
+_DARK = 0.01
+
+#: Share of the images that are left aside to stop by.
+_ASIDE = 0.15
+
+#: Penalties of ridge regression, relative to the inputs' mean square.
+_RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+
+#: Learning rates, passes through the images, passes without a gain after which training stops, images at a time.
+_RATES, _PASSES, _PATIENCE, _TOGETHER = (1e-3, 3e-3, 1e-2), 60, 8, 16
+
+#: Parameters of the larger network.
+LARGE = 30_000
+
+
+def seen(kind: str, light: Tensor, background: Tensor) -> Tensor:
+    """The maps that a rival sees of light and field, (B, 1, H, W) in cd/m² each."""
+    if kind == "luminance":
+        return torch.cat([light, background], dim=1) / 100
+    light, background = light.clamp_min(_DARK), background.clamp_min(_DARK)
+    if kind == "log":
+        return torch.cat([light.log(), background.log()], dim=1)
+    return (light - background) / background
+
+
+class Rival(nn.Module):
+    """Light and field, (B, 1, H, W) in cd/m², to responses, (B, K, h, w); what is learned is in their deviations."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels, 1, 1))
+        self.register_buffer("deviation", torch.ones(channels, 1, 1))
+
+    def forward(self, light: Tensor, background: Tensor) -> Tensor:
+        return self.mean + self.deviation * self.standardised(light, background)
+
+    def standardised(self, light: Tensor, background: Tensor) -> Tensor:
+        """Responses less their mean, over their deviation."""
+        raise NotImplementedError
+
+    def begin(self, light: Tensor, background: Tensor, target: Tensor, aside: Tensor, seed: int) -> None:
+        """Guess weights; `target` is standardised, and images marked `aside` only choose among guesses."""
+        raise NotImplementedError
+
+
+class LinearNonlinear(Rival):
+    """A linear kernel and a static nonlinearity a channel, with or without a divisive pool.
+
+    Parameters
+    ----------
+    kind : str
+        A key of `INPUTS`.
+    channels : int
+    stride : int
+        Pixels between the cells.
+    pixels_per_degree : float
+    divisive : bool
+    reach : float
+        Degrees at which kernels are cut.
+    """
+
+    def __init__(
+        self, kind: str, channels: int, stride: int, pixels_per_degree: float, divisive: bool, reach: float = 0.75
+    ) -> None:
+        super().__init__(channels)
+        self.kind, self.stride, self.divisive = kind, stride, divisive
+        self.reach = max(1, round(reach * pixels_per_degree))
+        taps = 2 * self.reach + 1
+        self.weight = nn.Parameter(torch.zeros(channels, INPUTS[kind], taps, taps))
+        self.offset, self.gain = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.ones(channels))
+        self.threshold = nn.Parameter(torch.zeros(channels))
+        self.log_power, self.log_saturation = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.ones(channels))
+        self.log_sharpness = nn.Parameter(torch.full((channels,), float(np.log(4.0))))
+        if divisive:
+            self.log_radius = nn.Parameter(torch.full((channels,), np.log(0.3 * pixels_per_degree / stride)))
+            self.pool = nn.Parameter(torch.full((channels, channels), -4.0))
+
+    def linear(self, light: Tensor, background: Tensor) -> Tensor:
+        """What the kernels say, (B, K, h, w)."""
+        around = pad(seen(self.kind, light, background), self.reach, "replicate")
+        return functional.conv2d(around, self.weight, stride=self.stride)
+
+    def standardised(self, light: Tensor, background: Tensor) -> Tensor:
+        x = self.linear(light, background)
+        if self.divisive:
+            energy = torch.einsum("kj,bjyx->bkyx", self.pool.exp() / len(self.pool), x**2)
+            x = x / (1 + _blurred(energy, self.log_radius.exp())).sqrt()
+        sharpness = _maps(self.log_sharpness).exp()
+        beyond = functional.softplus(sharpness * (x - _maps(self.threshold))) / sharpness
+        power = _maps(self.log_power).exp()
+        raised = (beyond + 1e-6) ** power
+        saturation = 1 + raised * (-power * _maps(self.log_saturation)).exp()
+        return _maps(self.offset) + _maps(self.gain) * raised / saturation
+
+    @torch.no_grad()
+    def begin(self, light: Tensor, background: Tensor, target: Tensor, aside: Tensor, seed: int) -> None:
+        """Kernels by ridge regression, and a nonlinearity that starts nearly straight over what they say."""
+        fitted = moments(seen(self.kind, light[~aside], background[~aside]), target[~aside], self.reach, self.stride)
+        found = []
+        for ridge in _RIDGES:
+            kernels, offsets = fitted.kernels(ridge)
+            self.weight.copy_(kernels)
+            said = self.linear(light[aside], background[aside]) + _maps(offsets.float())
+            found.append((float(((said - target[aside]) ** 2).mean()), kernels, offsets))
+        _, kernels, offsets = min(found, key=lambda one: one[0])
+        # What the kernels say is brought to a deviation of 1, where the nonlinearity is of use.
+        flat = kernels.flatten(1)
+        scale = torch.einsum("kn,nm,km->k", flat, fitted.gram, flat).sqrt()
+        self.weight.copy_(kernels / scale[:, None, None, None])
+        middle = flat @ fitted.seen
+        self.threshold.copy_(middle / scale - 1)
+        self.gain.copy_(scale)
+        self.offset.copy_(offsets + middle - scale)
+        self.log_saturation.fill_(float(np.log(10.0)))
+
+
+class Network(Rival):
+    """Three convolutions with ReLUs, of log luminance and log background.
+
+    Parameters
+    ----------
+    channels, stride : int
+    parameters : int
+        About as many as it has.
+    taps : int
+        Of each kernel, across and down.
+    """
+
+    def __init__(self, channels: int, stride: int, parameters: int, taps: int = 9) -> None:
+        super().__init__(channels)
+        self.stride, self.reach = stride, taps // 2
+        # Of width w: w² + (2 + channels) w kernels, and a bias a map.
+        a, b = taps**2, (2 + channels) * taps**2 + 2
+        width = max(1, round((-b + np.sqrt(b**2 + 4 * a * (parameters - channels))) / (2 * a)))
+        self.layers = nn.ModuleList(
+            [nn.Conv2d(2, width, taps), nn.Conv2d(width, width, taps), nn.Conv2d(width, channels, taps)]
+        )
+
+    def standardised(self, light: Tensor, background: Tensor) -> Tensor:
+        x = seen("log", light, background) / 3
+        for k, layer in enumerate(self.layers):
+            x = layer(pad(functional.relu(x) if k else x, self.reach, "replicate"))
+        return x[..., :: self.stride, :: self.stride]
+
+    @torch.no_grad()
+    def begin(self, light: Tensor, background: Tensor, target: Tensor, aside: Tensor, seed: int) -> None:
+        """Weights by chance (He et al. 2015); the last layer's are small."""
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in self.layers.named_parameters():
+            if name.endswith("weight"):
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
+            else:
+                parameter.zero_()
+        cast(nn.Conv2d, self.layers[-1]).weight.mul_(0.1)
+
+
+def _maps(values: Tensor) -> Tensor:
+    return values[:, None, None]
+
+
+def _blurred(x: Tensor, sigma: Tensor) -> Tensor:
+    """Each channel of (B, K, h, w) under a Gaussian of its own."""
+    reach = int(min(3 * float(sigma.max()) + 0.5, 4 * x.shape[-1]))
+    return channelwise(x, gaussians(sigma, max(1, reach)), "mirror")
+
+
+def rivals(channels: int, stride: int, pixels_per_degree: float, parameters: int) -> dict[str, Rival]:
+    """Every rival, by name; networks of as many parameters as the front end, and of 30,000."""
+    found: dict[str, Rival] = {}
+    for divisive in (False, True):
+        for kind in INPUTS:
+            name = f"{kind} divisive" if divisive else kind
+            found[name] = LinearNonlinear(kind, channels, stride, pixels_per_degree, divisive)
+    for size in sorted({parameters, LARGE}):
+        found[f"network of {size:,} parameters"] = Network(channels, stride, size)
+    return found
+
+
+def fit_rival(rival: Rival, light: Tensor, background: Tensor, response: Tensor, seed: int = 0) -> float:
+    """Fit a rival to responses, (image, K, h, w), in place.
+
+    Returns
+    -------
+    float
+        The unexplained share of variance on the images left aside, mean over channels.
+    """
+    random = np.random.default_rng([seed, 21])
+    aside = torch.zeros(len(light), dtype=torch.bool)
+    aside[torch.from_numpy(random.permutation(len(light))[: round(_ASIDE * len(light))])] = True
+    rival.mean = response.mean(dim=(0, 2, 3))[:, None, None]
+    rival.deviation = response.std(dim=(0, 2, 3))[:, None, None]
+    target = (response - rival.mean) / rival.deviation
+
+    def missed(chosen: Tensor) -> Tensor:
+        return ((rival.standardised(light[chosen], background[chosen]) - target[chosen]) ** 2).mean()
+
+    def on_aside() -> float:
+        with torch.no_grad():
+            return float(missed(aside))
+
+    rival.begin(light, background, target, aside, seed)
+    start = copy.deepcopy(rival.state_dict())
+    best, kept = on_aside(), start
+    fitted = np.flatnonzero(~aside.numpy())
+    for rate in _RATES:
+        rival.load_state_dict(start)
+        optimiser = torch.optim.Adam(rival.parameters(), lr=rate)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.3, patience=2)
+        least, waited = float("inf"), 0
+        for _ in range(_PASSES):
+            for some in torch.from_numpy(random.permutation(fitted)).split(_TOGETHER):
+                optimiser.zero_grad()
+                missed(some).backward()
+                optimiser.step()
+            now = on_aside()
+            schedule.step(now)
+            least, waited = (now, 0) if now < 0.999 * least else (least, waited + 1)
+            if now < best:
+                best, kept = now, copy.deepcopy(rival.state_dict())
+            if waited == _PATIENCE or not np.isfinite(now):
+                break
+        logger.debug("learning rate %g: unexplained %.4f, best so far %.4f", rate, least, best)
+    rival.load_state_dict(kept)
+    return best

@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from scipy.ndimage import correlate
+
+from biomodel.photographs import PHOTOGRAPHS
+from biomodel.stimuli import luminance
+from bridge import stimulus_sets
+from bridge.metrics import explainable_share, r_squared
+from bridge.reverse_correlation import linear_kernels
+from bridge.rivals import LinearNonlinear, Network, fit_rival, rivals
+
+PIXELS_PER_DEGREE = 16.0
+
+
+def kernel() -> np.ndarray:
+    """A centre and a surround, in Hz per cd/m², sampled out to 5 pixels."""
+    y, x = np.mgrid[-5:6, -5:6] / PIXELS_PER_DEGREE
+
+    def gaussian(sigma: float) -> np.ndarray:
+        values = np.exp(-(x**2 + y**2) / (2 * sigma**2))
+        return values / values.sum()
+
+    return 0.25 * (gaussian(0.06) - 0.8 * gaussian(0.15))
+
+
+def one_linear_kernel(images: int) -> tuple[xr.DataArray, np.ndarray]:
+    """Noise of half contrast about 100 cd/m², and what a linear cell about 20 Hz answers everywhere."""
+    signs = np.random.default_rng(0).choice((-1.0, 1.0), size=(images, 32, 32))
+    stimulus = luminance(100 * (1 + 0.5 * signs), PIXELS_PER_DEGREE)
+    return stimulus, 20 + np.stack([correlate(image, kernel(), mode="nearest") for image in stimulus.values])
+
+
+def missed(stimulus: xr.DataArray, rates: np.ndarray) -> float:
+    """Relative norm of what is missed of the kernel."""
+    responses = xr.DataArray(rates[:, None], dims=("image", "lgn_channel", "y", "x"))
+    found, offsets = linear_kernels(stimulus, responses, reach=5 / PIXELS_PER_DEGREE)
+    assert found.shape == (1, 11, 11) and float(offsets[0]) == pytest.approx(20, abs=0.5)
+    return float(np.linalg.norm(found.values[0] - kernel()) / np.linalg.norm(kernel()))
+
+
+def test_a_linear_kernel_is_found():
+    assert missed(*one_linear_kernel(50)) < 1e-4
+
+
+@pytest.mark.slow
+def test_a_linear_kernel_is_found_through_poisson_noise():
+    """Counts of 150 ms about 20 Hz: theory says √(taps · noise / (places · signal)), with 133 Hz² of noise some .024."""
+    stimulus, rates = one_linear_kernel(5_000)
+    noisy = np.random.default_rng(1).poisson(np.maximum(rates, 0) * 0.15) / 0.15
+    assert missed(stimulus, noisy) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda s, r: (s, r[:-1]), "one a pixel"),
+        (lambda s, r: (s, r.where(r.image != 0)), "NaN"),
+        (lambda s, r: (-s, r), "not negative"),
+        (lambda s, r: (s, r[:, 0]), "dimensions"),
+    ],
+)
+def test_bad_recordings_are_refused(change, words):
+    stimulus, rates = one_linear_kernel(3)
+    responses = xr.DataArray(rates[:, None], dims=("image", "lgn_channel", "y", "x"), coords={"image": range(3)})
+    with pytest.raises(ValueError, match=words):
+        linear_kernels(*change(stimulus, responses))
+
+
+def test_held_out_sets_hold_what_was_never_fitted():
+    fitted = stimulus_sets.identification(130, seed=3)
+    names, held = stimulus_sets.split(3)
+    assert set(names) | set(held) == set(PHOTOGRAPHS) and len(held) == 3
+    assert set(fitted.light.photograph.values.tolist()) == {*names, "noise"}
+    sets = {one.name: one for one in stimulus_sets.held_out(24, held, seed=3)}
+    assert list(sets) == ["photographs", "luminance", "gratings", "local_light"]
+    for name in ("photographs", "luminance", "local_light"):
+        assert set(sets[name].light.photograph.values.tolist()) == set(held)
+    levels = set(fitted.fields[~np.isnan(fitted.fields)].tolist())
+    assert levels == set(stimulus_sets.FIELDS)
+    shown = sets["luminance"].fields
+    assert not levels & set(shown.tolist()) and np.isnan(shown).any() and (~np.isnan(shown)).any()
+    exposures = (*stimulus_sets.BETWEEN, *stimulus_sets.BEYOND)
+    assert min(abs(a - b) for a in exposures for b in stimulus_sets.EXPOSURES) >= 0.25
+    assert not np.isnan(sets["gratings"].fields).any()
+
+
+def test_stimulus_sets_are_the_seeds_own():
+    first, again, other = (stimulus_sets.identification(40, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(first.light, again.light) and not np.array_equal(first.light, other.light)
+    assert np.array_equal(first.fields, again.fields, equal_nan=True)
+    assert float(first.light.min()) >= 0 and first.light.sizes == {"image": 40, "y": 32, "x": 32}
+    with pytest.raises(ValueError, match="images = 5"):
+        stimulus_sets.identification(5)
+
+
+def test_local_light_dims_a_part_of_the_image():
+    _, held = stimulus_sets.split(0)
+    plain, _, _, local = stimulus_sets.held_out(40, held, seed=0)
+    assert plain.light.shape == local.light.shape
+    ratios = []
+    for image in local.light.values[::2]:
+        # Shadows fall on even images: the darkest and the lightest tenth differ by more than photographs do.
+        ratios.append(np.percentile(image, 95) / np.percentile(image, 5))
+    assert np.median(ratios) > 2 * np.median(
+        [np.percentile(image, 95) / np.percentile(image, 5) for image in plain.light.values]
+    )
+
+
+def test_explainable_share_against_known_noise():
+    random = np.random.default_rng(0)
+    truth = random.normal(0, 2, 4000)
+    repeats = truth + random.normal(0, 3, (6, 4000))
+    assert explainable_share(repeats, truth) == pytest.approx(1, abs=0.05)
+    assert explainable_share(repeats, 0.5 * truth) == pytest.approx(0.75, abs=0.05)
+    assert r_squared(repeats[0], truth) < 0.4
+    with pytest.raises(ValueError, match="one repeat"):
+        explainable_share(repeats[:1], truth)
+
+
+def test_a_rival_finds_a_cell_that_is_one():
+    """Weber contrast through a kernel and a rectifier at 20 Hz."""
+    random = np.random.default_rng(0)
+    background = 10 ** random.uniform(0, 2, (60, 1, 1)) * np.ones((60, 16, 16))
+    light = background * (1 + 0.5 * random.choice((-1.0, 1.0), size=(60, 16, 16)))
+    contrast = light / background - 1
+    drive = 300 * np.stack([correlate(image, kernel(), mode="nearest") for image in contrast])
+    rates = np.maximum(20 + drive, 0)[:, None]
+    shown = [torch.from_numpy(values[:, None]).float() for values in (light, background)]
+    target = torch.from_numpy(rates).float()
+    weber, plain = (LinearNonlinear(kind, 1, 1, PIXELS_PER_DEGREE, False, 0.3) for kind in ("weber", "luminance"))
+    assert fit_rival(weber, *shown, target) < 0.01
+    assert fit_rival(plain, *shown, target) > 0.1
+
+
+def test_rivals_are_of_the_sizes_that_are_asked_for():
+    every = rivals(4, 2, PIXELS_PER_DEGREE, 9_000)
+    assert len(every) == 8
+    light = torch.rand(2, 1, 16, 14) * 100 + 1
+    for name, rival in every.items():
+        assert rival(light, light).shape == (2, 4, 8, 7), name
+    for size in (9_000, 30_000):
+        network = Network(4, 1, size)
+        assert sum(p.numel() for p in network.parameters()) == pytest.approx(size, rel=0.15)
