@@ -166,8 +166,9 @@ def begin(v1: V1, arriving: Tensor, simple: Tensor, complex_: Tensor, random: np
     """
     suppressed = 1 + v1.surround.settled(complex_.mean(dim=1, keepdim=True))
     told = complex_ * suppressed / v1.log_maximum_rate.exp()
-    mean = v1.normalisation.settled(told.mean(dim=1))
-    v1.normalisation.log_weight.add_((_NORMALISED / mean.max()).log())
+    if v1.normalisation.log_weight.requires_grad:
+        mean = v1.normalisation.settled(told.mean(dim=1))
+        v1.normalisation.log_weight.add_((_NORMALISED / mean.max()).log())
     afferents = Afferents(v1, recorded(arriving)[None])
     v1.parasol.fill_(False)
     for classes in ((0, 1), ()):
@@ -224,7 +225,8 @@ def adjust(v1: V1, relay: Tensor, maintained: Tensor, response: Tensor) -> float
     cells += [v1.membrane.log_time, v1.complex_membrane.log_time]
     cells += [*v1.normalisation.parameters(), *v1.surround.parameters(), v1.surround_tuning]
     log_strength = torch.zeros(len(v1.root_weight))
-    parameters = [("synapses", p.data.view(-1)) for p in synapses] + [("cells", p.data.view(-1)) for p in cells]
+    named = [("synapses", p) for p in synapses] + [("cells", p) for p in cells]
+    parameters = [(step, p.data.view(-1)) for step, p in named if p.requires_grad]
     parameters.append(("cells", log_strength))
     drives = v1.drives(v1.arriving(relay, maintained))
 

@@ -34,6 +34,7 @@ from bridge import stimulus_sets
 from bridge.cortical_fitting import TURNS, fit_v1
 from bridge.front_end import OUTPUTS, STATIONS, FrontEnd, State
 from bridge.least_squares import minimise
+from bridge.mechanisms import take_out
 from bridge.report import BATCH, FitReport, scored, tensor
 from bridge.stages import V1
 
@@ -64,6 +65,7 @@ def fit(
     workers: int = 1,
     images: int = IMAGES,
     until: str = "v1",
+    without: Sequence[str] = (),
 ) -> tuple[FrontEnd, FitReport]:
     """Fit a front end to a pathway, or to responses that were recorded before.
 
@@ -90,6 +92,8 @@ def fit(
         Presentations for identification where no stimulus is given.
     until : {"lgn", "v1"}
         The last station that is simulated and fitted.
+    without : sequence of str
+        Mechanisms of `bridge.mechanisms` that the front end is fitted without.
 
     Returns
     -------
@@ -121,7 +125,7 @@ def fit(
         held = _held_out(light, held_out, np.random.default_rng(seed))
         tests = {"photographs": (light[held], recorded.isel(image=held))}
         light, recorded = light[~held], recorded.isel(image=~held)
-    front_end = identify(light, recorded, seed)
+    front_end = identify(light, recorded, seed, without)
     if pathway is not None:
         fitted = set(light.photograph.values.tolist()) if "photograph" in light.coords else set()
         unseen = [name for name in PHOTOGRAPHS if name not in fitted] or PHOTOGRAPHS
@@ -144,14 +148,15 @@ def fit(
     return front_end, report
 
 
-def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0) -> FrontEnd:
-    """A front end fitted to all of the responses; both as `fit` accepts them, and checked."""
+def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without: Sequence[str] = ()) -> FrontEnd:
+    """A front end fitted to all of the responses; all as `fit` accepts it, and checked."""
     if "trial" in responses.dims:
         responses = responses.mean("trial", keep_attrs=True)
     seen = [name for name in STATIONS if name in responses]
     channels = {n: [n] if n in SINGLE else responses[f"{n}_channel"].values.tolist() for n in seen}
     gaze_spread = float(responses.attrs.get("gaze_spread_deg", GAZE_SPREAD))
     front_end = FrontEnd(pixels_per_degree(light), channels, seen[-1], gaze_spread)
+    take_out(front_end, without)
     early = [name for name in STATIONS if name != "v1"]
     shown = np.random.default_rng([seed, 1]).permutation(light.sizes["image"])
     pixels = light.sizes["y"] * light.sizes["x"]
@@ -294,8 +299,14 @@ def _adjust(
     """
     if not targets:
         return
-    parameters = [(name, p.view(-1)) for name in stations for p in getattr(front_end, name).parameters()]
-    origin = [guesses[f"{n}.{k}"].flatten() for n in stations for k, _ in getattr(front_end, n).named_parameters()]
+    fitted = [
+        (station, name, parameter)
+        for station in stations
+        for name, parameter in getattr(front_end, station).named_parameters()
+        if parameter.requires_grad
+    ]
+    parameters = [(station, parameter.view(-1)) for station, _, parameter in fitted]
+    origin = [guesses[f"{station}.{name}"].flatten() for station, name, _ in fitted]
     state = front_end.presented(data.light, data.background)
     for name in STATIONS[: STATIONS.index(stations[0])]:
         state = front_end.advance(name, state)

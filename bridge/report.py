@@ -75,7 +75,7 @@ def tensor(values: np.ndarray) -> Tensor:
 
 @torch.no_grad()
 def predicted(front_end: FrontEnd, light: np.ndarray, background: np.ndarray) -> dict[str, np.ndarray]:
-    """Every station's responses, (image, channel, y, x), to images and fields (image, y, x) in cd/m²."""
+    """Responses by station, (image, channel, y, x), to images and fields (image, y, x) in cd/m²."""
     batches = []
     for first in range(0, len(light), BATCH):
         chosen = slice(first, first + BATCH)

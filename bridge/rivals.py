@@ -6,9 +6,9 @@ nonlinearity of every channel,
 
 .. math:: r = a + g\, \frac{[x - c]_+^p}{1 + ([x - c]_+ / s)^p},
 
-with :math:`[x]_+` a softplus of its own sharpness. **With one divisive pool** (``… divisive``), x is divided by :math:`\sqrt{1 + n}` before it,
-where n is a Gaussian's mean of all channels' x², weighed for each. **Networks**: three convolutions with ReLUs, of log L and
-log B, as wide as gives them so many parameters as asked for.
+with :math:`[x]_+` a softplus of its own sharpness. **With one divisive pool** (``… divisive``), x is divided by
+:math:`\sqrt{1 + n}` before it, where n is a Gaussian's mean of all channels' x², weighed for each. **Networks**: three
+convolutions with ReLUs, of log L and log B, as wide as gives them so many parameters as asked for.
 
 Kernels start from ridge regression, whose penalty is chosen on images left aside, and all is then refined by Adam on the mean
 over channels of the unexplained share of variance. Learning rates are tried in turn; training stops, and the best state is kept,

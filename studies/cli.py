@@ -40,6 +40,9 @@ _CORES = os.cpu_count() or 1
 #: Of V1 in the studies, as `studies.luminance` says; it is not imported here, for it takes seconds.
 _KINDS = 16
 
+#: Presentations that a front end is fitted to, as in `bridge.fitting`.
+_IMAGES = 416
+
 
 @app.command("simulate")
 def simulate_command(
@@ -298,7 +301,7 @@ def study_luminance(
     test: Annotated[int, typer.Option(help="Test images.")] = 450,
     simulated_train: Annotated[int, typer.Option(help="Training images of simulated arms.")] = 600,
     simulated_test: Annotated[int, typer.Option(help="Test images of simulated arms.")] = 200,
-    patches: Annotated[int, typer.Option(help="Patches of photographs that the front end is fitted on.")] = 208,
+    images: Annotated[int, typer.Option(help="Presentations that the front end is fitted to.")] = _IMAGES,
     kinds: Kinds = _KINDS,
     epochs: Annotated[int, typer.Option(help="Training epochs.")] = 20,
     workers: Workers = _CORES,
@@ -319,7 +322,7 @@ def study_luminance(
         test=test,
         simulated_train=simulated_train,
         simulated_test=simulated_test,
-        patches=patches,
+        images=images,
         kinds=kinds,
         budget=Budget(epochs=epochs),
     )
@@ -335,18 +338,17 @@ def fit_command(
     seed: Seed = 0,
     json_file: Json = None,
     preset: Annotated[str, typer.Option(help="Preset of the pathway.")] = "macaque_parafovea",
-    patches: Annotated[int, typer.Option(help="Patches of photographs.")] = 208,
+    images: Annotated[int, typer.Option(help="Presentations that it is fitted to.")] = _IMAGES,
     kinds: Kinds = _KINDS,
     workers: Workers = _CORES,
 ) -> None:
-    """Fit a front end to the simulated pathway; writes weights and scores on held-out photographs."""
+    """Fit a front end to the simulated pathway; writes weights and scores on four held-out sets of stimuli."""
     import bridge
-    from studies.luminance import Settings, fit_stimulus
+    from studies.luminance import Settings
 
     pathway = Settings(preset=preset, kinds=kinds).pathway
-    stimulus = fit_stimulus(patches, seed)
     _make_folder(out)
-    front_end, report = bridge.fit(pathway, stimulus, seed=seed, workers=workers)
+    front_end, report = bridge.fit(pathway, images=images, seed=seed, workers=workers)
     front_end.save(out / "front_end.safetensors")
     report.save(out / "fit.json")
     _write_json(json_file, report.to_json())

@@ -1,10 +1,10 @@
 """The light study: recognition behind each arm when the light changes.
 
 Protocol. V1 has the first 16 of the preset's kinds of cells (`KINDS`). A front end is fitted to the pathway's responses to
-photographs. Each arm's LeNet is trained on clean training images, once a seed; it is then tested on the test images under the
-reference light and every light and level. Arms that adapt do all of it in each adaptation state. Simulated arms meet the
-first 600 training and 200 test images and two levels of each light. Each finished arm is written at once, and a study that was
-stopped goes on from there.
+photographs and noise (`bridge.stimulus_sets`). Each arm's LeNet is trained on clean training images, once a seed; it is then
+tested on the test images under the reference light and every light and level. Arms that adapt do all of it in each adaptation
+state. Simulated arms meet the first 600 training and 200 test images and two levels of each light. Each finished arm is written
+at once, and a study that was stopped goes on from there.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ import joblib
 import numpy as np
 import pandas as pd
 import torch
-import xarray as xr
 from scipy import stats
 
 import biomodel
 from biomodel import Pathway
-from biomodel.photographs import photographs
 from biomodel.progress import progress
 from bridge import FrontEnd, fit
+from bridge.fitting import IMAGES
 from studies import arms, datasets
 from studies.classifiers import accuracy
 from studies.illumination import LIGHTS, TWO_LEVELS, illuminate, scene
@@ -39,10 +38,6 @@ logger = logging.getLogger("precortical")
 
 #: Columns of results.csv.
 COLUMNS = ("dataset", "arm", "classifier", "light", "group", "level", "adaptation", "seed", "accuracy", "n")
-
-#: Exposures at which photographs are shown to the fit, as powers of ten of the display's own light.
-_FIT_EXPOSURES = (-1.5, 1.0)
-
 
 #: Kinds of V1 cells in the studies, the first of those drawn: they compile and fit in a few minutes.
 KINDS = 16
@@ -61,7 +56,7 @@ class Settings:
     test: int = 450
     simulated_train: int = 600
     simulated_test: int = 200
-    patches: int = 208
+    images: int = IMAGES
     preset: str = "macaque_parafovea"
     kinds: int = KINDS
     budget: Budget = Budget()
@@ -88,7 +83,7 @@ class Settings:
             for name in names:
                 if name not in accepted:
                     raise ValueError(f"unknown {what} {name!r}: accepted are {', '.join(accepted)}")
-        for name in ("repeats", "train", "test", "simulated_train", "simulated_test", "patches"):
+        for name in ("repeats", "train", "test", "simulated_train", "simulated_test", "images"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} is not accepted: give a whole number from 1")
         if self.seed < 0:
@@ -168,18 +163,11 @@ def _write(path: Path, text: str) -> None:
     os.replace(scratch, path)
 
 
-def fit_stimulus(patches: int, seed: int) -> xr.DataArray:
-    """Patches of photographs, each in its own exposure."""
-    exposure = 10 ** np.random.default_rng([seed, 1]).uniform(*_FIT_EXPOSURES, patches)
-    return photographs(patches, seed=seed) * xr.DataArray(exposure, dims="image")
-
-
 def fitted_front_end(settings: Settings, pathway: Pathway, out: Path, workers: int) -> FrontEnd:
     """The study's front end: read from its folder, or fitted and written there with its report."""
     path = out / "front_end.safetensors"
     if not (path.exists() and (out / "fit.csv").exists()):
-        stimulus = fit_stimulus(settings.patches, settings.seed)
-        front_end, report = fit(pathway, stimulus, seed=settings.seed, workers=workers)
+        front_end, report = fit(pathway, images=settings.images, seed=settings.seed, workers=workers)
         _write(out / "fit.json", json.dumps(report.to_json(), indent=2) + "\n")
         _write(out / "fit.csv", report.scores.to_csv(index=False))
         front_end.save(path)

@@ -56,11 +56,7 @@ def write(settings: Settings, results: pd.DataFrame, out: Path, workers: int) ->
     text = page.render(
         settings=settings,
         table=_table(results),
-        fit=pd.read_csv(out / "fit.csv")
-        .groupby("station", sort=False)
-        .agg(r2=("r2", "median"), least=("r2", "min"), correlation=("correlation", "median"), channels=("r2", "size"))
-        .reset_index()
-        .to_dict("records"),
+        fit=_fit_table(pd.read_csv(out / "fit.csv")),
         correlations=correlations,
         figures=encoded,
     )
@@ -90,6 +86,14 @@ def _table(results: pd.DataFrame) -> list[dict]:
         for group, entry in row["groups"].items():
             entry["best"] = entry["mean"] >= best[group] - 1e-9
     return rows
+
+
+def _fit_table(scores: pd.DataFrame) -> dict[str, dict[str, tuple[float, float]]]:
+    """By station and set of stimuli: median and least R² over channels."""
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for (station, name), rows in scores.groupby(["station", "set"], sort=False):
+        found.setdefault(str(station), {})[str(name)] = (float(rows.r2.median()), float(rows.r2.min()))
+    return found
 
 
 def accuracy_figure(results: pd.DataFrame) -> Figure:
@@ -254,10 +258,11 @@ light, so their rows compare with the others only roughly.</small></p>
 by up to r. Bands: least to largest seed.</small></p>
 <h2>How near the fitted front end comes to the circuit</h2>
 <p>V1 has {{ settings.kinds }} kinds of cells here, the first of the preset's, each a simple and a complex one.</p>
-<table><tr><th>station</th><th></th><th>median R²</th><th>least R²</th><th>median correlation</th><th>channels</th></tr>
-{% for s in fit %}<tr><td>{{ s.station }}</td><td></td><td>{{ "%.4f"|format(s.r2) }}</td><td>{{ "%.4f"|format(s.least) }}</td>
-<td>{{ "%.4f"|format(s.correlation) }}</td><td>{{ s.channels }}</td></tr>{% endfor %}</table>
-<p><small>On patches of photographs that the fit never saw.</small></p>
+<div class="wide"><table><tr><th>station</th><th></th>{% for name in fit.lgn %}<th>{{ name|replace("_", " ") }}</th>{% endfor %}</tr>
+{% for station, sets in fit.items() %}<tr><td>{{ station }}</td><td></td>{% for median, least in sets.values() %}
+<td>{{ "%.4f"|format(median) }} <small>{{ "%.4f"|format(least) }}</small></td>{% endfor %}</tr>{% endfor %}</table></div>
+<p><small>R², median and least over channels, on stimuli that the fit never saw: patches of other photographs at the light it was
+fitted in; the same in light and after fields between and beyond; gratings and spots; photographs under gradients and shadows.</small></p>
 <h2>Receptive fields: simulated over fitted</h2>
 <div class="wide"><img alt="Simulated receptive fields and fitted kernels" src="data:image/png;base64,{{ figures.kernels }}"></div>
 <p><small>Equivalent kernels, red for more rate with more light; each pair shares its scale; 29 pixels, 1.8°. Relay cells: about

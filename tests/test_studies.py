@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.fitting import IMAGES
 from studies import arms, cli, luminance
 from studies.datasets import load
 from studies.illumination import LIGHTS, illuminate, scene
 
-SMALL = ["--patches", "13", "--kinds", "2", "--repeats", "1", "--epochs", "1", "--train", "60", "--test", "30"]
+SMALL = ["--images", "26", "--kinds", "2", "--repeats", "1", "--epochs", "1", "--train", "60", "--test", "30"]
 SMALL += ["--simulated-train", "20", "--simulated-test", "10", "--lights", "gradient,exposure"]
 
 
@@ -72,8 +73,9 @@ def test_group_score_leaves_development_out():
     assert luminance.group_scores(table).accuracy.item() == pytest.approx((0.7 + 0.5) / 2)
 
 
-def test_command_has_the_kinds_of_the_studies():
+def test_command_has_the_defaults_of_the_studies():
     assert cli._KINDS == luminance.KINDS == luminance.Settings().kinds
+    assert cli._IMAGES == IMAGES == luminance.Settings().images
 
 
 @pytest.mark.slow
