@@ -45,7 +45,7 @@ _EARLY_PLACES, _V1_PLACES = 24_576, 40_960
 
 #: Where only V1 was recorded, the stations before it are fitted through it so many times, to about so many places, in so many
 #: steps.
-_ROUNDS, _THROUGH_PLACES, _THROUGH_ITERATIONS = 3, 6_144, 12
+_ROUNDS, _THROUGH_PLACES, _THROUGH_ITERATIONS = 4, 6_144, 20
 
 #: Adaptation states a pathway is presented in when `fit` does the simulating: settled, and sudden from 40 cd/m².
 ADAPTATION_STATES: tuple[AdaptTo, ...] = ("gaze", 40.0)
@@ -164,7 +164,7 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
     guesses = {name: values.clone() for name, values in front_end.state_dict().items()}
     waiting: list[str] = []
     # Matrices are small: threads would wait for one another longer than they work.
-    with _one_thread():
+    with one_thread():
         for station in progress([*early, "all", *STATIONS[len(early) :]], what="fitting"):
             if station == "all":
                 _adjust(front_end, guesses, early, [name for name in seen if name in early], data)
@@ -211,7 +211,7 @@ def _given(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """PyTorch and linear algebra in one thread each, in as many as before again afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -204,6 +204,16 @@ class FrontEnd(nn.Module):
         ]
         return torch.stack(rows).detach()
 
+    def ending_at(self, output: str) -> FrontEnd:
+        """This front end, or a copy that ends at an earlier station of `OUTPUTS`."""
+        if output == self.output:
+            return self
+        if output not in self.stations:
+            raise ValueError(f"output = {output!r} is not accepted: this front end ends at {self.output}")
+        other = FrontEnd(self.pixels_per_degree, self.station_channels, output, self.gaze_spread, self.metadata)
+        other.load_state_dict({name: t for name, t in self.state_dict().items() if name in other.state_dict()})
+        return other
+
     def save(self, path: str | Path) -> None:
         """Write weights and metadata to a safetensors file, whole or not at all."""
         description = {

@@ -102,17 +102,17 @@ def scored(front_end: FrontEnd, name: str, light: xr.DataArray, responses: xr.Da
         Columns station, set, channel, r2 and correlation (of the mean over repeats) and feve. Without repeats nothing is
         noisy, and feve is r2.
     """
-    told = predicted(front_end, light.values, responses.background.values)
+    return compared(predicted(front_end, light.values, responses.background.values), name, responses)
+
+
+def compared(told: dict[str, np.ndarray], name: str, responses: xr.Dataset) -> pd.DataFrame:
+    """As `scored`, of what was `told` of stations, (image, channel, y, x)."""
     rows = []
-    for station in front_end.stations:
-        if station not in responses:
-            continue
+    for station in (station for station in told if station in responses):
         found = responses[station]
         if station in SINGLE:
             found = found.expand_dims(channel=[station], axis=found.dims.index("image") + 1)
-            label = "channel"
-        else:
-            label = f"{station}_channel"
+        label = "channel" if station in SINGLE else f"{station}_channel"
         mean = found.mean("trial") if "trial" in found.dims else found
         for k, channel in enumerate(found[label].values.tolist()):
             one, guess = mean.isel({label: k}).values, told[station][:, k]
@@ -120,14 +120,5 @@ def scored(front_end: FrontEnd, name: str, light: xr.DataArray, responses: xr.Da
             feve = r2
             if "trial" in found.dims:
                 feve = explainable_share(found.isel({label: k}).transpose("trial", ...).values, guess)
-            rows.append(
-                {
-                    "station": station,
-                    "set": name,
-                    "channel": channel,
-                    "r2": r2,
-                    "feve": feve,
-                    "correlation": correlation(one, guess),
-                }
-            )
-    return pd.DataFrame(rows)
+            rows.append((station, name, channel, r2, feve, correlation(one, guess)))
+    return pd.DataFrame(rows, columns=["station", "set", "channel", "r2", "feve", "correlation"])

@@ -230,7 +230,8 @@ class Bipolar(nn.Module):
         self.pixels_per_degree = pixels_per_degree
         self.reach = max(1, round(reach * pixels_per_degree))
         self.log_centre = _logarithm(0.04, 0.08)
-        self.log_feedback = _logarithm(1.0)
+        # The surround's weight over the centre's (Croner & Kaplan 1995).
+        self.log_feedback = _logarithm(0.55)
         self.wide_amacrine = Pool((0.15, 0.4), 0.1, pixels_per_degree, reach=1.5)
         self.wide_amacrine.log_weight.data -= 1.0
         self.log_level_gain = _logarithm(0.1)

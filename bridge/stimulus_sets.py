@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -78,19 +79,19 @@ class StimulusSet:
     light: xr.DataArray
     fields: np.ndarray
 
-    def simulate(self, pathway: Pathway, until: str = "v1", workers: int = 1) -> tuple[xr.DataArray, xr.Dataset]:
-        """Light and responses, image by image, settled ones first."""
+    def simulate(
+        self, pathway: Pathway, until: str = "v1", workers: int = 1, store: Path | None = None
+    ) -> tuple[xr.DataArray, xr.Dataset]:
+        """Light and responses, image by image, settled ones first; kept in a folder, where one is given."""
         settled = np.isnan(self.fields)
-        states: list[tuple[np.ndarray, AdaptTo]] = []
-        if settled.any():
-            states.append((settled, "gaze"))
-        if not settled.all():
-            states.append((~settled, self.fields[~settled].tolist()))
-        lights = [self.light[chosen] for chosen, _ in states]
-        responses = [
-            pathway.simulate(light, adapt_to=state, until=until, workers=workers)
-            for light, (_, state) in zip(lights, states, strict=True)
-        ]
+        lights, responses = [], []
+        for chosen, state in ((settled, "settled"), (~settled, "sudden")):
+            if chosen.any():
+                adapt_to: AdaptTo = "gaze" if state == "settled" else self.fields[chosen].tolist()
+                lights.append(self.light[chosen])
+                kept = None if store is None else store / f"{self.name}-{state}"
+                found = pathway.simulate(lights[-1], adapt_to=adapt_to, until=until, workers=workers, store=kept)
+                responses.append(found.load())
         return xr.concat(lights, "image"), xr.concat(responses, "image", combine_attrs="override")
 
 

@@ -340,6 +340,13 @@ def fit_command(
     preset: Annotated[str, typer.Option(help="Preset of the pathway.")] = "macaque_parafovea",
     images: Annotated[int, typer.Option(help="Presentations that it is fitted to.")] = _IMAGES,
     kinds: Kinds = _KINDS,
+    evidence: Annotated[
+        bool,
+        typer.Option(
+            "--evidence",
+            help="Fit rivals and others beside it, and write a page: hours, and the same command goes on after a stop.",
+        ),
+    ] = False,
     workers: Workers = _CORES,
 ) -> None:
     """Fit a front end to the simulated pathway; writes weights and scores on four held-out sets of stimuli."""
@@ -348,6 +355,12 @@ def fit_command(
 
     pathway = Settings(preset=preset, kinds=kinds).pathway
     _make_folder(out)
+    if evidence:
+        from studies import evidence as page
+
+        _write_json(json_file, page.write(pathway, out, images, seed, workers))
+        typer.echo(f"{out / 'evidence.html'}")
+        return
     front_end, report = bridge.fit(pathway, images=images, seed=seed, workers=workers)
     front_end.save(out / "front_end.safetensors")
     report.save(out / "fit.json")

@@ -17,17 +17,14 @@ import torch
 from matplotlib.figure import Figure
 
 from biomodel import Pathway, luminance
-from biomodel.probe import equivalent_kernels, probe
 from bridge import FrontEnd
-from studies import datasets
+from bridge.kernels import compare, noise_to_which_most_answer
+from studies import datasets, kernel_figure
 from studies.illumination import LIGHTS, PIXELS_PER_DEGREE, illuminate, scene
 from studies.luminance import Settings, group_scores
 
 #: State about which kernels are compared: background, cd/m², contrast of the noise before V1, and pixels along a side.
 _KERNEL_BACKGROUND, _KERNEL_CONTRAST, _KERNEL_SIZE = 100.0, 0.5, 29
-
-#: Kernels whose largest value is below this share of the station's largest belong to silent cells.
-_SILENT = 1e-3
 
 _COLOURS = {
     "pixels": "#888888",
@@ -45,7 +42,7 @@ def write(settings: Settings, results: pd.DataFrame, out: Path, workers: int) ->
     front_end = FrontEnd.load(out / "front_end.safetensors")
     pathway = settings.pathway
     figures = {"accuracy": accuracy_figure(results)}
-    figures["kernels"], correlations = kernel_figure(front_end, pathway, workers)
+    figures["kernels"], correlations = kernels(front_end, pathway, workers)
     figures["examples"] = example_figure(settings, front_end, pathway)
     encoded = {}
     for name, figure in figures.items():
@@ -134,57 +131,20 @@ def accuracy_figure(results: pd.DataFrame) -> Figure:
     return figure
 
 
-def kernel_figure(front_end: FrontEnd, pathway: Pathway, workers: int) -> tuple[Figure, dict[str, float]]:
+def kernels(front_end: FrontEnd, pathway: Pathway, workers: int) -> tuple[Figure, dict[str, float]]:
     """Simulated receptive fields over fitted kernels, and the median correlation of each station's.
 
     Relay cells are probed about an even field, V1's cells, which square, about noise; those that are silent there are left out.
     """
-    seed = _noise_to_which_most_answer(pathway, front_end.pixels_per_degree)
-    relay = FrontEnd(front_end.pixels_per_degree, front_end.station_channels, "lgn", front_end.gaze_spread)
-    relay.load_state_dict(front_end.state_dict(), strict=False)
-    correlations, pairs = {}, []
-    for twin, contrast in ((relay, 0.0), (front_end, _KERNEL_CONTRAST)):
-        station = twin.output
-        simulated = equivalent_kernels(
-            pathway, _KERNEL_BACKGROUND, _KERNEL_SIZE, until=station, workers=workers, contrast=contrast, seed=seed
-        )
-        seen = simulated[station].values
-        fitted = twin.kernel(_KERNEL_BACKGROUND, contrast, _KERNEL_SIZE, seed).numpy()
-        names = [str(label).replace("_", " ") for label in simulated[f"{station}_channel"].values]
-        if station == "v1":
-            told = zip(simulated.v1_kind.values, simulated.v1_orientation.values, strict=True)
-            names = [f"{kind} {angle:.0f}°" for kind, angle in told]
-        firing = np.abs(seen).max(axis=(1, 2)) > _SILENT * np.abs(seen).max()
-        here = zip(seen[firing], fitted[firing], strict=True)
-        correlations[station] = float(np.median([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in here]))
-        pairs += [pair for pair, fires in zip(zip(names, seen, fitted, strict=True), firing, strict=True) if fires]
-    columns = 12
-    blocks = -(-len(pairs) // columns)
-    figure, axes = plt.subplots(
-        2 * blocks, columns, figsize=(1.35 * columns, 3.1 * blocks), layout="constrained", squeeze=False
+    seed = noise_to_which_most_answer(
+        pathway, front_end.pixels_per_degree, _KERNEL_BACKGROUND, _KERNEL_CONTRAST, _KERNEL_SIZE
     )
-    for ax in axes.flat:
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.set_frame_on(False)
-    for place, (label, seen, fitted) in enumerate(pairs):
-        block, column = divmod(place, columns)
-        limit = np.abs(seen).max()
-        axes[2 * block, column].set_title(label, fontsize=8)
-        for ax, kernel in zip(axes[2 * block : 2 * block + 2, column], (seen, fitted), strict=True):
-            ax.set_frame_on(True)
-            ax.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    for row, name in enumerate(("simulated", "fitted") * blocks):
-        axes[row, 0].set_ylabel(name, fontsize=9)
-    return figure, correlations
-
-
-def _noise_to_which_most_answer(pathway: Pathway, pixels_per_degree: float) -> int:
-    """The seed, of a few, of the noise before which most kinds' cells in the middle fire."""
-    noises = np.stack([probe(_KERNEL_BACKGROUND, _KERNEL_CONTRAST, _KERNEL_SIZE, seed) for seed in range(64)])
-    rates = pathway.simulate(luminance(noises, pixels_per_degree), adapt_to=_KERNEL_BACKGROUND).v1
-    middle = rates.values[:, :, _KERNEL_SIZE // 4, _KERNEL_SIZE // 4]
-    return int((middle > middle.mean(axis=0)).sum(axis=1).argmax())
+    found = [
+        compare(pathway, front_end, station, _KERNEL_BACKGROUND, contrast, _KERNEL_SIZE, seed, workers)
+        for station, contrast in (("lgn", 0.0), ("v1", _KERNEL_CONTRAST))
+    ]
+    correlations = {pairs.station: float(np.median(pairs.correlation[pairs.firing])) for pairs in found}
+    return kernel_figure.draw(found), correlations
 
 
 def example_figure(settings: Settings, front_end: FrontEnd, pathway: Pathway) -> Figure:

@@ -1,0 +1,188 @@
+"""Evidence: how near a front end comes to its circuit, beside what is simpler, and beside circuits that it doesn't match.
+
+Every model is fitted to the same responses, given the field adapted to, and scored on the same held-out sets (`stimulus_sets`):
+
+- ``front end``: fitted to every station's responses; ``from lgn alone``, ``from v1 alone``: to nothing else. What these say of
+  stations that they never saw is scored too.
+- ``without …``: the front end fitted again without one of its `mechanisms`.
+- `rivals`, for the relay and for V1.
+- ``of …``: a front end fitted to another circuit, scored on this one's responses.
+
+What is finished is kept in a folder, and the same call goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+
+from biomodel import Pathway
+from biomodel.progress import progress
+from bridge import stimulus_sets
+from bridge.fitting import IMAGES, TEST_IMAGES, check_responses, identify, one_thread
+from bridge.front_end import OUTPUTS, FrontEnd
+from bridge.mechanisms import MECHANISMS
+from bridge.report import BATCH, compared, scored, tensor
+from bridge.rivals import Rival, fit_rival, rivals
+from bridge.stages import STRIDE
+
+#: Circuits that differ from the one that is predicted: what is lesioned, and factors on parameters.
+OTHERS: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {
+    "of a circuit without horizontal feedback": (("horizontal_feedback",), {}),
+    "of a circuit without contrast gain": (("contrast_gain",), {}),
+    "of a circuit with half of the horizontal feedback": ((), {"horizontal.feedback": 0.5}),
+}
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """What models are fitted to and tested on: light (image, y, x) and responses, of tests by the name of the set."""
+
+    fitted: tuple[xr.DataArray, xr.Dataset]
+    tests: dict[str, tuple[xr.DataArray, xr.Dataset]]
+
+
+def gather(pathway: Pathway, out: Path, images: int = IMAGES, seed: int = 0, workers: int = 1) -> pd.DataFrame:
+    """Fit and score every model, or what is left of them.
+
+    Parameters
+    ----------
+    pathway : biomodel.Pathway
+        That is to be predicted.
+    out : pathlib.Path
+        A folder.
+    images, seed, workers : int
+        As `bridge.fit` takes them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns model, parameters, station, set, channel, r2, feve, correlation.
+    """
+    (out / "scores").mkdir(parents=True, exist_ok=True)
+    recordings = record(pathway, out / "recordings", images, seed, workers)
+    tables = []
+    for name, score in progress(list(_models(pathway, recordings, out, images, seed, workers)), what="evidence"):
+        path = out / "scores" / f"{name.replace(' ', '_').replace(',', '')}.csv"
+        if not path.exists():
+            table = score()
+            scratch = path.with_suffix(".part")
+            table.to_csv(scratch, index=False)
+            os.replace(scratch, path)
+        tables.append(pd.read_csv(path).assign(model=name))
+    return pd.concat(tables, ignore_index=True)
+
+
+def record(pathway: Pathway, folder: Path, images: int, seed: int, workers: int) -> Recordings:
+    """Simulate all that models are fitted to and tested on, kept in a folder."""
+    fitted = stimulus_sets.identification(images, seed=seed).simulate(pathway, "v1", workers, folder)
+    check_responses(fitted[1], fitted[0])
+    held = stimulus_sets.split(seed)[1]
+    tests = stimulus_sets.held_out(TEST_IMAGES, held, seed=seed)
+    return Recordings(fitted, {one.name: one.simulate(pathway, "v1", workers, folder) for one in tests})
+
+
+def _models(
+    pathway: Pathway, recordings: Recordings, out: Path, images: int, seed: int, workers: int
+) -> Iterator[tuple[str, Callable[[], pd.DataFrame]]]:
+    """Every model's name, and how it is fitted and scored."""
+    light, responses = recordings.fitted
+
+    def twin(name: str, *seen: str, without: tuple[str, ...] = ()) -> Callable[[], pd.DataFrame]:
+        shown = responses[["background", *seen]] if seen else responses
+        return lambda: _scored(identify(light, shown, seed, without), recordings, out / f"{name}.safetensors")
+
+    yield "front end", twin("front_end")
+    for station in OUTPUTS:
+        yield f"from {station} alone", twin(f"from_{station}_alone", station)
+    for mechanism in MECHANISMS:
+        yield f"without {mechanism.replace('_', ' ')}", twin(f"without_{mechanism}", without=(mechanism,))
+    for station in OUTPUTS:
+        channels, stride = responses.sizes[f"{station}_channel"], STRIDE if station == "v1" else 1
+        ppd = float(1 / np.diff(light.x.values).mean())
+        size = sum(p.numel() for p in _empty(responses, station, ppd).parameters())
+        for name in rivals(channels, stride, ppd, size):
+            yield (
+                f"{name}, {station}",
+                lambda n=name, s=station, z=(channels, stride, ppd, size): _rival(  # type: ignore[misc]
+                    rivals(*z)[n], s, recordings, seed
+                ),
+            )
+    for name, (lesions, factors) in OTHERS.items():
+        values = pathway.parameters.values_by_name()
+        other = Pathway(
+            pathway.preset,
+            parameters=values | {key: factor * values[key] for key, factor in factors.items()},
+            lesions=(*pathway.lesions, *lesions),
+        )
+
+        def of_another(other: Pathway = other, name: str = name) -> pd.DataFrame:
+            slug = name.replace(" ", "_")
+            shown = stimulus_sets.identification(images, seed=seed)
+            seen = shown.simulate(other, "v1", workers, out / "recordings" / slug)
+            return _scored(identify(*seen, seed), recordings, out / f"{slug}.safetensors")
+
+        yield name, of_another
+
+
+def _empty(responses: xr.Dataset, station: str, pixels_per_degree: float) -> FrontEnd:
+    channels = {name: responses[f"{name}_channel"].values.tolist() for name in OUTPUTS}
+    return FrontEnd(pixels_per_degree, channels, station)
+
+
+def _scored(front_end: FrontEnd, recordings: Recordings, path: Path) -> pd.DataFrame:
+    """Save a front end, and score it on every set."""
+    front_end.save(path)
+    table = pd.concat([scored(front_end, name, *test) for name, test in recordings.tests.items()], ignore_index=True)
+    return table.assign(parameters=sum(p.numel() for p in front_end.parameters()))
+
+
+def _rival(rival: Rival, station: str, recordings: Recordings, seed: int) -> pd.DataFrame:
+    """Fit a rival to a station, and score it on every set."""
+    light, responses = recordings.fitted
+    with one_thread():
+        fit_rival(
+            rival,
+            tensor(light.values)[:, None],
+            tensor(responses.background.values)[:, None],
+            tensor(responses[station].values),
+            seed,
+        )
+    tables = []
+    for name, (shown, answers) in recordings.tests.items():
+        pairs = zip(
+            tensor(shown.values)[:, None].split(BATCH),
+            tensor(answers.background.values)[:, None].split(BATCH),
+            strict=True,
+        )
+        with torch.no_grad():
+            told = np.concatenate([rival(*pair).numpy() for pair in pairs])
+        tables.append(compared({station: told}, name, answers))
+    return pd.concat(tables, ignore_index=True).assign(parameters=sum(p.numel() for p in rival.parameters()))
+
+
+def summary(scores: pd.DataFrame) -> dict[str, dict]:
+    """By model, station and set: median and least R², median correlation over channels; and the number of parameters."""
+    found: dict[str, dict] = {}
+    for (model, station, name), rows in scores.groupby(["model", "station", "set"], sort=False):
+        entry = found.setdefault(str(model), {"parameters": int(rows.parameters.iloc[0]), "scores": {}})
+        entry["scores"].setdefault(str(station), {})[str(name)] = {
+            "median_r2": float(rows.r2.median()),
+            "min_r2": float(rows.r2.min()),
+            "median_correlation": float(rows.correlation.median()),
+            "channels": len(rows),
+        }
+    return found
+
+
+def write_json(scores: pd.DataFrame, path: Path) -> None:
+    """Write `summary` to a file."""
+    path.write_text(json.dumps(summary(scores), indent=2) + "\n")
