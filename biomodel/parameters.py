@@ -437,7 +437,7 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         ),
         Parameter(
             "v1.parasol_gain",
-            0.5,
+            0.4,
             "1",
             "calibrated",
             "experiment 15; weight against a midget's: their gain is about 6 ×, but they saturate and run down",
@@ -447,7 +447,7 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         Parameter("v1.recovery_time", 500, "ms", "published", "mozaik LSV1M (cat): τ_rec of thalamic synapses", 1, 1e4),
         Parameter(
             "v1.midget_release",
-            0.03,
+            0.02,
             "1",
             "calibrated",
             "experiment 20: little, for contrast to tell (mozaik: .75 at a lower resting rate)",
@@ -490,7 +490,7 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
         ),
         Parameter(
             "v1.semisaturation",
-            7,
+            8,
             "Hz",
             "calibrated",
             "experiment 20: drive that evokes the maximum rate where no pool divides",
@@ -498,7 +498,13 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
             1000,
         ),
         Parameter(
-            "v1.exponent", 3, "1", "calibrated", "experiment 20; power laws of 2 to 5 (Priebe & Ferster 2008)", 1, 8
+            "v1.exponent",
+            2.6,
+            "1",
+            "calibrated",
+            "experiments 16 and 20; power laws of 2 to 5 (Priebe & Ferster 2008)",
+            1,
+            8,
         ),
         Parameter(
             "v1.normalisation_weight",

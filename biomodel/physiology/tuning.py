@@ -218,4 +218,7 @@ def _fine(
 def _falls(x: np.ndarray, y: np.ndarray, top: int, height: float) -> float:
     """How far to the right of the top a curve falls to a height; infinite if it doesn't."""
     below = np.flatnonzero(y[top:] <= height)
-    return float(x[top + below[0]] - x[top]) if below.size else float("inf")
+    if not below.size:
+        return float("inf")
+    last = top + below[0]
+    return float(np.interp(height, y[[last, last - 1]], x[[last, last - 1]]) - x[top])
