@@ -544,7 +544,7 @@ def test_stopped_draws_go_on_where_they_were(simulated, tmp_path):
     # Another experiment is added to what a draw has.
     simulated.clear()
     both = physiology.over_draws(DrawnCells, (0, 1), (16, 18), store=tmp_path)
-    assert both[0] == found[0] and len(both) == 4 and set(simulated) == {0, 1}
+    assert both[0] == found[0] and len(both) == 6 and set(simulated) == {0, 1}
     assert set(json.loads((tmp_path / "draw_1.json").read_text())["experiments"]) == {"16", "18"}
 
 
@@ -592,5 +592,15 @@ def test_draws_and_experiments_that_are_not_accepted(simulated, named, words, tm
 def test_every_published_histogram_of_the_experiments_is_compared(measured):
     compared = {name for number in draws.PUBLISHED for name in measured[number].cells}
     shipped = json.loads(Path(battery.__file__).with_name("v1_distributions.json").read_text())
-    # Widths in cycles take a fitted Gabor.
+    # The widths in cycles are compared as they were drawn.
     assert set(shipped) - {"about"} - compared == {"gabor_nx_ny"}
+
+
+def test_drawn_widths_are_near_the_histogram_that_they_are_drawn_from():
+    """400 kinds that are never drawn again: theory says .1 in one of 2,000 draws (Kolmogorov)."""
+    free = {"v1.kinds": 400, "v1.widest_field": 20, "v1.highest_frequency": 60}
+    across, along = distributions.drawn_widths(Parameters("macaque_parafovea", free))
+    assert (across.name, along.name) == ("gabor_n_x", "gabor_n_y")
+    assert max(across.distance, along.distance) < 0.1 and across.by_construction and across.cells == 400
+    (narrow, _) = distributions.drawn_widths(Parameters("macaque_parafovea", free | {"v1.widest_field": 0.1}))
+    assert narrow.distance > 0.2

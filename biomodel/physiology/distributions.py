@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from biomodel.cortical_kinds import kinds
+from biomodel.parameters import Parameters
 from biomodel.physiology.measurement import CellValues
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ BY_CONSTRUCTION = ("preferred_orientation", "peak_spatial_frequency")
 
 #: Where the eye looks, by preset, in the names of the published counts.
 _ECCENTRICITY = {"macaque_parafovea": "parafoveal", "macaque_fovea": "foveal"}
+
+
+#: On which kinds' relay cells stand; it doesn't matter to their widths.
+_PIXELS_PER_DEGREE = 16.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,36 @@ def distances_of(cells: Mapping[str, CellValues], preset: str) -> list[Distance]
             _histograms()[name]["source"],
         )
         for name, values in cells.items()
+    ]
+
+
+def drawn_widths(parameters: Parameters) -> list[Distance]:
+    """Distances of the widths in cycles that kinds were drawn with to the two margins of their published joint histogram.
+
+    They hold by construction, but for kinds that were drawn again because their fields reached too far.
+
+    Parameters
+    ----------
+    parameters : Parameters
+
+    Returns
+    -------
+    list of Distance
+        Across (n_x), and along (n_y); of kinds, not of cells.
+    """
+    histogram = _histograms()["gabor_nx_ny"]
+    edges, counts = 10 ** np.asarray(histogram["bins_log10"], dtype=float), np.asarray(histogram["counts"])
+    drawn = kinds(parameters, _PIXELS_PER_DEGREE)
+    widths = {"gabor_n_x": [k.across * k.frequency for k in drawn], "gabor_n_y": [k.along * k.frequency for k in drawn]}
+    return [
+        Distance(
+            name,
+            kolmogorov_smirnov(widths[name], edges, _shares(counts.sum(axis=axis))),
+            len(drawn),
+            True,
+            histogram["source"],
+        )
+        for name, axis in (("gabor_n_x", 1), ("gabor_n_y", 0))
     ]
 
 

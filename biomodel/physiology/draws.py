@@ -34,6 +34,9 @@ logger = logging.getLogger("precortical")
 #: Experiments that measure what a histogram was published of: orientation, frequency and size tuning.
 PUBLISHED = (16, 18, 22)
 
+#: The experiment on spatial frequency, with which the widths in cycles go that kinds were drawn with.
+_FREQUENCY = 18
+
 #: Seeds of the draws, where none are given.
 DRAWS = (0, 1, 2, 3, 4)
 
@@ -126,7 +129,7 @@ def over_draws(
     Returns
     -------
     list of DrawnDistances
-        A property each, in the order of the experiments.
+        A property each, in the order of the experiments; then the widths that kinds were drawn with.
 
     Raises
     ------
@@ -156,6 +159,7 @@ def over_draws(
             {name: values for number in chosen for name, values in kept[seed][number].items()},
             subjects[seed].parameters.preset,
         )
+        + (distributions.drawn_widths(subjects[seed].parameters) if _FREQUENCY in chosen else [])
         for seed in seeds
     ]
     return [
