@@ -118,7 +118,7 @@ def _labelled(
 @torch.no_grad()
 def resampled(front_end: FrontEnd, pixels: float) -> FrontEnd:
     """A front end of the same lengths in degrees, on a lattice of so many pixels a degree."""
-    other = FrontEnd(pixels, front_end.station_channels, front_end.output, front_end.gaze_spread, front_end.metadata)
+    other = FrontEnd(**front_end.description() | {"pixels_per_degree": pixels})
     state = front_end.state_dict()
     for name in ("v1.root_weight", "v1.root_complex_weight") if front_end.output == "v1" else ():
         taps = other.get_parameter(name).shape[-1]

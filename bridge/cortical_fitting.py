@@ -170,7 +170,7 @@ def begin(v1: V1, arriving: Tensor, simple: Tensor, complex_: Tensor, random: np
         mean = v1.normalisation.settled(told.mean(dim=1))
         v1.normalisation.log_weight.add_((_NORMALISED / mean.max()).log())
     afferents = Afferents(v1, recorded(arriving)[None])
-    v1.parasol.fill_(False)
+    v1.hear([False] * len(v1.parasol))
     for classes in ((0, 1), ()):
         powers = simple / v1.log_maximum_rate.exp() * suppressed * _normalised(v1, told)
         _weigh(v1, afferents, powers ** (1 / v1.log_exponent.exp()), simple, classes, random)
@@ -178,11 +178,11 @@ def begin(v1: V1, arriving: Tensor, simple: Tensor, complex_: Tensor, random: np
 
 def _normalised(v1: V1, told: Tensor) -> Tensor:
     """What normalisation divides by, (image, K, h, w), where `told` is what is left of powers after it."""
-    each = torch.einsum("nk,bkyx->bnyx", v1.relays(), told)
+    each = torch.einsum("nk,bkyx->bnyx", v1.relays, told)
     pooled = torch.zeros_like(each)
     for _ in range(50):
         pooled = v1.normalisation.settled(each * (1 + pooled))
-    return 1 + pooled[:, v1.parasol.long()]
+    return 1 + pooled[:, [int(one) for one in v1.parasol]]
 
 
 def _weigh(
@@ -194,6 +194,7 @@ def _weigh(
     random: np.random.Generator,
 ) -> None:
     """Guess weights from roots of powers; of several classes of relay cells, each kind is given the one that says more."""
+    parasol_kinds = list(v1.parasol)
     for kind, root in enumerate(roots.transpose(0, 1).flatten(1)):
         places = _firing(simple[:, kind].flatten(), random)
         found = []
@@ -202,8 +203,9 @@ def _weigh(
             weight = non_negative(rows, root[places])
             found.append((float(((rows @ weight - root[places]) ** 2).mean()), parasol, weight))
         _, parasol, weight = min(found, key=lambda one: one[0])
-        v1.parasol[kind] = bool(parasol)
+        parasol_kinds[kind] = bool(parasol)
         v1.root_weight[kind] = weight.sqrt().view_as(v1.root_weight[kind])
+    v1.hear(parasol_kinds)
 
 
 def _firing(rates: Tensor, random: np.random.Generator) -> Tensor:
@@ -308,7 +310,7 @@ class _Cells:
 def reweigh(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generator, turns: int = 3) -> None:
     """Fit each kind's weights to what its simple cells fire beyond rest, all else being as the twin has it."""
     divisors = v1.divisors(v1.powers(v1.drives(arriving)))
-    afferents = Afferents(v1, arriving)
+    afferents, parasol_kinds = Afferents(v1, arriving), list(v1.parasol)
     for kind in range(len(v1.root_weight)):
         rates = beyond[:, kind].flatten()
         places = _some_places(rates, random)
@@ -326,9 +328,10 @@ def reweigh(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generato
             guess = cells.guess()
             weight, missed_now = cells.improve(guess, torch.arange(len(guess)), 2 * turns)
             if missed_now < missed:
-                missed, v1.parasol[kind] = missed_now, bool(parasol)
+                missed, parasol_kinds[kind] = missed_now, bool(parasol)
                 v1.root_weight[kind] = weight.sqrt().view_as(v1.root_weight[kind])
         logger.debug("kind %d: unexplained variance %.4f", kind, missed)
+    v1.hear(parasol_kinds)
 
 
 def _near(weight: Tensor) -> Tensor:

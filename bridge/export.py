@@ -7,15 +7,19 @@ import os
 import tempfile
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 #: Says whose file it is.
 FORMAT = "precortical.FrontEnd"
 
 #: Grows when older files no longer load.
-VERSION = 3
+VERSION = 4
+
+#: How far from PyTorch onnxruntime may be, of the largest response.
+_ONNX_TOLERANCE = 1e-4
 
 
 def write(path: Path, tensors: dict[str, Tensor], description: dict[str, object]) -> None:
@@ -34,6 +38,57 @@ def write(path: Path, tensors: dict[str, Tensor], description: dict[str, object]
             os.replace(Path(scratch) / "w", path)
     except OSError as error:
         raise ValueError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None
+
+
+def write_onnx(front_end: nn.Module, path: Path, height: int, width: int) -> None:
+    """Write a front end, or a network that begins with one, as ONNX, and see that onnxruntime says the same.
+
+    Parameters
+    ----------
+    front_end : torch.nn.Module
+        From images (B, 1, height, width) to whatever it says of them.
+    path : pathlib.Path
+    height, width : int
+        Pixels; the number of images stays open.
+
+    Raises
+    ------
+    ValueError
+        Where the extra ``onnx`` isn't installed, or the file cannot be written.
+    RuntimeError
+        Where onnxruntime says something else; no file is left.
+    """
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401 (PyTorch's exporter needs it)
+    except ImportError as error:
+        raise ValueError(f"{error.name} is not installed: pip install 'precortical[onnx]'") from None
+    light = 100 * torch.rand(3, 1, height, width, generator=torch.Generator().manual_seed(0))
+    if not path.parent.is_dir():
+        raise ValueError(f"{path} cannot be written: give a path in a folder that exists")
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as scratch:
+        whole = Path(scratch) / "front_end.onnx"
+        torch.onnx.export(
+            front_end,
+            (light[:2],),
+            whole,
+            dynamo=True,
+            input_names=["luminance"],
+            output_names=["response"],
+            dynamic_shapes=({0: torch.export.Dim("images")},),
+            external_data=False,
+            verbose=False,
+        )
+        session = onnxruntime.InferenceSession(whole, providers=["CPUExecutionProvider"])
+        (told,) = session.run(None, {"luminance": light.numpy()})
+        with torch.no_grad():
+            expected = front_end(light)
+        away = float((torch.from_numpy(told) - expected).abs().max()) / float(expected.abs().max())
+        if not away < _ONNX_TOLERANCE:
+            raise RuntimeError(
+                f"onnxruntime is {away:.1e} of the largest response away from PyTorch: nothing was written"
+            )
+        os.replace(whole, path)
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict]:

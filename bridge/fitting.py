@@ -155,7 +155,8 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
     seen = [name for name in STATIONS if name in responses]
     channels = {n: [n] if n in SINGLE else responses[f"{n}_channel"].values.tolist() for n in seen}
     gaze_spread = float(responses.attrs.get("gaze_spread_deg", GAZE_SPREAD))
-    front_end = FrontEnd(pixels_per_degree(light), channels, seen[-1], gaze_spread)
+    orientations = np.split(responses.v1_orientation.values, 2)[0].tolist() if "v1" in seen else None
+    front_end = FrontEnd(pixels_per_degree(light), channels, seen[-1], gaze_spread, orientations=orientations)
     take_out(front_end, without)
     early = [name for name in STATIONS if name != "v1"]
     shown = np.random.default_rng([seed, 1]).permutation(light.sizes["image"])
@@ -170,7 +171,6 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
                 _adjust(front_end, guesses, early, [name for name in seen if name in early], data)
             elif station == "v1":
                 if "v1" in seen:
-                    cast(V1, front_end.v1).orientation.copy_(tensor(responses.v1_orientation.values).chunk(2)[0])
                     chosen = shown[: max(1, _V1_PLACES // responses.v1[0, 0].size)]
                     whole, random = _Data(light, responses, chosen), np.random.default_rng([seed, 2])
                     _fit_v1(front_end, whole, random, TURNS, afresh=True)

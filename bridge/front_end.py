@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -40,6 +41,10 @@ class FrontEnd(nn.Module):
         Degrees over which gaze wanders: the blur of the default background; 0 to infinity.
     metadata : dict, optional
         What it was fitted on, and how well; saved beside the weights.
+    orientations : sequence of float, optional
+        Degrees that each kind of V1 cells prefers; by default all 0.
+    parasol : sequence of bool, optional
+        Which kinds hear parasol cells; by default none.
     """
 
     def __init__(
@@ -49,6 +54,8 @@ class FrontEnd(nn.Module):
         output: str = "v1",
         gaze_spread: float = GAZE_SPREAD,
         metadata: dict[str, object] | None = None,
+        orientations: Sequence[float] | None = None,
+        parasol: Sequence[bool] | None = None,
     ) -> None:
         super().__init__()
         if output not in OUTPUTS:
@@ -64,7 +71,8 @@ class FrontEnd(nn.Module):
         self.ganglion = Ganglion(self.pixels_per_degree)
         self.lgn = LGN(self.pixels_per_degree)
         if output == "v1":
-            self.v1 = V1(len(channels["v1"]) // 2, self.pixels_per_degree)
+            self.v1 = V1(orientations or [0.0] * (len(channels["v1"]) // 2), self.pixels_per_degree)
+            self.v1.hear(parasol or self.v1.parasol)
 
     @property
     def stations(self) -> tuple[str, ...]:
@@ -204,26 +212,34 @@ class FrontEnd(nn.Module):
         ]
         return torch.stack(rows).detach()
 
+    def description(self) -> dict[str, Any]:
+        """What a front end is made from, beside its weights: the constructor's arguments."""
+        cortical = {"orientations": self.v1.orientations, "parasol": self.v1.parasol} if self.output == "v1" else {}
+        return {
+            "pixels_per_degree": self.pixels_per_degree,
+            "channels": self.station_channels,
+            "output": self.output,
+            "gaze_spread": self.gaze_spread,
+            "metadata": self.metadata,
+        } | cortical
+
     def ending_at(self, output: str) -> FrontEnd:
         """This front end, or a copy that ends at an earlier station of `OUTPUTS`."""
         if output == self.output:
             return self
         if output not in self.stations:
             raise ValueError(f"output = {output!r} is not accepted: this front end ends at {self.output}")
-        other = FrontEnd(self.pixels_per_degree, self.station_channels, output, self.gaze_spread, self.metadata)
+        other = FrontEnd(**self.description() | {"output": output})
         other.load_state_dict({name: t for name, t in self.state_dict().items() if name in other.state_dict()})
         return other
 
     def save(self, path: str | Path) -> None:
         """Write weights and metadata to a safetensors file, whole or not at all."""
-        description = {
-            "pixels_per_degree": self.pixels_per_degree,
-            "channels": self.station_channels,
-            "output": self.output,
-            "gaze_spread": self.gaze_spread,
-            "metadata": self.metadata,
-        }
-        export.write(Path(path), dict(self.state_dict()), description)
+        export.write(Path(path), dict(self.state_dict()), self.description())
+
+    def to_onnx(self, path: str | Path, height: int, width: int) -> None:
+        """Write an ONNX file, adapted to the field that gaze leaves, checked against onnxruntime; as `export.write_onnx`."""
+        export.write_onnx(self, Path(path), height, width)
 
     @staticmethod
     def load(path: str | Path) -> FrontEnd:

@@ -35,6 +35,8 @@ neighbouring simple cells of their kind with weights ≥ 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -328,25 +330,27 @@ class V1(nn.Module):
 
     Parameters
     ----------
-    kinds : int
-        Kinds of cells; each is a channel of simple cells, and one of complex cells after those.
+    orientations : sequence of float
+        Degrees that each kind of cells prefers; each is a channel of simple cells, and one of complex cells after those.
     pixels_per_degree : float
     reach : float
         Degrees from a cell, across and down, within which its afferents are sought.
     """
 
-    parasol: Tensor
-    orientation: Tensor
+    relays: Tensor
+    bands: Tensor
 
-    def __init__(self, kinds: int, pixels_per_degree: float, reach: float = 0.9) -> None:
+    def __init__(self, orientations: Sequence[float], pixels_per_degree: float, reach: float = 0.9) -> None:
         super().__init__()
+        kinds = len(orientations)
+        self.orientations = tuple(float(angle) for angle in orientations)
         self.reach = max(1, round(reach * pixels_per_degree))
         self.complex_reach = max(1, round(reach * pixels_per_degree / STRIDE))
         taps, complex_taps = 2 * self.reach + 1, 2 * self.complex_reach + 1
-        self.register_buffer("parasol", torch.zeros(kinds, dtype=torch.bool))
-        self.register_buffer("orientation", torch.zeros(kinds))
         self.root_weight = nn.Parameter(torch.full((kinds, 2, taps, taps), 0.1 / taps))
         self.root_complex_weight = nn.Parameter(torch.full((kinds, 2, complex_taps, complex_taps), 1 / complex_taps))
+        self.register_buffer("bands", _bands(self.orientations), persistent=False)
+        self.hear([False] * kinds)
         self.log_spontaneous = _logarithm(1.0)
         self.recovery = LowPass(3.0)
         self.log_release = _logarithm(0.02, 0.02)
@@ -362,6 +366,15 @@ class V1(nn.Module):
         self.surround_tuning = nn.Parameter(torch.tensor(0.0))
         self.membrane = LowPass(0.1)
         self.complex_membrane = LowPass(0.1)
+
+    def hear(self, parasol: Sequence[bool]) -> None:
+        """Let each kind hear parasol, or midget cells.
+
+        `relays`, (class, K), is each kind's share in the mean over those that hear midget, or parasol cells.
+        """
+        self.parasol = tuple(bool(one) for one in parasol)
+        member = self.bands.new_tensor([[not one for one in self.parasol], self.parasol])
+        self.register_buffer("relays", member / member.sum(dim=1, keepdim=True).clamp(min=1), persistent=False)
 
     @property
     def spontaneous(self) -> Tensor:
@@ -387,14 +400,16 @@ class V1(nn.Module):
 
     def drives(self, arriving: Tensor) -> Tensor:
         """What drives simple cells, (phase, PARTS, B, K, h, w): of their own phase, and of the opposite, ON and OFF exchanged."""
-        weight, classes = self.root_weight**2, (~self.parasol, self.parasol)
-        around = pad(arriving.flatten(0, 1), self.reach, "replicate")
+        weight = self.root_weight**2
+        around = pad(arriving.flatten(0, 1), self.reach, "replicate").chunk(2, dim=1)
+        classes = [[k for k, parasol in enumerate(self.parasol) if parasol == one] for one in (False, True)]
         heard = [
             functional.conv2d(maps, torch.cat([weight[one], weight[one].flip(1)]), stride=STRIDE).unflatten(1, (2, -1))
-            for maps, one in zip(around.chunk(2, dim=1), classes, strict=True)
-            if one.any()
+            for maps, one in zip(around, classes, strict=True)
+            if one
         ]
-        order = torch.cat([torch.nonzero(one)[:, 0] for one in classes]).argsort()
+        places = [k for one in classes for k in one]
+        order = sorted(range(len(places)), key=places.__getitem__)
         return torch.cat(heard, dim=2)[:, :, order].unflatten(0, (PARTS, -1)).movedim(2, 0)
 
     def powers(self, drives: Tensor) -> Tensor:
@@ -409,9 +424,9 @@ class V1(nn.Module):
 
     def divisors(self, powers: Tensor) -> Tensor:
         """What normalisation and surround divide simple cells' powers by, (PARTS, B, K, h, w)."""
-        total, members = powers.sum(dim=0), self.relays()
-        pooled = self.normalisation(torch.einsum("nk,pbkyx->pbnyx", members, total))
-        normalised = 1 + pooled[:, :, self.parasol.long()]
+        total = powers.sum(dim=0)
+        pooled = self.normalisation(torch.einsum("nk,pbkyx->pbnyx", self.relays.to(total), total))
+        normalised = 1 + pooled[:, :, [int(one) for one in self.parasol]]
         driven = self.log_maximum_rate.exp() * total / normalised
         suppressed = torch.ones_like(total)
         for _ in range(ROUNDS):
@@ -420,22 +435,11 @@ class V1(nn.Module):
 
     def suppression(self, fired: Tensor) -> Tensor:
         """What the surround divides by, less 1, for every kind."""
-        bands = self.bands()
+        bands = self.bands.to(fired)
         pooled = self.surround(torch.einsum("nk,pbkyx->pbnyx", bands / bands.sum(dim=1, keepdim=True), fired))
         own = torch.einsum("nk,pbnyx->pbkyx", bands, pooled)
         share = self.surround_tuning.sigmoid()
         return share * own + (1 - share) * pooled.mean(dim=2, keepdim=True)
-
-    def relays(self) -> Tensor:
-        """Each kind's share in the mean over those that hear midget, or parasol cells, (class, K)."""
-        member = torch.stack([~self.parasol, self.parasol]).to(self.root_weight)
-        return member / member.sum(dim=1, keepdim=True).clamp(min=1)
-
-    def bands(self) -> Tensor:
-        """Which kinds belong to which band of preferred orientations, (band, K) of 0 and 1; bands without any are left out."""
-        band = (self.orientation / (180 / BANDS)).round() % BANDS
-        member = (band == torch.arange(BANDS, device=band.device)[:, None]).to(self.root_weight)
-        return member[member.any(dim=1)]
 
     def reaching_complex(self, fired: Tensor) -> Tensor:
         """What each simple cell makes complex cells fire, weighed with 1, over the window, (B, K · phase, h, w)."""
@@ -445,3 +449,9 @@ class V1(nn.Module):
         """What complex cells fire beyond rest, over the window, (B, K, h, w)."""
         around = pad(self.reaching_complex(fired), self.complex_reach, "replicate")
         return functional.conv2d(around, self.root_complex_weight**2, groups=len(self.root_complex_weight))
+
+
+def _bands(orientations: Sequence[float]) -> Tensor:
+    """Which kinds belong to which band of preferred orientations, (band, K) of 0 and 1; bands without any are left out."""
+    band = [round(angle / (180 / BANDS)) % BANDS for angle in orientations]
+    return torch.tensor([[float(one == each) for each in band] for one in range(BANDS) if one in band])

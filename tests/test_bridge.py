@@ -8,7 +8,9 @@ from biomodel import STATIONS, Display, Pathway
 from biomodel.adaptation import gaze_field
 from biomodel.photographs import photographs
 from biomodel.probe import probe
+from bridge.bench import Bench, resampled
 from bridge.cortical_fitting import non_negative
+from bridge.kernels import KernelPairs
 from bridge.metrics import correlation, r_squared
 from bridge.stages import DURATIONS, PARTS, V1, LowPass
 
@@ -126,9 +128,18 @@ def test_kernel_is_the_jacobian(fitted):
 
 
 def test_orientation_bands_are_the_labels_own():
-    v1 = V1(5, 16.0)
-    v1.orientation.copy_(torch.tensor([3.0, 179.0, 50.0, 140.0, 67.0]))
-    assert v1.bands().tolist() == [[1, 1, 0, 0, 0], [0, 0, 1, 0, 1], [0, 0, 0, 1, 0]]
+    v1 = V1([3.0, 179.0, 50.0, 140.0, 67.0], 16.0)
+    assert v1.bands.tolist() == [[1, 1, 0, 0, 0], [0, 0, 1, 0, 1], [0, 0, 0, 1, 0]]
+
+
+def test_kinds_hear_the_class_that_they_are_told_to():
+    v1 = V1([0.0, 45.0, 90.0], 4.0)
+    v1.hear([True, False, True])
+    assert torch.allclose(v1.relays, torch.tensor([[0, 1, 0], [0.5, 0, 0.5]]))
+    arriving = torch.zeros(PARTS, 1, 4, 8, 8)
+    arriving[:, :, 2:] = 1.0
+    driven = v1.drives(arriving).detach().abs().amax(dim=(0, 1, 2, 4, 5))
+    assert (driven > 0).tolist() == [True, False, True]
 
 
 def test_weights_are_the_non_negative_least_squares():
@@ -192,3 +203,91 @@ def test_bad_light_is_refused(fitted):
     ):
         with pytest.raises(ValueError, match="luminance"):
             front_end(wrong)
+
+
+def test_front_end_of_the_relay_tells_every_station(fitted, patches):
+    front_end, _ = fitted
+    light = torch.from_numpy(patches.values[:2, None]).float()
+    relay = front_end.ending_at("lgn")
+    assert relay.output == "lgn" and not hasattr(relay, "v1")
+    told, whole = relay.responses(light), front_end.responses(light)
+    assert list(told) == list(STATIONS[:-1])
+    for station, values in told.items():
+        assert torch.equal(values, whole[station]), station
+    assert torch.equal(relay(light), whole["lgn"])
+
+
+def test_a_mechanism_that_is_taken_out_stays_out(patches, responses):
+    recorded = responses[["background", "bipolar", "lgn"]]
+    front_end, report = bridge.fit(
+        responses=recorded, stimulus=patches, without=["horizontal_feedback", "luminance_gain"]
+    )
+    assert float(front_end.bipolar.log_feedback.exp()) < 1e-12
+    assert float(front_end.bipolar.log_level_gain.exp()) < 1e-12
+    light = torch.full((1, 1, 20, 20), 50.0)
+    light[..., 10:] = 80.0
+    far = light.clone()
+    far[..., :4] = 200.0
+    # Nothing else tells midget bipolar cells of what is far away.
+    with torch.no_grad():
+        change = front_end.responses(far, 50.0)["bipolar"] - front_end.responses(light, 50.0)["bipolar"]
+    assert float(change[0, :2, :, 16:].abs().max()) < 1e-4
+    assert report.summary()["bipolar"]["photographs"]["median_r2"] < 0.99
+    with pytest.raises(ValueError, match="push_pull"):
+        bridge.fit(responses=recorded, stimulus=patches, without=["push_pull"])
+
+
+def test_bench_answers_as_the_pathway_does(fitted, patches, responses):
+    front_end, _ = fitted
+    bench = Bench(front_end)
+    told = bench.simulate(patches[:3])
+    assert {name: told[name].shape for name in STATIONS} == {
+        n: responses[n].isel(image=slice(3)).shape for n in STATIONS
+    }
+    light = torch.from_numpy(patches.values[:3, None]).float()
+    assert np.allclose(told.v1, front_end(light).detach(), atol=1e-2)
+    sudden = bench.simulate(patches[:2], adapt_to=[40.0, 10.0], until="lgn", record_within=0.04)
+    assert sudden.lgn.shape == (2, 4, 2, 2) and "v1" not in sudden
+    middle = front_end.responses(light[:2], torch.tensor([40.0, 10.0])[:, None, None, None].expand(2, 1, 32, 32))["lgn"]
+    assert np.allclose(sudden.lgn, middle[:, :, 15:17, 15:17].detach(), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"record": "trace"}, "traces"),
+        ({"duration": 0.5}, "duration"),
+        ({"until": "cortex"}, "until"),
+        ({"adapt_to": "previous"}, "previous"),
+    ],
+)
+def test_bench_refuses_what_takes_time(fitted, patches, settings, words):
+    with pytest.raises(ValueError, match=words):
+        Bench(fitted[0]).simulate(patches[:1], **settings)
+
+
+def test_a_finer_lattice_changes_little(fitted):
+    """A wide spot, centred between the same pixels, on a lattice of half the spacing."""
+    front_end, _ = fitted
+
+    def rates(pixels_per_degree: float) -> torch.Tensor:
+        size = round(3 * pixels_per_degree)
+        at = (torch.arange(size) - (size - 1) / 2) / pixels_per_degree
+        light = 50 + 40 * torch.exp(-(at[:, None] ** 2 + at**2) / (2 * 0.3**2))
+        shown = resampled(front_end, pixels_per_degree)
+        out = shown.responses(light[None, None].expand(1, 1, size, size), 50.0)["lgn"][0].detach()
+        # The middle falls between pixels.
+        return out[:, size // 2 - 1 : size // 2 + 1, size // 2 - 1 : size // 2 + 1].mean(dim=(1, 2))
+
+    coarse, fine = rates(16.0), rates(32.0)
+    settled = front_end.lgn.settled(front_end.ganglion.maintained)[:, 0, 0].detach()
+    assert torch.allclose(fine - settled, coarse - settled, rtol=0.15, atol=0.5)
+
+
+def test_kernels_of_a_front_end_and_itself_agree(fitted):
+    front_end, _ = fitted
+    kernel = front_end.ending_at("lgn").kernel(100.0, 0.0, 21).numpy()
+    same = KernelPairs("lgn", ("a",) * 4, 100.0, 0.0, kernel, 1.1 * kernel)
+    assert same.correlation == pytest.approx(np.ones(4)) and same.gain == pytest.approx(np.full(4, 1.1))
+    silent = KernelPairs("lgn", ("a",) * 4, 100.0, 0.0, kernel * np.array([1, 1, 1, 1e-5])[:, None, None], kernel)
+    assert silent.firing.tolist() == [True, True, True, False]
