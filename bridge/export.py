@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import tempfile
@@ -63,13 +64,15 @@ def write_onnx(front_end: nn.Module, path: Path, height: int, width: int) -> Non
         import onnxscript  # noqa: F401 (PyTorch's exporter needs it)
     except ImportError as error:
         raise ValueError(f"{error.name} is not installed: pip install 'precortical[onnx]'") from None
+    # Training mode is for what is still to be trained.
+    answering = copy.deepcopy(front_end).eval()
     light = 100 * torch.rand(3, 1, height, width, generator=torch.Generator().manual_seed(0))
     if not path.parent.is_dir():
         raise ValueError(f"{path} cannot be written: give a path in a folder that exists")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as scratch:
         whole = Path(scratch) / "front_end.onnx"
         torch.onnx.export(
-            front_end,
+            answering,
             (light[:2],),
             whole,
             dynamo=True,
@@ -82,7 +85,7 @@ def write_onnx(front_end: nn.Module, path: Path, height: int, width: int) -> Non
         session = onnxruntime.InferenceSession(whole, providers=["CPUExecutionProvider"])
         (told,) = session.run(None, {"luminance": light.numpy()})
         with torch.no_grad():
-            expected = front_end(light)
+            expected = answering(light)
         away = float((torch.from_numpy(told) - expected).abs().max()) / float(expected.abs().max())
         if not away < _ONNX_TOLERANCE:
             raise RuntimeError(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -156,7 +156,7 @@ class FrontEnd(nn.Module):
     def background(self, light: Tensor, background: Tensor | float | None = None) -> Tensor:
         """The field adapted to, (B, 1, H, W): `light` blurred by gaze, or an even field."""
         if background is None:
-            if np.isinf(self.gaze_spread):
+            if math.isinf(self.gaze_spread):
                 return light.mean(dim=(-2, -1), keepdim=True).expand_as(light)
             if self.gaze_spread == 0:
                 return light
