@@ -8,7 +8,7 @@ new taps around it. What asks for a time course, a film or a trace, a front end 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ from biomodel.parameters import Parameters
 from biomodel.responses import SINGLE, station_dims
 from biomodel.stimuli import check_luminance, pixels_per_degree
 from bridge.front_end import STATIONS, FrontEnd
-from bridge.report import predicted
-from bridge.stages import STRIDE
+from bridge.report import BATCH, predicted, tensor
+from bridge.stages import STRIDE, V1
 
 #: The experiments that flash images alone.
 STATIC = (1, 6, 7, 10, 11, 12, 14, 16, 17, 18, 20, 21, 22, 23)
@@ -53,9 +53,14 @@ class Bench:
         until: str = "v1",
         record: str = "mean",
         record_within: float | None = None,
-        **ignored: Any,
+        v1_within: float | None = None,
+        workers: int = 1,
+        seed: int = 0,
     ) -> xr.Dataset:
         """Responses to images, as `biomodel.Pathway.simulate`; the front end's own duration and window are the only ones.
+
+        Workers and seed change nothing. With `v1_within`, V1 stands in a square of so many degrees from the middle, and its
+        layers end there.
 
         Raises
         ------
@@ -78,8 +83,11 @@ class Bench:
         else:
             levels = np.broadcast_to(np.asarray(adapt_to, dtype=float), len(light))
             background = np.broadcast_to(levels[:, None, None], light.shape)
-        told = predicted(front_end, light, background)
-        found = _labelled(front_end, told, background, stimulus, STATIONS[: STATIONS.index(until) + 1])
+        relay = front_end.ending_at("lgn")
+        found = _labelled(relay, predicted(relay, light, background), background, stimulus)
+        found = found.drop_vars([name for name in relay.stations if STATIONS.index(name) > STATIONS.index(until)])
+        if until == "v1":
+            found = found.merge(_cortex(front_end, light, background, stimulus, v1_within))
         if record_within is None:
             return found
         axes = [axis for axis in ("y", "x", "v1_y", "v1_x") if axis in found.dims]
@@ -93,32 +101,45 @@ class Bench:
 
 
 def _labelled(
-    front_end: FrontEnd,
-    told: dict[str, np.ndarray],
-    background: np.ndarray,
-    stimulus: xr.DataArray,
-    stations: Sequence[str],
+    front_end: FrontEnd, told: dict[str, np.ndarray], background: np.ndarray, stimulus: xr.DataArray
 ) -> xr.Dataset:
-    """Responses as `biomodel.Pathway.simulate` labels them."""
-    y, x = stimulus.y.values, stimulus.x.values
-    coordinates: dict[str, Any] = {"y": y, "x": x}
+    """Responses up to the relay as `biomodel.Pathway.simulate` labels them."""
+    coordinates: dict[str, Any] = {"y": stimulus.y.values, "x": stimulus.x.values}
     variables: dict[str, tuple] = {"background": (("image", "y", "x"), background)}
-    for station in stations:
-        values = told[station]
-        if station in SINGLE:
-            values = values[:, 0]
-        else:
-            coordinates[f"{station}_channel"] = front_end.station_channels.get(station, list(range(values.shape[1])))
-        if station == "v1":
-            coordinates |= {"v1_y": y[::STRIDE], "v1_x": x[::STRIDE]}
-        variables[station] = (station_dims(station), values)
+    for station, values in told.items():
+        if station not in SINGLE:
+            labels = front_end.station_channels.get(station, list(range(values.shape[1])))
+            coordinates[f"{station}_channel"] = labels
+        variables[station] = (station_dims(station), values[:, 0] if station in SINGLE else values)
     return xr.Dataset(variables, coordinates)
+
+
+@torch.no_grad()
+def _cortex(
+    front_end: FrontEnd, light: np.ndarray, background: np.ndarray, stimulus: xr.DataArray, within: float | None
+) -> xr.Dataset:
+    """V1's responses, of cells so many degrees from the middle at most; its layers end there."""
+    v1, maintained = cast(V1, front_end.v1), front_end.lgn.settled(front_end.ganglion.maintained)
+    places = {axis: stimulus[axis].values[::STRIDE] for axis in ("y", "x")}
+    near = {a: np.flatnonzero(abs(at) <= (np.inf if within is None else within)) for a, at in places.items()}
+    parts = []
+    for first in range(0, len(light), BATCH):
+        chosen = slice(first, first + BATCH)
+        state = front_end.presented(tensor(light[chosen])[:, None], tensor(background[chosen])[:, None])
+        for station in front_end.stations[:-1]:
+            state = front_end.advance(station, state)
+        drives = v1.drives(v1.arriving(state["lgn"], maintained))
+        parts.append(v1.respond(drives[..., near["y"], :][..., near["x"]]).numpy())
+    return xr.Dataset(
+        {"v1": (station_dims("v1"), np.concatenate(parts))},
+        {"v1_channel": front_end.channels} | {f"v1_{axis}": at[near[axis]] for axis, at in places.items()},
+    )
 
 
 @torch.no_grad()
 def resampled(front_end: FrontEnd, pixels: float) -> FrontEnd:
     """A front end of the same lengths in degrees, on a lattice of so many pixels a degree."""
-    other = FrontEnd(**front_end.description() | {"pixels_per_degree": pixels})
+    other = front_end.altered(pixels_per_degree=pixels)
     state = front_end.state_dict()
     for name in ("v1.root_weight", "v1.root_complex_weight") if front_end.output == "v1" else ():
         taps = other.get_parameter(name).shape[-1]

@@ -1,11 +1,11 @@
 """Evidence: how near a front end comes to its circuit, beside what is simpler, and beside circuits that it doesn't match.
 
-Every model is fitted to the same responses, given the field adapted to, and scored on the same held-out sets (`stimulus_sets`):
+Every model is shown the same images, given the field adapted to, and scored on the same held-out sets (`stimulus_sets`):
 
 - ``front end``: fitted to every station's responses; ``from lgn alone``, ``from v1 alone``: to nothing else. What these say of
   stations that they never saw is scored too.
 - ``without …``: the front end fitted again without one of its `mechanisms`.
-- `rivals`, for the relay and for V1.
+- `rivals`, fitted to the relay's, or to V1's responses alone.
 - ``of …``: a front end fitted to another circuit, scored on this one's responses.
 
 What is finished is kept in a folder, and the same call goes on from there.
@@ -13,19 +13,22 @@ What is finished is kept in a folder, and the same call goes on from there.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
 
-from biomodel import Pathway
+from biomodel import Pathway, builds
 from biomodel.progress import progress
+from biomodel.store import check_same
 from bridge import stimulus_sets
 from bridge.fitting import IMAGES, TEST_IMAGES, check_responses, identify, one_thread
 from bridge.front_end import OUTPUTS, FrontEnd
@@ -66,8 +69,14 @@ def gather(pathway: Pathway, out: Path, images: int = IMAGES, seed: int = 0, wor
     -------
     pandas.DataFrame
         Columns model, parameters, station, set, channel, r2, feve, correlation.
+
+    Raises
+    ------
+    ValueError
+        For a folder that was made with other settings, or by other code; they are named.
     """
     (out / "scores").mkdir(parents=True, exist_ok=True)
+    _claim(out / "config.json", pathway, images, seed)
     recordings = record(pathway, out / "recordings", images, seed, workers)
     tables = []
     for name, score in progress(list(_models(pathway, recordings, out, images, seed, workers)), what="evidence"):
@@ -79,6 +88,24 @@ def gather(pathway: Pathway, out: Path, images: int = IMAGES, seed: int = 0, wor
             os.replace(scratch, path)
         tables.append(pd.read_csv(path).assign(model=name))
     return pd.concat(tables, ignore_index=True)
+
+
+def _claim(path: Path, pathway: Pathway, images: int, seed: int) -> None:
+    """Note what decides the numbers, or see that a folder was made with the same."""
+    code = sorted(Path(__file__).parent.glob("*.py"))
+    settings: dict[str, Any] = {
+        "parameters": pathway.parameters.digest,
+        "lesions": list(pathway.lesions),
+        "dt": pathway.dt,
+        "images": images,
+        "seed": seed,
+        "simulation": builds.source_digest(),
+        "bridge": hashlib.sha256(b"".join(file.read_bytes() for file in code)).hexdigest()[:16],
+    }
+    if path.exists():
+        check_same(path, json.loads(path.read_text()), settings)
+    else:
+        path.write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def record(pathway: Pathway, folder: Path, images: int, seed: int, workers: int) -> Recordings:
@@ -122,12 +149,16 @@ def _models(
             pathway.preset,
             parameters=values | {key: factor * values[key] for key, factor in factors.items()},
             lesions=(*pathway.lesions, *lesions),
+            fidelity=pathway.fidelity,
+            dt=pathway.dt,
+            target=pathway.target,
         )
 
         def of_another(other: Pathway = other, name: str = name) -> pd.DataFrame:
             slug = name.replace(" ", "_")
             shown = stimulus_sets.identification(images, seed=seed)
             seen = shown.simulate(other, "v1", workers, out / "recordings" / slug)
+            check_responses(seen[1], seen[0])
             return _scored(identify(*seen, seed), recordings, out / f"{slug}.safetensors")
 
         yield name, of_another
@@ -155,6 +186,7 @@ def _rival(rival: Rival, station: str, recordings: Recordings, seed: int) -> pd.
             tensor(responses.background.values)[:, None],
             tensor(responses[station].values),
             seed,
+            light.photograph.values.tolist(),
         )
     tables = []
     for name, (shown, answers) in recordings.tests.items():

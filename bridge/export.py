@@ -41,7 +41,7 @@ def write(path: Path, tensors: dict[str, Tensor], description: dict[str, object]
         raise ValueError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None
 
 
-def write_onnx(front_end: nn.Module, path: Path, height: int, width: int) -> None:
+def write_onnx(front_end: nn.Module, path: Path, height: int, width: int, highest: float = 100.0) -> None:
     """Write a front end, or a network that begins with one, as ONNX, and see that onnxruntime says the same.
 
     Parameters
@@ -51,6 +51,8 @@ def write_onnx(front_end: nn.Module, path: Path, height: int, width: int) -> Non
     path : pathlib.Path
     height, width : int
         Pixels; the number of images stays open.
+    highest : float
+        Of what goes in when PyTorch and onnxruntime are compared: cd/m², or 1 for what begins with a display.
 
     Raises
     ------
@@ -65,10 +67,10 @@ def write_onnx(front_end: nn.Module, path: Path, height: int, width: int) -> Non
     except ImportError as error:
         raise ValueError(f"{error.name} is not installed: pip install 'precortical[onnx]'") from None
     # Training mode is for what is still to be trained.
-    answering = copy.deepcopy(front_end).eval()
-    light = 100 * torch.rand(3, 1, height, width, generator=torch.Generator().manual_seed(0))
-    if not path.parent.is_dir():
-        raise ValueError(f"{path} cannot be written: give a path in a folder that exists")
+    answering = copy.deepcopy(front_end).cpu().float().eval()
+    light = highest * torch.rand(3, 1, height, width, generator=torch.Generator().manual_seed(0))
+    if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{path} cannot be written: give a path of a file, in a writable folder that exists")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as scratch:
         whole = Path(scratch) / "front_end.onnx"
         torch.onnx.export(

@@ -34,7 +34,7 @@ from bridge import stimulus_sets
 from bridge.cortical_fitting import TURNS, fit_v1
 from bridge.front_end import OUTPUTS, STATIONS, FrontEnd, State
 from bridge.least_squares import minimise
-from bridge.mechanisms import take_out
+from bridge.mechanisms import MECHANISMS
 from bridge.report import BATCH, FitReport, scored, tensor
 from bridge.stages import V1
 
@@ -76,7 +76,7 @@ def fit(
         Give this or `responses`.
     stimulus : xarray.DataArray, (image, y, x), optional
         Luminance in cd/m². A coordinate `photograph` says which images belong together: none of a photograph's patches
-        is fitted when others of it are held out.
+        is fitted when others of it are held out; names of `biomodel.photographs` keep those out of the other sets.
     responses : xarray.Dataset, optional
         As `Pathway.simulate` returns it, to `stimulus`, with `background` (cd/m²) and `lgn` or `v1` in it at least. A
         dimension `trial` holds noisy repeats: the fit sees their mean.
@@ -89,7 +89,7 @@ def fit(
     workers : int
         Processes for the simulation.
     images : int
-        Presentations for identification where no stimulus is given.
+        Presentations for identification where no stimulus is given; at most so many are in each held-out set.
     until : {"lgn", "v1"}
         The last station that is simulated and fitted.
     without : sequence of str
@@ -113,6 +113,9 @@ def fit(
         raise ValueError("fit takes a pathway, or a stimulus and responses to it")
     if until not in OUTPUTS:
         raise ValueError(f"until = {until!r} is not accepted: accepted are {', '.join(OUTPUTS)}")
+    for name in without:
+        if name not in MECHANISMS:
+            raise ValueError(f"mechanism {name!r} is not accepted: give some of {', '.join(MECHANISMS)}")
     if not 0 < held_out < 1:
         raise ValueError(f"held_out = {held_out} is not accepted: give a share between 0 and 1")
     if pathway is not None and stimulus is None:
@@ -128,10 +131,11 @@ def fit(
     front_end = identify(light, recorded, seed, without)
     if pathway is not None:
         fitted = set(light.photograph.values.tolist()) if "photograph" in light.coords else set()
-        unseen = [name for name in PHOTOGRAPHS if name not in fitted] or PHOTOGRAPHS
-        sides = light.sizes["y"], light.sizes["x"]
-        for test in stimulus_sets.held_out(TEST_IMAGES, unseen, min(sides), pixels_per_degree(light), seed):
-            if test.name not in tests:
+        unseen = [name for name in PHOTOGRAPHS if name not in fitted]
+        side, ppd = min(light.sizes["y"], light.sizes["x"]), pixels_per_degree(light)
+        for test in stimulus_sets.held_out(min(TEST_IMAGES, images), unseen or PHOTOGRAPHS, side, ppd, seed):
+            # Where every photograph was fitted, only gratings and spots are left to score on.
+            if test.name not in tests and (unseen or test.name == "gratings"):
                 tests[test.name] = test.simulate(pathway, until, workers)
     scores = pd.concat([scored(front_end, name, *test) for name, test in tests.items()], ignore_index=True)
     names: list[str] = []
@@ -156,8 +160,8 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
     channels = {n: [n] if n in SINGLE else responses[f"{n}_channel"].values.tolist() for n in seen}
     gaze_spread = float(responses.attrs.get("gaze_spread_deg", GAZE_SPREAD))
     orientations = np.split(responses.v1_orientation.values, 2)[0].tolist() if "v1" in seen else None
-    front_end = FrontEnd(pixels_per_degree(light), channels, seen[-1], gaze_spread, orientations=orientations)
-    take_out(front_end, without)
+    ppd = pixels_per_degree(light)
+    front_end = FrontEnd(ppd, channels, seen[-1], gaze_spread, orientations=orientations, without=without)
     early = [name for name in STATIONS if name != "v1"]
     shown = np.random.default_rng([seed, 1]).permutation(light.sizes["image"])
     pixels = light.sizes["y"] * light.sizes["x"]
@@ -205,7 +209,7 @@ def _given(
         simulate = cast(Pathway, pathway).simulate
         parts = [simulate(light, adapt_to=state, until=until, workers=workers) for state in adapt_to]
         light = xr.concat([light] * len(parts), "image")
-        responses = xr.concat(parts, "image", combine_attrs="override")
+        responses = stimulus_sets.together(parts)
     check_responses(responses, light)
     return light, responses
 

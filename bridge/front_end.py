@@ -15,11 +15,15 @@ from biomodel.adaptation import GAZE_SPREAD, TRUNCATION
 from biomodel.probe import probe
 from biomodel.stimuli import SRGB_LUMINANCE, positive
 from bridge import export
+from bridge.mechanisms import MECHANISMS, take_out
 from bridge.padding import gaussians, separable
 from bridge.stages import LGN, STRIDE, V1, Bipolar, Cone, Ganglion, Horizontal, recorded
 
 #: The stations that have a twin, in order.
 STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1")
+
+#: The relay's channels.
+RELAY = ("midget_on", "midget_off", "parasol_on", "parasol_off")
 
 #: Stations at which a front end can end.
 OUTPUTS = ("lgn", "v1")
@@ -45,6 +49,13 @@ class FrontEnd(nn.Module):
         Degrees that each kind of V1 cells prefers; by default all 0.
     parasol : sequence of bool, optional
         Which kinds hear parasol cells; by default none.
+    without : sequence of str
+        Mechanisms that it lacks, of `bridge.mechanisms`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown output or mechanism, for labels, orientations or classes that are not as many as there are cells.
     """
 
     def __init__(
@@ -56,6 +67,7 @@ class FrontEnd(nn.Module):
         metadata: dict[str, object] | None = None,
         orientations: Sequence[float] | None = None,
         parasol: Sequence[bool] | None = None,
+        without: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if output not in OUTPUTS:
@@ -65,14 +77,25 @@ class FrontEnd(nn.Module):
         self.gaze_spread = float(gaze_spread)
         self.station_channels = {name: list(labels) for name, labels in channels.items()}
         self.metadata = dict(metadata or {})
+        self.without = tuple(without)
+        self.station_channels.setdefault("lgn", list(RELAY))
+        if len(self.station_channels["lgn"]) != len(RELAY):
+            raise ValueError(f"lgn channels {self.station_channels['lgn']} are not accepted: give {len(RELAY)} labels")
         self.cone = Cone()
         self.horizontal = Horizontal(self.pixels_per_degree)
         self.bipolar = Bipolar(self.pixels_per_degree)
         self.ganglion = Ganglion(self.pixels_per_degree)
         self.lgn = LGN(self.pixels_per_degree)
         if output == "v1":
-            self.v1 = V1(orientations or [0.0] * (len(channels["v1"]) // 2), self.pixels_per_degree)
-            self.v1.hear(parasol or self.v1.parasol)
+            kinds = len(self.station_channels["v1"]) // 2
+            angles = [0.0] * kinds if orientations is None else list(orientations)
+            classes = [False] * kinds if parasol is None else list(parasol)
+            for what, given in (("orientations", angles), ("parasol", classes)):
+                if len(given) != kinds:
+                    raise ValueError(f"{len(given)} {what} of {kinds} kinds are not accepted: give one each")
+            self.v1 = V1(angles, self.pixels_per_degree)
+            self.v1.hear(classes)
+        take_out(self, self.stations, self.without)
 
     @property
     def stations(self) -> tuple[str, ...]:
@@ -221,7 +244,15 @@ class FrontEnd(nn.Module):
             "output": self.output,
             "gaze_spread": self.gaze_spread,
             "metadata": self.metadata,
+            "without": [name for name in self.without if MECHANISMS[name].split(".")[0] in self.stations],
         } | cortical
+
+    def altered(self, **changes: Any) -> FrontEnd:
+        """A front end made from the same but for some changes; of the same type, on the same device, with weights of its own."""
+        whole = self.description() | changes
+        stations = STATIONS[: STATIONS.index(whole["output"]) + 1]
+        whole["without"] = [name for name in whole["without"] if MECHANISMS[name].split(".")[0] in stations]
+        return FrontEnd(**whole).to(self.cone.log_gain)
 
     def ending_at(self, output: str) -> FrontEnd:
         """This front end, or a copy that ends at an earlier station of `OUTPUTS`."""
@@ -229,8 +260,10 @@ class FrontEnd(nn.Module):
             return self
         if output not in self.stations:
             raise ValueError(f"output = {output!r} is not accepted: this front end ends at {self.output}")
-        other = FrontEnd(**self.description() | {"output": output})
+        other = self.altered(output=output)
         other.load_state_dict({name: t for name, t in self.state_dict().items() if name in other.state_dict()})
+        for name, parameter in other.named_parameters():
+            parameter.requires_grad_(self.get_parameter(name).requires_grad)
         return other
 
     def save(self, path: str | Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-
-from bridge.front_end import FrontEnd
+from torch import nn
 
 #: A logarithm of nothing.
 _NONE = -30.0
@@ -25,15 +24,15 @@ MECHANISMS = {
 }
 
 
-def take_out(front_end: FrontEnd, without: Iterable[str]) -> None:
-    """Take mechanisms out of a front end; their parameters are no longer fitted (they ask for no gradient).
+def take_out(front_end: nn.Module, stations: Iterable[str], without: Iterable[str]) -> None:
+    """Take mechanisms out of a front end of some stations; their parameters are no longer fitted (they ask for no gradient).
 
     Raises
     ------
     ValueError
         For a name that is unknown, or a mechanism of a station that the front end doesn't have.
     """
-    here = [name for name, path in MECHANISMS.items() if path.split(".")[0] in front_end.stations]
+    here = [name for name, path in MECHANISMS.items() if path.split(".")[0] in stations]
     for name in without:
         if name not in here:
             raise ValueError(f"mechanism {name!r} is not accepted: give some of {', '.join(here)}")

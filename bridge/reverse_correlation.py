@@ -47,9 +47,21 @@ class Moments:
     shape: tuple[int, int, int]
 
     def kernels(self, ridge: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Kernels, (K, map, row, column), and what is added to what they say, (K,); `ridge` is relative to the mean variance."""
+        """Kernels, (K, map, row, column), and what is added to what they say, (K,); `ridge` is relative to the mean variance.
+
+        Raises
+        ------
+        ValueError
+            Where what was shown does not tell all weights apart.
+        """
         penalty = ridge * float(self.gram.diagonal().mean()) * torch.eye(len(self.gram), dtype=self.gram.dtype)
-        found = torch.linalg.solve(self.gram + penalty, self.moment)
+        try:
+            found = torch.linalg.solve(self.gram + penalty, self.moment)
+        except torch.linalg.LinAlgError:
+            raise ValueError(
+                f"ridge = {ridge:g} is not accepted: what was shown doesn't tell {len(self.gram)} weights apart; "
+                "give more images or a ridge above 0"
+            ) from None
         return found.T.reshape(-1, *self.shape), self.answered - self.seen @ found
 
 

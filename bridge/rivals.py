@@ -10,15 +10,16 @@ with :math:`[x]_+` a softplus of its own sharpness. **With one divisive pool** (
 :math:`\sqrt{1 + n}` before it, where n is a Gaussian's mean of all channels' x², weighed for each. **Networks**: three
 convolutions with ReLUs, of log L and log B, as wide as gives them so many parameters as asked for.
 
-Kernels start from ridge regression, whose penalty is chosen on images left aside, and all is then refined by Adam on the mean
-over channels of the unexplained share of variance. Learning rates are tried in turn; training stops, and the best state is kept,
-by the score on the images left aside.
+Kernels start from ridge regression, whose penalty is chosen on images left aside, and all is then refined by limited-memory BFGS
+on the mean over channels of the unexplained share of variance; networks are trained by Adam, at several learning rates.
+Training stops, and the best state is kept, by the score on the images left aside, whole photographs.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import numpy as np
@@ -34,17 +35,29 @@ logger = logging.getLogger("precortical")
 #: What light is turned into, and how many maps that makes.
 INPUTS = {"luminance": 2, "log": 2, "weber": 1}
 
-#: Least luminance, cd/m², that logarithms and contrasts are taken of.
-_DARK = 0.01
+#: Luminance that is added before logarithms are taken, cd/m²: about the darkest that responses tell apart.
+_DARK = 1.0
+
+#: Least field, cd/m², that a Weber contrast is taken to.
+_LEAST_FIELD = 0.1
 
 #: Share of the images that are left aside to stop by.
 _ASIDE = 0.15
 
 #: Penalties of ridge regression, relative to the inputs' mean square.
-_RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+_RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
-#: Learning rates, passes through the images, passes without a gain after which training stops, images at a time.
-_RATES, _PASSES, _PATIENCE, _TOGETHER = (1e-3, 3e-3, 1e-2), 60, 8, 16
+#: Networks' learning rates and most passes through the images; images at a time, and iterations of BFGS in a step.
+_RATES, _PASSES, _TOGETHER = (3e-4, 1e-3, 3e-3), 120, 16
+
+#: Most steps of BFGS, and images whose derivatives are taken at a time.
+_STEPS, _AT_A_TIME = 40, 64
+
+#: Training ends after so many steps without a gain of this share.
+_PATIENCE, _GAIN = 6, 1e-3
+
+#: Networks of fewer parameters have kernels of 3 in place of 9 pixels.
+_SMALL = 2_000
 
 #: Parameters of the larger network.
 LARGE = 30_000
@@ -54,10 +67,9 @@ def seen(kind: str, light: Tensor, background: Tensor) -> Tensor:
     """The maps that a rival sees of light and field, (B, 1, H, W) in cd/m² each."""
     if kind == "luminance":
         return torch.cat([light, background], dim=1) / 100
-    light, background = light.clamp_min(_DARK), background.clamp_min(_DARK)
     if kind == "log":
-        return torch.cat([light.log(), background.log()], dim=1)
-    return (light - background) / background
+        return torch.cat([(light + _DARK).log(), (background + _DARK).log()], dim=1)
+    return (light - background) / background.clamp_min(_LEAST_FIELD)
 
 
 class Rival(nn.Module):
@@ -65,14 +77,23 @@ class Rival(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    centre: Tensor
+    spread: Tensor
+    kind = "log"
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels, 1, 1))
         self.register_buffer("deviation", torch.ones(channels, 1, 1))
+        self.register_buffer("centre", torch.zeros(1, 1, 1))
+        self.register_buffer("spread", torch.ones(1, 1, 1))
 
     def forward(self, light: Tensor, background: Tensor) -> Tensor:
         return self.mean + self.deviation * self.standardised(light, background)
+
+    def maps(self, light: Tensor, background: Tensor) -> Tensor:
+        """What is seen of light and field, less its mean and over its deviation on the images fitted."""
+        return (seen(self.kind, light, background) - self.centre) / self.spread
 
     def standardised(self, light: Tensor, background: Tensor) -> Tensor:
         """Responses less their mean, over their deviation."""
@@ -80,6 +101,12 @@ class Rival(nn.Module):
 
     def begin(self, light: Tensor, background: Tensor, target: Tensor, aside: Tensor, seed: int) -> None:
         """Guess weights; `target` is standardised, and images marked `aside` only choose among guesses."""
+        raise NotImplementedError
+
+    def trainings(
+        self, missed: Callable[[Tensor], Tensor], fitted: Tensor, random: np.random.Generator
+    ) -> Iterator[Iterator[None]]:
+        """Trainings, each from the guess, a step at a time; `missed` tells what is missed of some of the images `fitted`."""
         raise NotImplementedError
 
 
@@ -100,7 +127,7 @@ class LinearNonlinear(Rival):
     """
 
     def __init__(
-        self, kind: str, channels: int, stride: int, pixels_per_degree: float, divisive: bool, reach: float = 0.75
+        self, kind: str, channels: int, stride: int, pixels_per_degree: float, divisive: bool, reach: float = 0.9
     ) -> None:
         super().__init__(channels)
         self.kind, self.stride, self.divisive = kind, stride, divisive
@@ -117,7 +144,7 @@ class LinearNonlinear(Rival):
 
     def linear(self, light: Tensor, background: Tensor) -> Tensor:
         """What the kernels say, (B, K, h, w)."""
-        around = pad(seen(self.kind, light, background), self.reach, "replicate")
+        around = pad(self.maps(light, background), self.reach, "replicate")
         return functional.conv2d(around, self.weight, stride=self.stride)
 
     def standardised(self, light: Tensor, background: Tensor) -> Tensor:
@@ -135,7 +162,7 @@ class LinearNonlinear(Rival):
     @torch.no_grad()
     def begin(self, light: Tensor, background: Tensor, target: Tensor, aside: Tensor, seed: int) -> None:
         """Kernels by ridge regression, and a nonlinearity that starts nearly straight over what they say."""
-        fitted = moments(seen(self.kind, light[~aside], background[~aside]), target[~aside], self.reach, self.stride)
+        fitted = moments(self.maps(light[~aside], background[~aside]), target[~aside], self.reach, self.stride)
         found = []
         for ridge in _RIDGES:
             kernels, offsets = fitted.kernels(ridge)
@@ -152,6 +179,30 @@ class LinearNonlinear(Rival):
         self.gain.copy_(scale)
         self.offset.copy_(offsets + middle - scale)
         self.log_saturation.fill_(float(np.log(10.0)))
+
+    def trainings(
+        self, missed: Callable[[Tensor], Tensor], fitted: Tensor, random: np.random.Generator
+    ) -> Iterator[Iterator[None]]:
+        """One, by limited-memory BFGS on all images."""
+        optimiser = torch.optim.LBFGS(
+            self.parameters(), max_iter=_TOGETHER, history_size=30, line_search_fn="strong_wolfe"
+        )
+
+        def closure() -> float:
+            optimiser.zero_grad()
+            total = 0.0
+            for some in fitted.split(_AT_A_TIME):
+                loss = missed(some) * len(some) / len(fitted)
+                loss.backward()
+                total += float(loss.detach())
+            return total
+
+        def steps() -> Iterator[None]:
+            for _ in range(_STEPS):
+                optimiser.step(closure)
+                yield
+
+        yield steps()
 
 
 class Network(Rival):
@@ -177,7 +228,7 @@ class Network(Rival):
         )
 
     def standardised(self, light: Tensor, background: Tensor) -> Tensor:
-        x = seen("log", light, background) / 3
+        x = self.maps(light, background)
         for k, layer in enumerate(self.layers):
             x = layer(pad(functional.relu(x) if k else x, self.reach, "replicate"))
         return x[..., :: self.stride, :: self.stride]
@@ -193,6 +244,25 @@ class Network(Rival):
                 parameter.zero_()
         cast(nn.Conv2d, self.layers[-1]).weight.mul_(0.1)
 
+    def trainings(
+        self, missed: Callable[[Tensor], Tensor], fitted: Tensor, random: np.random.Generator
+    ) -> Iterator[Iterator[None]]:
+        """One a learning rate, by Adam (Kingma & Ba 2015), a pass through the images at a step."""
+        start = copy.deepcopy(self.state_dict())
+
+        def steps(rate: float) -> Iterator[None]:
+            self.load_state_dict(start)
+            optimiser = torch.optim.Adam(self.parameters(), lr=rate)
+            for _ in range(_PASSES):
+                for some in fitted[torch.from_numpy(random.permutation(len(fitted)))].split(_TOGETHER):
+                    optimiser.zero_grad()
+                    missed(some).backward()
+                    optimiser.step()
+                yield
+
+        for rate in _RATES:
+            yield steps(rate)
+
 
 def _maps(values: Tensor) -> Tensor:
     return values[:, None, None]
@@ -200,7 +270,7 @@ def _maps(values: Tensor) -> Tensor:
 
 def _blurred(x: Tensor, sigma: Tensor) -> Tensor:
     """Each channel of (B, K, h, w) under a Gaussian of its own."""
-    reach = int(min(3 * float(sigma.max()) + 0.5, 4 * x.shape[-1]))
+    reach = int(min(3 * float(sigma.detach().max()) + 0.5, 4 * x.shape[-1]))
     return channelwise(x, gaussians(sigma, max(1, reach)), "mirror")
 
 
@@ -212,12 +282,21 @@ def rivals(channels: int, stride: int, pixels_per_degree: float, parameters: int
             name = f"{kind} divisive" if divisive else kind
             found[name] = LinearNonlinear(kind, channels, stride, pixels_per_degree, divisive)
     for size in sorted({parameters, LARGE}):
-        found[f"network of {size:,} parameters"] = Network(channels, stride, size)
+        # So few parameters as the relay's twin has leave room for small kernels only.
+        network = Network(channels, stride, size, taps=9 if size > _SMALL else 3)
+        found[f"network of {sum(p.numel() for p in network.parameters()):,} parameters"] = network
     return found
 
 
-def fit_rival(rival: Rival, light: Tensor, background: Tensor, response: Tensor, seed: int = 0) -> float:
-    """Fit a rival to responses, (image, K, h, w), in place.
+def fit_rival(
+    rival: Rival,
+    light: Tensor,
+    background: Tensor,
+    response: Tensor,
+    seed: int = 0,
+    together: Sequence[str] | None = None,
+) -> float:
+    """Fit a rival to responses, (image, K, h, w), in place; images that belong `together` are left aside together.
 
     Returns
     -------
@@ -225,8 +304,12 @@ def fit_rival(rival: Rival, light: Tensor, background: Tensor, response: Tensor,
         The unexplained share of variance on the images left aside, mean over channels.
     """
     random = np.random.default_rng([seed, 21])
-    aside = torch.zeros(len(light), dtype=torch.bool)
-    aside[torch.from_numpy(random.permutation(len(light))[: round(_ASIDE * len(light))])] = True
+    labels = np.arange(len(light)) if together is None else np.asarray(together)
+    groups = np.unique(labels)
+    chosen = random.permutation(groups)[: max(1, round(_ASIDE * len(groups)))]
+    aside = torch.from_numpy(np.isin(labels, chosen))
+    shown = seen(rival.kind, light[~aside], background[~aside])
+    rival.centre, rival.spread = (m[:, None, None] for m in (shown.mean(dim=(0, 2, 3)), shown.std(dim=(0, 2, 3))))
     rival.mean = response.mean(dim=(0, 2, 3))[:, None, None]
     rival.deviation = response.std(dim=(0, 2, 3))[:, None, None]
     target = (response - rival.mean) / rival.deviation
@@ -239,26 +322,19 @@ def fit_rival(rival: Rival, light: Tensor, background: Tensor, response: Tensor,
             return float(missed(aside))
 
     rival.begin(light, background, target, aside, seed)
-    start = copy.deepcopy(rival.state_dict())
-    best, kept = on_aside(), start
-    fitted = np.flatnonzero(~aside.numpy())
-    for rate in _RATES:
-        rival.load_state_dict(start)
-        optimiser = torch.optim.Adam(rival.parameters(), lr=rate)
-        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.3, patience=2)
-        least, waited = float("inf"), 0
-        for _ in range(_PASSES):
-            for some in torch.from_numpy(random.permutation(fitted)).split(_TOGETHER):
-                optimiser.zero_grad()
-                missed(some).backward()
-                optimiser.step()
+    best, kept = on_aside(), copy.deepcopy(rival.state_dict())
+    fitted = torch.nonzero(~aside)[:, 0]
+    for steps in rival.trainings(missed, fitted, random):
+        waited = 0
+        for _ in steps:
             now = on_aside()
-            schedule.step(now)
-            least, waited = (now, 0) if now < 0.999 * least else (least, waited + 1)
+            waited += 1
             if now < best:
+                if now < (1 - _GAIN) * best:
+                    waited = 0
                 best, kept = now, copy.deepcopy(rival.state_dict())
             if waited == _PATIENCE or not np.isfinite(now):
                 break
-        logger.debug("learning rate %g: unexplained %.4f, best so far %.4f", rate, least, best)
+        logger.debug("unexplained %.4f on the images left aside", best)
     rival.load_state_dict(kept)
     return best

@@ -92,7 +92,14 @@ class StimulusSet:
                 kept = None if store is None else store / f"{self.name}-{state}"
                 found = pathway.simulate(lights[-1], adapt_to=adapt_to, until=until, workers=workers, store=kept)
                 responses.append(found.load())
-        return xr.concat(lights, "image"), xr.concat(responses, "image", combine_attrs="override")
+        return xr.concat(lights, "image"), together(responses)
+
+
+def together(responses: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Responses in several states, one after the other; where their attributes differ, all are told."""
+    whole = xr.concat(responses, "image", combine_attrs="override")
+    told = [str(part.attrs["adapt_to"]) for part in responses if "adapt_to" in part.attrs]
+    return whole.assign_attrs(adapt_to=", ".join(dict.fromkeys(told))) if told else whole
 
 
 def split(seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -230,7 +237,7 @@ def _unevenly_lit(patches: StimulusSet, random: np.random.Generator) -> Stimulus
         angle = random.uniform(0, 2 * np.pi)
         along = position[1] * np.cos(angle) + position[0] * np.sin(angle)
         if k % 2:
-            light[k] *= by ** (along / width)
+            light[k] /= by ** ((along - along.min()) / (along.max() - along.min()))
         else:
             light[k] /= np.where(along > random.uniform(-0.25, 0.25) * width, by, 1.0)
     return StimulusSet(patches.name, light, patches.fields)

@@ -35,10 +35,11 @@ _COLOURS = {"photographs": "#4e79a7", "luminance": "#f28e2b", "gratings": "#59a1
 
 
 def write(pathway: Pathway, out: Path, images: int, seed: int, workers: int) -> dict:
-    """Gather the evidence in a folder, or what is left of it, and write ``evidence.json`` and ``evidence.html``."""
-    scores = evidence.gather(pathway, out, images, seed, workers)
-    front_end = FrontEnd.load(out / "front_end.safetensors")
-    kernels, drawn = _kernels(pathway, front_end, out, workers)
+    """Gather the evidence, or what is left of it, under ``evidence``; write ``evidence.json`` and ``evidence.html`` beside it."""
+    folder = out / "evidence"
+    scores = evidence.gather(pathway, folder, images, seed, workers)
+    front_end = FrontEnd.load(folder / "front_end.safetensors")
+    kernels, drawn = _kernels(pathway, front_end, folder, workers)
     found = {"models": evidence.summary(scores), "kernels": kernels}
     text = json.dumps(found, indent=2) + "\n"
     (out / "evidence.json").write_text(text)
@@ -99,14 +100,18 @@ def _kernels(pathway: Pathway, front_end: FrontEnd, out: Path, workers: int) -> 
 
 
 def _best_rival(scores: pd.DataFrame, station: str) -> dict[str, dict]:
-    """By set: the rival that explains most of a station, and how many times the front end's unexplained share it leaves."""
+    """By set: the rival that explains most of a station, and how much it leaves unexplained, over what the front end does."""
     here = scores[scores.station == station]
     medians = here.groupby(["set", "model"], sort=False).r2.median().unstack()
     rivals = [name for name in medians.columns if name.endswith(f", {station}")]
     best = {}
     for name, row in medians.iterrows():
         rival = row[rivals].idxmax()
-        best[str(name)] = {"rival": rival, "r2": row[rival], "times": (1 - row[rival]) / (1 - row["front end"])}
+        best[str(name)] = {
+            "rival": rival,
+            "r2": row[rival],
+            "times": (1 - row[rival]) / (1 - row[f"from {station} alone"]),
+        }
     return best
 
 
@@ -158,12 +163,14 @@ td:first-child, th:first-child { text-align: left; }
 small { color: #666; } img { max-width: 100%; height: auto; } .wide { overflow-x: auto; } .own td { font-weight: 600; }
 </style></head><body>
 <h1>How near the front end comes to its circuit</h1>
-<p>Every model is fitted to the same responses and given the field adapted to; all are scored on stimuli that none was fitted
-on: photographs at the light they were fitted in, the same in other light and after other fields, gratings and spots,
+<p>Every model is shown the same images and given the field adapted to. The front end and what it was fitted without saw the
+responses of every station; rivals, and front ends fitted to an output alone, that station's. All are scored on stimuli that none
+was fitted on: photographs at the light they were fitted in, the same in other light and after other fields, gratings and spots,
 photographs under gradients and shadows.</p>
 <ul>{% for station in stations %}<li>{{ station }}: {% for name in sets %}{{ name|replace("_", " ") }} {{
 "%.4f"|format(models["front end"].scores[station][name].median_r2) }} (best rival: {{ best[station][name].rival }}, which
-leaves {{ "%.1f"|format(best[station][name].times) }} × as much unexplained){{ "; " if not loop.last else "." }}{% endfor %}</li>
+leaves {{ "%.1f"|format(best[station][name].times) }} × as much unexplained as the
+front end fitted to that output alone){{ "; " if not loop.last else "." }}{% endfor %}</li>
 {% endfor %}</ul>
 <div class="wide"><img alt="Unexplained variance of every model" src="data:image/png;base64,{{ figures.unexplained }}"></div>
 {% for station in stations %}<h2>{{ {"lgn": "Relay cells", "v1": "V1"}[station] }}: R², median and least over channels</h2>

@@ -26,6 +26,7 @@ from scipy import stats
 
 import biomodel
 from biomodel import Pathway
+from biomodel.photographs import PHOTOGRAPHS
 from biomodel.progress import progress
 from bridge import FrontEnd, fit
 from bridge.fitting import IMAGES
@@ -86,6 +87,8 @@ class Settings:
         for name in ("repeats", "train", "test", "simulated_train", "simulated_test", "images"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} is not accepted: give a whole number from 1")
+        if self.images < len(PHOTOGRAPHS):
+            raise ValueError(f"images = {self.images} is not accepted: give at least {len(PHOTOGRAPHS)}")
         if self.seed < 0:
             raise ValueError(f"seed = {self.seed} is not accepted: give a whole number from 0")
 

@@ -215,9 +215,27 @@ def test_front_end_of_the_relay_tells_every_station(fitted, patches):
     for station, values in told.items():
         assert torch.equal(values, whole[station]), station
     assert torch.equal(relay(light), whole["lgn"])
+    frozen = front_end.altered(gaze_spread=0.1).double().requires_grad_(False).ending_at("lgn")
+    assert frozen.cone.log_gain.dtype == torch.float64 and not any(p.requires_grad for p in frozen.parameters())
+    assert frozen.gaze_spread == 0.1
 
 
-def test_a_mechanism_that_is_taken_out_stays_out(patches, responses):
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ({"orientations": [0.0]}, "1 orientations of 2 kinds"),
+        ({"parasol": [True] * 3}, "3 parasol of 2 kinds"),
+        ({"channels": {"lgn": ["a"], "v1": list("abcd")}}, "lgn channels"),
+        ({"output": "v2"}, "v2"),
+        ({"without": ["sleep"]}, "sleep"),
+    ],
+)
+def test_front_ends_that_do_not_fit_together_are_refused(named, words):
+    with pytest.raises(ValueError, match=words):
+        bridge.FrontEnd(**{"pixels_per_degree": 16.0, "channels": {"v1": list("abcd")}} | named)
+
+
+def test_a_mechanism_that_is_taken_out_stays_out(patches, responses, tmp_path):
     recorded = responses[["background", "bipolar", "lgn"]]
     front_end, report = bridge.fit(
         responses=recorded, stimulus=patches, without=["horizontal_feedback", "luminance_gain"]
@@ -233,8 +251,13 @@ def test_a_mechanism_that_is_taken_out_stays_out(patches, responses):
         change = front_end.responses(far, 50.0)["bipolar"] - front_end.responses(light, 50.0)["bipolar"]
     assert float(change[0, :2, :, 16:].abs().max()) < 1e-4
     assert report.summary()["bipolar"]["photographs"]["median_r2"] < 0.99
-    with pytest.raises(ValueError, match="push_pull"):
-        bridge.fit(responses=recorded, stimulus=patches, without=["push_pull"])
+    assert front_end.without == front_end.ending_at("lgn").without == ("horizontal_feedback", "luminance_gain")
+    front_end.save(tmp_path / "x.safetensors")
+    loaded = bridge.FrontEnd.load(tmp_path / "x.safetensors")
+    assert loaded.without == front_end.without and not loaded.bipolar.log_feedback.requires_grad
+    for name in ("push_pull", "nothing"):
+        with pytest.raises(ValueError, match=name):
+            bridge.fit(responses=recorded, stimulus=patches, without=[name])
 
 
 def test_bench_answers_as_the_pathway_does(fitted, patches, responses):
@@ -250,6 +273,16 @@ def test_bench_answers_as_the_pathway_does(fitted, patches, responses):
     assert sudden.lgn.shape == (2, 4, 2, 2) and "v1" not in sudden
     middle = front_end.responses(light[:2], torch.tensor([40.0, 10.0])[:, None, None, None].expand(2, 1, 32, 32))["lgn"]
     assert np.allclose(sudden.lgn, middle[:, :, 15:17, 15:17].detach(), atol=1e-2)
+
+
+def test_v1_ends_where_it_is_told_to_on_the_bench(fitted, patches):
+    bench = Bench(fitted[0])
+    whole, within = bench.simulate(patches[:2]), bench.simulate(patches[:2], v1_within=0.6)
+    assert within.v1.sizes["v1_y"] < whole.v1.sizes["v1_y"] and float(abs(within.v1_y).max()) <= 0.6
+    here = whole.v1.sel(v1_y=within.v1_y, v1_x=within.v1_x)
+    # The same drives, but another surround.
+    assert 0 < float(abs(here - within.v1).max()) < 0.5 * float(here.max())
+    assert float(np.corrcoef(here.values.ravel(), within.v1.values.ravel())[0, 1]) > 0.9
 
 
 @pytest.mark.parametrize(

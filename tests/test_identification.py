@@ -44,6 +44,13 @@ def test_a_linear_kernel_is_found():
     assert missed(*one_linear_kernel(50)) < 1e-4
 
 
+def test_what_was_shown_has_to_tell_weights_apart():
+    stimulus, rates = one_linear_kernel(2)
+    even = stimulus * 0 + 100.0
+    with pytest.raises(ValueError, match="ridge"):
+        linear_kernels(even, xr.DataArray(rates[:, None], dims=("image", "lgn_channel", "y", "x")))
+
+
 @pytest.mark.slow
 def test_a_linear_kernel_is_found_through_poisson_noise():
     """Counts of 150 ms about 20 Hz: theory says √(taps · noise / (places · signal)), with 133 Hz² of noise some .024."""
@@ -134,9 +141,26 @@ def test_a_rival_finds_a_cell_that_is_one():
     assert fit_rival(plain, *shown, target) > 0.1
 
 
+@pytest.mark.slow
+def test_a_rival_finds_a_logarithmic_cell_on_what_is_shown():
+    """The images of identification, some of them noise that goes down to 0, and a cell of log(L + 1)."""
+    shown = stimulus_sets.identification(104, pixels=16)
+    light = shown.light.values
+    background = np.where(np.isnan(shown.fields), light.mean(axis=(1, 2)), shown.fields)[:, None, None] * np.ones_like(
+        light
+    )
+    drive = 60 * np.stack([correlate(image, kernel(), mode="nearest") for image in np.log(light + 1)])
+    target = torch.from_numpy(np.maximum(20 + drive - drive.mean(), 0)[:, None]).float()
+    pair = [torch.from_numpy(values[:, None]).float() for values in (light, background)]
+    rival = LinearNonlinear("log", 1, 1, PIXELS_PER_DEGREE, False, 0.3)
+    assert fit_rival(rival, *pair, target, together=shown.light.photograph.values.tolist()) < 0.03
+
+
 def test_rivals_are_of_the_sizes_that_are_asked_for():
     every = rivals(4, 2, PIXELS_PER_DEGREE, 9_000)
     assert len(every) == 8
+    small = rivals(4, 1, PIXELS_PER_DEGREE, 120)
+    assert any(sum(p.numel() for p in rival.parameters()) < 200 for rival in small.values())
     light = torch.rand(2, 1, 16, 14) * 100 + 1
     for name, rival in every.items():
         assert rival(light, light).shape == (2, 4, 8, 7), name
