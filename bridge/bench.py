@@ -22,9 +22,6 @@ from bridge.front_end import STATIONS, FrontEnd
 from bridge.report import BATCH, predicted, tensor
 from bridge.stages import STRIDE, V1
 
-#: The experiments that flash images alone.
-STATIC = (1, 6, 7, 10, 11, 12, 14, 16, 17, 18, 20, 21, 22, 23)
-
 
 class Bench:
     """A front end that answers as a `biomodel.Pathway` does.

@@ -13,6 +13,7 @@ What is finished is kept in a folder, and the same call goes on from there.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -28,6 +29,7 @@ import xarray as xr
 
 from biomodel import Pathway, builds
 from biomodel.progress import progress
+from biomodel.stimuli import pixels_per_degree
 from biomodel.store import check_same
 from bridge import stimulus_sets
 from bridge.fitting import IMAGES, TEST_IMAGES, check_responses, identify, one_thread
@@ -134,15 +136,10 @@ def _models(
         yield f"without {mechanism.replace('_', ' ')}", twin(f"without_{mechanism}", without=(mechanism,))
     for station in OUTPUTS:
         channels, stride = responses.sizes[f"{station}_channel"], STRIDE if station == "v1" else 1
-        ppd = float(1 / np.diff(light.x.values).mean())
+        ppd = pixels_per_degree(light)
         size = sum(p.numel() for p in _empty(responses, station, ppd).parameters())
-        for name in rivals(channels, stride, ppd, size):
-            yield (
-                f"{name}, {station}",
-                lambda n=name, s=station, z=(channels, stride, ppd, size): _rival(  # type: ignore[misc]
-                    rivals(*z)[n], s, recordings, seed
-                ),
-            )
+        for name, rival in rivals(channels, stride, ppd, size).items():
+            yield f"{name}, {station}", functools.partial(_rival, rival, station, recordings, seed)
     for name, (lesions, factors) in OTHERS.items():
         values = pathway.parameters.values_by_name()
         other = Pathway(
@@ -213,8 +210,3 @@ def summary(scores: pd.DataFrame) -> dict[str, dict]:
             "channels": len(rows),
         }
     return found
-
-
-def write_json(scores: pd.DataFrame, path: Path) -> None:
-    """Write `summary` to a file."""
-    path.write_text(json.dumps(summary(scores), indent=2) + "\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import nn
@@ -24,7 +24,7 @@ MECHANISMS = {
 }
 
 
-def take_out(front_end: nn.Module, stations: Iterable[str], without: Iterable[str]) -> None:
+def take_out(front_end: nn.Module, stations: Collection[str], without: Iterable[str]) -> None:
     """Take mechanisms out of a front end of some stations; their parameters are no longer fitted (they ask for no gradient).
 
     Raises

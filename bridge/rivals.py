@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
@@ -72,7 +73,7 @@ def seen(kind: str, light: Tensor, background: Tensor) -> Tensor:
     return (light - background) / background.clamp_min(_LEAST_FIELD)
 
 
-class Rival(nn.Module):
+class Rival(nn.Module, ABC):
     """Light and field, (B, 1, H, W) in cd/m², to responses, (B, K, h, w); what is learned is in their deviations."""
 
     mean: Tensor
@@ -95,19 +96,19 @@ class Rival(nn.Module):
         """What is seen of light and field, less its mean and over its deviation on the images fitted."""
         return (seen(self.kind, light, background) - self.centre) / self.spread
 
+    @abstractmethod
     def standardised(self, light: Tensor, background: Tensor) -> Tensor:
         """Responses less their mean, over their deviation."""
-        raise NotImplementedError
 
+    @abstractmethod
     def begin(self, light: Tensor, background: Tensor, target: Tensor, aside: Tensor, seed: int) -> None:
         """Guess weights; `target` is standardised, and images marked `aside` only choose among guesses."""
-        raise NotImplementedError
 
+    @abstractmethod
     def trainings(
         self, missed: Callable[[Tensor], Tensor], fitted: Tensor, random: np.random.Generator
     ) -> Iterator[Iterator[None]]:
         """Trainings, each from the guess, a step at a time; `missed` tells what is missed of some of the images `fitted`."""
-        raise NotImplementedError
 
 
 class LinearNonlinear(Rival):

@@ -79,6 +79,7 @@ def test_held_out_sets_hold_what_was_never_fitted():
     fitted = stimulus_sets.identification(130, seed=3)
     names, held = stimulus_sets.split(3)
     assert set(names) | set(held) == set(PHOTOGRAPHS) and len(held) == 3
+    assert not set(names) & set(held)
     assert set(fitted.light.photograph.values.tolist()) == {*names, "noise"}
     sets = {one.name: one for one in stimulus_sets.held_out(24, held, seed=3)}
     assert list(sets) == ["photographs", "luminance", "gratings", "local_light"]

@@ -51,6 +51,13 @@ def test_half_width_wherever_the_peak_is(best):
     )
 
 
+def test_half_width_is_read_between_samples():
+    narrow, wide = (
+        tuning.half_width(ORIENTATIONS, np.exp(-((ORIENTATIONS - 90) ** 2) / (2 * s**2))) for s in (25, 25.05)
+    )
+    assert wide - narrow == pytest.approx(0.05 * np.sqrt(np.log(2)), rel=0.1)
+
+
 def test_untuned_and_silent_cells_have_widths_too():
     assert tuning.half_width(ORIENTATIONS, np.full(12, 3.0)) == tuning.UNTUNED
     assert np.isnan(tuning.half_width(ORIENTATIONS, np.zeros(12)))
