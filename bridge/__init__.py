@@ -2,5 +2,6 @@
 
 from bridge.fitting import FitReport, fit
 from bridge.front_end import DisplayLayer, FrontEnd
+from bridge.shipped import pretrained
 
-__all__ = ["DisplayLayer", "FitReport", "FrontEnd", "fit"]
+__all__ = ["DisplayLayer", "FitReport", "FrontEnd", "fit", "pretrained"]

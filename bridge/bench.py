@@ -125,7 +125,7 @@ def _cortex(
         state = front_end.presented(tensor(light[chosen])[:, None], tensor(background[chosen])[:, None])
         for station in front_end.stations[:-1]:
             state = front_end.advance(station, state)
-        drives = v1.drives(v1.arriving(state["lgn"], maintained))
+        drives = v1.drives(v1.arriving(front_end.relay(state), maintained))
         parts.append(v1.respond(drives[..., near["y"], :][..., near["x"]]).numpy())
     return xr.Dataset(
         {"v1": (station_dims("v1"), np.concatenate(parts))},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 import tempfile
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 FORMAT = "precortical.FrontEnd"
 
 #: Grows when older files no longer load.
-VERSION = 4
+VERSION = 5
 
 #: How far from PyTorch onnxruntime may be, of the largest response.
 _ONNX_TOLERANCE = 1e-4
@@ -31,7 +32,8 @@ def write(path: Path, tensors: dict[str, Tensor], description: dict[str, object]
     ValueError
         Where the folder does not exist or cannot be written.
     """
-    header = {"format": FORMAT, "version": str(VERSION), "description": json.dumps(description)}
+    told = json.dumps(description)
+    header = {"format": FORMAT, "version": str(VERSION), "description": told, "digest": digest(tensors, told)}
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as scratch:
             whole = save({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, header)
@@ -114,4 +116,16 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise ValueError(f"{path} holds {header.get('format', 'no format')!r}: accepted is {FORMAT!r}")
     if header.get("version") != str(VERSION):
         raise ValueError(f"{path} is of version {header.get('version')!r}: accepted is {VERSION}")
+    if header.get("digest") != digest(tensors, header["description"]):
+        raise ValueError(f"{path} is damaged: its weights or description are not those that were written")
     return tensors, json.loads(header["description"])
+
+
+def digest(tensors: dict[str, Tensor], description: str) -> str:
+    """SHA-256 of names, shapes, types and values, and of a description."""
+    found = hashlib.sha256(description.encode())
+    for name, values in sorted(tensors.items()):
+        plain = values.detach().cpu().contiguous()
+        found.update(f"{name} {tuple(plain.shape)} {plain.dtype}".encode())
+        found.update(plain.flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import cast
 
 import numpy as np
@@ -23,13 +24,13 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 import biomodel
-from biomodel import Pathway
+from biomodel import Display, Pathway, stimuli
 from biomodel.adaptation import GAZE_SPREAD
 from biomodel.pathway import AdaptTo
 from biomodel.photographs import PHOTOGRAPHS
 from biomodel.progress import progress
 from biomodel.responses import SINGLE
-from biomodel.stimuli import check_luminance, pixels_per_degree
+from biomodel.stimuli import check_luminance
 from bridge import stimulus_sets
 from bridge.cortical_fitting import TURNS, fit_v1
 from bridge.front_end import OUTPUTS, STATIONS, FrontEnd, State
@@ -64,6 +65,7 @@ def fit(
     seed: int = 0,
     workers: int = 1,
     images: int = IMAGES,
+    pixels_per_degree: float = 16.0,
     until: str = "v1",
     without: Sequence[str] = (),
 ) -> tuple[FrontEnd, FitReport]:
@@ -90,6 +92,8 @@ def fit(
         Processes for the simulation.
     images : int
         Presentations for identification where no stimulus is given; at most so many are in each held-out set.
+    pixels_per_degree : float
+        Of these.
     until : {"lgn", "v1"}
         The last station that is simulated and fitted.
     without : sequence of str
@@ -119,7 +123,7 @@ def fit(
     if not 0 < held_out < 1:
         raise ValueError(f"held_out = {held_out} is not accepted: give a share between 0 and 1")
     if pathway is not None and stimulus is None:
-        shown = stimulus_sets.identification(images, seed=seed)
+        shown = stimulus_sets.identification(images, pixels_per_degree=pixels_per_degree, seed=seed)
         light, recorded = shown.simulate(pathway, until, workers)
         check_responses(recorded, light)
         tests: dict[str, tuple[xr.DataArray, xr.Dataset]] = {}
@@ -132,7 +136,7 @@ def fit(
     if pathway is not None:
         fitted = set(light.photograph.values.tolist()) if "photograph" in light.coords else set()
         unseen = [name for name in PHOTOGRAPHS if name not in fitted]
-        side, ppd = min(light.sizes["y"], light.sizes["x"]), pixels_per_degree(light)
+        side, ppd = min(light.sizes["y"], light.sizes["x"]), stimuli.pixels_per_degree(light)
         for test in stimulus_sets.held_out(min(TEST_IMAGES, images), unseen or PHOTOGRAPHS, side, ppd, seed):
             # Where every photograph was fitted, only gratings and spots are left to score on.
             if test.name not in tests and (unseen or test.name == "gratings"):
@@ -149,6 +153,8 @@ def fit(
         "held_out": names,
         "precortical": biomodel.__version__,
     }
+    if pathway is not None and stimulus is None:
+        front_end.metadata["display"] = asdict(Display(pixels_per_degree=front_end.pixels_per_degree))
     return front_end, report
 
 
@@ -160,7 +166,7 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
     channels = {n: [n] if n in SINGLE else responses[f"{n}_channel"].values.tolist() for n in seen}
     gaze_spread = float(responses.attrs.get("gaze_spread_deg", GAZE_SPREAD))
     orientations = np.split(responses.v1_orientation.values, 2)[0].tolist() if "v1" in seen else None
-    ppd = pixels_per_degree(light)
+    ppd = stimuli.pixels_per_degree(light)
     front_end = FrontEnd(ppd, channels, seen[-1], gaze_spread, orientations=orientations, without=without)
     early = [name for name in STATIONS if name != "v1"]
     shown = np.random.default_rng([seed, 1]).permutation(light.sizes["image"])
@@ -339,6 +345,6 @@ def _fit_v1(front_end: FrontEnd, data: _Data, random: np.random.Generator, turns
         state = front_end.presented(data.light[chosen], data.background[chosen])
         for name in STATIONS[: STATIONS.index("v1")]:
             state = front_end.advance(name, state)
-        relay.append(state["lgn"])
+        relay.append(front_end.relay(state))
     maintained = front_end.lgn.settled(front_end.ganglion.maintained)
     fit_v1(cast(V1, front_end.v1), torch.cat(relay, dim=1), maintained, data.response["v1"], random, turns, afresh)

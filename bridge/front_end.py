@@ -163,16 +163,23 @@ class FrontEnd(nn.Module):
         elif station == "ganglion":
             told = self.ganglion(state["bipolar"])
         elif station == "lgn":
-            told = self.lgn(state["ganglion"], self.ganglion.maintained)
+            told = self.lgn(state["ganglion"])
         else:
-            told = self.v1(state["lgn"], self.lgn.settled(self.ganglion.maintained))
+            told = self.v1(self.relay(state), self.lgn.settled(self.ganglion.maintained))
         return state | {station: told}
 
-    @staticmethod
-    def response(station: str, state: State) -> Tensor:
+    def relay(self, state: State) -> Tensor:
+        """Rates of relay cells part by part, (PARTS, B, 4, H, W)."""
+        return self.lgn.rates(state["lgn"], self.ganglion.maintained)
+
+    def response(self, station: str, state: State) -> Tensor:
         """What is recorded of a station, (B, channels, h, w): the mean over the window."""
         if station == "v1":
             return state["v1"]
+        if station == "lgn":
+            return self.lgn.recorded(state["lgn"], self.ganglion.maintained)
+        if station == "ganglion":
+            return self.ganglion.maintained + recorded(state["ganglion"])
         mean = recorded(state[station])
         return mean if mean.ndim == 4 else mean[:, None]
 
@@ -184,10 +191,8 @@ class FrontEnd(nn.Module):
             if self.gaze_spread == 0:
                 return light
             sigma = self.gaze_spread * self.pixels_per_degree
-            kernel = gaussians(
-                torch.tensor([sigma], dtype=light.dtype, device=light.device), int(TRUNCATION * sigma + 0.5)
-            )
-            return separable(light[:, 0], kernel, "replicate")
+            width = torch.tensor([sigma], dtype=light.dtype, device=light.device)
+            return separable(light, gaussians(width, int(TRUNCATION * sigma + 0.5))[0], "replicate")
         if isinstance(background, Tensor) and background.ndim == 4:
             return background.to(light).expand_as(light)
         level = float(background)
@@ -227,7 +232,8 @@ class FrontEnd(nn.Module):
         image = probe(background, contrast, size, seed)
         light = torch.tensor(image, dtype=next(self.parameters()).dtype, device=next(self.parameters()).device)
         light = light[None, None].requires_grad_()
-        out = self(light, background)
+        with torch.enable_grad():
+            out = self(light, background)
         middle = (size // 2) // (STRIDE if self.output == "v1" else 1)
         rows = [
             torch.autograd.grad(out[0, k, middle, middle], light, retain_graph=True)[0][0, 0]

@@ -9,6 +9,9 @@ from torch import Tensor
 
 Edge = Literal["replicate", "mirror"]
 
+#: Pixels of an axis that are told at a time, at least.
+_SHORTEST = 32
+
 
 def padded_index(size: int, reach: int, edge: Edge, device: torch.device) -> Tensor:
     """Which pixel stands at each place of an axis padded by `reach`; any reach, also beyond the image."""
@@ -26,36 +29,42 @@ def pad(x: Tensor, reach: int, edge: Edge) -> Tensor:
     return x.index_select(-2, rows).index_select(-1, columns)
 
 
-def separable(x: Tensor, one_dimensional: Tensor, edge: Edge) -> Tensor:
-    """Maps through separable kernels; each axis is one matrix product, whatever the kernels' reach.
-
-    Parameters
-    ----------
-    x : Tensor, (..., H, W)
-    one_dimensional : Tensor, (K, 2 · reach + 1)
-        Applied along both axes.
-
-    Returns
-    -------
-    Tensor, (..., K, H, W)
-    """
-    rows, columns = (_as_matrix(one_dimensional, size, edge) for size in x.shape[-2:])
-    return rows @ (x.unsqueeze(-3) @ columns.mT)
+def separable(x: Tensor, kernel: Tensor, edge: Edge) -> Tensor:
+    """Maps (..., H, W) through a kernel (2 · reach + 1,) along both axes, each a few matrix products, whatever the reach."""
+    maps, reach = x.reshape(-1, *x.shape[-2:]), len(kernel) // 2
+    rows, columns = (_as_matrix(kernel, size, edge) for size in maps.shape[-2:])
+    down = [
+        torch.bmm(rows[to, of].expand(maps.shape[0], -1, -1), maps[:, of])
+        for to, of in _stretches(maps.shape[-2], reach)
+    ]
+    maps = torch.cat(down, dim=-2) if len(down) > 1 else down[0]
+    across = [maps[..., of] @ columns[to, of].T for to, of in _stretches(maps.shape[-1], reach)]
+    return (torch.cat(across, dim=-1) if len(across) > 1 else across[0]).view(x.shape)
 
 
-def channelwise(x: Tensor, one_dimensional: Tensor, edge: Edge) -> Tensor:
+def channelwise(x: Tensor, kernels: Tensor, edge: Edge) -> Tensor:
     """Maps through separable kernels, each channel of (..., K, H, W) through one of its own, (K, 2 · reach + 1)."""
-    rows, columns = (_as_matrix(one_dimensional, size, edge) for size in x.shape[-2:])
-    return rows @ x @ columns.mT
+    each = zip(x.unbind(dim=-3), kernels, strict=True)
+    return torch.stack([separable(maps, kernel, edge) for maps, kernel in each], dim=-3)
 
 
-def _as_matrix(one_dimensional: Tensor, size: int, edge: Edge) -> Tensor:
-    """Correlation along an axis of `size` pixels as a matrix, (K, size, size), edges folded in."""
-    kernels, taps = one_dimensional.shape
-    source = padded_index(size, taps // 2, edge, one_dimensional.device).unfold(0, taps, 1)
-    weights = one_dimensional[:, None, :].expand(kernels, size, taps)
-    matrix = torch.zeros(kernels, size, size, dtype=weights.dtype, device=weights.device)
-    return matrix.scatter_add(2, source.expand(kernels, size, taps), weights)
+def _stretches(size: int, reach: int) -> list[tuple[slice, slice]]:
+    """An axis cut up, so that a matrix is multiplied near its diagonal only: pixels told, and those that they are told from."""
+    length = max(_SHORTEST, reach)
+    starts = range(0, max(1, size - length // 2), length)
+    ends = [*starts[1:], size]
+    return [
+        (slice(start, end), slice(max(0, start - reach), min(size, end + reach)))
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _as_matrix(kernel: Tensor, size: int, edge: Edge) -> Tensor:
+    """Correlation along an axis of `size` pixels as a matrix, (size, size), edges folded in."""
+    source = padded_index(size, len(kernel) // 2, edge, kernel.device).unfold(0, len(kernel), 1)
+    return torch.zeros(size, size, dtype=kernel.dtype, device=kernel.device).scatter_add(
+        1, source, kernel.expand(size, -1)
+    )
 
 
 def gaussians(sigmas: Tensor, reach: int) -> Tensor:

@@ -35,7 +35,8 @@ neighbouring simple cells of their kind with weights ≥ 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -47,9 +48,12 @@ from bridge.padding import gaussians, pad, separable
 STRIDE = 2
 
 #: How long the parts last that a response is followed through from the onset, in windows; the first lie before the window.
-DURATIONS = (0.11, 0.11, 0.11, 0.08, 0.12, 0.16, 0.24, 0.4)
+DURATIONS = (0.11, 0.11, 0.11, 0.1, 0.18, 0.28, 0.44)
 BEFORE = 3
 PARTS = len(DURATIONS)
+
+#: From the end of each part to the start of each later one, (later, earlier).
+_GAPS = [[max(0.0, sum(DURATIONS[earlier + 1 : later])) for earlier in range(PARTS)] for later in range(PARTS)]
 
 #: Stages of the cones' cascade.
 CASCADE = 4
@@ -73,6 +77,11 @@ def _maps(parameter: Tensor) -> Tensor:
     return parameter.exp()[:, None, None]
 
 
+def _signed_maps(parameter: Tensor) -> Tensor:
+    """Logarithms, of both signs of each class, as factors of (..., class, sign, y, x)."""
+    return parameter.exp().view(-1, 2, 1, 1)
+
+
 class LowPass(nn.Module):
     """A first-order low-pass of what changed from rest at the onset, (PARTS, ...), means over parts to means over parts.
 
@@ -90,39 +99,57 @@ class LowPass(nn.Module):
         """The weights, (PARTS, PARTS): of the part that is told, of the part that is seen."""
         return _low_pass(self.log_time.exp())[0]
 
-    def follow(self, x: Tensor, conductance: Tensor | None = None, start: Tensor | None = None) -> Tensor:
+    def follow(self, x: Tensor, conductance: Tensor, start: Tensor | None = None) -> Tensor:
         """The same part by part; `conductance`, (PARTS, ...), shortens the time constant and divides what is told."""
-        state = torch.zeros_like(x[0]) if start is None else start
-        told = []
-        for part, duration in enumerate(DURATIONS):
-            rate = duration / self.log_time.exp()
-            target = x[part]
-            if conductance is not None:
-                rate, target = rate * conductance[part], target / conductance[part]
-            kept = torch.exp(-rate)
-            told.append(target + (state - target) * (1 - kept) / rate)
-            state = target + (state - target) * kept
-        return torch.stack(told)
+        target = x / conductance
+        rate = conductance * (_parts(DURATIONS, x) / self.log_time.exp()).view(-1, *[1] * (conductance.ndim - 1))
+        kept = torch.exp(-rate)
+        share = (1 - kept) / rate
+        state = torch.zeros_like(target[0]) if start is None else start
+        means = []
+        for part in range(PARTS):
+            means.append(torch.lerp(target[part], state, share[part]))
+            state = torch.lerp(target[part], state, kept[part])
+        return torch.stack(means)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.matrix() @ x.flatten(1)).view_as(x)
+        return told(self.matrix(), x)
+
+    def recorded(self, x: Tensor) -> Tensor:
+        """The mean over the window of what it makes of (PARTS, ...)."""
+        return told(_window(x) @ self.matrix(), x)
+
+    def passed(self, share: Tensor | float = 1.0) -> Tensor:
+        """The weights of what passes when a share of what lasts is lost, (PARTS, PARTS)."""
+        return torch.eye(PARTS, dtype=self.log_time.dtype, device=self.log_time.device) - share * self.matrix()
 
 
 def _low_pass(times: Tensor) -> Tensor:
     """First-order low-passes of time constants (K,) as weights, (K, part told, part seen)."""
-    state = torch.zeros(len(times), PARTS, dtype=times.dtype, device=times.device)
-    told = []
-    for now, duration in zip(torch.eye(PARTS, dtype=times.dtype, device=times.device), DURATIONS, strict=True):
-        kept = torch.exp(-duration / times)[:, None]
-        told.append(now + (state - now) * (1 - kept) * (times / duration)[:, None])
-        state = now + (state - now) * kept
-    return torch.stack(told, dim=1)
+    rate = _parts(DURATIONS, times) / times[:, None]
+    kept = torch.exp(-rate)
+    share = (1 - kept) / rate
+    earlier = torch.exp(-_parts(_GAPS, times) / times[:, None, None]).tril(-1)
+    return torch.diag_embed(1 - share) + share[:, :, None] * earlier * (1 - kept)[:, None, :]
+
+
+def _parts(values: Sequence[float] | Sequence[Sequence[float]], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device)
+
+
+def told(weights: Tensor, x: Tensor) -> Tensor:
+    """Weighted sums over the parts of (PARTS, ...): (Q, ...) of weights (Q, PARTS), (...) of weights (PARTS,)."""
+    return (weights @ x.flatten(1)).view(*weights.shape[:-1], *x.shape[1:])
+
+
+def _window(like: Tensor) -> Tensor:
+    """The share that each part has in the window, (PARTS,)."""
+    return functional.pad(_parts(DURATIONS[BEFORE:], like), (BEFORE, 0))
 
 
 def recorded(x: Tensor) -> Tensor:
     """The mean over the window of (PARTS, ...)."""
-    share = torch.tensor(DURATIONS[BEFORE:], dtype=x.dtype, device=x.device)
-    return (share @ x[BEFORE:].flatten(1)).view(x.shape[1:])
+    return told(_parts(DURATIONS[BEFORE:], x), x[BEFORE:])
 
 
 class Pool(nn.Module):
@@ -149,17 +176,24 @@ class Pool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Of what changed from rest at the onset, (PARTS, ..., y, x)."""
-        pooled = self._components(x)
-        weights = self.log_weight.exp()[:, None, None] * _low_pass(self.log_time.exp())
-        return torch.einsum("kqp,p...kyx->q...yx", weights, pooled)
+        total: Tensor | None = None
+        for weights, pooled in zip(self.weights(), self._components(x), strict=True):
+            part = told(weights, pooled)
+            total = part if total is None else total.add_(part)
+        return cast(Tensor, total)
+
+    def weights(self) -> Tensor:
+        """Of each Gaussian, how it counts over time, (K, PARTS, PARTS)."""
+        return self.log_weight.exp()[:, None, None] * _low_pass(self.log_time.exp())
 
     def settled(self, x: Tensor) -> Tensor:
         """Of what stands still, (..., y, x)."""
-        return (_maps(self.log_weight) * self._components(x)).sum(dim=-3)
+        each = zip(self.log_weight.exp(), self._components(x), strict=True)
+        return torch.stack([weight * pooled for weight, pooled in each]).sum(dim=0)
 
-    def _components(self, x: Tensor) -> Tensor:
+    def _components(self, x: Tensor) -> Iterator[Tensor]:
         kernels = gaussians(self.log_radius.exp() * self.pixels_per_degree, self.reach)
-        return separable(x, kernels, "mirror")
+        return (separable(x, kernel, "mirror") for kernel in kernels)
 
 
 class Cone(nn.Module):
@@ -207,7 +241,7 @@ class Horizontal(nn.Module):
 
     def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
-        self.pool = Pool((0.05, 0.2, 0.4), 0.05, pixels_per_degree, reach=1.5)
+        self.pool = Pool((0.1, 0.3), 0.05, pixels_per_degree, reach=1.5)
 
     def forward(self, change: Tensor) -> Tensor:
         return self.pool(change)
@@ -246,19 +280,18 @@ class Bipolar(nn.Module):
     def forward(self, cone_change: Tensor, horizontal_change: Tensor, horizontal_settled: Tensor) -> Tensor:
         signal = cone_change - self.log_feedback.exp() * horizontal_change
         centres = gaussians(self.log_centre.exp() * self.pixels_per_degree, self.reach)
-        midget, diffuse = separable(signal, centres, "replicate").unbind(dim=-3)
-        diffuse = diffuse - self.wide_amacrine(diffuse)
-        level = horizontal_settled + self.level(horizontal_change)
-        change = torch.stack([midget, diffuse], dim=-3)
-        change = (change - self.adaptation(change)) / (1 + self.log_level_gain.exp() * level).unsqueeze(-3)
-        midget, diffuse = change.unbind(dim=-3)
-        signed = torch.stack([midget, -midget, diffuse, -diffuse], dim=-3)
-        driven = _maps(self.log_gain) * signed / (1 + functional.relu(signed) / _maps(self.log_saturation))
-        return self.membrane(driven)
+        midget, diffuse = (separable(signal, kernel, "replicate") for kernel in centres)
+        # (PARTS, B, class, H, W), and then (PARTS, B, class, sign, H, W)
+        change = torch.stack([midget, diffuse - self.wide_amacrine(diffuse)], dim=2)
+        divisor = 1 + self.log_level_gain.exp() * (horizontal_settled + self.level(horizontal_change))
+        change = told(self.adaptation.passed(), change) / divisor.unsqueeze(2)
+        signed = torch.stack([change, -change], dim=3)
+        saturating = signed.clamp_min(0).div_(_signed_maps(self.log_saturation)).add_(1)
+        return self.membrane((_signed_maps(self.log_gain) * signed).div_(saturating).flatten(2, 3))
 
 
 class Ganglion(nn.Module):
-    """Rates (Hz) of midget ON and OFF, parasol ON and OFF cells, of bipolar potentials (mV), (PARTS, B, 4, H, W).
+    """Change of the rates (Hz) of midget ON and OFF, parasol ON and OFF cells, of bipolar potentials (mV), (PARTS, B, 4, H, W).
 
     Parameters
     ----------
@@ -267,7 +300,7 @@ class Ganglion(nn.Module):
 
     def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
-        self.contrast_amacrine = Pool((0.05, 0.1, 0.2), 0.1, pixels_per_degree, reach=1.0)
+        self.contrast_amacrine = Pool((0.05, 0.2), 0.1, pixels_per_degree, reach=1.0)
         self.log_contrast_gain = _logarithm(0.3)
         self.integration = LowPass(0.1)
         self.transience = nn.Parameter(torch.tensor([0.0, 3.0]))
@@ -283,18 +316,18 @@ class Ganglion(nn.Module):
         return _maps(self.log_maintained)
 
     def forward(self, bipolar: Tensor) -> Tensor:
-        midget, diffuse = bipolar[:, :, :2], bipolar[:, :, 2:]
-        contrast = self.contrast_amacrine(functional.relu(diffuse).sum(dim=2))
+        midget, diffuse = bipolar.split(2, dim=2)
+        contrast = self.contrast_amacrine(diffuse.clamp_min(0).sum(dim=2))
         parasol = self.integration.follow(diffuse, 1 + self.log_contrast_gain.exp() * contrast.unsqueeze(2))
         shares = self.transience.sigmoid()
-        midget = midget - shares[0] * self.midget_lasting(midget)
-        parasol = parasol - shares[1] * self.parasol_lasting(parasol)
-        rate = functional.relu(self.maintained + _maps(self.log_gain) * torch.cat([midget, parasol], dim=2))
-        return self.maintained + self.membrane(rate - self.maintained)
+        told_midget = told(self.midget_lasting.passed(shares[0]), midget)
+        told_parasol = told(self.parasol_lasting.passed(shares[1]), parasol)
+        change = torch.cat([told_midget, told_parasol], dim=2).mul_(_maps(self.log_gain))
+        return self.membrane(change.clamp_min_(-self.maintained))
 
 
 class LGN(nn.Module):
-    """Rates (Hz) of relay cells, of ganglion rates (Hz), (PARTS, B, 4, H, W), given the maintained ones, (4, 1, 1).
+    """What drives relay cells from their rates (Hz), of ganglion cells' change (Hz), (PARTS, B, 4, H, W).
 
     Parameters
     ----------
@@ -304,21 +337,27 @@ class LGN(nn.Module):
     def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
         self.log_transfer = _logarithm(0.5, 0.5, 0.5, 0.5)
-        self.midget_suppression = Pool((0.05, 0.1, 0.2), 0.1, pixels_per_degree, reach=0.8)
-        self.parasol_suppression = Pool((0.05, 0.1, 0.2), 0.1, pixels_per_degree, reach=0.8)
+        self.midget_suppression = Pool((0.05, 0.2), 0.1, pixels_per_degree, reach=0.8)
+        self.parasol_suppression = Pool((0.05, 0.2), 0.1, pixels_per_degree, reach=0.8)
         self.log_suppression_gain = _logarithm(0.01, 0.01)
         self.membrane = LowPass(0.05)
 
-    def forward(self, ganglion: Tensor, maintained: Tensor) -> Tensor:
-        squares = (ganglion - maintained) ** 2
-        energy = [
-            pool(squares[:, :, k : k + 2].sum(dim=2))
-            for k, pool in ((0, self.midget_suppression), (2, self.parasol_suppression))
-        ]
-        suppression = (torch.stack(energy, dim=2) + _FLOOR).sqrt() - _FLOOR**0.5
-        divisor = 1 + (_maps(self.log_suppression_gain) * suppression).repeat_interleave(2, dim=2)
-        change = _maps(self.log_transfer) * (ganglion - maintained) / divisor
-        return self.settled(maintained) + self.membrane(change)
+    def forward(self, ganglion: Tensor) -> Tensor:
+        pools = self.midget_suppression, self.parasol_suppression
+        pairs = (cells.unbind(dim=2) for cells in ganglion.split(2, dim=2))
+        squares = (on.square().addcmul_(off, off) for on, off in pairs)
+        energy = torch.stack([pool(each) for pool, each in zip(pools, squares, strict=True)], dim=2)
+        gain = _maps(self.log_suppression_gain)
+        divisor = (gain * energy.add_(_FLOOR).sqrt_()).add_(1 - _FLOOR**0.5 * gain)
+        return (ganglion.unflatten(2, (2, 2)) / divisor.unsqueeze(3)).flatten(2, 3)
+
+    def rates(self, driven: Tensor, maintained: Tensor) -> Tensor:
+        """Rates part by part, (PARTS, B, 4, H, W), given the ganglion cells' maintained ones, (4, 1, 1)."""
+        return self.settled(maintained) + _maps(self.log_transfer) * self.membrane(driven)
+
+    def recorded(self, driven: Tensor, maintained: Tensor) -> Tensor:
+        """Rates over the window, (B, 4, H, W)."""
+        return self.settled(maintained) + _maps(self.log_transfer) * self.membrane.recorded(driven)
 
     def settled(self, maintained: Tensor) -> Tensor:
         """The rates before a field that stands still, (4, 1, 1)."""
@@ -443,7 +482,7 @@ class V1(nn.Module):
 
     def reaching_complex(self, fired: Tensor) -> Tensor:
         """What each simple cell makes complex cells fire, weighed with 1, over the window, (B, K · phase, h, w)."""
-        return torch.stack([recorded(self.complex_membrane(one)) for one in fired], dim=2).flatten(1, 2)
+        return torch.stack([self.complex_membrane.recorded(one) for one in fired], dim=2).flatten(1, 2)
 
     def pooled(self, fired: Tensor) -> Tensor:
         """What complex cells fire beyond rest, over the window, (B, K, h, w)."""

@@ -340,6 +340,7 @@ def fit_command(
     preset: Annotated[str, typer.Option(help="Preset of the pathway.")] = "macaque_parafovea",
     images: Annotated[int, typer.Option(help="Presentations that it is fitted to.")] = _IMAGES,
     kinds: Kinds = _KINDS,
+    pixels_per_degree: Annotated[float, typer.Option(help="Of what is shown.")] = 16.0,
     evidence: Annotated[
         bool,
         typer.Option(
@@ -361,7 +362,9 @@ def fit_command(
         _write_json(json_file, page.write(pathway, out, images, seed, workers))
         typer.echo(f"{out / 'evidence.html'}")
         return
-    front_end, report = bridge.fit(pathway, images=images, seed=seed, workers=workers)
+    front_end, report = bridge.fit(
+        pathway, images=images, pixels_per_degree=pixels_per_degree, seed=seed, workers=workers
+    )
     front_end.save(out / "front_end.safetensors")
     report.save(out / "fit.json")
     _write_json(json_file, report.to_json())

@@ -57,7 +57,7 @@ def test_low_pass_is_a_convolution_with_an_exponential():
     assert matrix[0, 0].item() == pytest.approx(1 - 0.3 / DURATIONS[0] * (1 - np.exp(-DURATIONS[0] / 0.3)), rel=1e-4)
     assert torch.equal(matrix, matrix.tril())
     x = torch.rand(PARTS, 2, 3)
-    assert torch.allclose(low_pass(x), low_pass.follow(x), atol=1e-6)
+    assert torch.allclose(low_pass(x), low_pass.follow(x, torch.ones_like(x)), atol=1e-6)
     assert torch.allclose(low_pass.follow(x, torch.ones_like(x)), low_pass(x), atol=1e-6)
 
 

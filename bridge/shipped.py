@@ -1,0 +1,58 @@
+"""Front ends that ship with the package, one a preset: fitted by ``make weights``, checked when they are loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from biomodel.parameters import PRESETS, Parameters
+from bridge.front_end import OUTPUTS, FrontEnd
+
+_FOLDER = Path(__file__).parent / "weights"
+
+#: Fidelities of which front ends ship.
+FIDELITIES = ("rate",)
+
+
+def path(preset: str, fidelity: str = "rate") -> Path:
+    """Where a front end lies, or would."""
+    return _FOLDER / f"{preset}_{fidelity}.safetensors"
+
+
+def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output: str = "v1") -> FrontEnd:
+    """A front end that ships with the package; nothing is downloaded.
+
+    Its `metadata` holds what it was fitted on, the display that its photographs were shown on, and its scores on stimuli that it
+    never saw.
+
+    Parameters
+    ----------
+    preset : str
+        Of the pathway that it was fitted to.
+    fidelity : {"rate"}
+    output : {"lgn", "v1"}
+
+    Raises
+    ------
+    ValueError
+        For an unknown preset, fidelity or output, and for weights that are missing, damaged, or fitted to other
+        parameters than the preset has now.
+    """
+    for value, accepted, what in (
+        (preset, PRESETS, "preset"),
+        (fidelity, FIDELITIES, "fidelity"),
+        (output, OUTPUTS, "output"),
+    ):
+        if value not in accepted:
+            raise ValueError(f"{what} = {value!r} is not accepted: accepted are {', '.join(accepted)}")
+    return _checked(FrontEnd.load(path(preset, fidelity)), preset, fidelity).ending_at(output)
+
+
+def _checked(front_end: FrontEnd, preset: str, fidelity: str) -> FrontEnd:
+    """Refuse a front end that was not fitted to this preset as it is now."""
+    fitted_on = front_end.metadata.get("fitted_on", {})
+    now = {"preset": preset, "fidelity": fidelity, "parameters_digest": Parameters(preset).digest}
+    for name, value in now.items():
+        if fitted_on.get(name) != value:
+            told = f"{name.replace('_', ' ')} {fitted_on.get(name)!r}"
+            raise ValueError(f"the weights were fitted to {told}: accepted is {value!r}; `make weights` fits them anew")
+    return front_end
