@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class Bench:
         print(f"{row.name:36} {row.value:10.4g} {row.unit:12}{ratio}{spread}{against}{goal}", flush=True)
 
 
-def rounds(number: int, measured: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+def rounds(number: int, measured: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
     """Measure every side in turn, round by round, so that a slow minute of the machine meets all of them."""
     found: dict[str, list[float]] = {name: [] for name in measured}
     for _ in range(number):

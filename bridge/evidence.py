@@ -7,6 +7,7 @@ Every model is shown the same images, given the field adapted to, and scored on 
 - ``without …``: the front end fitted again without one of its `mechanisms`.
 - `rivals`, fitted to the relay's, or to V1's responses alone.
 - ``of …``: a front end fitted to another circuit, scored on this one's responses.
+- ``fitted to a published model``: a front end fitted to the responses of `published`, scored on that model's own.
 
 What is finished is kept in a folder, and the same call goes on from there.
 """
@@ -31,7 +32,7 @@ from biomodel import Pathway, builds
 from biomodel.progress import progress
 from biomodel.stimuli import pixels_per_degree
 from biomodel.store import check_same
-from bridge import stimulus_sets
+from bridge import published, stimulus_sets
 from bridge.fitting import IMAGES, TEST_IMAGES, check_responses, identify, one_thread
 from bridge.front_end import OUTPUTS, FrontEnd
 from bridge.mechanisms import MECHANISMS
@@ -134,6 +135,7 @@ def _models(
         yield f"from {station} alone", twin(f"from_{station}_alone", station)
     for mechanism in MECHANISMS:
         yield f"without {mechanism.replace('_', ' ')}", twin(f"without_{mechanism}", without=(mechanism,))
+    yield "fitted to a published model", functools.partial(_of_published, recordings, images, seed, out)
     for station in OUTPUTS:
         channels, stride = responses.sizes[f"{station}_channel"], STRIDE if station == "v1" else 1
         ppd = pixels_per_degree(light)
@@ -159,6 +161,17 @@ def _models(
             return _scored(identify(*seen, seed), recordings, out / f"{slug}.safetensors")
 
         yield name, of_another
+
+
+def _of_published(recordings: Recordings, images: int, seed: int, out: Path) -> pd.DataFrame:
+    """A front end fitted to a published model's relay, and scored on what that says of the held-out sets."""
+    held = stimulus_sets.held_out(TEST_IMAGES, stimulus_sets.split(seed)[1], seed=seed)
+    every = [stimulus_sets.identification(images, seed=seed), *held]
+    gaze = _empty(recordings.fitted[1], "lgn", pixels_per_degree(recordings.fitted[0])).background
+    fields = [gaze(torch.from_numpy(one.light.values[:, None]))[:, 0].numpy() for one in every]
+    fitted, *tests = (published.recorded(*pair) for pair in zip(every, fields, strict=True))
+    named = {one.name: test for one, test in zip(held, tests, strict=True)}
+    return _scored(identify(*fitted, seed), Recordings(fitted, named), out / "fitted_to_a_published_model.safetensors")
 
 
 def _empty(responses: xr.Dataset, station: str, pixels_per_degree: float) -> FrontEnd:

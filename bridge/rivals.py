@@ -7,7 +7,8 @@ nonlinearity of every channel,
 .. math:: r = a + g\, \frac{[x - c]_+^p}{1 + ([x - c]_+ / s)^p},
 
 with :math:`[x]_+` a softplus of its own sharpness. **With one divisive pool** (``… divisive``), x is divided by
-:math:`\sqrt{1 + n}` before it, where n is a Gaussian's mean of all channels' x², weighed for each. **Networks**: three
+:math:`\sqrt{1 + n}` before it, where n is a Gaussian's mean of all channels' x², weighed for each. **Energy**: of V1's
+complex cells x is the root of the square sum of two kernels. **Networks**: three
 convolutions with ReLUs, of log L and log B, as wide as gives them so many parameters as asked for.
 
 Kernels start from ridge regression, whose penalty is chosen on images left aside, and all is then refined by limited-memory BFGS
@@ -206,6 +207,52 @@ class LinearNonlinear(Rival):
         yield steps()
 
 
+class Energy(LinearNonlinear):
+    """The same, of which the second half of the channels, complex cells, have two kernels and the root of their square sum.
+
+    Adelson & Bergen 1985 (J Opt Soc Am A 2:284). Parameters as of `LinearNonlinear`; a channel of the second half belongs to one
+    of the first, as kinds' complex cells to their simple ones.
+    """
+
+    def __init__(
+        self, kind: str, channels: int, stride: int, pixels_per_degree: float, divisive: bool, reach: float = 0.9
+    ) -> None:
+        super().__init__(kind, channels, stride, pixels_per_degree, divisive, reach)
+        self.quadrature = nn.Parameter(torch.zeros_like(self.weight[channels // 2 :]))
+
+    def linear(self, light: Tensor, background: Tensor) -> Tensor:
+        """What the kernels say, of complex cells the root of the square sum of two, (B, K, h, w)."""
+        around = pad(self.maps(light, background), self.reach, "replicate")
+        said = functional.conv2d(around, torch.cat([self.weight, self.quadrature]), stride=self.stride)
+        simple, one, other = said.tensor_split((len(self.quadrature), len(self.weight)), dim=1)
+        return torch.cat([simple, (one**2 + other**2 + 1e-6).sqrt()], dim=1)
+
+    @torch.no_grad()
+    def begin(self, light: Tensor, background: Tensor, target: Tensor, aside: Tensor, seed: int) -> None:
+        """Complex cells have their simple cells' kernels, and the same a quarter of a cycle on."""
+        super().begin(light, background, target, aside, seed)
+        half = len(self.quadrature)
+        self.weight[half:] = self.weight[:half]
+        self.quadrature.copy_(_quarter_of_a_cycle_on(self.weight[:half]))
+        said = self.linear(light[~aside], background[~aside])[:, half:]
+        scale = said.std(dim=(0, 2, 3))
+        for kernels in (self.weight[half:], self.quadrature):
+            kernels /= scale[:, None, None, None]
+        self.threshold[half:] = said.mean(dim=(0, 2, 3)) / scale - 1
+        self.gain[half:] = 1.0
+        self.offset[half:] = -1.0
+
+
+def _quarter_of_a_cycle_on(kernels: Tensor) -> Tensor:
+    """Hilbert's transform of (K, input, tap, tap) across the strongest grating in each."""
+    waves = torch.fft.fft2(kernels)
+    down, across = (torch.fft.fftfreq(n) for n in kernels.shape[-2:])
+    strongest = waves.abs().sum(dim=1).flatten(1).argmax(dim=1)
+    row, column = strongest // kernels.shape[-1], strongest % kernels.shape[-1]
+    along = down[row][:, None, None] * down[:, None] + across[column][:, None, None] * across
+    return torch.fft.ifft2(waves * (-1j * along.sign())[:, None]).real
+
+
 class Network(Rival):
     """Three convolutions with ReLUs, of log luminance and log background.
 
@@ -282,6 +329,8 @@ def rivals(channels: int, stride: int, pixels_per_degree: float, parameters: int
         for kind in INPUTS:
             name = f"{kind} divisive" if divisive else kind
             found[name] = LinearNonlinear(kind, channels, stride, pixels_per_degree, divisive)
+            if stride > 1:
+                found[f"{name} energy"] = Energy(kind, channels, stride, pixels_per_degree, divisive)
     for size in sorted({parameters, LARGE}):
         # So few parameters as the relay's twin has leave room for small kernels only.
         network = Network(channels, stride, size, taps=9 if size > _SMALL else 3)

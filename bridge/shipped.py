@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from biomodel.parameters import PRESETS, Parameters
 from bridge.front_end import OUTPUTS, FrontEnd
@@ -49,7 +50,7 @@ def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output
 
 def _checked(front_end: FrontEnd, preset: str, fidelity: str) -> FrontEnd:
     """Refuse a front end that was not fitted to this preset as it is now."""
-    fitted_on = front_end.metadata.get("fitted_on", {})
+    fitted_on = cast(dict[str, object], front_end.metadata.get("fitted_on", {}))
     now = {"preset": preset, "fidelity": fidelity, "parameters_digest": Parameters(preset).digest}
     for name, value in now.items():
         if fitted_on.get(name) != value:

@@ -4,12 +4,14 @@ import torch
 import xarray as xr
 from scipy.ndimage import correlate
 
+from biomodel import Pathway
 from biomodel.photographs import PHOTOGRAPHS
+from biomodel.probe import equivalent_kernels
 from biomodel.stimuli import luminance
 from bridge import stimulus_sets
 from bridge.metrics import explainable_share, r_squared
 from bridge.reverse_correlation import linear_kernels
-from bridge.rivals import LinearNonlinear, Network, fit_rival, rivals
+from bridge.rivals import Energy, LinearNonlinear, Network, fit_rival, rivals
 
 PIXELS_PER_DEGREE = 16.0
 
@@ -57,6 +59,21 @@ def test_a_linear_kernel_is_found_through_poisson_noise():
     stimulus, rates = one_linear_kernel(5_000)
     noisy = np.random.default_rng(1).poisson(np.maximum(rates, 0) * 0.15) / 0.15
     assert missed(stimulus, noisy) < 0.05
+
+
+@pytest.mark.slow
+def test_the_kernel_of_a_circuit_made_linear_is_found():
+    """Without its gain controls the circuit answers faint noise linearly: its kernel, by finite differences, within 1 %."""
+    lesions = ("cone_adaptation", "luminance_gain", "contrast_gain", "lgn_suppression")
+    # A narrow surround, so that the kernel ends within the images and the noise's even margin.
+    pathway = Pathway(lesions=lesions, parameters={"horizontal.coupling": 0.5})
+    noise = np.pad(np.random.default_rng(0).choice((-1.0, 1.0), size=(60, 24, 24)), ((0, 0), (8, 8), (8, 8)))
+    stimulus = luminance(100 * (1 + 0.01 * noise), PIXELS_PER_DEGREE)
+    responses = pathway.simulate(stimulus, adapt_to=100.0, until="lgn", workers=2)
+    found, _ = linear_kernels(stimulus, responses.lgn, reach=14 / PIXELS_PER_DEGREE)
+    truth = equivalent_kernels(pathway, 100.0, 29, PIXELS_PER_DEGREE, "lgn", 2, 0.0, 0).lgn
+    for kernel_found, kernel_true in zip(found.values, truth.values, strict=True):
+        assert np.linalg.norm(kernel_found - kernel_true) < 0.01 * np.linalg.norm(kernel_true)
 
 
 @pytest.mark.parametrize(
@@ -157,10 +174,31 @@ def test_a_rival_finds_a_logarithmic_cell_on_what_is_shown():
     assert fit_rival(rival, *pair, target, together=shown.light.photograph.values.tolist()) < 0.03
 
 
+@pytest.mark.slow
+def test_an_energy_model_finds_a_complex_cell():
+    """The root of the square sum of a Gabor function's two phases, of Weber contrast, beside a cell of one phase."""
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[-6:7, -6:7]
+    envelope = np.exp(-(x**2 + y**2) / (2 * 2.5**2))
+    phases = [envelope * np.cos(2 * np.pi * x / 6 - phase) for phase in (0.0, np.pi / 2)]
+    light = 100 * (1 + 0.5 * random.choice((-1.0, 1.0), size=(100, 12, 12)))
+    one, other = (np.stack([correlate(image / 100 - 1, k, mode="nearest") for image in light]) for k in phases)
+    target = np.stack([np.maximum(one, 0), np.hypot(one, other)], axis=1)
+    shown = [torch.from_numpy(v[:, None]).float() for v in (light, np.full_like(light, 100.0))]
+    energy, plain = (make("weber", 2, 1, PIXELS_PER_DEGREE, False, 0.4) for make in (Energy, LinearNonlinear))
+    fit_rival(energy, *shown, torch.from_numpy(target).float())
+    fit_rival(plain, *shown, torch.from_numpy(target).float())
+    with torch.no_grad():
+        missed = [((r(*shown).numpy() - target) ** 2).mean((0, 2, 3)) / target.var((0, 2, 3)) for r in (energy, plain)]
+    assert missed[0].max() < 0.03
+    assert missed[1][1] > 0.5
+
+
 def test_rivals_are_of_the_sizes_that_are_asked_for():
     every = rivals(4, 2, PIXELS_PER_DEGREE, 9_000)
-    assert len(every) == 8
+    assert len(every) == 14
     small = rivals(4, 1, PIXELS_PER_DEGREE, 120)
+    assert len(small) == 8
     assert any(sum(p.numel() for p in rival.parameters()) < 200 for rival in small.values())
     light = torch.rand(2, 1, 16, 14) * 100 + 1
     for name, rival in every.items():
