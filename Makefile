@@ -18,10 +18,10 @@ study: setup
 bench: setup
 	$(BIN)/python -m benchmarks --out bench.json
 
-# The front ends that ship: all 64 kinds; a foveal cycle at the highest frequency takes three pixels.
+# The front ends that ship, with all 64 kinds of V1 cells.
 weights: setup
 	$(BIN)/precortical fit --preset macaque_parafovea --kinds 64 --out out/weights/macaque_parafovea
-	$(BIN)/precortical fit --preset macaque_fovea --kinds 64 --pixels-per-degree 27 --out out/weights/macaque_fovea
+	$(BIN)/precortical fit --preset macaque_fovea --kinds 64 --out out/weights/macaque_fovea
 	cp out/weights/macaque_parafovea/front_end.safetensors bridge/weights/macaque_parafovea_rate.safetensors
 	cp out/weights/macaque_fovea/front_end.safetensors bridge/weights/macaque_fovea_rate.safetensors
 

@@ -605,7 +605,7 @@ class Parameters(Mapping[str, Parameter]):
     @property
     def digest(self) -> str:
         """SHA-256 over names, values and units: the same for the same physiology."""
-        listing = json.dumps({n: [p.value, p.unit] for n, p in self._all.items()}, sort_keys=True)
+        listing = json.dumps({n: [float(p.value), p.unit] for n, p in self._all.items()}, sort_keys=True)
         return hashlib.sha256(listing.encode()).hexdigest()
 
     def __repr__(self) -> str:

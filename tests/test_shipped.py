@@ -1,0 +1,84 @@
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import biomodel
+import bridge
+from biomodel.parameters import PRESETS, Parameters
+from biomodel.photographs import photographs
+from bridge import shipped
+from bridge.report import scored
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """Where weights are looked for instead."""
+    monkeypatch.setattr(shipped, "_FOLDER", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_ships_carries_its_evidence(preset):
+    front_end = bridge.pretrained(preset)
+    assert len(front_end.channels) == 2 * Parameters(preset).values_by_name()["v1.kinds"]
+    told = front_end.metadata
+    assert told["fitted_on"]["parameters_digest"] == Parameters(preset).digest
+    assert set(told["scores"]["v1"]) == {"photographs", "luminance", "gratings", "local_light"}
+    assert told["scores"]["lgn"]["photographs"]["median_r2"] > 0.99
+    assert told["scores"]["v1"]["photographs"]["median_r2"] > 0.95
+    display = biomodel.Display(**told["display"])
+    assert display.pixels_per_degree == front_end.pixels_per_degree
+    images = torch.rand(2, 3, 40, 36)
+    rates = torch.nn.Sequential(bridge.DisplayLayer(display), bridge.pretrained(preset, output="lgn"))(images)
+    assert rates.shape == (2, 4, 40, 36) and bool((rates >= 0).all())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_ships_stands_for_the_circuit_as_it_is_now(preset):
+    """On photographs that it was not fitted on: a circuit that was changed and weights that were not would differ."""
+    front_end = bridge.pretrained(preset, output="lgn")
+    display = biomodel.Display(**front_end.metadata["display"])
+    light = photographs(12, 32, display, 5, tuple(front_end.metadata["held_out"]))
+    responses = biomodel.Pathway(preset).simulate(light, until="lgn", workers=2)
+    scores = scored(front_end, "photographs", light, responses)
+    assert scores[scores.station == "lgn"].r2.min() > 0.98
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"preset": "cat"}, "preset = 'cat'.*macaque_parafovea"),
+        ({"fidelity": "analogue"}, "fidelity = 'analogue'.*rate"),
+        ({"output": "ganglion"}, "output = 'ganglion'.*lgn, v1"),
+    ],
+)
+def test_unknown_weights_are_refused(asked, words):
+    with pytest.raises(ValueError, match=words):
+        bridge.pretrained(**asked)
+
+
+def test_weights_of_another_preset_or_of_other_parameters_are_refused(elsewhere, monkeypatch):
+    with pytest.raises(ValueError, match="not a readable"):
+        bridge.pretrained()
+    original = shipped.Path(shipped.__file__).parent / "weights" / "macaque_parafovea_rate.safetensors"
+    for preset in PRESETS:
+        shutil.copy(original, elsewhere / f"{preset}_rate.safetensors")
+    with pytest.raises(ValueError, match="fitted to preset 'macaque_parafovea'.*'macaque_fovea'"):
+        bridge.pretrained("macaque_fovea")
+    other = Parameters("macaque_parafovea", {"bipolar.luminance_half": 9.0})
+    monkeypatch.setattr(shipped, "Parameters", lambda preset: other)
+    with pytest.raises(ValueError, match="parameters digest.*make weights"):
+        bridge.pretrained()
+
+
+def test_damaged_weights_are_refused(elsewhere):
+    path = elsewhere / "macaque_parafovea_rate.safetensors"
+    shutil.copy(shipped.Path(shipped.__file__).parent / "weights" / path.name, path)
+    whole = bytearray(path.read_bytes())
+    whole[-100:-96] = np.float32(7.0).tobytes()
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match="damaged"):
+        bridge.pretrained()
