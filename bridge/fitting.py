@@ -5,6 +5,7 @@ recorded are fitted one after the other, each behind the twins already fitted; a
 is fitted through the next one that was. Then all up to the relay are fitted together to all their recordings, for when a
 response comes and goes shows only in what later stations make of it. These stations have a few dozen parameters, which
 some images determine (`least_squares`). V1 stands behind the fitted relay and has thousands of weights (`cortical_fitting`).
+In the end all parameters are refined together, by gradients (`refinement`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from bridge.cortical_fitting import TURNS, fit_v1
 from bridge.front_end import OUTPUTS, STATIONS, FrontEnd, State
 from bridge.least_squares import minimise
 from bridge.mechanisms import MECHANISMS
+from bridge.refinement import refine
 from bridge.report import BATCH, FitReport, scored, tensor
 from bridge.stages import V1
 
@@ -47,6 +49,9 @@ _EARLY_PLACES, _V1_PLACES = 24_576, 40_960
 #: Where only V1 was recorded, the stations before it are fitted through it so many times, to about so many places, in so many
 #: steps.
 _ROUNDS, _THROUGH_PLACES, _THROUGH_ITERATIONS = 4, 6_144, 20
+
+#: Steps and rate of the refinement, after fits to every station, and where the stations before V1 were not recorded.
+_NEAR, _FAR = (200, 3e-3), (500, 1e-2)
 
 #: Adaptation states a pathway is presented in when `fit` does the simulating: settled, and sudden from 40 cd/m².
 ADAPTATION_STATES: tuple[AdaptTo, ...] = ("gaze", 40.0)
@@ -193,6 +198,10 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
                 if station in seen:
                     _adjust(front_end, guesses, waiting, [station], data)
                     waiting = []
+        every = _Data(light, responses, np.arange(light.sizes["image"]))
+        labels = light.photograph.values if "photograph" in light.coords else np.arange(light.sizes["image"])
+        steps, rate = _FAR if waiting else _NEAR
+        refine(front_end, every.light, every.background, every.response, labels.tolist(), seed, steps, rate)
     return front_end
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 logger = logging.getLogger("precortical")
 
 #: Unexplained shares of variance well below this one are no longer worked on.
-_SMALL_SHARE = 1e-5
+SMALL_SHARE = 1e-5
 
 #: Cost of a parameter's square departure from its guess, beside the logarithms of unexplained shares.
 _TIE = 2e-3
@@ -65,7 +65,7 @@ def minimise(
 
     def loss(missed: list[Tensor]) -> float:
         away = torch.cat([values for _, values in parameters]) - guess
-        return sum(float((_shares(m) + _SMALL_SHARE).log().mean()) for m in missed) + _TIE * float(away @ away)
+        return sum(float((_shares(m) + SMALL_SHARE).log().mean()) for m in missed) + _TIE * float(away @ away)
 
     def differences(missed: list[Tensor]) -> Tensor:
         """How what is missed changes with each parameter, (parameter, …), by forward differences."""
@@ -133,4 +133,4 @@ def _weight(missed: Tensor) -> Tensor:
     """Of a target's channels, such that the square sum of what they miss changes as the mean logarithm of the shares does."""
     _, channels, height, width = missed.shape
     places = len(missed) * height * width
-    return ((_shares(missed) + _SMALL_SHARE) * channels * places).rsqrt()[:, None, None]
+    return ((_shares(missed) + SMALL_SHARE) * channels * places).rsqrt()[:, None, None]

@@ -1,0 +1,136 @@
+"""Refinement of a whole front end by gradients, once its stations have been fitted one by one.
+
+Adam (Kingma & Ba 2015) on a few images at a time; what is made small is what `least_squares` makes small, the sum over recorded
+stations of the mean over channels of the logarithm of the unexplained share of variance. Images left aside, whole photographs,
+say when to stop, and which state is kept. Weights of V1 that are 0 stay so: their roots have no slope.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from biomodel.progress import progress
+from bridge.front_end import FrontEnd
+from bridge.least_squares import SMALL_SHARE
+
+logger = logging.getLogger("precortical")
+
+#: Share of the photographs that is left aside.
+_ASIDE = 0.15
+
+#: Images at a time, where derivatives are taken and where not.
+_TOGETHER, _FOLLOWED = 8, 32
+
+#: Steps between two looks at the images left aside, and looks without a gain before the end.
+_LOOK, _PATIENCE = 25, 4
+
+#: Adam's forgetting, and the steps over which its rate rises.
+_BETAS, _RISE = (0.9, 0.99), 20
+
+#: How much of the shares of the last steps is kept from one to the next.
+_KEPT = 0.95
+
+
+def refine(
+    front_end: FrontEnd,
+    light: Tensor,
+    background: Tensor,
+    response: Mapping[str, Tensor],
+    together: Sequence[object],
+    seed: int = 0,
+    steps: int = 200,
+    rate: float = 3e-3,
+) -> float:
+    """Refine a front end in place.
+
+    Parameters
+    ----------
+    front_end : FrontEnd
+    light, background : Tensor, (image, 1, H, W)
+        cd/m².
+    response : mapping of str to Tensor, (image, channel, y, x)
+        By station.
+    together : sequence
+        Which photograph each image is of.
+    seed : int
+    steps : int
+        At most.
+    rate : float
+        Adam's, of parameters that are logarithms; of weights' roots, over the largest.
+
+    Returns
+    -------
+    float
+        The geometric mean of the unexplained shares, over stations and channels, of the images left aside.
+    """
+    random = np.random.default_rng([seed, 31])
+    groups = np.unique(np.asarray(together))
+    if len(groups) < 2:
+        return math.nan
+    chosen = random.permutation(groups)[: max(1, round(_ASIDE * len(groups)))]
+    left_aside = np.isin(np.asarray(together), chosen)
+    aside, fitted = np.flatnonzero(left_aside), np.flatnonzero(~left_aside)
+    variance = {name: values.var(dim=(0, 2, 3)) for name, values in response.items()}
+
+    def shares(images: np.ndarray) -> dict[str, Tensor]:
+        """The unexplained share of each channel's variance."""
+        at = torch.from_numpy(images)
+        told = front_end.responses(light[at], background[at])
+        return {
+            name: ((told[name] - values[at]) ** 2).mean(dim=(0, 2, 3)) / variance[name]
+            for name, values in response.items()
+        }
+
+    @torch.no_grad()
+    def on_aside() -> float:
+        total = {name: torch.zeros_like(values) for name, values in variance.items()}
+        for first in range(0, len(aside), _FOLLOWED):
+            some = aside[first : first + _FOLLOWED]
+            for name, values in shares(some).items():
+                total[name] += values * len(some) / len(aside)
+        return float(np.mean([float((values + SMALL_SHARE).log().mean()) for values in total.values()]))
+
+    parameters = [(name, p) for name, p in front_end.named_parameters() if p.requires_grad]
+    scales = [float(p.detach().abs().max()) if ".root_" in name else 1.0 for name, p in parameters]
+    optimiser = torch.optim.Adam(
+        [{"params": [p], "lr": rate * scale} for (_, p), scale in zip(parameters, scales, strict=True)], betas=_BETAS
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: min(1.0, (step + 1) / _RISE) * 0.5 * (1 + math.cos(math.pi * step / steps))
+    )
+    least, waited = on_aside(), 0
+    before, kept = least, _state(front_end)
+    usual: dict[str, Tensor] = {}
+    for step in progress(range(steps), what="refining"):
+        missed = shares(random.choice(fitted, min(_TOGETHER, len(fitted)), replace=False))
+        for name, values in missed.items():
+            now = values.detach()
+            usual[name] = _KEPT * usual[name] + (1 - _KEPT) * now if name in usual else now
+        # The slope of a logarithm: each channel's share over what it usually is.
+        loss = torch.stack([(values / (usual[name] + SMALL_SHARE)).mean() for name, values in missed.items()]).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        if (step + 1) % _LOOK == 0 or step + 1 == steps:
+            found = on_aside()
+            waited += 1
+            if found < least:
+                least, waited, kept = found, 0, _state(front_end)
+            if waited == _PATIENCE:
+                break
+    front_end.load_state_dict(kept)
+    logger.info(
+        "refined: unexplained variance %.2e, before %.2e, on images left aside", math.exp(least), math.exp(before)
+    )
+    return math.exp(least)
+
+
+def _state(front_end: FrontEnd) -> dict[str, Tensor]:
+    return {name: values.detach().clone() for name, values in front_end.state_dict().items()}
