@@ -4,7 +4,7 @@ Every model is shown the same images, given the field adapted to, and scored on 
 
 - ``front end``: fitted to every station's responses; ``from lgn alone``, ``from v1 alone``: to nothing else. What these say of
   stations that they never saw is scored too.
-- ``without …``: the front end fitted again without one of its `mechanisms`.
+- ``without …``: the front end fitted again without one of its `mechanisms`, as far as the relay or V1, where it is.
 - `rivals`, fitted to the relay's, or to V1's responses alone.
 - ``of …``: a front end fitted to another circuit, scored on this one's responses.
 - ``fitted to a published model``: a front end fitted to the responses of `published`, scored on that model's own.
@@ -18,11 +18,12 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import torch
@@ -65,8 +66,10 @@ def gather(pathway: Pathway, out: Path, images: int = IMAGES, seed: int = 0, wor
         That is to be predicted.
     out : pathlib.Path
         A folder.
-    images, seed, workers : int
+    images, seed : int
         As `bridge.fit` takes them.
+    workers : int
+        Processes that simulate, and that fit a model each.
 
     Returns
     -------
@@ -81,16 +84,23 @@ def gather(pathway: Pathway, out: Path, images: int = IMAGES, seed: int = 0, wor
     (out / "scores").mkdir(parents=True, exist_ok=True)
     _claim(out / "config.json", pathway, images, seed)
     recordings = record(pathway, out / "recordings", images, seed, workers)
-    tables = []
-    for name, score in progress(list(_models(pathway, recordings, out, images, seed, workers)), what="evidence"):
-        path = out / "scores" / f"{name.replace(' ', '_').replace(',', '')}.csv"
-        if not path.exists():
-            table = score()
-            scratch = path.with_suffix(".part")
-            table.to_csv(scratch, index=False)
-            os.replace(scratch, path)
-        tables.append(pd.read_csv(path).assign(model=name))
-    return pd.concat(tables, ignore_index=True)
+    models = _models(recordings, _recorded_from_others(pathway, out, images, seed, workers), out, seed)
+    paths = {name: out / "scores" / f"{name.replace(' ', '_').replace(',', '')}.csv" for name in models}
+    waiting = [(models[name], path) for name, path in paths.items() if not path.exists()]
+    with joblib.parallel_config("loky", inner_max_num_threads=1):
+        tasks = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(
+            joblib.delayed(_write_scores)(score, path) for score, path in waiting
+        )
+        for _ in progress(tasks, total=len(waiting), what="evidence", unit="model"):
+            pass
+    return pd.concat([pd.read_csv(path).assign(model=name) for name, path in paths.items()], ignore_index=True)
+
+
+def _write_scores(score: Callable[[], pd.DataFrame], path: Path) -> None:
+    """Fit and score a model; its table appears whole or not at all."""
+    scratch = path.with_suffix(".part")
+    score().to_csv(scratch, index=False)
+    os.replace(scratch, path)
 
 
 def _claim(path: Path, pathway: Pathway, images: int, seed: int) -> None:
@@ -120,28 +130,11 @@ def record(pathway: Pathway, folder: Path, images: int, seed: int, workers: int)
     return Recordings(fitted, {one.name: one.simulate(pathway, "v1", workers, folder) for one in tests})
 
 
-def _models(
-    pathway: Pathway, recordings: Recordings, out: Path, images: int, seed: int, workers: int
-) -> Iterator[tuple[str, Callable[[], pd.DataFrame]]]:
-    """Every model's name, and how it is fitted and scored."""
-    light, responses = recordings.fitted
-
-    def twin(name: str, *seen: str, without: tuple[str, ...] = ()) -> Callable[[], pd.DataFrame]:
-        shown = responses[["background", *seen]] if seen else responses
-        return lambda: _scored(identify(light, shown, seed, without), recordings, out / f"{name}.safetensors")
-
-    yield "front end", twin("front_end")
-    for station in OUTPUTS:
-        yield f"from {station} alone", twin(f"from_{station}_alone", station)
-    for mechanism in MECHANISMS:
-        yield f"without {mechanism.replace('_', ' ')}", twin(f"without_{mechanism}", without=(mechanism,))
-    yield "fitted to a published model", functools.partial(_of_published, recordings, images, seed, out)
-    for station in OUTPUTS:
-        channels, stride = responses.sizes[f"{station}_channel"], STRIDE if station == "v1" else 1
-        ppd = pixels_per_degree(light)
-        size = sum(p.numel() for p in _empty(responses, station, ppd).parameters())
-        for name, rival in rivals(channels, stride, ppd, size).items():
-            yield f"{name}, {station}", functools.partial(_rival, rival, station, recordings, seed)
+def _recorded_from_others(
+    pathway: Pathway, out: Path, images: int, seed: int, workers: int
+) -> dict[str, tuple[xr.DataArray, xr.Dataset]]:
+    """What the relay of every other circuit answers to the stimuli for identification."""
+    shown, found = stimulus_sets.identification(images, seed=seed), {}
     for name, (lesions, factors) in OTHERS.items():
         values = pathway.parameters.values_by_name()
         other = Pathway(
@@ -152,26 +145,66 @@ def _models(
             dt=pathway.dt,
             target=pathway.target,
         )
-
-        def of_another(other: Pathway = other, name: str = name) -> pd.DataFrame:
-            slug = name.replace(" ", "_")
-            shown = stimulus_sets.identification(images, seed=seed)
-            seen = shown.simulate(other, "v1", workers, out / "recordings" / slug)
-            check_responses(seen[1], seen[0])
-            return _scored(identify(*seen, seed), recordings, out / f"{slug}.safetensors")
-
-        yield name, of_another
+        light, answers = shown.simulate(other, "lgn", workers, out / "recordings" / name.replace(" ", "_"))
+        check_responses(answers, light)
+        found[name] = light, answers
+    return found
 
 
-def _of_published(recordings: Recordings, images: int, seed: int, out: Path) -> pd.DataFrame:
+def _models(
+    recordings: Recordings, others: dict[str, tuple[xr.DataArray, xr.Dataset]], out: Path, seed: int
+) -> dict[str, Callable[[], pd.DataFrame]]:
+    """Every model's name, and how it is fitted and scored."""
+    light, responses = recordings.fitted
+    found: dict[str, Callable[[], pd.DataFrame]] = {}
+
+    def fit(name: str, seen: xr.Dataset, shown: xr.DataArray = light, without: tuple[str, ...] = ()) -> None:
+        path = out / f"{name.replace(' ', '_')}.safetensors"
+        found[name] = functools.partial(_twin, shown, seen, seed, without, recordings, path)
+
+    fit("front end", responses)
+    for station in OUTPUTS:
+        fit(f"from {station} alone", responses[["background", station]])
+    # What lies before V1 is left out where the relay hears it: V1 behind it would be fitted for hours more.
+    relay = responses.drop_vars("v1")
+    for mechanism, path in MECHANISMS.items():
+        seen = responses if path.startswith("v1.") else relay
+        fit(f"without {mechanism.replace('_', ' ')}", seen, without=(mechanism,))
+    for station in OUTPUTS:
+        channels, stride = responses.sizes[f"{station}_channel"], STRIDE if station == "v1" else 1
+        ppd = pixels_per_degree(light)
+        size = sum(p.numel() for p in _empty(responses, station, ppd).parameters())
+        for name, rival in rivals(channels, stride, ppd, size).items():
+            found[f"{name}, {station}"] = functools.partial(_rival, rival, station, recordings, seed)
+    for name, (shown, answers) in others.items():
+        fit(name, answers, shown)
+    found["fitted to a published model"] = functools.partial(_of_published, recordings, seed, out)
+    return found
+
+
+def _twin(
+    light: xr.DataArray,
+    responses: xr.Dataset,
+    seed: int,
+    without: tuple[str, ...],
+    recordings: Recordings,
+    path: Path,
+) -> pd.DataFrame:
+    """Fit a front end, save it, and score it on every set."""
+    return _scored(identify(light, responses, seed, without), recordings, path)
+
+
+def _of_published(recordings: Recordings, seed: int, out: Path) -> pd.DataFrame:
     """A front end fitted to a published model's relay, and scored on what that says of the held-out sets."""
+    light, responses = recordings.fitted
+    images = light.sizes["image"]
     held = stimulus_sets.held_out(TEST_IMAGES, stimulus_sets.split(seed)[1], seed=seed)
     every = [stimulus_sets.identification(images, seed=seed), *held]
-    gaze = _empty(recordings.fitted[1], "lgn", pixels_per_degree(recordings.fitted[0])).background
+    gaze = _empty(responses, "lgn", pixels_per_degree(light)).background
     fields = [gaze(torch.from_numpy(one.light.values[:, None]))[:, 0].numpy() for one in every]
     fitted, *tests = (published.recorded(*pair) for pair in zip(every, fields, strict=True))
     named = {one.name: test for one, test in zip(held, tests, strict=True)}
-    return _scored(identify(*fitted, seed), Recordings(fitted, named), out / "fitted_to_a_published_model.safetensors")
+    return _twin(*fitted, seed, (), Recordings(fitted, named), out / "fitted_to_a_published_model.safetensors")
 
 
 def _empty(responses: xr.Dataset, station: str, pixels_per_degree: float) -> FrontEnd:

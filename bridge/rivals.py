@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import cast
@@ -318,7 +319,9 @@ def _maps(values: Tensor) -> Tensor:
 
 def _blurred(x: Tensor, sigma: Tensor) -> Tensor:
     """Each channel of (B, K, h, w) under a Gaussian of its own."""
-    reach = int(min(3 * float(sigma.detach().max()) + 0.5, 4 * x.shape[-1]))
+    widest = float(sigma.detach().max())
+    # Where a step has gone astray there is nothing to blur: what comes out tells, and the training ends.
+    reach = int(min(3 * widest + 0.5, 4 * x.shape[-1])) if math.isfinite(widest) else 1
     return channelwise(x, gaussians(sigma, max(1, reach)), "mirror")
 
 
@@ -329,7 +332,7 @@ def rivals(channels: int, stride: int, pixels_per_degree: float, parameters: int
         for kind in INPUTS:
             name = f"{kind} divisive" if divisive else kind
             found[name] = LinearNonlinear(kind, channels, stride, pixels_per_degree, divisive)
-            if stride > 1:
+            if stride > 1 and divisive:
                 found[f"{name} energy"] = Energy(kind, channels, stride, pixels_per_degree, divisive)
     for size in sorted({parameters, LARGE}):
         # So few parameters as the relay's twin has leave room for small kernels only.

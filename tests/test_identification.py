@@ -196,7 +196,7 @@ def test_an_energy_model_finds_a_complex_cell():
 
 def test_rivals_are_of_the_sizes_that_are_asked_for():
     every = rivals(4, 2, PIXELS_PER_DEGREE, 9_000)
-    assert len(every) == 14
+    assert len(every) == 11
     small = rivals(4, 1, PIXELS_PER_DEGREE, 120)
     assert len(small) == 8
     assert any(sum(p.numel() for p in rival.parameters()) < 200 for rival in small.values())
