@@ -54,7 +54,7 @@ _RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _RATES, _PASSES, _TOGETHER = (3e-4, 1e-3, 3e-3), 120, 16
 
 #: Most steps of BFGS, and images whose derivatives are taken at a time.
-_STEPS, _AT_A_TIME = 40, 64
+_STEPS, _AT_A_TIME = 20, 64
 
 #: Training ends after so many steps without a gain of this share.
 _PATIENCE, _GAIN = 6, 1e-3
@@ -147,8 +147,7 @@ class LinearNonlinear(Rival):
 
     def linear(self, light: Tensor, background: Tensor) -> Tensor:
         """What the kernels say, (B, K, h, w)."""
-        around = pad(self.maps(light, background), self.reach, "replicate")
-        return functional.conv2d(around, self.weight, stride=self.stride)
+        return _correlated(pad(self.maps(light, background), self.reach, "replicate"), self.weight, self.stride)
 
     def standardised(self, light: Tensor, background: Tensor) -> Tensor:
         x = self.linear(light, background)
@@ -224,7 +223,7 @@ class Energy(LinearNonlinear):
     def linear(self, light: Tensor, background: Tensor) -> Tensor:
         """What the kernels say, of complex cells the root of the square sum of two, (B, K, h, w)."""
         around = pad(self.maps(light, background), self.reach, "replicate")
-        said = functional.conv2d(around, torch.cat([self.weight, self.quadrature]), stride=self.stride)
+        said = _correlated(around, torch.cat([self.weight, self.quadrature]), self.stride)
         simple, one, other = said.tensor_split((len(self.quadrature), len(self.weight)), dim=1)
         return torch.cat([simple, (one**2 + other**2 + 1e-6).sqrt()], dim=1)
 
@@ -242,6 +241,15 @@ class Energy(LinearNonlinear):
         self.threshold[half:] = said.mean(dim=(0, 2, 3)) / scale - 1
         self.gain[half:] = 1.0
         self.offset[half:] = -1.0
+
+
+def _correlated(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """`functional.conv2d`; where few wide kernels stand on every pixel, through Fourier's transform, which is faster."""
+    if stride > 1:
+        return functional.conv2d(x, weight, stride=stride)
+    size, taps = x.shape[-2:], weight.shape[-2:]
+    product = torch.einsum("bixy,kixy->bkxy", torch.fft.rfft2(x), torch.fft.rfft2(weight, s=size).conj())
+    return torch.fft.irfft2(product, s=size)[..., : size[0] - taps[0] + 1, : size[1] - taps[1] + 1]
 
 
 def _quarter_of_a_cycle_on(kernels: Tensor) -> Tensor:
