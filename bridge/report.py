@@ -41,15 +41,18 @@ class FitReport:
     held_out: tuple[str, ...]
     seconds: float
 
-    def summary(self) -> dict[str, dict[str, dict[str, float | int]]]:
-        """By station and set: median and least R², medians of FEVe and correlation over channels, number of channels."""
-        out: dict[str, dict[str, dict[str, float | int]]] = {}
+    def summary(self) -> dict[str, dict[str, dict[str, float | int | None]]]:
+        """By station and set: median and least R², medians of FEVe and correlation over channels, number of channels.
+
+        What is no finite number, as R² of a channel that never varies, is None.
+        """
+        out: dict[str, dict[str, dict[str, float | int | None]]] = {}
         for (station, name), rows in self.scores.groupby(["station", "set"], sort=False):
             out.setdefault(str(station), {})[str(name)] = {
-                "median_r2": float(rows.r2.median()),
-                "min_r2": float(rows.r2.min()),
-                "median_feve": float(rows.feve.median()),
-                "median_correlation": float(rows.correlation.median()),
+                "median_r2": _finite(rows.r2.median()),
+                "min_r2": _finite(rows.r2.min()),
+                "median_feve": _finite(rows.feve.median()),
+                "median_correlation": _finite(rows.correlation.median()),
                 "channels": len(rows),
             }
         return out
@@ -66,6 +69,10 @@ class FitReport:
     def save(self, path: str | Path) -> None:
         """Write `to_json` to a file."""
         Path(path).write_text(json.dumps(self.to_json(), indent=2) + "\n")
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def tensor(values: np.ndarray) -> Tensor:

@@ -22,8 +22,8 @@ def fitted(patches, responses):
 
 @pytest.mark.slow
 def test_fit_predicts_photographs_that_it_never_saw():
-    pathway = Pathway(parameters={"v1.kinds": 8})
-    _, report = bridge.fit(pathway, photographs(104, seed=11), seed=0, workers=2)
+    pathway = Pathway(parameters={"v1.kinds": 4})
+    _, report = bridge.fit(pathway, photographs(65, seed=11), seed=0, workers=2)
     scores = report.summary()
     assert scores["lgn"]["photographs"]["min_r2"] >= 0.97
     assert scores["v1"]["photographs"]["median_r2"] >= 0.95
