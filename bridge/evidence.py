@@ -4,9 +4,10 @@ Every model is shown the same images, given the field adapted to, and scored on 
 
 - ``front end``: fitted to every station's responses; ``from lgn alone``, ``from v1 alone``: to nothing else. What these say of
   stations that they never saw is scored too.
-- ``without …``: the front end fitted again without one of its `mechanisms`, as far as the relay or V1, where it is.
+- ``without …``: the front end fitted again without one of its `mechanisms`: without one of V1's as far as V1, without an
+  earlier one as far as the relay.
 - `rivals`, fitted to the relay's, or to V1's responses alone.
-- ``of …``: a front end fitted to another circuit, scored on this one's responses.
+- ``of …``: a front end fitted to another circuit's relay, scored on this one's responses.
 - ``fitted to a published model``: a front end fitted to the responses of `published`, scored on that model's own.
 
 What is finished is kept in a folder, and the same call goes on from there.
@@ -37,7 +38,7 @@ from bridge import published, stimulus_sets
 from bridge.fitting import IMAGES, TEST_IMAGES, check_responses, identify, one_thread
 from bridge.front_end import OUTPUTS, FrontEnd
 from bridge.mechanisms import MECHANISMS
-from bridge.report import BATCH, compared, scored, tensor
+from bridge.report import BATCH, compared, finite, scored, tensor
 from bridge.rivals import Rival, fit_rival, rivals
 from bridge.stages import STRIDE
 
@@ -81,6 +82,7 @@ def gather(pathway: Pathway, out: Path, images: int = IMAGES, seed: int = 0, wor
     ValueError
         For a folder that was made with other settings, or by other code; they are named.
     """
+    published.check_installed()
     (out / "scores").mkdir(parents=True, exist_ok=True)
     _claim(out / "config.json", pathway, images, seed)
     recordings = record(pathway, out / "recordings", images, seed, workers)
@@ -252,9 +254,9 @@ def summary(scores: pd.DataFrame) -> dict[str, dict]:
     for (model, station, name), rows in scores.groupby(["model", "station", "set"], sort=False):
         entry = found.setdefault(str(model), {"parameters": int(rows.parameters.iloc[0]), "scores": {}})
         entry["scores"].setdefault(str(station), {})[str(name)] = {
-            "median_r2": float(rows.r2.median()),
-            "min_r2": float(rows.r2.min()),
-            "median_correlation": float(rows.correlation.median()),
+            "median_r2": finite(rows.r2.median()),
+            "min_r2": finite(rows.r2.min()),
+            "median_correlation": finite(rows.correlation.median()),
             "channels": len(rows),
         }
     return found

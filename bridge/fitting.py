@@ -48,7 +48,7 @@ _EARLY_PLACES, _V1_PLACES = 24_576, 40_960
 
 #: Where only V1 was recorded, the stations before it are fitted through it so many times, to about so many places, in so many
 #: steps.
-_ROUNDS, _THROUGH_PLACES, _THROUGH_ITERATIONS = 4, 6_144, 20
+_ROUNDS, _THROUGH_PLACES, _THROUGH_ITERATIONS = 2, 6_144, 20
 
 #: Steps and rate of the refinement, after fits to every station, and where the stations before V1 were not recorded.
 _NEAR, _FAR = (200, 3e-3), (500, 1e-2)
@@ -70,7 +70,7 @@ def fit(
     seed: int = 0,
     workers: int = 1,
     images: int = IMAGES,
-    pixels_per_degree: float = 16.0,
+    pixels_per_degree: float | None = None,
     until: str = "v1",
     without: Sequence[str] = (),
 ) -> tuple[FrontEnd, FitReport]:
@@ -97,8 +97,8 @@ def fit(
         Processes for the simulation.
     images : int
         Presentations for identification where no stimulus is given; at most so many are in each held-out set.
-    pixels_per_degree : float
-        Of these.
+    pixels_per_degree : float, optional
+        Of these; by default 16.
     until : {"lgn", "v1"}
         The last station that is simulated and fitted.
     without : sequence of str
@@ -125,10 +125,14 @@ def fit(
     for name in without:
         if name not in MECHANISMS:
             raise ValueError(f"mechanism {name!r} is not accepted: give some of {', '.join(MECHANISMS)}")
+    if stimulus is not None and pixels_per_degree is not None:
+        raise ValueError(
+            f"pixels_per_degree = {pixels_per_degree} is not accepted beside a stimulus, which has its own"
+        )
     if not 0 < held_out < 1:
         raise ValueError(f"held_out = {held_out} is not accepted: give a share between 0 and 1")
     if pathway is not None and stimulus is None:
-        shown = stimulus_sets.identification(images, pixels_per_degree=pixels_per_degree, seed=seed)
+        shown = stimulus_sets.identification(images, pixels_per_degree=pixels_per_degree or 16.0, seed=seed)
         light, recorded = shown.simulate(pathway, until, workers)
         check_responses(recorded, light)
         tests: dict[str, tuple[xr.DataArray, xr.Dataset]] = {}

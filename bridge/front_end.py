@@ -232,13 +232,13 @@ class FrontEnd(nn.Module):
         image = probe(background, contrast, size, seed)
         light = torch.tensor(image, dtype=next(self.parameters()).dtype, device=next(self.parameters()).device)
         light = light[None, None].requires_grad_()
+        middle = (size // 2) // (STRIDE if self.output == "v1" else 1)
         with torch.enable_grad():
             out = self(light, background)
-        middle = (size // 2) // (STRIDE if self.output == "v1" else 1)
-        rows = [
-            torch.autograd.grad(out[0, k, middle, middle], light, retain_graph=True)[0][0, 0]
-            for k in range(out.shape[1])
-        ]
+            rows = [
+                torch.autograd.grad(out[0, k, middle, middle], light, retain_graph=True)[0][0, 0]
+                for k in range(out.shape[1])
+            ]
         return torch.stack(rows).detach()
 
     def description(self) -> dict[str, Any]:
@@ -287,7 +287,7 @@ class FrontEnd(nn.Module):
         Raises
         ------
         ValueError
-            For a file that cannot be read, is no front end's, or of another version.
+            For a file that cannot be read, is damaged, no front end's, or of another version.
         """
         tensors, description = export.read(Path(path))
         front_end = FrontEnd(**description)

@@ -7,6 +7,8 @@ knows no field adapted to. Its cells stand for the midget class, and the same on
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import torch
 import xarray as xr
@@ -21,6 +23,17 @@ _WHITE = 200.0
 _TAPS, _WIDE_TAPS = 31, 61
 
 
+def check_installed() -> None:
+    """Refuse to begin where the extra ``published`` isn't installed.
+
+    Raises
+    ------
+    ValueError
+    """
+    if importlib.util.find_spec("plenoptic") is None:
+        raise ValueError("plenoptic is not installed: pip install 'precortical[published]'")
+
+
 @torch.no_grad()
 def recorded(shown: StimulusSet, gaze: np.ndarray) -> tuple[xr.DataArray, xr.Dataset]:
     """Light and responses of the relay's four channels; `gaze` (image, y, x) is the field that gaze leaves, cd/m².
@@ -30,10 +43,9 @@ def recorded(shown: StimulusSet, gaze: np.ndarray) -> tuple[xr.DataArray, xr.Dat
     ValueError
         Where the extra ``published`` isn't installed.
     """
-    try:
-        from plenoptic.models import OnOff
-    except ImportError as error:
-        raise ValueError(f"{error.name} is not installed: pip install 'precortical[published]'") from None
+    check_installed()
+    from plenoptic.models import OnOff
+
     midget = OnOff(_TAPS, pretrained=True, cache_filt=True)
     parasol = OnOff(_WIDE_TAPS, pretrained=False, cache_filt=False)
     values = midget.state_dict()

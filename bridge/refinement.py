@@ -1,8 +1,9 @@
 """Refinement of a whole front end by gradients, once its stations have been fitted one by one.
 
 Adam (Kingma & Ba 2015) on a few images at a time; what is made small is what `least_squares` makes small, the sum over recorded
-stations of the mean over channels of the logarithm of the unexplained share of variance. Images left aside, whole photographs,
-say when to stop, and which state is kept. Weights of V1 that are 0 stay so: their roots have no slope.
+stations of the mean over channels of the logarithm of the unexplained share of variance. Some photographs, which the gradients
+never see, say when to stop, and which state is kept; the fits before may have seen some of their patches, so that the start is
+kept rather too often than too seldom. Weights of V1 that are 0 stay so: their roots have no slope.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _BETAS, _RISE = (0.9, 0.99), 20
 _KEPT = 0.95
 
 
+@torch.enable_grad()
 def refine(
     front_end: FrontEnd,
     light: Tensor,
@@ -60,7 +62,7 @@ def refine(
         Which photograph each image is of.
     seed : int
     steps : int
-        At most.
+        At most; from 1.
     rate : float
         Adam's, of parameters that are logarithms; of weights' roots, over the largest.
 
@@ -125,6 +127,7 @@ def refine(
                 least, waited, kept = found, 0, _state(front_end)
             if waited == _PATIENCE:
                 break
+    front_end.zero_grad(set_to_none=True)
     front_end.load_state_dict(kept)
     logger.info(
         "refined: unexplained variance %.2e, before %.2e, on images left aside", math.exp(least), math.exp(before)

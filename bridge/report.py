@@ -44,15 +44,15 @@ class FitReport:
     def summary(self) -> dict[str, dict[str, dict[str, float | int | None]]]:
         """By station and set: median and least R², medians of FEVe and correlation over channels, number of channels.
 
-        What is no finite number, as R² of a channel that never varies, is None.
+        Where no channel has a number, or half of them are infinite, as R² of channels that never vary, it is None.
         """
         out: dict[str, dict[str, dict[str, float | int | None]]] = {}
         for (station, name), rows in self.scores.groupby(["station", "set"], sort=False):
             out.setdefault(str(station), {})[str(name)] = {
-                "median_r2": _finite(rows.r2.median()),
-                "min_r2": _finite(rows.r2.min()),
-                "median_feve": _finite(rows.feve.median()),
-                "median_correlation": _finite(rows.correlation.median()),
+                "median_r2": finite(rows.r2.median()),
+                "min_r2": finite(rows.r2.min()),
+                "median_feve": finite(rows.feve.median()),
+                "median_correlation": finite(rows.correlation.median()),
                 "channels": len(rows),
             }
         return out
@@ -71,7 +71,8 @@ class FitReport:
         Path(path).write_text(json.dumps(self.to_json(), indent=2) + "\n")
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """A number as JSON knows it; None in the place of NaN and infinity."""
     return float(value) if np.isfinite(value) else None
 
 

@@ -244,7 +244,7 @@ class Energy(LinearNonlinear):
 
 
 def _correlated(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """`functional.conv2d`; where few wide kernels stand on every pixel, through Fourier's transform, which is faster."""
+    """`functional.conv2d`; kernels that stand on every pixel go through Fourier's transform, which is faster."""
     if stride > 1:
         return functional.conv2d(x, weight, stride=stride)
     size, taps = x.shape[-2:], weight.shape[-2:]

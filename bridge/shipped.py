@@ -51,7 +51,8 @@ def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output
 def _checked(front_end: FrontEnd, preset: str, fidelity: str) -> FrontEnd:
     """Refuse a front end that was not fitted to this preset as it is now."""
     fitted_on = cast(dict[str, object], front_end.metadata.get("fitted_on", {}))
-    now = {"preset": preset, "fidelity": fidelity, "parameters_digest": Parameters(preset).digest}
+    digest = Parameters(preset).digest
+    now = {"preset": preset, "fidelity": fidelity, "lesions": "", "parameters_digest": digest}
     for name, value in now.items():
         if fitted_on.get(name) != value:
             told = f"{name.replace('_', ' ')} {fitted_on.get(name)!r}"

@@ -53,7 +53,7 @@ BEFORE = 3
 PARTS = len(DURATIONS)
 
 #: From the end of each part to the start of each later one, (later, earlier).
-_GAPS = [[max(0.0, sum(DURATIONS[earlier + 1 : later])) for earlier in range(PARTS)] for later in range(PARTS)]
+_GAPS = [[sum(DURATIONS[earlier + 1 : later], 0.0) for earlier in range(PARTS)] for later in range(PARTS)]
 
 #: Stages of the cones' cascade.
 CASCADE = 4
@@ -104,7 +104,7 @@ class LowPass(nn.Module):
         target = x / conductance
         rate = conductance * (_parts(DURATIONS, x) / self.log_time.exp()).view(-1, *[1] * (conductance.ndim - 1))
         kept = torch.exp(-rate)
-        share = (1 - kept) / rate
+        share = -torch.expm1(-rate) / rate
         state = torch.zeros_like(target[0]) if start is None else start
         means = []
         for part in range(PARTS):
@@ -126,11 +126,13 @@ class LowPass(nn.Module):
 
 def _low_pass(times: Tensor) -> Tensor:
     """First-order low-passes of time constants (K,) as weights, (K, part told, part seen)."""
-    rate = _parts(DURATIONS, times) / times[:, None]
-    kept = torch.exp(-rate)
-    share = (1 - kept) / rate
-    earlier = torch.exp(-_parts(_GAPS, times) / times[:, None, None]).tril(-1)
-    return torch.diag_embed(1 - share) + share[:, :, None] * earlier * (1 - kept)[:, None, :]
+    # In bfloat16 what a slow one lets through would drown in rounding.
+    exact = times if times.dtype in (torch.float32, torch.float64) else times.float()
+    rate = _parts(DURATIONS, exact) / exact[:, None]
+    left = -torch.expm1(-rate)
+    share = left / rate
+    earlier = torch.exp(-_parts(_GAPS, exact) / exact[:, None, None]).tril(-1)
+    return (torch.diag_embed(1 - share) + share[:, :, None] * earlier * left[:, None, :]).to(times)
 
 
 def _parts(values: Sequence[float] | Sequence[Sequence[float]], like: Tensor) -> Tensor:

@@ -340,7 +340,7 @@ def fit_command(
     preset: Annotated[str, typer.Option(help="Preset of the pathway.")] = "macaque_parafovea",
     images: Annotated[int, typer.Option(help="Presentations that it is fitted to.")] = _IMAGES,
     kinds: Kinds = _KINDS,
-    pixels_per_degree: Annotated[float, typer.Option(help="Of what is shown.")] = 16.0,
+    pixels_per_degree: Annotated[float | None, typer.Option(help="Of what is shown; 16 by default.")] = None,
     evidence: Annotated[
         bool,
         typer.Option(
@@ -357,6 +357,8 @@ def fit_command(
     pathway = Settings(preset=preset, kinds=kinds).pathway
     _make_folder(out)
     if evidence:
+        if pixels_per_degree is not None:
+            raise ValueError("--pixels-per-degree is not accepted with --evidence: it is gathered at 16")
         from studies import evidence as page
 
         _write_json(json_file, page.write(pathway, out, images, seed, workers))

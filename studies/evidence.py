@@ -163,10 +163,12 @@ td:first-child, th:first-child { text-align: left; }
 small { color: #666; } img { max-width: 100%; height: auto; } .wide { overflow-x: auto; } .own td { font-weight: 600; }
 </style></head><body>
 <h1>How near the front end comes to its circuit</h1>
-<p>Every model is shown the same images and given the field adapted to. The front end and what it was fitted without saw the
-responses of every station; rivals, and front ends fitted to an output alone, that station's. All are scored on stimuli that none
-was fitted on: photographs at the light they were fitted in, the same in other light and after other fields, gratings and spots,
-photographs under gradients and shadows.</p>
+<p>Every model is shown the same images and given the field adapted to. The front end saw the responses of every station; fitted
+again without a mechanism it saw those up to the relay, or, without one of V1's, all; rivals, and front ends fitted to an output
+alone, saw that station's. All are scored on stimuli that none was fitted on: photographs at the light they were fitted in, the
+same in other light and after other fields, gratings and spots, photographs under gradients and shadows. Front ends “of” another
+circuit were fitted to that one's relay and are scored on this one's. The one fitted to a published model is scored on that
+model's own responses: it tells what a front end can imitate that it was not made for.</p>
 <ul>{% for station in stations %}<li>{{ station }}: {% for name in sets %}{{ name|replace("_", " ") }} {{
 "%.4f"|format(models["front end"].scores[station][name].median_r2) }} (best rival: {{ best[station][name].rival }}, which
 leaves {{ "%.1f"|format(best[station][name].times) }} × as much unexplained as the

@@ -12,6 +12,7 @@ from bridge.bench import Bench, resampled
 from bridge.cortical_fitting import non_negative
 from bridge.kernels import KernelPairs
 from bridge.metrics import correlation, r_squared
+from bridge.padding import separable
 from bridge.stages import DURATIONS, PARTS, V1, LowPass
 
 
@@ -58,17 +59,40 @@ def test_low_pass_is_a_convolution_with_an_exponential():
     assert torch.equal(matrix, matrix.tril())
     x = torch.rand(PARTS, 2, 3)
     assert torch.allclose(low_pass(x), low_pass.follow(x, torch.ones_like(x)), atol=1e-6)
-    assert torch.allclose(low_pass.follow(x, torch.ones_like(x)), low_pass(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("time", [0.01, 1.0, 30.0, 1000.0])
+def test_slow_low_passes_survive_low_precision(time):
+    exact = LowPass(time).double().matrix()
+    for dtype, error in ((torch.float32, 1e-3), (torch.bfloat16, 0.02)):
+        rough = LowPass(time).to(dtype).matrix().double()
+        assert torch.linalg.norm(rough - exact) < error * torch.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("edge", ["mirror", "replicate"])
+@pytest.mark.parametrize(("height", "width", "reach"), [(5, 9, 3), (33, 70, 6), (100, 131, 24), (7, 40, 30)])
+def test_separable_kernels_are_convolutions(edge, height, width, reach):
+    """Cut into stretches or not, against PyTorch's own convolution of a padded image."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(2, 3, height, width, generator=generator, dtype=torch.double)
+    kernel = torch.rand(2 * reach + 1, generator=generator, dtype=torch.double)
+    padded = np.pad(
+        image, ((0, 0), (0, 0), (reach, reach), (reach, reach)), "edge" if edge == "replicate" else "symmetric"
+    )
+    both = torch.outer(kernel, kernel)[None, None]
+    expected = torch.nn.functional.conv2d(torch.from_numpy(padded).flatten(0, 1)[:, None], both)
+    assert torch.allclose(separable(image, kernel, edge).flatten(0, 1)[:, None], expected)
 
 
 def test_every_parameter_is_reached_by_the_gradient(fitted, patches):
     front_end, _ = fitted
     light = torch.from_numpy(patches.values[:2, None]).float()
+    assert all(parameter.grad is None for parameter in front_end.parameters()), "the fit leaves no gradients behind"
     out = front_end.responses(light)
     (out["v1"].mean() + out["lgn"].mean()).backward()
     for name, parameter in front_end.named_parameters():
         assert parameter.grad is not None and bool(parameter.grad.isfinite().all()), name
-    front_end.zero_grad()
+    front_end.zero_grad(set_to_none=True)
 
 
 def test_held_out_photographs_are_whole(fitted):
@@ -118,7 +142,8 @@ def test_stations_that_were_not_recorded_are_fitted_through(patches, responses):
 
 def test_kernel_is_the_jacobian(fitted):
     front_end, _ = fitted
-    kernel = front_end.kernel(background=100.0, contrast=0.5, size=21, seed=1)
+    with torch.no_grad():
+        kernel = front_end.kernel(background=100.0, contrast=0.5, size=21, seed=1)
     light = torch.tensor(probe(100.0, 0.5, 21, 1), dtype=torch.float32)[None, None]
     brighter = light.clone()
     brighter[0, 0, 10, 12] += 0.2

@@ -22,7 +22,7 @@ def answered(front_end: FrontEnd, light: torch.Tensor, background: torch.Tensor)
 
 
 def astray(front_end: FrontEnd) -> FrontEnd:
-    """A copy whose gains and time constants are off by a tenth."""
+    """A copy whose parameters are all off by a tenth."""
     other = front_end.altered()
     generator = torch.Generator().manual_seed(1)
     state = {n: v + 0.1 * torch.randn(v.shape, generator=generator) for n, v in front_end.state_dict().items()}

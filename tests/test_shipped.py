@@ -35,6 +35,17 @@ def test_what_ships_carries_its_evidence(preset):
     assert rates.shape == (2, 4, 40, 36) and bool((rates >= 0).all())
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_ships_holds_in_bfloat16(preset):
+    relay = bridge.pretrained(preset, output="lgn")
+    light = torch.from_numpy(photographs(6, 32, biomodel.Display(), 5).values[:, None]).float()
+    with torch.no_grad():
+        expected = relay(light)
+        told = relay.to(torch.bfloat16)(light.to(torch.bfloat16)).float()
+    missed = ((told - expected) ** 2).mean(dim=(0, 2, 3)) / expected.var(dim=(0, 2, 3))
+    assert float(missed.max()) < 0.02
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_ships_stands_for_the_circuit_as_it_is_now(preset):
