@@ -36,6 +36,9 @@ Seed = Annotated[int, typer.Option(help="Of every random choice.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the summary to this file.")]
 Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
 Kinds = Annotated[int, typer.Option(help="Kinds of V1 cells, the first of the preset's; 64 are all.", min=1)]
+Data = Annotated[
+    Path | None, typer.Option(help="Folder of data sets; else PRECORTICAL_DATA, else what was downloaded.")
+]
 _CORES = os.cpu_count() or 1
 #: Of V1 in the studies, as `studies.luminance` says; it is not imported here, for it takes seconds.
 _KINDS = 16
@@ -235,6 +238,22 @@ def _measure_shadow(pathway: Pathway, out: Path, workers: int) -> None:
         logger.info("%s in the shadow over in the light, settled: %s", channel, ", ".join(told))
 
 
+@app.command("download")
+def download_command(
+    dataset: Annotated[str, typer.Argument(help="mnist, fashion-mnist or svhn.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of data sets; the user's cache by default.")] = None,
+    seed: Annotated[int, typer.Option(hidden=True)] = 0,
+    json_file: Json = None,
+) -> None:
+    """Fetch a published data set: checked, whole or not at all, and only what is not there yet."""
+    from studies.download import download
+
+    folder = download(dataset, None if out is None else out / dataset)
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
+    _write_json(json_file, {"dataset": dataset, "folder": str(folder), "bytes": files})
+    typer.echo(f"{folder}")
+
+
 @app.command("info")
 def info(
     json_file: Json = None,
@@ -294,8 +313,10 @@ def study_luminance(
     out: Out = Path("out/luminance"),
     seed: Seed = 0,
     json_file: Json = None,
+    dataset: Annotated[str, typer.Option(help="digits, mnist, fashion-mnist or svhn.")] = "digits",
+    data: Data = None,
     arms: Annotated[str, typer.Option(help="Arms, separated by commas; all by default.")] = "",
-    lights: Annotated[str, typer.Option(help="Lights, separated by commas; all by default.")] = "",
+    lights: Annotated[str, typer.Option(help="Lights, separated by commas, or all; four by default.")] = "",
     repeats: Annotated[int, typer.Option(help="Classifiers trained per arm, with seeds from --seed on.")] = 3,
     train: Annotated[int, typer.Option(help="Training images.")] = 1347,
     test: Annotated[int, typer.Option(help="Test images.")] = 450,
@@ -306,16 +327,18 @@ def study_luminance(
     epochs: Annotated[int, typer.Option(help="Training epochs.")] = 20,
     workers: Workers = _CORES,
 ) -> None:
-    """Recognition of digits behind each arm when the light changes: table, plots and report."""
+    """Recognition behind each arm when the light changes: table, plots and report."""
     from studies import luminance, report
+    from studies.illumination import LIGHTS
     from studies.training import Budget
 
     if epochs < 1:
         raise ValueError(f"epochs = {epochs} is not accepted: give a whole number from 1")
     default = luminance.Settings()
     settings = luminance.Settings(
+        dataset=dataset,
         arms=_names(arms) or default.arms,
-        lights=_names(lights) or default.lights,
+        lights=tuple(LIGHTS) if lights == "all" else _names(lights) or default.lights,
         seed=seed,
         repeats=repeats,
         train=train,
@@ -326,8 +349,8 @@ def study_luminance(
         kinds=kinds,
         budget=Budget(epochs=epochs),
     )
-    results = luminance.run(settings, out, workers)
-    report.write(settings, results, out, workers)
+    results = luminance.run(settings, out, workers, data)
+    report.write(settings, results, out, workers, data)
     _write_json(json_file, luminance.summarise(results))
     typer.echo(f"{out / 'report.html'}")
 

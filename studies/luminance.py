@@ -32,7 +32,7 @@ from bridge import FrontEnd, fit
 from bridge.fitting import IMAGES
 from studies import arms, datasets
 from studies.classifiers import accuracy
-from studies.illumination import LIGHTS, TWO_LEVELS, illuminate, scene
+from studies.illumination import DEFAULT, FEW_LEVELS, LIGHTS, illuminate, scene
 from studies.training import Budget, Scaling, train
 
 logger = logging.getLogger("precortical")
@@ -50,7 +50,7 @@ class Settings:
 
     dataset: str = "digits"
     arms: tuple[str, ...] = arms.ARMS
-    lights: tuple[str, ...] = tuple(LIGHTS)
+    lights: tuple[str, ...] = DEFAULT
     seed: int = 0
     repeats: int = 3
     train: int = 1347
@@ -93,8 +93,10 @@ class Settings:
             raise ValueError(f"seed = {self.seed} is not accepted: give a whole number from 0")
 
 
-def run(settings: Settings, out: Path, workers: int = 2) -> pd.DataFrame:
+def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = None) -> pd.DataFrame:
     """Run a study, or what is left of it, into a folder; returns the table of results.csv.
+
+    `data` is the folder of data sets, as `datasets.load` takes it.
 
     Raises
     ------
@@ -103,9 +105,9 @@ def run(settings: Settings, out: Path, workers: int = 2) -> pd.DataFrame:
     """
     settings.check()
     pathway = settings.pathway
+    images = datasets.load(settings.dataset, data).first(settings.train, settings.test)
     _claim(settings, pathway, out)
     front_end = fitted_front_end(settings, pathway, out, workers)
-    images = datasets.load(settings.dataset).first(settings.train, settings.test)
     cells = out / "cells"
     cells.mkdir(exist_ok=True)
     waiting = []
@@ -208,11 +210,11 @@ def _cell(settings: Settings, arm: arms.Arm, state: str, images: datasets.Images
     return rows.getvalue()
 
 
-def conditions(lights: Sequence[str], two_levels: bool) -> list[tuple[str, str, float | None]]:
+def conditions(lights: Sequence[str], few_levels: bool) -> list[tuple[str, str, float | None]]:
     """(light, group, level) of every test, the reference light first."""
     listed: list[tuple[str, str, float | None]] = [("reference", "clean", None)]
     for name in lights:
-        levels = TWO_LEVELS[name] if two_levels else LIGHTS[name].levels
+        levels = FEW_LEVELS[name] if few_levels else LIGHTS[name].levels
         listed += [(name, LIGHTS[name].group, level) for level in levels]
     return listed
 

@@ -37,13 +37,23 @@ _COLOURS = {
 }
 
 
-def write(settings: Settings, results: pd.DataFrame, out: Path, workers: int) -> None:
+#: What the images of a data set are.
+_IMAGES = {
+    "digits": "Scikit-learn's handwritten digits",
+    "mnist": "MNIST's handwritten digits",
+    "fashion-mnist": "Fashion-MNIST's articles of clothing",
+    "svhn": "House numbers (SVHN, or a part of it)",
+}
+
+
+def write(settings: Settings, results: pd.DataFrame, out: Path, workers: int, data: Path | None = None) -> None:
     """Draw the plots of a study and write its report into the study's folder."""
     front_end = FrontEnd.load(out / "front_end.safetensors")
     pathway = settings.pathway
     figures = {"accuracy": accuracy_figure(results)}
     figures["kernels"], correlations = kernels(front_end, pathway, workers)
-    figures["examples"] = example_figure(settings, front_end, pathway)
+    image = datasets.load(settings.dataset, data).test[:1]
+    figures["examples"] = example_figure(settings, scene(image), front_end, pathway)
     encoded = {}
     for name, figure in figures.items():
         figure.savefig(out / f"{name}.png", dpi=110, bbox_inches="tight", metadata={"Software": None})
@@ -52,6 +62,7 @@ def write(settings: Settings, results: pd.DataFrame, out: Path, workers: int) ->
     page = jinja2.Environment(autoescape=True).from_string(_PAGE)
     text = page.render(
         settings=settings,
+        images=_IMAGES[settings.dataset],
         table=_table(results),
         fit=_fit_table(pd.read_csv(out / "fit.csv")),
         correlations=correlations,
@@ -147,9 +158,8 @@ def kernels(front_end: FrontEnd, pathway: Pathway, workers: int) -> tuple[Figure
     return kernel_figure.draw(found), correlations
 
 
-def example_figure(settings: Settings, front_end: FrontEnd, pathway: Pathway) -> Figure:
-    """One test image under the reference light and every chosen light, and what the stations make of it, settled."""
-    image = scene(datasets.load(settings.dataset).test[:1])
+def example_figure(settings: Settings, image: np.ndarray, front_end: FrontEnd, pathway: Pathway) -> Figure:
+    """An image (1, H, W) in cd/m² under the reference light, the same under every chosen one, and what the stations make of it, settled."""
     rows = [("reference", image[0])]
     rows += [
         (f"{n.replace('_', ' ')} {LIGHTS[n].levels[-1]:g}", illuminate(image, n, LIGHTS[n].levels[-1])[0])
@@ -198,7 +208,7 @@ td:nth-child(2), th:nth-child(2) { text-align: left; } .best { font-weight: 700;
 img { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
 </style></head><body>
 <h1>Recognition when the light changes</h1>
-<p>Scikit-learn's handwritten digits under a reference light (white at 200 cd/m²) and under other lights. Each arm stands
+<p>{{ images }} under a reference light (white at 200 cd/m²) and under other lights. Each arm stands
 between the light and the same LeNet, trained on images in the reference light only, {{ settings.repeats }} seeds.
 <i>Settled</i>: adapted to the image under wandering gaze. <i>Sudden</i>: adapted to an even grey of 40 cd/m², the new
 light arriving with the image.</p>

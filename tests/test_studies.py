@@ -48,6 +48,45 @@ def test_lights_meet_their_definitions():
     assert np.allclose(gradient * gradient[:, ::-1, ::-1], 200**2)
 
 
+def test_local_lights_meet_their_definitions():
+    white = np.full((40, 32, 32), 200.0)
+    soft = illuminate(white, "soft_shadow", 30)
+    assert soft.max() <= 200 and soft.min() >= 200 / 30
+    hard = illuminate(white, "hard_shadow", 30)
+    assert np.abs(np.diff(hard, axis=-1)).max() > 100 and np.abs(np.diff(soft, axis=-1)).max() < 60
+    spot = illuminate(white, "spot", 10) / 200
+    assert spot.min() >= 0.1 and spot.max() <= 1.1
+    lamps = illuminate(white, "two_lamps", 30) / 200
+    assert np.allclose(lamps.max(axis=(1, 2)), 1)
+    dapple = np.log(illuminate(white, "dapple", 10) / 200)
+    low, high = np.percentile(dapple, (5, 95), axis=(1, 2))
+    assert np.allclose(high - low, np.log(10)) and np.allclose(dapple.mean(axis=(1, 2)), 0)
+    power = np.abs(np.fft.fft2(dapple)).mean(axis=0)
+    assert power[0, 2] / power[0, 8] == pytest.approx(4, rel=0.4)
+
+
+def test_sensors_meet_their_definitions():
+    scenes = np.linspace(0, 200, 32 * 32).reshape(1, 32, 32)
+    clipped = illuminate(scenes, "clipping", 4)
+    assert (clipped[scenes > 50] == 200).all() and np.abs(clipped - np.minimum(4 * scenes, 200)).max() < 2
+    assert len(np.unique(illuminate(scenes, "low_exposure", 0.01))) < 30
+    assert np.abs(illuminate(scenes, "low_exposure", 0.1) - 0.1 * scenes).max() < 0.3
+    codes = np.clip(1.055 * (scenes / 200) ** (1 / 2.4) - 0.055, 0, 1)
+    lighter = illuminate(scenes, "gamma", 0.4)
+    assert lighter[0, 20, 3] == pytest.approx(200 * ((codes[0, 20, 3] ** 0.4 + 0.055) / 1.055) ** 2.4, rel=1e-6)
+    faint = illuminate(scenes, "contrast", 0.1)
+    assert faint.max() / faint.min() < 1.7 and 6 < len(np.unique(faint)) < 30
+
+
+def test_photons_are_poisson():
+    grey = np.full((200, 32, 32), 100.0)
+    for photons in (1, 20):
+        noisy = illuminate(grey, "shot_noise", photons)
+        assert noisy.mean() == pytest.approx(100, rel=0.01)
+        assert noisy.var() == pytest.approx(100 * 200 / photons, rel=0.02)
+        assert not np.array_equal(noisy[0], noisy[1])
+
+
 def test_scene_of_black_and_white():
     assert np.allclose(scene(np.array([[[0.0, 1.0]]])), [200 * 0.03 / 0.9, 200.0])
 

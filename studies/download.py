@@ -1,0 +1,114 @@
+"""Published data sets, fetched once: checked, whole or not at all, tried again when the network fails."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+import pooch
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a data set is published.
+
+    Attributes
+    ----------
+    address : str
+        Of the folder.
+    files : mapping of str to str
+        MD5 of each file.
+    """
+
+    address: str
+    files: Mapping[str, str]
+
+
+PUBLISHED = {
+    "mnist": Published(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        {
+            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+    ),
+    "fashion-mnist": Published(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        {
+            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+    ),
+    "svhn": Published(
+        "http://ufldl.stanford.edu/housenumbers/",
+        {
+            "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
+            "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
+        },
+    ),
+}
+
+#: Times that a file is asked for again.
+_RETRIES = 3
+
+
+def cache(name: str) -> Path:
+    """Where a data set is kept once it was fetched."""
+    return Path(platformdirs.user_cache_dir("precortical")) / "data" / name
+
+
+def download(name: str, folder: Path | None = None, address: str | None = None) -> Path:
+    """Fetch what is not there yet of a data set; returns its folder.
+
+    Parameters
+    ----------
+    name : str
+        A key of `PUBLISHED`.
+    folder : pathlib.Path, optional
+        By default `cache`.
+    address : str, optional
+        Of a mirror.
+
+    Raises
+    ------
+    ValueError
+        For an unknown data set, a folder that cannot be written, and files other than the published ones.
+    RuntimeError
+        Where the network fails, again and again.
+    """
+    if name not in PUBLISHED:
+        raise ValueError(f"unknown dataset {name!r}: accepted are {', '.join(PUBLISHED)}")
+    published, into = PUBLISHED[name], folder or cache(name)
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        if not os.access(into, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise ValueError(f"{into} cannot be written ({error.strerror}): give a writable folder") from None
+    keeper = pooch.create(
+        path=into,
+        base_url=address or published.address,
+        registry={file: f"md5:{digest}" for file, digest in published.files.items()},
+        retry_if_failed=_RETRIES,
+    )
+    for file, digest in published.files.items():
+        there = into / file
+        if there.exists() and hashlib.md5(there.read_bytes(), usedforsecurity=False).hexdigest() != digest:
+            raise ValueError(f"{there} is not the file that was published: move it away, and it is fetched anew")
+        try:
+            keeper.fetch(file, progressbar=not there.exists())
+        except ValueError as error:
+            raise ValueError(f"{keeper.get_url(file)} is not the file that was published: {error}") from None
+        except Exception as error:
+            if not isinstance(error, OSError):
+                raise
+            raise RuntimeError(f"{keeper.get_url(file)} cannot be fetched ({error}); nothing of it was kept") from None
+    return into
