@@ -48,7 +48,7 @@ _EARLY_PLACES, _V1_PLACES = 24_576, 40_960
 
 #: Where only V1 was recorded, the stations before it are fitted through it so many times, to about so many places, in so many
 #: steps.
-_ROUNDS, _THROUGH_PLACES, _THROUGH_ITERATIONS = 2, 6_144, 20
+_ROUNDS, _THROUGH_PLACES, _THROUGH_ITERATIONS = 4, 6_144, 20
 
 #: Steps and rate of the refinement, after fits to every station, and where the stations before V1 were not recorded.
 _NEAR, _FAR = (200, 3e-3), (500, 1e-2)
