@@ -56,9 +56,8 @@ from biomodel.wiring import (
     Offset,
     Term,
     coupled_layer,
-    coupling,
+    coupling_and_clock,
     near_middle,
-    stability_limit,
 )
 
 #: V1 stands on every second column and row of the lattice.
@@ -245,9 +244,9 @@ def v1(
         kind, of = name.split("_")
         time = parameters["v1.inhibitory_time" if kind == "normalisation" else "v1.surround_time"].quantity
         space_constant = parameters.value(f"v1.{kind}_space_constant") * columns.pixels_per_degree
-        layer = coupling(space_constant, stability_limit(time, dt, every))
+        layer, clock = coupling_and_clock(space_constant, time, dt, every)
         unit, source = ("1", f"power_{of}") if kind == "normalisation" else ("Hz", f"fired_{of}")
-        groups[name] = coupled_layer(name, unit, layer, time, group, source, columns, dt, 13)
+        groups[name] = coupled_layer(name, unit, layer, time, group, source, columns, clock, 13)
         setattr(group, name, linked_var(groups[name], "pooled"))
     return groups
 

@@ -238,6 +238,24 @@ def coupling(space_constant: float, stability_limit: float) -> Coupling:
         hops = (*hops, 3 * hops[-1])
 
 
+def coupling_and_clock(space_constant: float, time: Quantity, step: Quantity, every: int) -> tuple[Coupling, Quantity]:
+    """A layer's coupling, and its clock: `step`, every `every` steps of the circuit, or half of it as often as has to be.
+
+    On fine lattices a layer whose cells are slow to tick cannot be stable: it then ticks more often than they do.
+
+    Raises
+    ------
+    ValueError
+        Where not even the circuit's own step is stable.
+    """
+    while every > 1:
+        try:
+            return coupling(space_constant, stability_limit(time, step, every)), step
+        except ValueError:
+            step, every = step / 2, every // 2
+    return coupling(space_constant, stability_limit(time, step, every)), step
+
+
 #: Makes a layer that pools, as `coupled_layer` does.
 MakeLayer: TypeAlias = Callable[[str, str, Coupling, Quantity, NeuronGroup, str, Grid, Quantity, int], NeuronGroup]
 

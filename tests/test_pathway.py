@@ -354,3 +354,17 @@ def test_half_the_step_changes_no_latency(steps, station):
         found.append([measures.half_rise(1000 * trace.time.values, course) for course in courses])
     assert np.isfinite(found).all()
     assert np.abs(np.subtract(*found)).max() <= 2.0
+
+
+def test_foveal_cortex_stands_on_a_fine_lattice():
+    """At 27 px/deg V1's surround reaches too many cells for V1's own clock: it ticks more often, and half of dt changes as little
+    as at 16 px/deg, 1 % of the maximum."""
+    noise = np.random.default_rng(0).choice((-1.0, 1.0), size=(1, 16, 16))
+    stimulus = luminance(100 * (1 + 0.5 * noise), 27)
+    told = [
+        Pathway("macaque_fovea", parameters={"v1.kinds": 2}, dt=dt, target="numpy").simulate(stimulus, adapt_to=100.0)
+        for dt in (0.5, 0.25)
+    ]
+    coarse, fine = (responses.v1.values for responses in told)
+    assert np.ptp(fine) > 1
+    assert np.abs(coarse - fine).max() < 0.02 * np.abs(fine).max()
