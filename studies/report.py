@@ -159,7 +159,7 @@ def kernels(front_end: FrontEnd, pathway: Pathway, workers: int) -> tuple[Figure
 
 
 def example_figure(settings: Settings, image: np.ndarray, front_end: FrontEnd, pathway: Pathway) -> Figure:
-    """An image (1, H, W) in cd/m² under the reference light, the same under every chosen one, and what the stations make of it, settled."""
+    """An image (1, H, W) in cd/m² under the reference light and under every chosen one, and what settled stations make of it."""
     rows = [("reference", image[0])]
     rows += [
         (f"{n.replace('_', ' ')} {LIGHTS[n].levels[-1]:g}", illuminate(image, n, LIGHTS[n].levels[-1])[0])

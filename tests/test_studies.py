@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 from bridge.fitting import IMAGES
 from studies import arms, cli, luminance
@@ -56,6 +57,13 @@ def test_local_lights_meet_their_definitions():
     assert np.abs(np.diff(hard, axis=-1)).max() > 100 and np.abs(np.diff(soft, axis=-1)).max() < 60
     spot = illuminate(white, "spot", 10) / 200
     assert spot.min() >= 0.1 and spot.max() <= 1.1
+    # The logarithm of a Gaussian bends by one over its variance everywhere; an edge is logistic in its own width.
+    bend = np.diff(np.log(np.maximum(spot - 0.1, 1e-12)), 2, axis=-1)[(spot > 0.11)[..., 1:-1]]
+    assert np.allclose(bend, -1 / (0.2 * 32) ** 2, rtol=1e-6)
+    shadowed = (1 - soft / 200) / (1 - 1 / 30)
+    edge = (shadowed > 0.01) & (shadowed < 0.99)
+    steepness = np.hypot(*np.gradient(special.logit(np.clip(shadowed, 1e-9, 1 - 1e-9)), axis=(1, 2)))
+    assert np.median(steepness[edge]) == pytest.approx(1 / (0.06 * 32), rel=1e-6)
     lamps = illuminate(white, "two_lamps", 30) / 200
     assert np.allclose(lamps.max(axis=(1, 2)), 1)
     dapple = np.log(illuminate(white, "dapple", 10) / 200)
