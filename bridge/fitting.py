@@ -37,7 +37,7 @@ from bridge.cortical_fitting import TURNS, fit_v1
 from bridge.front_end import OUTPUTS, STATIONS, FrontEnd, State
 from bridge.least_squares import minimise
 from bridge.mechanisms import MECHANISMS
-from bridge.refinement import refine
+from bridge.refinement import left_aside, refine
 from bridge.report import BATCH, FitReport, scored, tensor
 from bridge.stages import V1
 
@@ -178,7 +178,9 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
     ppd = stimuli.pixels_per_degree(light)
     front_end = FrontEnd(ppd, channels, seen[-1], gaze_spread, orientations=orientations, without=without)
     early = [name for name in STATIONS if name != "v1"]
-    shown = np.random.default_rng([seed, 1]).permutation(light.sizes["image"])
+    photographs = light.photograph.values if "photograph" in light.coords else np.arange(light.sizes["image"])
+    is_aside = left_aside(photographs.tolist(), seed)
+    shown = np.random.default_rng([seed, 1]).permutation(np.flatnonzero(~is_aside))
     pixels = light.sizes["y"] * light.sizes["x"]
     data = _Data(light, responses, shown[: max(1, _EARLY_PLACES // pixels)])
     guesses = {name: values.clone() for name, values in front_end.state_dict().items()}
@@ -203,9 +205,8 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
                     _adjust(front_end, guesses, waiting, [station], data)
                     waiting = []
         every = _Data(light, responses, np.arange(light.sizes["image"]))
-        labels = light.photograph.values if "photograph" in light.coords else np.arange(light.sizes["image"])
         steps, rate = _FAR if waiting else _NEAR
-        refine(front_end, every.light, every.background, every.response, labels.tolist(), seed, steps, rate)
+        refine(front_end, every.light, every.background, every.response, is_aside, seed, steps, rate)
     return front_end
 
 

@@ -1,9 +1,8 @@
 """Refinement of a whole front end by gradients, once its stations have been fitted one by one.
 
 Adam (Kingma & Ba 2015) on a few images at a time; what is made small is what `least_squares` makes small, the sum over recorded
-stations of the mean over channels of the logarithm of the unexplained share of variance. Some photographs, which the gradients
-never see, say when to stop, and which state is kept; the fits before may have seen some of their patches, so that the start is
-kept rather too often than too seldom. Weights of V1 that are 0 stay so: their roots have no slope.
+stations of the mean over channels of the logarithm of the unexplained share of variance. Some photographs are left aside, by the
+fits before too: they say when to stop, and which state is kept. Weights of V1 that are 0 stay so: their roots have no slope.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from bridge.least_squares import SMALL_SHARE
 
 logger = logging.getLogger("precortical")
 
-#: Share of the photographs that is left aside.
-_ASIDE = 0.15
+#: Share of the photographs that is left aside, and how many there have to be at least for one to be.
+_ASIDE, _ENOUGH = 0.15, 4
 
 #: Images at a time, where derivatives are taken and where not.
 _TOGETHER, _FOLLOWED = 8, 32
@@ -38,18 +37,28 @@ _BETAS, _RISE = (0.9, 0.99), 20
 _KEPT = 0.95
 
 
+def left_aside(photographs: Sequence[object], seed: int) -> np.ndarray:
+    """Which images, (image,), are left aside, given which photograph each is of: none where there are too few to spare one."""
+    labels = np.asarray(photographs)
+    groups = np.unique(labels)
+    if len(groups) < _ENOUGH:
+        return np.zeros(len(labels), dtype=bool)
+    chosen = np.random.default_rng([seed, 31]).permutation(groups)[: max(1, round(_ASIDE * len(groups)))]
+    return np.isin(labels, chosen)
+
+
 @torch.enable_grad()
 def refine(
     front_end: FrontEnd,
     light: Tensor,
     background: Tensor,
     response: Mapping[str, Tensor],
-    together: Sequence[object],
+    is_aside: np.ndarray,
     seed: int = 0,
     steps: int = 200,
     rate: float = 3e-3,
 ) -> float:
-    """Refine a front end in place.
+    """Refine a front end in place; where nothing is left aside, leave it as it is.
 
     Parameters
     ----------
@@ -58,8 +67,8 @@ def refine(
         cd/m².
     response : mapping of str to Tensor, (image, channel, y, x)
         By station.
-    together : sequence
-        Which photograph each image is of.
+    is_aside : numpy.ndarray of bool, (image,)
+        As `left_aside` says.
     seed : int
     steps : int
         At most; from 1.
@@ -69,15 +78,12 @@ def refine(
     Returns
     -------
     float
-        The geometric mean of the unexplained shares, over stations and channels, of the images left aside.
+        The geometric mean of the unexplained shares, over stations and channels, of the images left aside; NaN without any.
     """
-    random = np.random.default_rng([seed, 31])
-    groups = np.unique(np.asarray(together))
-    if len(groups) < 2:
+    if not is_aside.any():
         return math.nan
-    chosen = random.permutation(groups)[: max(1, round(_ASIDE * len(groups)))]
-    left_aside = np.isin(np.asarray(together), chosen)
-    aside, fitted = np.flatnonzero(left_aside), np.flatnonzero(~left_aside)
+    random = np.random.default_rng([seed, 32])
+    aside, fitted = np.flatnonzero(is_aside), np.flatnonzero(~is_aside)
     variance = {name: values.var(dim=(0, 2, 3)) for name, values in response.items()}
 
     def shares(images: np.ndarray) -> dict[str, Tensor]:

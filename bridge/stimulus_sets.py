@@ -3,8 +3,9 @@
 All lengths are degrees, all light is in cd/m². A presentation is an image and a state: settled, before the field that wandering
 gaze leaves of it, or sudden, after an even field.
 
-**Identification**: patches of ten photographs, at full and at three tenths of their contrast, and noise of squares, each at one
-of the fitted `EXPOSURES`; a good half of them settled, the others after one of the fitted even fields, `FIELDS`.
+**Identification**: patches of ten photographs, at full contrast, and down to .03 of it, so that small responses are told too, and
+noise of squares, likewise; each at one of the fitted `EXPOSURES`; a good half of them settled, the others after one of the fitted
+even fields, `FIELDS`.
 
 **Held out.** ``photographs``: patches of three other photographs, at exposures and after fields that were fitted.
 ``luminance``: the same photographs at exposures and after fields halfway between (`BETWEEN`) and half a log unit beyond the
@@ -41,13 +42,13 @@ FIELDS_BETWEEN, FIELDS_BEYOND = (20.0, 80.0), (3.2, 500.0)
 HELD_OUT_PHOTOGRAPHS = 3
 
 #: Contrasts at which photographs are shown for identification.
-_CONTRASTS = (1.0, 1.0, 0.3)
+_CONTRASTS = (1.0, 0.3, 0.1, 0.03)
 
 #: Of the presentations for identification, the share that is noise, and the share that is sudden.
 _NOISE, _SUDDEN = 0.2, 0.45
 
 #: Sides of noise's squares, degrees, and its contrasts.
-_SQUARES, _NOISE_CONTRASTS = (0.0625, 0.125, 0.25), (0.3, 0.6, 1.0)
+_SQUARES, _NOISE_CONTRASTS = (0.0625, 0.125, 0.25), (0.03, 0.1, 0.3, 1.0)
 
 #: Spatial frequencies of gratings, c/deg, and diameters of discs and spots, degrees; evenly over their logarithm.
 _FREQUENCIES, _DIAMETERS = (0.5, 4.0), (0.25, 1.5)

@@ -1,11 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from bridge import FrontEnd
 from bridge.front_end import RELAY
-from bridge.refinement import refine
+from bridge.refinement import left_aside, refine
 
 
 def shown(images: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,7 +40,7 @@ def truth() -> FrontEnd:
 def test_a_front_end_gone_astray_is_brought_back(truth):
     light, background = shown()
     response, other = answered(truth, light, background), astray(truth)
-    labels = [k // 3 for k in range(len(light))]
+    is_aside = left_aside([k // 3 for k in range(len(light))], 0)
     frozen = other.cone.log_gain.requires_grad_(False).clone()
     held_light, held_background = shown(30)[0][24:], shown(30)[1][24:]
     expected = truth(held_light, held_background).detach()
@@ -49,7 +50,7 @@ def test_a_front_end_gone_astray_is_brought_back(truth):
             return float(((other(held_light, held_background) - expected) ** 2).mean() / expected.var())
 
     before = missed()
-    told = refine(other, light, background, response, labels, steps=150, rate=1e-2)
+    told = refine(other, light, background, response, is_aside, steps=150, rate=1e-2)
     assert missed() < before / 5 and told < 0.05
     assert torch.equal(frozen, other.cone.log_gain)
 
@@ -60,18 +61,21 @@ def test_what_gains_nothing_on_images_left_aside_is_not_kept(truth):
     light, background = shown()
     response = answered(truth, light, background)
     response["lgn"][: len(light) - 3] = answered(astray(truth), light, background)["lgn"][: len(light) - 3].flip(1)
-    other, labels = truth.altered(), ["fitted"] * (len(light) - 3) + ["aside"] * 3
+    other = truth.altered()
     other.load_state_dict(truth.state_dict())
-    seeds = [seed for seed in range(20) if refine(other, light, background, response, labels, seed, steps=1) < 1e-4]
-    assert seeds, "some seed leaves the last three aside"
-    refine(other, light, background, response, labels, seeds[0], steps=60)
+    is_aside = np.arange(len(light)) >= len(light) - 3
+    assert refine(other, light, background, response, is_aside, steps=60) < 1e-4
     for name, values in truth.state_dict().items():
         assert torch.equal(values, other.state_dict()[name]), name
 
 
-def test_one_photograph_alone_is_left_as_it_was(truth):
-    light, background = shown(4)
-    other = astray(truth)
+def test_whole_photographs_are_left_aside_where_there_are_enough(truth):
+    photographs = np.repeat(np.arange(20), 3)
+    is_aside = left_aside(photographs.tolist(), 1)
+    assert is_aside.reshape(20, 3).all(axis=1).sum() == 3 and is_aside.sum() == 9
+    assert not np.array_equal(is_aside, left_aside(photographs.tolist(), 2))
+    light, background = shown(6)
+    other, none = astray(truth), left_aside(["a", "a", "b", "b", "c", "c"], 0)
     before = other(light, background)
-    assert math.isnan(refine(other, light, background, answered(truth, light, background), ["one"] * 4))
+    assert math.isnan(refine(other, light, background, answered(truth, light, background), none))
     assert torch.equal(before, other(light, background))
