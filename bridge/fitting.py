@@ -37,7 +37,7 @@ from bridge.cortical_fitting import TURNS, fit_v1
 from bridge.front_end import OUTPUTS, STATIONS, FrontEnd, State
 from bridge.least_squares import minimise
 from bridge.mechanisms import MECHANISMS
-from bridge.refinement import left_aside, refine
+from bridge.refinement import refine
 from bridge.report import BATCH, FitReport, scored, tensor
 from bridge.stages import V1
 
@@ -179,7 +179,7 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
     front_end = FrontEnd(ppd, channels, seen[-1], gaze_spread, orientations=orientations, without=without)
     early = [name for name in STATIONS if name != "v1"]
     photographs = light.photograph.values if "photograph" in light.coords else np.arange(light.sizes["image"])
-    is_aside = left_aside(photographs.tolist(), seed)
+    is_aside = stimulus_sets.left_aside(photographs.tolist(), seed)
     shown = np.random.default_rng([seed, 1]).permutation(np.flatnonzero(~is_aside))
     pixels = light.sizes["y"] * light.sizes["x"]
     data = _Data(light, responses, shown[: max(1, _EARLY_PLACES // pixels)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -17,34 +17,23 @@ from torch import Tensor
 
 from biomodel.progress import progress
 from bridge.front_end import FrontEnd
-from bridge.least_squares import SMALL_SHARE
 
 logger = logging.getLogger("precortical")
-
-#: Share of the photographs that is left aside, and how many there have to be at least for one to be.
-_ASIDE, _ENOUGH = 0.15, 4
 
 #: Images at a time, where derivatives are taken and where not.
 _TOGETHER, _FOLLOWED = 8, 32
 
 #: Steps between two looks at the images left aside, and looks without a gain before the end.
-_LOOK, _PATIENCE = 25, 4
+_LOOK, _PATIENCE = 25, 8
 
 #: Adam's forgetting, and the steps over which its rate rises.
 _BETAS, _RISE = (0.9, 0.99), 20
 
+#: Unexplained share of variance below which less of it counts for little: stations before the last come to 1e-5.
+_NEGLIGIBLE = 1e-3
+
 #: How much of the shares of the last steps is kept from one to the next.
 _KEPT = 0.95
-
-
-def left_aside(photographs: Sequence[object], seed: int) -> np.ndarray:
-    """Which images, (image,), are left aside, given which photograph each is of: none where there are too few to spare one."""
-    labels = np.asarray(photographs)
-    groups = np.unique(labels)
-    if len(groups) < _ENOUGH:
-        return np.zeros(len(labels), dtype=bool)
-    chosen = np.random.default_rng([seed, 31]).permutation(groups)[: max(1, round(_ASIDE * len(groups)))]
-    return np.isin(labels, chosen)
 
 
 @torch.enable_grad()
@@ -68,7 +57,7 @@ def refine(
     response : mapping of str to Tensor, (image, channel, y, x)
         By station.
     is_aside : numpy.ndarray of bool, (image,)
-        As `left_aside` says.
+        As `stimulus_sets.left_aside` says.
     seed : int
     steps : int
         At most; from 1.
@@ -78,7 +67,8 @@ def refine(
     Returns
     -------
     float
-        The geometric mean of the unexplained shares, over stations and channels, of the images left aside; NaN without any.
+        The geometric mean of the unexplained shares, over stations and channels, of the images left aside, each with what is
+        `_NEGLIGIBLE` added before and taken off after; NaN without any.
     """
     if not is_aside.any():
         return math.nan
@@ -102,7 +92,7 @@ def refine(
             some = aside[first : first + _FOLLOWED]
             for name, values in shares(some).items():
                 total[name] += values * len(some) / len(aside)
-        return float(np.mean([float((values + SMALL_SHARE).log().mean()) for values in total.values()]))
+        return float(np.mean([float((values + _NEGLIGIBLE).log().mean()) for values in total.values()]))
 
     parameters = [(name, p) for name, p in front_end.named_parameters() if p.requires_grad]
     scales = [float(p.detach().abs().max()) if ".root_" in name else 1.0 for name, p in parameters]
@@ -121,7 +111,7 @@ def refine(
             now = values.detach()
             usual[name] = _KEPT * usual[name] + (1 - _KEPT) * now if name in usual else now
         # The slope of a logarithm: each channel's share over what it usually is.
-        loss = torch.stack([(values / (usual[name] + SMALL_SHARE)).mean() for name, values in missed.items()]).sum()
+        loss = torch.stack([(values / (usual[name] + _NEGLIGIBLE)).mean() for name, values in missed.items()]).sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -135,10 +125,12 @@ def refine(
                 break
     front_end.zero_grad(set_to_none=True)
     front_end.load_state_dict(kept)
-    logger.info(
-        "refined: unexplained variance %.2e, before %.2e, on images left aside", math.exp(least), math.exp(before)
-    )
-    return math.exp(least)
+    logger.info("refined: unexplained variance %.2e, before %.2e, on images left aside", _share(least), _share(before))
+    return _share(least)
+
+
+def _share(loss: float) -> float:
+    return math.exp(loss) - _NEGLIGIBLE
 
 
 def _state(front_end: FrontEnd) -> dict[str, Tensor]:

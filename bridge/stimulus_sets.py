@@ -3,8 +3,8 @@
 All lengths are degrees, all light is in cd/m². A presentation is an image and a state: settled, before the field that wandering
 gaze leaves of it, or sudden, after an even field.
 
-**Identification**: patches of ten photographs, at full contrast, and down to .03 of it, so that small responses are told too, and
-noise of squares, likewise; each at one of the fitted `EXPOSURES`; a good half of them settled, the others after one of the fitted
+**Identification**: patches of ten photographs and noise of squares, at full contrast and down to a tenth of it, so that small
+responses are told too; each at one of the fitted `EXPOSURES`; a good half of them settled, the others after one of the fitted
 even fields, `FIELDS`.
 
 **Held out.** ``photographs``: patches of three other photographs, at exposures and after fields that were fitted.
@@ -41,14 +41,20 @@ FIELDS_BETWEEN, FIELDS_BEYOND = (20.0, 80.0), (3.2, 500.0)
 #: Photographs that are never fitted.
 HELD_OUT_PHOTOGRAPHS = 3
 
+#: What noise has in place of a photograph's name.
+NOISE = "noise"
+
+#: Share of the images for identification that only choose, and how many photographs there have to be at least to spare one.
+_ASIDE, _ENOUGH = 0.15, 4
+
 #: Contrasts at which photographs are shown for identification.
-_CONTRASTS = (1.0, 0.3, 0.1, 0.03)
+_CONTRASTS = (1.0, 1.0, 0.3, 0.1)
 
 #: Of the presentations for identification, the share that is noise, and the share that is sudden.
 _NOISE, _SUDDEN = 0.2, 0.45
 
 #: Sides of noise's squares, degrees, and its contrasts.
-_SQUARES, _NOISE_CONTRASTS = (0.0625, 0.125, 0.25), (0.03, 0.1, 0.3, 1.0)
+_SQUARES, _NOISE_CONTRASTS = (0.0625, 0.125, 0.25), (0.1, 0.3, 1.0)
 
 #: Spatial frequencies of gratings, c/deg, and diameters of discs and spots, degrees; evenly over their logarithm.
 _FREQUENCIES, _DIAMETERS = (0.5, 4.0), (0.25, 1.5)
@@ -109,6 +115,22 @@ def split(seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(order[HELD_OUT_PHOTOGRAPHS:]), tuple(order[:HELD_OUT_PHOTOGRAPHS])
 
 
+def left_aside(photographs: Sequence[object], seed: int) -> np.ndarray:
+    """Which images, (image,), choose between fits and are never fitted, given which photograph each is of.
+
+    A share of the photographs, each with all of its patches, and of the noise as many images; none where there are too few
+    photographs to spare one.
+    """
+    labels = np.array([str(one) for one in photographs])
+    random = np.random.default_rng([seed, 31])
+    groups, noise = np.unique(labels[labels != NOISE]), np.flatnonzero(labels == NOISE)
+    chosen = np.zeros(len(labels), dtype=bool)
+    if len(groups) >= _ENOUGH:
+        chosen = np.isin(labels, random.permutation(groups)[: max(1, round(_ASIDE * len(groups)))])
+        chosen[random.permutation(noise)[: round(_ASIDE * len(noise))]] = True
+    return chosen
+
+
 def identification(images: int, pixels: int = 32, pixels_per_degree: float = 16.0, seed: int = 0) -> StimulusSet:
     """The presentations that a front end is fitted to.
 
@@ -135,7 +157,7 @@ def identification(images: int, pixels: int = 32, pixels_per_degree: float = 16.
     patches = mean + _drawn(random, _CONTRASTS, patches) * (patches - mean)
     noise = np.stack([_noise(pixels, pixels_per_degree, random) for _ in range(noisy)])
     light = xr.concat(
-        [patches, luminance(_GREY * noise, pixels_per_degree).assign_coords(photograph=("image", ["noise"] * noisy))],
+        [patches, luminance(_GREY * noise, pixels_per_degree).assign_coords(photograph=("image", [NOISE] * noisy))],
         "image",
     )
     light = light * 10 ** _drawn(random, EXPOSURES, light)

@@ -6,7 +6,8 @@ import torch
 
 from bridge import FrontEnd
 from bridge.front_end import RELAY
-from bridge.refinement import left_aside, refine
+from bridge.refinement import refine
+from bridge.stimulus_sets import NOISE, left_aside
 
 
 def shown(images: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,6 +75,8 @@ def test_whole_photographs_are_left_aside_where_there_are_enough(truth):
     is_aside = left_aside(photographs.tolist(), 1)
     assert is_aside.reshape(20, 3).all(axis=1).sum() == 3 and is_aside.sum() == 9
     assert not np.array_equal(is_aside, left_aside(photographs.tolist(), 2))
+    noise = left_aside([*photographs.tolist(), *[NOISE] * 20], 1)
+    assert noise[:60].reshape(20, 3).all(axis=1).sum() == 3 and noise[60:].sum() == 3
     light, background = shown(6)
     other, none = astray(truth), left_aside(["a", "a", "b", "b", "c", "c"], 0)
     before = other(light, background)
