@@ -125,12 +125,22 @@ def _cortex(
         state = front_end.presented(tensor(light[chosen])[:, None], tensor(background[chosen])[:, None])
         for station in front_end.stations[:-1]:
             state = front_end.advance(station, state)
-        drives = v1.drives(v1.arriving(front_end.relay(state), maintained))
-        parts.append(v1.respond(drives[..., near["y"], :][..., near["x"]]).numpy())
+        relay = front_end.relay(state)
+        (rows, down), (columns, right) = (
+            _around(near[axis], relay.shape[k], v1.reach) for k, axis in ((-2, "y"), (-1, "x"))
+        )
+        drives = v1.drives(v1.arriving(relay[..., rows, columns], maintained))
+        parts.append(v1.respond(drives[..., down, :][..., right]).numpy())
     return xr.Dataset(
         {"v1": (station_dims("v1"), np.concatenate(parts))},
         {"v1_channel": front_end.channels} | {f"v1_{axis}": at[near[axis]] for axis, at in places.items()},
     )
+
+
+def _around(cells: np.ndarray, pixels: int, reach: int) -> tuple[slice, np.ndarray]:
+    """Of an axis, the pixels that V1's cells hear, and where among the cells that stand on these they are."""
+    first = max(0, STRIDE * (cells[0] - -(-reach // STRIDE)))
+    return slice(first, min(pixels, STRIDE * cells[-1] + reach + 1)), cells - first // STRIDE
 
 
 @torch.no_grad()

@@ -227,7 +227,7 @@ def _rival(rival: Rival, station: str, recordings: Recordings, seed: int) -> pd.
     """Fit a rival to a station, and score it on every set."""
     light, responses = recordings.fitted
     with one_thread():
-        fit_rival(
+        trained = fit_rival(
             rival,
             tensor(light.values)[:, None],
             tensor(responses.background.values)[:, None],
@@ -243,7 +243,7 @@ def _rival(rival: Rival, station: str, recordings: Recordings, seed: int) -> pd.
             strict=True,
         )
         with torch.no_grad():
-            told = np.concatenate([rival(*pair).numpy() for pair in pairs])
+            told = np.concatenate([trained(*pair).numpy() for pair in pairs])
         tables.append(compared({station: told}, name, answers))
     return pd.concat(tables, ignore_index=True).assign(parameters=sum(p.numel() for p in rival.parameters()))
 

@@ -11,9 +11,10 @@ with :math:`[x]_+` a softplus of its own sharpness. **With one divisive pool** (
 complex cells x is the root of the square sum of two kernels. **Networks**: three
 convolutions with ReLUs, of log L and log B, as wide as gives them so many parameters as asked for.
 
-Kernels start from ridge regression, whose penalty is chosen on images left aside, and all is then refined by limited-memory BFGS
-on the mean over channels of the unexplained share of variance; networks are trained by Adam, at several learning rates.
-Training stops, and the best state is kept, by the score on the images left aside, whole photographs.
+Kernels start from ridge regression, whose penalty is chosen on images left aside, networks by chance. All is then trained by
+Adam (Kingma & Ba 2015) on the mean over channels of the unexplained share of variance, several times, at the rates of `RATES`
+and `NETWORK_RATES`. Of each training the state is kept that tells the images left aside best (whole photographs,
+`stimulus_sets.left_aside`), and every channel is told by the training that tells it best.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import copy
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from torch.nn import functional
 
 from bridge.padding import channelwise, gaussians, pad
 from bridge.reverse_correlation import moments
+from bridge.stimulus_sets import left_aside
 
 logger = logging.getLogger("precortical")
 
@@ -44,20 +46,27 @@ _DARK = 1.0
 #: Least field, cd/m², that a Weber contrast is taken to.
 _LEAST_FIELD = 0.1
 
-#: Share of the images that are left aside to stop by.
-_ASIDE = 0.15
-
 #: Penalties of ridge regression, relative to the inputs' mean square.
 _RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
-#: Networks' learning rates and most passes through the images; images at a time, and iterations of BFGS in a step.
-_RATES, _PASSES, _TOGETHER = (3e-4, 1e-3, 3e-3), 120, 16
+#: Adam's rates, one a training, with which models of a kernel are trained: whether kernels' are over the kernels' deviation,
+#: whose slopes are many times as small as a nonlinearity's, and the rate.
+RATES = ((False, 3e-3), (True, 1e-2), (True, 3e-2))
 
-#: Most steps of BFGS, and images whose derivatives are taken at a time.
-_STEPS, _AT_A_TIME = 20, 64
+#: Adam's rates with which networks are trained.
+NETWORK_RATES = (1e-3, 2e-3, 4e-3)
 
-#: Training ends after so many steps without a gain of this share.
-_PATIENCE, _GAIN = 6, 1e-3
+#: Passes through the images in a training.
+PASSES = 60
+
+#: Images at a time, and steps over which the rate rises before it falls with half a cosine.
+_TOGETHER, _RISE = 16, 50
+
+#: Length that steeper slopes are cut to.
+_STEEPEST = 0.3
+
+#: Dimensions of kernels: channel, input, tap, tap.
+KERNEL = 4
 
 #: Networks of fewer parameters have kernels of 3 in place of 9 pixels.
 _SMALL = 2_000
@@ -107,10 +116,8 @@ class Rival(nn.Module, ABC):
         """Guess weights; `target` is standardised, and images marked `aside` only choose among guesses."""
 
     @abstractmethod
-    def trainings(
-        self, missed: Callable[[Tensor], Tensor], fitted: Tensor, random: np.random.Generator
-    ) -> Iterator[Iterator[None]]:
-        """Trainings, each from the guess, a step at a time; `missed` tells what is missed of some of the images `fitted`."""
+    def rates(self) -> list[list[dict[str, Any]]]:
+        """Of every training, parameters in groups as optimisers take them, each with its rate."""
 
 
 class LinearNonlinear(Rival):
@@ -182,29 +189,14 @@ class LinearNonlinear(Rival):
         self.offset.copy_(offsets + middle - scale)
         self.log_saturation.fill_(float(np.log(10.0)))
 
-    def trainings(
-        self, missed: Callable[[Tensor], Tensor], fitted: Tensor, random: np.random.Generator
-    ) -> Iterator[Iterator[None]]:
-        """One, by limited-memory BFGS on all images."""
-        optimiser = torch.optim.LBFGS(
-            self.parameters(), max_iter=_TOGETHER, history_size=30, line_search_fn="strong_wolfe"
-        )
-
-        def closure() -> float:
-            optimiser.zero_grad()
-            total = 0.0
-            for some in fitted.split(_AT_A_TIME):
-                loss = missed(some) * len(some) / len(fitted)
-                loss.backward()
-                total += float(loss.detach())
-            return total
-
-        def steps() -> Iterator[None]:
-            for _ in range(_STEPS):
-                optimiser.step(closure)
-                yield
-
-        yield steps()
+    def rates(self) -> list[list[dict[str, Any]]]:
+        kernels = [p for p in self.parameters() if p.ndim == KERNEL]
+        others = [p for p in self.parameters() if p.ndim != KERNEL]
+        deviation = float(torch.cat([p.detach().flatten() for p in kernels]).square().mean().sqrt())
+        return [
+            [{"params": kernels, "lr": rate * (deviation if relative else 1.0)}, {"params": others, "lr": rate}]
+            for relative, rate in RATES
+        ]
 
 
 class Energy(LinearNonlinear):
@@ -301,24 +293,30 @@ class Network(Rival):
                 parameter.zero_()
         cast(nn.Conv2d, self.layers[-1]).weight.mul_(0.1)
 
-    def trainings(
-        self, missed: Callable[[Tensor], Tensor], fitted: Tensor, random: np.random.Generator
-    ) -> Iterator[Iterator[None]]:
-        """One a learning rate, by Adam (Kingma & Ba 2015), a pass through the images at a step."""
-        start = copy.deepcopy(self.state_dict())
+    def rates(self) -> list[list[dict[str, Any]]]:
+        return [[{"params": list(self.parameters()), "lr": rate}] for rate in NETWORK_RATES]
 
-        def steps(rate: float) -> Iterator[None]:
-            self.load_state_dict(start)
-            optimiser = torch.optim.Adam(self.parameters(), lr=rate)
-            for _ in range(_PASSES):
-                for some in fitted[torch.from_numpy(random.permutation(len(fitted)))].split(_TOGETHER):
-                    optimiser.zero_grad()
-                    missed(some).backward()
-                    optimiser.step()
-                yield
 
-        for rate in _RATES:
-            yield steps(rate)
+class Trained(nn.Module):
+    """Several trainings of one rival, and which of them tells each channel; called as a rival is.
+
+    Attributes
+    ----------
+    missed : Tensor, (K,)
+        The unexplained share of each channel's variance, on the images left aside.
+    """
+
+    def __init__(self, trainings: Sequence[Rival], missed: Tensor) -> None:
+        super().__init__()
+        least = missed.min(dim=0)
+        self.missed = least.values
+        chosen = least.indices.unique().tolist()
+        self.trainings = nn.ModuleList([trainings[k] for k in chosen])
+        self.of = [chosen.index(int(k)) for k in least.indices]
+
+    def forward(self, light: Tensor, background: Tensor) -> Tensor:
+        told = [training(light, background) for training in self.trainings]
+        return torch.stack([told[which][:, channel] for channel, which in enumerate(self.of)], dim=1)
 
 
 def _maps(values: Tensor) -> Tensor:
@@ -356,46 +354,53 @@ def fit_rival(
     response: Tensor,
     seed: int = 0,
     together: Sequence[str] | None = None,
-) -> float:
-    """Fit a rival to responses, (image, K, h, w), in place; images that belong `together` are left aside together.
+    passes: int = PASSES,
+) -> Trained:
+    """Fit a rival to responses, (image, K, h, w); `together` says which photograph each image is of.
 
-    Returns
-    -------
-    float
-        The unexplained share of variance on the images left aside, mean over channels.
+    Every training passes through the images so many times.
     """
-    random = np.random.default_rng([seed, 21])
-    labels = np.arange(len(light)) if together is None else np.asarray(together)
-    groups = np.unique(labels)
-    chosen = random.permutation(groups)[: max(1, round(_ASIDE * len(groups)))]
-    aside = torch.from_numpy(np.isin(labels, chosen))
-    shown = seen(rival.kind, light[~aside], background[~aside])
+    labels = range(len(light)) if together is None else together
+    is_aside = torch.from_numpy(left_aside(labels, seed))
+    shown = seen(rival.kind, light[~is_aside], background[~is_aside])
     rival.centre, rival.spread = (m[:, None, None] for m in (shown.mean(dim=(0, 2, 3)), shown.std(dim=(0, 2, 3))))
     rival.mean = response.mean(dim=(0, 2, 3))[:, None, None]
     rival.deviation = response.std(dim=(0, 2, 3))[:, None, None]
     target = (response - rival.mean) / rival.deviation
+    rival.begin(light, background, target, is_aside, seed)
+    aside, fitted = torch.nonzero(is_aside)[:, 0], torch.nonzero(~is_aside)[:, 0]
 
     def missed(chosen: Tensor) -> Tensor:
-        return ((rival.standardised(light[chosen], background[chosen]) - target[chosen]) ** 2).mean()
+        told = rival.standardised(light[chosen], background[chosen])
+        return ((told - target[chosen]) ** 2).mean(dim=(0, 2, 3))
 
-    def on_aside() -> float:
-        with torch.no_grad():
-            return float(missed(aside))
+    @torch.no_grad()
+    def on_aside() -> Tensor:
+        return torch.stack([missed(some) * len(some) for some in aside.split(_TOGETHER)]).sum(dim=0) / len(aside)
 
-    rival.begin(light, background, target, aside, seed)
-    best, kept = on_aside(), copy.deepcopy(rival.state_dict())
-    fitted = torch.nonzero(~aside)[:, 0]
-    for steps in rival.trainings(missed, fitted, random):
-        waited = 0
-        for _ in steps:
+    start, shares, found = copy.deepcopy(rival.state_dict()), [on_aside()], [copy.deepcopy(rival)]
+    steps = passes * math.ceil(len(fitted) / _TOGETHER)
+    for k, groups in enumerate(rival.rates()):
+        rival.load_state_dict(start)
+        random = torch.Generator().manual_seed(seed + k)
+        optimiser = torch.optim.Adam(groups)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: min(1.0, (step + 1) / _RISE) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        )
+        shares.append(shares[0])
+        found.append(copy.deepcopy(found[0]))
+        for _ in range(passes):
+            for some in fitted[torch.randperm(len(fitted), generator=random)].split(_TOGETHER):
+                optimiser.zero_grad()
+                missed(some).mean().backward()
+                nn.utils.clip_grad_norm_(rival.parameters(), _STEEPEST)
+                optimiser.step()
+                schedule.step()
             now = on_aside()
-            waited += 1
-            if now < best:
-                if now < (1 - _GAIN) * best:
-                    waited = 0
-                best, kept = now, copy.deepcopy(rival.state_dict())
-            if waited == _PATIENCE or not np.isfinite(now):
+            if not now.isfinite().all():
                 break
-        logger.debug("unexplained %.4f on the images left aside", best)
-    rival.load_state_dict(kept)
-    return best
+            if now.mean() < shares[-1].mean():
+                shares[-1] = now
+                found[-1].load_state_dict(rival.state_dict())
+        logger.debug("unexplained %s on the images left aside", shares[-1].numpy().round(3).tolist())
+    return Trained(found, torch.stack(shares))

@@ -8,8 +8,10 @@ from biomodel import STATIONS, Display, Pathway
 from biomodel.adaptation import gaze_field
 from biomodel.photographs import photographs
 from biomodel.probe import probe
+from biomodel.stimuli import luminance
 from bridge.bench import Bench, resampled
 from bridge.cortical_fitting import non_negative
+from bridge.front_end import RELAY
 from bridge.kernels import KernelPairs
 from bridge.metrics import correlation, r_squared
 from bridge.padding import separable
@@ -308,6 +310,25 @@ def test_v1_ends_where_it_is_told_to_on_the_bench(fitted, patches):
     # The same drives, but another surround.
     assert 0 < float(abs(here - within.v1).max()) < 0.5 * float(here.max())
     assert float(np.corrcoef(here.values.ravel(), within.v1.values.ravel())[0, 1]) > 0.9
+
+
+def test_drives_on_the_bench_are_those_of_the_whole_image():
+    """Cells in the middle hear all of their afferents: weights right up to the reach, on an image that is wider."""
+    front_end = bridge.FrontEnd(4.0, {"lgn": list(RELAY), "v1": ["simple_0", "complex_0"]})
+    front_end.v1.root_weight.data = 2 * torch.rand(1, 2, 9, 9, generator=torch.Generator().manual_seed(0)) ** 4
+    light = luminance(np.random.default_rng(0).uniform(10, 200, (2, 27, 30)), 4.0)
+    told = Bench(front_end).simulate(light, v1_within=1.1).v1
+    image = torch.from_numpy(light.values[:, None]).float()
+    state = front_end.presented(image, front_end.background(image))
+    with torch.no_grad():
+        for station in ("cone", "horizontal", "bipolar", "ganglion", "lgn"):
+            state = front_end.advance(station, state)
+        maintained = front_end.lgn.settled(front_end.ganglion.maintained)
+        drives = front_end.v1.drives(front_end.v1.arriving(front_end.relay(state), maintained))
+        rows, columns = (np.flatnonzero(abs(light[axis].values[::2]) <= 1.1) for axis in ("y", "x"))
+        expected = front_end.v1.respond(drives[..., rows, :][..., columns])
+    assert told.shape == expected.shape and rows[0] > 0 and rows[-1] < 13
+    assert np.allclose(told, expected, atol=1e-3) and float(expected.std()) > 0.1
 
 
 @pytest.mark.parametrize(
