@@ -154,6 +154,10 @@ def recorded(x: Tensor) -> Tensor:
     return told(_parts(DURATIONS[BEFORE:], x), x[BEFORE:])
 
 
+def _ordered(kernels: Tensor, order: Tensor | None) -> Tensor:
+    return kernels if order is None else kernels[:, order]
+
+
 class Pool(nn.Module):
     """What a layer of coupled cells pools: a mixture of Gaussians, each with its low-pass, for what is wide comes late.
 
@@ -167,6 +171,9 @@ class Pool(nn.Module):
     reach : float
         Degrees at which the kernel is cut.
     """
+
+    #: The order of its taps, where it is not their own.
+    order: Tensor | None = None
 
     def __init__(self, radii: tuple[float, ...], time: float, pixels_per_degree: float, reach: float) -> None:
         super().__init__()
@@ -194,7 +201,7 @@ class Pool(nn.Module):
         return torch.stack([weight * pooled for weight, pooled in each]).sum(dim=0)
 
     def _components(self, x: Tensor) -> Iterator[Tensor]:
-        kernels = gaussians(self.log_radius.exp() * self.pixels_per_degree, self.reach)
+        kernels = _ordered(gaussians(self.log_radius.exp() * self.pixels_per_degree, self.reach), self.order)
         return (separable(x, kernel, "mirror") for kernel in kernels)
 
 
@@ -263,6 +270,9 @@ class Bipolar(nn.Module):
         Degrees at which the centres are cut.
     """
 
+    #: The order of the centres' taps, where it is not their own.
+    order: Tensor | None = None
+
     def __init__(self, pixels_per_degree: float, reach: float = 0.35) -> None:
         super().__init__()
         self.pixels_per_degree = pixels_per_degree
@@ -281,7 +291,7 @@ class Bipolar(nn.Module):
 
     def forward(self, cone_change: Tensor, horizontal_change: Tensor, horizontal_settled: Tensor) -> Tensor:
         signal = cone_change - self.log_feedback.exp() * horizontal_change
-        centres = gaussians(self.log_centre.exp() * self.pixels_per_degree, self.reach)
+        centres = _ordered(gaussians(self.log_centre.exp() * self.pixels_per_degree, self.reach), self.order)
         midget, diffuse = (separable(signal, kernel, "replicate") for kernel in centres)
         # (PARTS, B, class, H, W), and then (PARTS, B, class, sign, H, W)
         change = torch.stack([midget, diffuse - self.wide_amacrine(diffuse)], dim=2)

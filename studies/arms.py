@@ -3,6 +3,20 @@
 An arm turns luminance (n, H, W) in cd/m² into maps (n, C, h, w). Every arm's maps then get one fixed shift and scale a
 channel, measured on clean training images, and go to the same classifier. Arms with light adaptation run in two states:
 *settled*, adapted to the image under wandering gaze, and *sudden*, adapted to the even reference field.
+
+| arm | what it is |
+|---|---|
+| pixels | luminance as it is |
+| instance_norm, batch_norm | the same; the classifier normalises its maps |
+| standardise, frame_mean, log_pixels, local_contrast_norm, clahe | `normalisation`, image by image |
+| augment_global, augment_all | luminance; training images stand in other lights, `augmentation` |
+| retilenet | the module of the seed paper, trained with the classifier |
+| hand_set, global_weber, gabor_block | filters set by hand, `hand_set` |
+| plenoptic_lgg | luminance and contrast gain control fitted to human judgements, as plenoptic has it |
+| front_end_lgn, front_end_v1 | the front end fitted to the simulated circuit |
+| front_end_lgn_tuned, front_end_scratch | the same, trained on with the classifier, and its architecture trained from scratch |
+| front_end_shuffled | the same as front_end_lgn, its kernels' taps shuffled |
+| simulated_lgn, simulated_v1 | the circuit itself, in Brian2 |
 """
 
 from __future__ import annotations
@@ -12,11 +26,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import ndimage
+from torch import nn
 
 from biomodel import Pathway, luminance
 from bridge import FrontEnd
-from studies.illumination import PIXELS_PER_DEGREE, REFERENCE_FIELD
+from bridge.published import check_installed
+from bridge.shuffling import shuffled
+from studies import hand_set, normalisation
+from studies.augmentation import GLOBAL
+from studies.illumination import LIGHTS, PIXELS_PER_DEGREE, REFERENCE_FIELD, WHITE
+from studies.trained import RetiLeNet, from_scratch, tuned
 
 #: Turns luminance and an adaptation state into maps.
 Maps = Callable[[np.ndarray, str], np.ndarray]
@@ -24,26 +43,34 @@ Maps = Callable[[np.ndarray, str], np.ndarray]
 #: Adaptation states of an arm that adapts.
 ADAPTING = ("settled", "sudden")
 
-#: Window of local contrast normalisation, pixels (its Gaussian's standard deviation).
-LOCAL_WINDOW = 2.0
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One arm: its maps, the adaptation states it runs in, and whether its LeNet normalises instances.
-
-    `simulated` arms run Brian2 for every image and meet fewer of them.
-    """
-
-    name: str
-    maps: Maps
-    adaptations: tuple[str, ...] = ("none",)
-    instance_norm: bool = False
-    simulated: bool = False
-
-
 #: Every arm of the study, in the order of the tables.
 ARMS = (
+    "pixels",
+    "instance_norm",
+    "batch_norm",
+    "standardise",
+    "frame_mean",
+    "log_pixels",
+    "local_contrast_norm",
+    "clahe",
+    "augment_global",
+    "augment_all",
+    "retilenet",
+    "hand_set",
+    "global_weber",
+    "gabor_block",
+    "plenoptic_lgg",
+    "front_end_lgn",
+    "front_end_v1",
+    "front_end_lgn_tuned",
+    "front_end_shuffled",
+    "front_end_scratch",
+    "simulated_lgn",
+    "simulated_v1",
+)
+
+#: The arms of the default study, which is to be short.
+DEFAULT = (
     "pixels",
     "instance_norm",
     "standardise",
@@ -53,72 +80,158 @@ ARMS = (
     "simulated_lgn",
 )
 
+#: Images that a front end answers at a time, and seed of what is shuffled.
+_TOGETHER, _SHUFFLED = 64, 0
 
-def make(name: str, front_end: FrontEnd | None, pathway: Pathway, workers: int = 1) -> Arm:
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm.
+
+    Attributes
+    ----------
+    maps : callable
+        What is given to the classifier, or to `front`.
+    adaptations : tuple of str
+        The states that it runs in.
+    norm : str
+        The classifier's, of `classifiers.NORMS`.
+    lights : tuple of str
+        What training images are shown in beside the reference light.
+    front : callable or None
+        Makes, of an adaptation state, a module that is trained with the classifier.
+    costly : bool
+        Whether its maps are kept on disk.
+    simulated : bool
+        Whether it runs Brian2 for every image, and so meets fewer of them.
+    """
+
+    name: str
+    maps: Maps
+    adaptations: tuple[str, ...] = ("none",)
+    norm: str = "none"
+    lights: tuple[str, ...] = ()
+    front: Callable[[str], nn.Module] | None = None
+    costly: bool = False
+    simulated: bool = False
+
+
+#: Arms that are functions of an image alone.
+_FIXED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "standardise": normalisation.standardise,
+    "frame_mean": normalisation.frame_mean,
+    "log_pixels": normalisation.log_pixels,
+    "local_contrast_norm": normalisation.local_contrast_norm,
+    "clahe": normalisation.clahe,
+    "hand_set": hand_set.hand_set,
+    "global_weber": hand_set.global_weber,
+    "gabor_block": hand_set.gabor_block,
+}
+
+
+def check_arms(names: tuple[str, ...]) -> None:
+    """Refuse arms that are not known, or that need what is not installed.
+
+    Raises
+    ------
+    ValueError
+    """
+    for name in names:
+        if name not in ARMS:
+            raise ValueError(f"unknown arm {name!r}: accepted are {', '.join(ARMS)}")
+    if "plenoptic_lgg" in names:
+        check_installed()
+
+
+def make(name: str, front_end: FrontEnd, pathway: Pathway, workers: int = 1) -> Arm:
     """One arm by name.
 
     Parameters
     ----------
     name : str
         One of `ARMS`.
-    front_end : FrontEnd or None
+    front_end : FrontEnd
         For the learned arms; ends at V1.
     pathway : Pathway
-        For the simulated arm.
+        For the simulated arms.
     workers : int
         Processes that simulate.
 
     Raises
     ------
     ValueError
-        For an unknown name.
+        As `check_arms`.
     """
-    if name in ("pixels", "instance_norm"):
-        return Arm(name, lambda light, _: light[:, None], instance_norm=name == "instance_norm")
-    if name == "standardise":
-        return Arm(name, lambda light, _: standardise(light)[:, None])
-    if name == "local_contrast_norm":
-        return Arm(name, lambda light, _: local_contrast_norm(light)[:, None])
-    if name in ("front_end_lgn", "front_end_v1") and front_end is not None:
+    check_arms((name,))
+
+    def pixels(light: np.ndarray, _: str) -> np.ndarray:
+        return light[:, None]
+
+    if name in ("instance_norm", "batch_norm"):
+        return Arm(name, pixels, norm=name.removesuffix("_norm"))
+    if name in ("augment_global", "augment_all"):
+        return Arm(name, pixels, lights=GLOBAL if name == "augment_global" else tuple(LIGHTS))
+    if name == "retilenet":
+        return Arm(name, pixels, front=lambda _: RetiLeNet())
+    if name == "plenoptic_lgg":
+        return Arm(name, lambda light, _: luminance_and_contrast_gain(light))
+    if name == "front_end_lgn_tuned":
+        return Arm(name, pixels, ADAPTING, front=lambda state: tuned(front_end, state))
+    if name == "front_end_scratch":
+        return Arm(name, pixels, ADAPTING, front=lambda state: from_scratch(front_end, state))
+    if name.startswith("front_end_"):
+        station = "v1" if name == "front_end_v1" else "lgn"
+        fixed = front_end.ending_at(station)
+        if name == "front_end_shuffled":
+            fixed = shuffled(fixed, _SHUFFLED)
+        return Arm(name, lambda light, state: learned(fixed, light, state), ADAPTING, costly=True)
+    if name.startswith("simulated_"):
+        station = name.removeprefix("simulated_")
         return Arm(
-            name, lambda light, state: learned(front_end, name.removeprefix("front_end_"), light, state), ADAPTING
+            name,
+            lambda light, state: simulated(pathway, station, light, state, workers),
+            ADAPTING,
+            costly=True,
+            simulated=True,
         )
-    if name == "simulated_lgn":
-        return Arm(name, lambda light, state: simulated(pathway, light, state, workers), ADAPTING, simulated=True)
-    raise ValueError(f"unknown arm {name!r}: accepted are {', '.join(ARMS)}")
+    if name == "pixels":
+        return Arm(name, pixels)
+    fixed_maps = _FIXED[name]
+    return Arm(name, lambda light, _: _channels(fixed_maps(light)))
 
 
-def standardise(light: np.ndarray) -> np.ndarray:
-    """Each image less its mean, over its standard deviation; an even image is zero."""
-    deviation = light.std(axis=(1, 2), keepdims=True)
-    return (light - light.mean(axis=(1, 2), keepdims=True)) / np.where(deviation > 0, deviation, 1.0)
-
-
-def local_contrast_norm(light: np.ndarray) -> np.ndarray:
-    """Each pixel less its local mean, over the local standard deviation or the image's mean one, whichever is larger.
-
-    The window is a Gaussian of SD 2 px; the floor is that of Jarrett et al. 2009 (ICCV, §2.1).
-    """
-
-    def blur(x: np.ndarray) -> np.ndarray:
-        return ndimage.gaussian_filter(x, LOCAL_WINDOW, axes=(1, 2), mode="nearest")
-
-    centred = light - blur(light)
-    deviation = np.sqrt(blur(centred**2))
-    floor = deviation.mean(axis=(1, 2), keepdims=True)
-    return centred / np.where(floor > 0, np.maximum(deviation, floor), 1.0)
+def _channels(maps: np.ndarray) -> np.ndarray:
+    """Maps (n, C, h, w), of one channel where there is no axis for it."""
+    return maps[:, None] if maps.ndim == 3 else maps
 
 
 @torch.no_grad()
-def learned(front_end: FrontEnd, station: str, light: np.ndarray, state: str) -> np.ndarray:
-    """Rates of one of the front end's stations."""
+def learned(front_end: FrontEnd, light: np.ndarray, state: str) -> np.ndarray:
+    """Rates of the front end's output."""
     background = None if state == "settled" else REFERENCE_FIELD
     tensor = torch.from_numpy(light[:, None]).float()
-    return torch.cat([front_end.responses(part, background)[station] for part in tensor.split(64)]).numpy()
+    return torch.cat([front_end(part, background) for part in tensor.split(_TOGETHER)]).numpy()
 
 
-def simulated(pathway: Pathway, light: np.ndarray, state: str, workers: int) -> np.ndarray:
-    """Rates of the simulated relay cells."""
+def simulated(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: int) -> np.ndarray:
+    """Rates of the simulated cells of a station."""
     adapt_to = "gaze" if state == "settled" else REFERENCE_FIELD
     stimulus = luminance(light, PIXELS_PER_DEGREE)
-    return pathway.simulate(stimulus, adapt_to=adapt_to, until="lgn", workers=workers).lgn.values
+    return pathway.simulate(stimulus, adapt_to=adapt_to, until=station, workers=workers)[station].values
+
+
+@torch.no_grad()
+def luminance_and_contrast_gain(light: np.ndarray) -> np.ndarray:
+    """Plenoptic's LuminanceContrastGainControl, (n, 1, H, W), as it was published (Berardino et al. 2017); white is 1.
+
+    Raises
+    ------
+    ValueError
+        Where the extra ``published`` isn't installed.
+    """
+    check_installed()
+    from plenoptic.models import LuminanceContrastGainControl
+
+    model = LuminanceContrastGainControl(31, pretrained=True, cache_filt=True).eval()
+    tensor = torch.from_numpy(light[:, None] / WHITE).float()
+    return torch.cat([model(part) for part in tensor.split(_TOGETHER)]).numpy()

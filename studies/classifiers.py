@@ -1,6 +1,8 @@
-"""The classifier behind every arm: LeNet on 32×32 maps."""
+"""The classifiers behind every arm, on 32×32 maps: LeNet, and a small residual network."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +10,13 @@ from torch.nn import functional
 
 #: Maps are brought to this size.
 SIZE = 32
+
+#: What stands after convolutions, by name: nothing, or a normalisation of so many maps.
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda width: nn.Identity(),
+    "instance": nn.InstanceNorm2d,
+    "batch": nn.BatchNorm2d,
+}
 
 
 class LeNet(nn.Module):
@@ -18,23 +27,19 @@ class LeNet(nn.Module):
     channels : int
         Maps that it reads.
     classes : int
-    instance_norm : bool
-        Instance normalisation after each of the first two convolutions (the IN-LeNet of arXiv 2202.07432).
+    norm : str
+        Of `NORMS`, after each of the first two convolutions (the BN- and IN-LeNet of arXiv 2202.07432).
     """
 
-    def __init__(self, channels: int, classes: int, instance_norm: bool = False) -> None:
+    def __init__(self, channels: int, classes: int, norm: str = "none") -> None:
         super().__init__()
-
-        def norm(width: int) -> nn.Module:
-            return nn.InstanceNorm2d(width) if instance_norm else nn.Identity()
-
         self.layers = nn.Sequential(
             nn.Conv2d(channels, 6, 5),
-            norm(6),
+            NORMS[norm](6),
             nn.ReLU(),
             nn.AvgPool2d(2),
             nn.Conv2d(6, 16, 5),
-            norm(16),
+            NORMS[norm](16),
             nn.ReLU(),
             nn.AvgPool2d(2),
             nn.Conv2d(16, 120, 5),
@@ -46,18 +51,65 @@ class LeNet(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self.layers(maps)
+        return self.layers(to_size(maps))
+
+
+class Residual(nn.Module):
+    """Two 3×3 convolutions beside a shortcut (He et al. 2016), halving the maps where they become more."""
+
+    def __init__(self, channels: int, width: int, norm: str) -> None:
+        super().__init__()
+        stride = 1 if channels == width else 2
+        self.first = nn.Conv2d(channels, width, 3, stride, 1)
+        self.second = nn.Conv2d(width, width, 3, 1, 1)
+        self.norms = nn.ModuleList([NORMS[norm](width), NORMS[norm](width)])
+        self.shortcut = nn.Identity() if stride == 1 else nn.Conv2d(channels, width, 1, stride)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        inner = functional.relu(self.norms[0](self.first(maps)))
+        return functional.relu(self.norms[1](self.second(inner)) + self.shortcut(maps))
+
+
+class ResNet(nn.Module):
+    """A residual network of seven convolutions, 16, 32 and 64 maps wide (He et al. 2016, §4.2, one block a width).
+
+    Parameters
+    ----------
+    channels, classes : int
+    norm : str
+        Of `NORMS`, after every convolution; batch normalisation, as published, where no other is asked for.
+    """
+
+    def __init__(self, channels: int, classes: int, norm: str = "none") -> None:
+        super().__init__()
+        norm = "batch" if norm == "none" else norm
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, 16, 3, 1, 1),
+            NORMS[norm](16),
+            nn.ReLU(),
+            *(Residual(before, width, norm) for before, width in ((16, 16), (16, 32), (32, 64))),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(64, classes),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.layers(to_size(maps))
+
+
+#: Every classifier by name.
+CLASSIFIERS: dict[str, Callable[[int, int, str], nn.Module]] = {"lenet": LeNet, "resnet": ResNet}
 
 
 def to_size(maps: Tensor) -> Tensor:
-    """Maps (n, C, h, w) at 32×32: V1's coarser lattice is enlarged by linear interpolation, so that one LeNet fits all."""
+    """Maps (n, C, h, w) at 32×32: V1's coarser lattice is enlarged by linear interpolation, so that one network fits all."""
     if maps.shape[-2:] == (SIZE, SIZE):
         return maps
     return functional.interpolate(maps, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
 
 
 @torch.no_grad()
-def accuracy(classifier: nn.Module, maps: Tensor, labels: Tensor) -> float:
-    """Share of the maps, (n, C, h, w), that are told right."""
-    guesses = torch.cat([classifier(to_size(part)).argmax(dim=1) for part in maps.split(256)])
-    return float((guesses == labels).double().mean())
+def right(network: nn.Module, seen: Tensor, labels: Tensor) -> Tensor:
+    """Which of what a network sees, (n, C, h, w), it tells right, (n,)."""
+    guesses = torch.cat([network(part).argmax(dim=1) for part in seen.split(256)])
+    return guesses == labels

@@ -315,7 +315,8 @@ def study_luminance(
     json_file: Json = None,
     dataset: Annotated[str, typer.Option(help="digits, mnist, fashion-mnist or svhn.")] = "digits",
     data: Data = None,
-    arms: Annotated[str, typer.Option(help="Arms, separated by commas; all by default.")] = "",
+    arms: Annotated[str, typer.Option(help="Arms, separated by commas, or all; seven by default.")] = "",
+    resnet_arms: Annotated[str, typer.Option(help="Arms that a small residual network is trained behind too.")] = "",
     lights: Annotated[str, typer.Option(help="Lights, separated by commas, or all; four by default.")] = "",
     repeats: Annotated[int, typer.Option(help="Classifiers trained per arm, with seeds from --seed on.")] = 3,
     train: Annotated[int, typer.Option(help="Training images.")] = 1347,
@@ -325,10 +326,17 @@ def study_luminance(
     images: Annotated[int, typer.Option(help="Presentations that the front end is fitted to.")] = _IMAGES,
     kinds: Kinds = _KINDS,
     epochs: Annotated[int, typer.Option(help="Training epochs.")] = 20,
+    search: Annotated[
+        bool, typer.Option("--search", help="Choose every arm's rate and scale on training images.")
+    ] = False,
+    lesions: Annotated[
+        bool, typer.Option("--lesions", help="Lesion the circuit, each mechanism out and alone.")
+    ] = False,
     workers: Workers = _CORES,
 ) -> None:
     """Recognition behind each arm when the light changes: table, plots and report."""
     from studies import luminance, report
+    from studies.arms import ARMS
     from studies.illumination import LIGHTS
     from studies.training import Budget
 
@@ -337,7 +345,8 @@ def study_luminance(
     default = luminance.Settings()
     settings = luminance.Settings(
         dataset=dataset,
-        arms=_names(arms) or default.arms,
+        arms=ARMS if arms == "all" else _names(arms) or default.arms,
+        resnet_arms=_names(resnet_arms),
         lights=tuple(LIGHTS) if lights == "all" else _names(lights) or default.lights,
         seed=seed,
         repeats=repeats,
@@ -347,11 +356,13 @@ def study_luminance(
         simulated_test=simulated_test,
         images=images,
         kinds=kinds,
+        search=search,
+        lesions=lesions,
         budget=Budget(epochs=epochs),
     )
-    results = luminance.run(settings, out, workers, data)
-    report.write(settings, results, out, workers, data)
-    _write_json(json_file, luminance.summarise(results))
+    found = luminance.run(settings, out, workers, data)
+    report.write(settings, found, out, workers, data)
+    _write_json(json_file, found.summary())
     typer.echo(f"{out / 'report.html'}")
 
 

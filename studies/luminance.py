@@ -1,28 +1,26 @@
 """The light study: recognition behind each arm when the light changes.
 
 Protocol. V1 has the first 16 of the preset's kinds of cells (`KINDS`). A front end is fitted to the pathway's responses to
-photographs and noise (`bridge.stimulus_sets`). Each arm's LeNet is trained on clean training images, once a seed; it is then
-tested on the test images under the reference light and every light and level. Arms that adapt do all of it in each adaptation
-state. Simulated arms meet the first 600 training and 200 test images and two levels of each light. Each finished arm is written
-at once, and a study that was stopped goes on from there.
+photographs and noise (`bridge.stimulus_sets`). Behind each arm LeNet, and behind some a small residual network, is trained on
+clean training images, once a seed; it is then tested on the test images under the reference light and every light and level.
+Arms that adapt do all of it in each adaptation state. Simulated arms meet fewer images, and fewer levels of each light; what
+their twins make of the same images is read by the same classifiers (`agreement`). With `search`, every arm's rate of training
+and scale of maps are chosen first, on training images (`search`). Each finished cell is written at once, and a study that was
+stopped goes on from there.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import joblib
-import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 
 import biomodel
 from biomodel import Pathway
@@ -30,10 +28,13 @@ from biomodel.photographs import PHOTOGRAPHS
 from biomodel.progress import progress
 from bridge import FrontEnd, fit
 from bridge.fitting import IMAGES
-from studies import arms, datasets
-from studies.classifiers import accuracy
-from studies.illumination import DEFAULT, FEW_LEVELS, LIGHTS, illuminate, scene
-from studies.training import Budget, Scaling, train
+from studies import agreement, arms, cost, datasets, lesions
+from studies.arms import Arm
+from studies.cells import Right, Seen, conditions, tested
+from studies.illumination import DEFAULT, LIGHTS, scene
+from studies.search import search
+from studies.statistics import interval, scored
+from studies.training import Budget, Choice
 
 logger = logging.getLogger("precortical")
 
@@ -43,16 +44,34 @@ COLUMNS = ("dataset", "arm", "classifier", "light", "group", "level", "adaptatio
 #: Kinds of V1 cells in the studies, the first of those drawn: they compile and fit in a few minutes.
 KINDS = 16
 
+#: Images that costs are measured on.
+_TIMED = 64
+
+
+class Cell(NamedTuple):
+    """A classifier behind an arm in an adaptation state."""
+
+    classifier: str
+    arm: str
+    state: str
+
+    @property
+    def name(self) -> str:
+        """Its file's name."""
+        return f"{self.classifier}-{self.arm}-{self.state}"
+
 
 @dataclass(frozen=True)
 class Settings:
     """All that determines a study's numbers, but the code: written to config.json."""
 
     dataset: str = "digits"
-    arms: tuple[str, ...] = arms.ARMS
+    arms: tuple[str, ...] = arms.DEFAULT
+    resnet_arms: tuple[str, ...] = ()
     lights: tuple[str, ...] = DEFAULT
     seed: int = 0
     repeats: int = 3
+    resnet_repeats: int = 3
     train: int = 1347
     test: int = 450
     simulated_train: int = 600
@@ -60,6 +79,8 @@ class Settings:
     images: int = IMAGES
     preset: str = "macaque_parafovea"
     kinds: int = KINDS
+    search: bool = False
+    lesions: bool = False
     budget: Budget = Budget()
 
     @property
@@ -74,9 +95,11 @@ class Settings:
         ------
         ValueError
         """
+        if not self.arms:
+            raise ValueError(f"no arm is chosen: give at least one of {', '.join(arms.ARMS)}")
+        arms.check_arms(self.arms + self.resnet_arms)
         for names, accepted, what in (
             ((self.dataset,), datasets.DATASETS, "dataset"),
-            (self.arms, arms.ARMS, "arm"),
             (self.lights, tuple(LIGHTS), "light"),
         ):
             if not names:
@@ -84,7 +107,7 @@ class Settings:
             for name in names:
                 if name not in accepted:
                     raise ValueError(f"unknown {what} {name!r}: accepted are {', '.join(accepted)}")
-        for name in ("repeats", "train", "test", "simulated_train", "simulated_test", "images"):
+        for name in ("repeats", "resnet_repeats", "train", "test", "simulated_train", "simulated_test", "images"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} is not accepted: give a whole number from 1")
         if self.images < len(PHOTOGRAPHS):
@@ -92,9 +115,78 @@ class Settings:
         if self.seed < 0:
             raise ValueError(f"seed = {self.seed} is not accepted: give a whole number from 0")
 
+    def seeds(self, classifier: str) -> list[int]:
+        """Of a classifier's trainings."""
+        return [self.seed + k for k in range(self.resnet_repeats if classifier == "resnet" else self.repeats)]
 
-def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = None) -> pd.DataFrame:
-    """Run a study, or what is left of it, into a folder; returns the table of results.csv.
+    def met(self, arm: Arm, images: datasets.Images) -> datasets.Images:
+        """The images that an arm meets."""
+        return images.first(self.simulated_train, self.simulated_test) if arm.simulated else images
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study found.
+
+    Attributes
+    ----------
+    cells : dict of Cell to Right
+    learned : dict of Cell to Right
+        Of simulated cells, what the same classifiers make of the twin's responses.
+    responses : dict of Cell to pandas.DataFrame
+        R² between circuit and twin, as `agreement.measured` has it.
+    lesions : dict of str to dict
+        By station, what `lesions.run` found.
+    costs : pandas.DataFrame
+        Columns arm, images_per_second.
+    """
+
+    dataset: str
+    cells: dict[Cell, Right]
+    learned: dict[Cell, Right]
+    responses: dict[Cell, pd.DataFrame]
+    lesions: dict[str, dict[tuple[str, str], Right]]
+    costs: pd.DataFrame
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """The table of results.csv."""
+        rows = [
+            (self.dataset, cell.arm, cell.classifier, light, group, "" if level is None else f"{level:g}")
+            + (cell.state, seed, round(float(images.mean()), 6), len(images))
+            for cell, found in self.cells.items()
+            for (light, group, level), told in zip(found.conditions, found.right, strict=True)
+            for seed, images in zip(found.seeds, told, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def summary(self) -> dict:
+        """By dataset, arm, classifier and group: mean and bootstrap interval over seeds and images.
+
+        Arms that adapt have their settled state there, and the same for their sudden state under "sudden".
+        """
+        found: dict = {}
+        for cell, right in self.cells.items():
+            for group, scores in scored(right).items():
+                entry = asdict(interval(scores))
+                place = found.setdefault(cell.arm, {}).setdefault(cell.classifier, {}).setdefault(group, {})
+                if cell.state == "sudden":
+                    place["sudden"] = entry
+                else:
+                    place.update(entry)
+        return {self.dataset: found}
+
+    def steady(self, classifier: str = "lenet") -> dict[str, Right]:
+        """Cells by arm, settled ones of arms that adapt, without simulated arms, which meet other images."""
+        return {
+            cell.arm: found
+            for cell, found in self.cells.items()
+            if cell.classifier == classifier and cell.state != "sudden" and not cell.arm.startswith("simulated")
+        }
+
+
+def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = None) -> Study:
+    """Run a study, or what is left of it, into a folder, and write results.csv and summary.json there.
 
     `data` is the folder of data sets, as `datasets.load` takes it.
 
@@ -108,35 +200,115 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
     images = datasets.load(settings.dataset, data).first(settings.train, settings.test)
     _claim(settings, pathway, out)
     front_end = fitted_front_end(settings, pathway, out, workers)
-    cells = out / "cells"
-    cells.mkdir(exist_ok=True)
-    waiting = []
-    for name in settings.arms:
-        arm = arms.make(name, front_end, pathway, workers)
-        for state in arm.adaptations:
-            path = cells / f"{name}-{state}.csv"
-            if path.exists():
-                continue
-            if arm.simulated:
-                # The simulation spreads over processes itself.
-                _write(
-                    path, _cell(settings, arm, state, images.first(settings.simulated_train, settings.simulated_test))
-                )
-            else:
-                waiting.append((path, name, state))
+    for folder in ("cells", "choices", "agreement"):
+        (out / folder).mkdir(exist_ok=True)
+    made = {name: arms.make(name, front_end, pathway, workers) for name in settings.arms + settings.resnet_arms}
+    cells = _cells(settings, made)
+    if settings.search:
+        searched = dict.fromkeys((cell.classifier, _searched_as(cell.arm)) for cell in cells)
+        waiting = [pair for pair in searched if not _choice_path(out, *pair).exists()]
+        _side_by_side(_search, [(settings, out, *pair, images) for pair in waiting], workers, "searching")
+    paths = {cell: out / "cells" / f"{cell.name}.npz" for cell in cells}
+    waiting_cells = [cell for cell, path in paths.items() if not path.exists()]
+    # The simulation spreads over processes itself.
+    for cell in waiting_cells:
+        if made[cell.arm].simulated:
+            _run_cell(settings, out, cell, made[cell.arm], images)
+    tasks = [(settings, out, cell, images) for cell in waiting_cells if not made[cell.arm].simulated]
+    _side_by_side(_learned_cell, tasks, workers, "training")
+    learned, responses = {}, {}
+    for cell in cells:
+        if made[cell.arm].simulated:
+            twin = arms.make(_searched_as(cell.arm), front_end, pathway)
+            learned[cell], responses[cell] = _agreement(settings, out, cell, made[cell.arm], twin, images)
+    found_lesions = {}
+    for station in lesions.MECHANISMS if settings.lesions else ():
+        choice = _choice(settings, out, Cell("lenet", f"simulated_{station}", "settled"))
+        found_lesions[station] = lesions.run(
+            pathway, station, images, choice, settings.budget, settings.seeds("lenet"), settings.lights, out, workers
+        )
+    costs = out / "costs.csv"
+    if not costs.exists():
+        timed = cost.measured(list(made.values()), scene(images.test[:_TIMED]))
+        _write(costs, timed.to_csv(index=False))
+    found = {cell: Right.load(path) for cell, path in paths.items()}
+    whole = Study(settings.dataset, found, learned, responses, found_lesions, pd.read_csv(costs))
+    _write(out / "results.csv", whole.results.to_csv(index=False))
+    _write(out / "summary.json", json.dumps(whole.summary(), indent=2) + "\n")
+    return whole
+
+
+def _agreement(
+    settings: Settings, out: Path, cell: Cell, arm: Arm, twin: Arm, images: datasets.Images
+) -> tuple[Right, pd.DataFrame]:
+    """What a simulated cell's classifiers make of its twin's responses, measured or read."""
+    path, table = (out / "agreement" / f"{cell.name}.{ending}" for ending in ("npz", "csv"))
+    if not (path.exists() and table.exists()):
+        # The twin's maps of fewer images are kept apart.
+        apart = replace(twin, name=f"{twin.name}-{cell.arm}")
+        circuit, learned = (Seen(one, cell.state, out / "maps") for one in (arm, apart))
+        met, choice = settings.met(arm, images), _choice(settings, out, cell)
+        seeds, tests = settings.seeds(cell.classifier), conditions(settings.lights, True)
+        found, responses = agreement.measured(
+            circuit, learned, met, cell.classifier, choice, settings.budget, seeds, tests
+        )
+        _write(table, responses.to_csv(index=False))
+        found.save(path)
+    return Right.load(path), pd.read_csv(table)
+
+
+def _cells(settings: Settings, made: dict[str, Arm]) -> list[Cell]:
+    pairs = [("lenet", name) for name in settings.arms] + [("resnet", name) for name in settings.resnet_arms]
+    return [Cell(classifier, name, state) for classifier, name in pairs for state in made[name].adaptations]
+
+
+def _searched_as(name: str) -> str:
+    """The arm whose search an arm takes over: a simulated one that of its twin."""
+    return name.replace("simulated", "front_end")
+
+
+def _choice_path(out: Path, classifier: str, name: str) -> Path:
+    return out / "choices" / f"{classifier}-{name}.json"
+
+
+def _choice(settings: Settings, out: Path, cell: Cell) -> Choice:
+    if not settings.search:
+        return Choice()
+    return Choice(**json.loads(_choice_path(out, cell.classifier, _searched_as(cell.arm)).read_text()))
+
+
+def _side_by_side(task: Any, arguments: list[tuple], workers: int, what: str) -> None:
     with joblib.parallel_config("loky", inner_max_num_threads=1):
         tasks = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(
-            joblib.delayed(_learned_cell)(settings, path, name, state, images) for path, name, state in waiting
+            joblib.delayed(task)(*given) for given in arguments
         )
-        for _ in progress(tasks, total=len(waiting), what="training", unit="arm"):
+        for _ in progress(tasks, total=len(arguments), what=what, unit="arm"):
             pass
-    order = [(name, state) for name in settings.arms for state in (*arms.ADAPTING, "none")]
-    texts = [(cells / f"{n}-{s}.csv").read_text() for n, s in order if (cells / f"{n}-{s}.csv").exists()]
-    table = ",".join(COLUMNS) + "\n" + "".join(texts)
-    _write(out / "results.csv", table)
-    results = pd.read_csv(io.StringIO(table), dtype={"level": str}, keep_default_na=False)
-    _write(out / "summary.json", json.dumps(summarise(results), indent=2) + "\n")
-    return results
+
+
+def _search(settings: Settings, out: Path, classifier: str, name: str, images: datasets.Images) -> None:
+    """One arm's search, in a process of its own."""
+    torch.set_num_threads(1)
+    arm = _read_arm(settings, out, name)
+    found = search(Seen(arm, arm.adaptations[0]), images, classifier, settings.budget, settings.seed)
+    _write(_choice_path(out, classifier, name), json.dumps(asdict(found)) + "\n")
+
+
+def _learned_cell(settings: Settings, out: Path, cell: Cell, images: datasets.Images) -> None:
+    """One cell, in a process of its own."""
+    torch.set_num_threads(1)
+    _run_cell(settings, out, cell, _read_arm(settings, out, cell.arm), images)
+
+
+def _read_arm(settings: Settings, out: Path, name: str) -> Arm:
+    return arms.make(name, FrontEnd.load(out / "front_end.safetensors"), settings.pathway)
+
+
+def _run_cell(settings: Settings, out: Path, cell: Cell, arm: Arm, images: datasets.Images) -> None:
+    seen, seeds = Seen(arm, cell.state, out / "maps"), settings.seeds(cell.classifier)
+    choice, tests = _choice(settings, out, cell), conditions(settings.lights, arm.simulated)
+    found = tested(seen, settings.met(arm, images), cell.classifier, choice, settings.budget, seeds, tests)
+    found.save(out / "cells" / f"{cell.name}.npz")
 
 
 def _claim(settings: Settings, pathway: Pathway, out: Path) -> None:
@@ -177,74 +349,3 @@ def fitted_front_end(settings: Settings, pathway: Pathway, out: Path, workers: i
         _write(out / "fit.csv", report.scores.to_csv(index=False))
         front_end.save(path)
     return FrontEnd.load(path)
-
-
-def _learned_cell(settings: Settings, path: Path, name: str, state: str, images: datasets.Images) -> None:
-    """One arm in one state, in a process of its own."""
-    torch.set_num_threads(1)
-    front_end = FrontEnd.load(path.parent.parent / "front_end.safetensors")
-    _write(path, _cell(settings, arms.make(name, front_end, settings.pathway), state, images))
-
-
-def _cell(settings: Settings, arm: arms.Arm, state: str, images: datasets.Images) -> str:
-    """The rows of one arm in one state, as CSV."""
-    clean = scene(images.test)
-    maps = arm.maps(scene(images.train), state)
-    scaling = Scaling.of(maps)
-    labels, test_labels = torch.from_numpy(images.train_labels), torch.from_numpy(images.test_labels)
-    seeds = [settings.seed + k for k in range(settings.repeats)]
-    classifiers = [
-        train(scaling.apply(maps), labels, images.classes, arm.instance_norm, seed, settings.budget) for seed in seeds
-    ]
-    rows = io.StringIO()
-    writer = csv.writer(rows, lineterminator="\n")
-    for light, group, level in conditions(settings.lights, arm.simulated):
-        lit = clean if level is None else illuminate(clean, light, level)
-        seen = scaling.apply(arm.maps(lit, state))
-        for seed, classifier in zip(seeds, classifiers, strict=True):
-            told = accuracy(classifier, seen, test_labels)
-            writer.writerow(
-                [images.name, arm.name, "lenet", light, group, "" if level is None else f"{level:g}", state, seed]
-                + [f"{told:.6f}", len(test_labels)]
-            )
-    return rows.getvalue()
-
-
-def conditions(lights: Sequence[str], few_levels: bool) -> list[tuple[str, str, float | None]]:
-    """(light, group, level) of every test, the reference light first."""
-    listed: list[tuple[str, str, float | None]] = [("reference", "clean", None)]
-    for name in lights:
-        levels = FEW_LEVELS[name] if few_levels else LIGHTS[name].levels
-        listed += [(name, LIGHTS[name].group, level) for level in levels]
-    return listed
-
-
-def group_scores(results: pd.DataFrame) -> pd.DataFrame:
-    """A group's score by arm, state and seed: mean over lights of the mean over levels, development's left out."""
-    development = {(n, f"{v:g}") for n, light in LIGHTS.items() for v in light.development}
-    kept = results[[pair not in development for pair in zip(results.light, results.level, strict=True)]]
-    keys = ["dataset", "arm", "classifier", "adaptation", "group", "seed"]
-    by_light = kept.groupby([*keys, "light"], sort=False).accuracy.mean()
-    return by_light.groupby(keys, sort=False).mean().reset_index()
-
-
-def summarise(results: pd.DataFrame) -> dict:
-    """By dataset, arm, classifier and group: mean and 95 % t interval over seeds.
-
-    Arms that adapt have their settled state there, and the same for their sudden state under "sudden".
-    """
-    out: dict = {}
-    keys = ["dataset", "arm", "classifier", "adaptation", "group"]
-    for (dataset, arm, classifier, adaptation, group), rows in group_scores(results).groupby(keys, sort=False):
-        values = rows.accuracy.to_numpy()
-        half = 0.0
-        if len(values) > 1:
-            half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-        mean = float(values.mean())
-        entry = {"mean": mean, "low": mean - half, "high": mean + half}
-        place = out.setdefault(dataset, {}).setdefault(arm, {}).setdefault(classifier, {}).setdefault(group, {})
-        if adaptation == "sudden":
-            place["sudden"] = entry
-        else:
-            place.update(entry)
-    return out

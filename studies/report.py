@@ -1,9 +1,11 @@
-"""The report of the light study: PNG plots, and one HTML page that carries them."""
+"""The report of the light study: figures as PNG files, and one HTML page that carries them as SVG."""
 
 from __future__ import annotations
 
-import base64
+import io
+import re
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -14,28 +16,36 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from biomodel import Pathway, luminance
 from bridge import FrontEnd
 from bridge.kernels import compare, noise_to_which_most_answer
-from studies import datasets, kernel_figure
+from studies import datasets, kernel_figure, verdict
+from studies.cells import Right
 from studies.illumination import LIGHTS, PIXELS_PER_DEGREE, illuminate, scene
-from studies.luminance import Settings, group_scores
+from studies.luminance import Settings, Study
+from studies.report_page import PAGE
+from studies.statistics import interval, scored
 
 #: State about which kernels are compared: background, cd/m², contrast of the noise before V1, and pixels along a side.
 _KERNEL_BACKGROUND, _KERNEL_CONTRAST, _KERNEL_SIZE = 100.0, 0.5, 29
 
-_COLOURS = {
-    "pixels": "#888888",
+#: Arms that have a colour; the others are grey.
+COLOURS = {
+    "pixels": "#8a6d5b",
     "instance_norm": "#b07aa1",
-    "standardise": "#9c755f",
     "local_contrast_norm": "#f28e2b",
+    "hand_set": "#d4a92a",
     "front_end_lgn": "#4e79a7",
     "front_end_v1": "#59a14f",
     "simulated_lgn": "#e15759",
 }
+_GREY = "#9a9fa8"
 
+#: Ink of figures, which pages of either theme replace by their own.
+_INK = "#010203"
 
 #: What the images of a data set are.
 _IMAGES = {
@@ -45,54 +55,148 @@ _IMAGES = {
     "svhn": "House numbers (SVHN, or a part of it)",
 }
 
+_STYLE: Any = {
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 
-def write(settings: Settings, results: pd.DataFrame, out: Path, workers: int, data: Path | None = None) -> None:
-    """Draw the plots of a study and write its report into the study's folder."""
+
+def write(settings: Settings, study: Study, out: Path, workers: int, data: Path | None = None) -> None:
+    """Draw the figures of a study and write its report into the study's folder."""
     front_end = FrontEnd.load(out / "front_end.safetensors")
     pathway = settings.pathway
-    figures = {"accuracy": accuracy_figure(results)}
-    figures["kernels"], correlations = kernels(front_end, pathway, workers)
     image = datasets.load(settings.dataset, data).test[:1]
-    figures["examples"] = example_figure(settings, scene(image), front_end, pathway)
-    encoded = {}
-    for name, figure in figures.items():
-        figure.savefig(out / f"{name}.png", dpi=110, bbox_inches="tight", metadata={"Software": None})
-        plt.close(figure)
-        encoded[name] = base64.b64encode((out / f"{name}.png").read_bytes()).decode()
-    page = jinja2.Environment(autoescape=True).from_string(_PAGE)
-    text = page.render(
-        settings=settings,
-        images=_IMAGES[settings.dataset],
-        table=_table(results),
-        fit=_fit_table(pd.read_csv(out / "fit.csv")),
-        correlations=correlations,
-        figures=encoded,
-    )
+    results, steady = study.results, study.steady()
+    findings, agreements = verdict.findings(steady), _agreements(study)
+    with plt.rc_context(_STYLE):
+        kernel_pairs, correlations = kernels(front_end, pathway, workers)
+        lights = {
+            _title(name): _svg(light_figure(results, name), out / f"light_{name}.png")
+            for name in LIGHTS
+            if name in set(results.light)
+        }
+        text = (
+            jinja2.Environment(autoescape=True)
+            .from_string(PAGE)
+            .render(
+                settings=settings,
+                images=_IMAGES[settings.dataset],
+                verdict=_in_words(study, findings),
+                findings=verdict.told(findings),
+                contrasts=verdict.contrasts(steady),
+                groups=list(dict.fromkeys(results.group)),
+                tables=_tables(study),
+                colours={name: colour for name, colour in COLOURS.items() if name in set(results.arm)},
+                lights=lights,
+                lesions={s: _svg(lesion_figure(s, f), out / f"lesions_{s}.png") for s, f in study.lesions.items()},
+                agreement=agreements,
+                fit=_fit_table(pd.read_csv(out / "fit.csv")),
+                correlations=correlations,
+                kernels=_svg(kernel_pairs, out / "kernels.png"),
+                examples=_svg(example_figure(settings, scene(image), front_end, pathway), out / "examples.png"),
+            )
+        )
     (out / "report.html").write_text(text)
 
 
-def _table(results: pd.DataFrame) -> list[dict]:
-    """A row an arm and state: mean and least of each group over seeds, in percent."""
-    scores = group_scores(results)
-    rows = []
-    for (arm, state), part in scores.groupby(["arm", "adaptation"], sort=False):
-        groups = {}
-        for group, values in part.groupby("group", sort=False):
-            groups[group] = {
-                "mean": 100 * values.accuracy.mean(),
-                "low": 100 * values.accuracy.min(),
-                "high": 100 * values.accuracy.max(),
+def _svg(figure: Figure, path: Path) -> str:
+    """A figure as SVG for a page of either theme; and written as PNG."""
+    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None}, facecolor="white")
+    text = io.StringIO()
+    with plt.rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    drawn = text.getvalue()
+    # Without its prologue and metadata, its identifiers its own among the other figures'.
+    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
+    drawn = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{path.stem}-", drawn)
+    return drawn.replace(_INK, "currentColor")
+
+
+def _title(light: str) -> str:
+    return light.replace("_", " ")
+
+
+def _in_words(study: Study, findings: list[verdict.Finding]) -> str:
+    """What a reader should know first."""
+    summary = study.summary()[study.dataset]
+    told = {arm: found["lenet"] for arm, found in summary.items() if "lenet" in found}
+    local = {arm: entry["local"]["mean"] for arm, entry in told.items() if "mean" in entry.get("local", {})}
+    words = []
+    if "front_end_lgn" in local and len(local) > 1:
+        mine = local["front_end_lgn"]
+        rivals = [arm for arm in local if arm in study.steady() and not arm.startswith("front_end")]
+        rival = max(rivals, key=lambda arm: local[arm], default=None)
+        words.append(
+            f"Where the light is uneven, the front end fitted to the simulated relay keeps {100 * mine:.1f} % right"
+        )
+        if rival is not None:
+            words[-1] += f"; the best of the others that were tried, {rival}, {100 * local[rival]:.1f} %"
+        words[-1] += "."
+    if findings:
+        held = sum(one.met for one in findings)
+        words.append(f"Of {len(findings)} goals set beforehand that this run can judge, {held} hold.")
+    return " ".join(words) or "Accuracy of every arm in every light that was asked for."
+
+
+def _tables(study: Study) -> dict[str, list[dict]]:
+    """By classifier, a row a cell: mean and interval of each group, in percent; the best of those that met all images is marked."""
+    speeds = study.costs.set_index("arm").images_per_second
+    tables: dict[str, list[dict]] = {}
+    for cell, right in study.cells.items():
+        groups = {
+            group: {"mean": 100 * found.mean, "low": 100 * found.low, "high": 100 * found.high}
+            for group, found in ((group, interval(scores)) for group, scores in scored(right).items())
+        }
+        tables.setdefault(cell.classifier, []).append(
+            {
+                "arm": cell.arm,
+                "state": "" if cell.state == "none" else cell.state,
+                "own": cell.arm.startswith(("front_end", "simulated")),
+                "groups": groups,
+                "n": right.right.shape[2],
+                "speed": f"{speeds[cell.arm]:,.0f}",
             }
-        n = results[(results.arm == arm)].n.iloc[0]
-        rows.append({"arm": arm, "state": state if state != "none" else "–", "groups": groups, "n": int(n)})
-    best = {
-        g: max(r["groups"][g]["mean"] for r in rows if g in r["groups"])
-        for g in ("clean", "global", "local")
-        if any(g in r["groups"] for r in rows)
-    }
-    for row in rows:
-        for group, entry in row["groups"].items():
-            entry["best"] = entry["mean"] >= best[group] - 1e-9
+        )
+    for rows in tables.values():
+        whole = [row for row in rows if not row["arm"].startswith("simulated")]
+        for group in dict.fromkeys(g for row in whole for g in row["groups"]):
+            best = max(row["groups"][group]["mean"] for row in whole if group in row["groups"])
+            for row in whole:
+                if group in row["groups"]:
+                    row["groups"][group]["best"] = row["groups"][group]["mean"] >= best - 1e-9
+    return tables
+
+
+def _agreements(study: Study) -> list[dict]:
+    rows = []
+    for cell, learned in study.learned.items():
+        mine, theirs = scored(learned), scored(study.cells[cell])
+        found = verdict.kept_by_the_twin(study.cells[cell], learned, study.responses[cell])
+        for one in found:
+            rows.append(
+                {
+                    "arm": cell.arm,
+                    "state": cell.state,
+                    "group": one.group,
+                    "simulated": 100 * theirs[one.group].mean(),
+                    "learned": 100 * mine[one.group].mean(),
+                    "difference": 100 * one.difference.mean,
+                    "low": 100 * one.difference.low,
+                    "high": 100 * one.difference.high,
+                    "r2": verdict.agreement_of_responses(study.responses[cell], one.group),
+                }
+            )
     return rows
 
 
@@ -104,41 +208,77 @@ def _fit_table(scores: pd.DataFrame) -> dict[str, dict[str, tuple[float, float]]
     return found
 
 
-def accuracy_figure(results: pd.DataFrame) -> Figure:
-    """Accuracy against level, a column a light; above the arms that don't adapt and the settled ones, below sudden ones."""
-    lights = [name for name in LIGHTS if name in set(results.light)]
+def light_figure(results: pd.DataFrame, light: str) -> Figure:
+    """LeNet's accuracy against a light's level, a line an arm and state."""
+    figure, ax = plt.subplots(figsize=(3.1, 2.3), layout="constrained")
+    part = results[(results.light == light) & (results.classifier == "lenet")]
+    order = sorted(part.groupby(["arm", "adaptation"], sort=False), key=lambda pair: pair[0][0] in COLOURS)
+    for (arm, state), values in order:
+        _draw_line(ax, str(arm), str(state), values.assign(level=values.level.astype(float)))
+    known = LIGHTS[light]
+    ax.set_xscale("log")
+    ax.set_xticks(known.levels, [f"{v:g}" for v in known.levels], fontsize=7)
+    ax.minorticks_off()
+    ax.tick_params(labelsize=7)
+    ax.set_ylim(0, 100)
+    ax.grid(alpha=0.2)
+    ax.set_xlabel(known.parameter, fontsize=8)
+    return figure
+
+
+def _draw_line(ax: Axes, arm: str, state: str, values: pd.DataFrame) -> None:
+    by_level = values.groupby("level").accuracy
+    mean, known = 100 * by_level.mean(), arm in COLOURS
+    colour = COLOURS.get(arm, _GREY)
+    marker = "s" if arm.startswith("simulated") else "o"
+    line = "--" if state == "sudden" else "-"
+    if known or state != "sudden":
+        ax.plot(
+            mean.index,
+            mean,
+            line,
+            marker=marker,
+            ms=3 if known else 1.5,
+            lw=1.5 if known else 0.8,
+            color=colour,
+            alpha=1 if known else 0.5,
+        )
+    if known:
+        ax.fill_between(mean.index, 100 * by_level.min(), 100 * by_level.max(), color=colour, alpha=0.12, lw=0)
+
+
+def lesion_figure(station: str, found: dict[tuple[str, str], Right]) -> Figure:
+    """What is left of recognition in changed light without each mechanism, and with each alone."""
+    variants = list(dict.fromkeys(variant for variant, _ in found))
+    groups = [g for g in dict.fromkeys(g for _, g, _ in next(iter(found.values())).conditions) if g != "clean"]
     figure, axes = plt.subplots(
-        2, len(lights), figsize=(3.2 * len(lights) + 1.5, 6), sharey=True, squeeze=False, layout="constrained"
+        1,
+        len(groups),
+        figsize=(2.5 * len(groups) + 1.5, 0.3 * len(variants) + 1.1),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
-    for row, state in enumerate(("settled", "sudden")):
-        for ax, light in zip(axes[row], lights, strict=True):
-            part = results[(results.light == light) & results.adaptation.isin([state, "none"])]
-            for arm, values in part.groupby("arm", sort=False):
-                by_level = values.assign(level=values.level.astype(float)).groupby("level").accuracy
-                mean = 100 * by_level.mean()
-                few = arm.startswith("simulated")
+    for ax, group in zip(axes[0], groups, strict=True):
+        for place, variant in enumerate(variants):
+            for how, filled, by in (("retrained", True, -0.13), ("kept", False, 0.13)):
+                scores = scored(found[variant, how])[group]
+                one = interval(scores)
+                ax.plot([100 * one.low, 100 * one.high], [place + by] * 2, color=COLOURS["simulated_lgn"], lw=1)
                 ax.plot(
-                    mean.index,
-                    mean,
-                    "--" if few else "-",
-                    marker="s" if few else "o",
-                    ms=4,
-                    lw=1.6,
-                    color=_COLOURS[arm],
-                    label=arm,
-                    alpha=0.55 if values.adaptation.iloc[0] == "none" else 1,
+                    100 * one.mean,
+                    place + by,
+                    "o",
+                    ms=5,
+                    mec=COLOURS["simulated_lgn"],
+                    mfc=COLOURS["simulated_lgn"] if filled else "none",
                 )
-                ax.fill_between(mean.index, 100 * by_level.min(), 100 * by_level.max(), color=_COLOURS[arm], alpha=0.12)
-            ax.set_xscale("log")
-            ax.set_xticks(LIGHTS[light].levels, [f"{v:g}" for v in LIGHTS[light].levels], fontsize=8)
-            ax.minorticks_off()
-            ax.set_ylim(0, 101)
-            ax.grid(alpha=0.25)
-            ax.set_title(f"{light.replace('_', ' ')}, {state}", fontsize=10)
-            ax.set_xlabel(f"{LIGHTS[light].parameter}")
-        axes[row][0].set_ylabel("accuracy (%)")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
+        ax.set_title(group, fontsize=9)
+        ax.set_yticks(range(len(variants)), [v.replace("_", " ") for v in variants], fontsize=8)
+        ax.tick_params(labelsize=8)
+        ax.grid(alpha=0.2)
+    axes[0][0].invert_yaxis()
+    figure.suptitle(f"before {'the relay' if station == 'lgn' else 'V1'}", fontsize=9)
     return figure
 
 
@@ -195,52 +335,3 @@ def example_figure(settings: Settings, image: np.ndarray, front_end: FrontEnd, p
             if place == 0:
                 ax.set_ylabel(f"{label}\n{maps[row].min():.3g} to {maps[row].max():.3g} cd/m²", fontsize=8)
     return figure
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>precortical: recognition when the light changes</title>
-<style>
-:root { color-scheme: light; } body { font: 16px/1.5 system-ui, sans-serif; max-width: 1150px; margin: 2rem auto;
-padding: 0 1rem; color: #222; background: #fff; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-td, th { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #ddd; } td:first-child, th:first-child,
-td:nth-child(2), th:nth-child(2) { text-align: left; } .best { font-weight: 700; } small { color: #666; }
-img { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
-</style></head><body>
-<h1>Recognition when the light changes</h1>
-<p>{{ images }} under a reference light (white at 200 cd/m²) and under other lights. Each arm stands
-between the light and the same LeNet, trained on images in the reference light only, {{ settings.repeats }} seeds.
-<i>Settled</i>: adapted to the image under wandering gaze. <i>Sudden</i>: adapted to an even grey of 40 cd/m², the new
-light arriving with the image.</p>
-<h2>Accuracy by group of lights (%)</h2>
-<div class="wide"><table><tr><th>arm</th><th>adaptation</th><th>clean</th><th>global</th><th>local</th><th>test images</th></tr>
-{% for row in table %}<tr><td>{{ row.arm }}</td><td>{{ row.state }}</td>
-{% for group in ("clean", "global", "local") %}<td{% if row.groups[group] and row.groups[group].best %} class="best"{% endif %}>
-{% if row.groups[group] %}{{ "%.1f"|format(row.groups[group].mean) }} <small>{{ "%.1f"|format(row.groups[group].low) }}–{{
-"%.1f"|format(row.groups[group].high) }}</small>{% else %}–{% endif %}</td>{% endfor %}<td>{{ row.n }}</td></tr>
-{% endfor %}</table></div>
-<p><small>Mean over lights of the mean over their levels, development levels left out; small: least and largest seed. Best in
-bold. Simulated arms read Brian2's responses to every image: {{ settings.simulated_train }} training images and two levels a
-light, so their rows compare with the others only roughly.</small></p>
-<h2>Accuracy against the level of each light</h2>
-<div class="wide"><img alt="Accuracy against level" src="data:image/png;base64,{{ figures.accuracy }}"></div>
-<p><small>Exposure multiplies the light, a pedestal adds veiling light in units of white, gradient and hard shadow attenuate it
-by up to r. Bands: least to largest seed.</small></p>
-<h2>How near the fitted front end comes to the circuit</h2>
-<p>V1 has {{ settings.kinds }} kinds of cells here, the first of the preset's, each a simple and a complex one.</p>
-<div class="wide"><table><tr><th>station</th><th></th>{% for name in fit.lgn %}<th>{{ name|replace("_", " ") }}</th>{% endfor %}</tr>
-{% for station, sets in fit.items() %}<tr><td>{{ station }}</td><td></td>{% for median, least in sets.values() %}
-<td>{{ "%.4f"|format(median) }} <small>{{ "%.4f"|format(least) }}</small></td>{% endfor %}</tr>{% endfor %}</table></div>
-<p><small>R², median and least over channels, on stimuli that the fit never saw: patches of other photographs at the light it was
-fitted in; the same in light and after fields between and beyond; gratings and spots; photographs under gradients and shadows.</small></p>
-<h2>Receptive fields: simulated over fitted</h2>
-<div class="wide"><img alt="Simulated receptive fields and fitted kernels" src="data:image/png;base64,{{ figures.kernels }}"></div>
-<p><small>Equivalent kernels, red for more rate with more light; each pair shares its scale; 29 pixels, 1.8°. Relay cells: about
-an even field of 100 cd/m². V1's cells, with their preferred orientations, square what drives them: about noise of that mean, of
-contrast .5; cells that are silent before it are left out. Median correlation: {% for s, c in correlations.items() %}{{ s }} {{ "%.4f"|format(c) }} {% endfor %}</small></p>
-<h2>One image under every light</h2>
-<div class="wide"><img alt="One image under every light, and its responses" src="data:image/png;base64,{{ figures.examples }}"></div>
-<p><small>Settled. The light is drawn from its darkest to its lightest, cones likewise; LGN is 0 to 60 Hz, V1 (the most active
-cell at each place) 0 to 100 Hz.</small></p>
-</body></html>
-"""

@@ -1,24 +1,30 @@
-"""Training a classifier on an arm's maps: the same budget for every arm, the same numbers from the same seed."""
+"""Training a classifier behind an arm: the same budget for every arm, the same numbers from the same seed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
-
-from studies.classifiers import LeNet, to_size
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long and how every classifier is trained (Adam, cross-entropy)."""
+    """How long and how every classifier is trained (Adam, cross-entropy; the rate falls with half a cosine)."""
 
     epochs: int = 20
     batch: int = 64
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is chosen for each arm on development data: Adam's rate, and what scaled maps are multiplied by."""
+
     learning_rate: float = 2e-3
+    input_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -29,32 +35,65 @@ class Scaling:
     scale: np.ndarray
 
     @staticmethod
-    def of(maps: np.ndarray) -> Scaling:
-        """The scaling that gives each channel of `maps`, (n, C, h, w), mean 0 and standard deviation 1."""
-        deviation = maps.std(axis=(0, 2, 3))
-        return Scaling(maps.mean(axis=(0, 2, 3)), np.where(deviation > 0, deviation, 1.0))
+    def of(maps: np.ndarray, input_scale: float = 1.0) -> Scaling:
+        """The scaling that gives each channel of `maps`, (n, C, h, w), mean 0 and standard deviation `input_scale`."""
+        deviation = maps.std(axis=(0, 2, 3), dtype=np.float64)
+        scale = np.where(deviation > 0, deviation, 1.0) / input_scale
+        return Scaling(maps.mean(axis=(0, 2, 3), dtype=np.float64), scale)
 
     def apply(self, maps: np.ndarray) -> Tensor:
         """Scaled maps, single precision."""
         return torch.from_numpy(((maps - self.shift[:, None, None]) / self.scale[:, None, None]).astype(np.float32))
 
 
-def train(maps: Tensor, labels: Tensor, classes: int, instance_norm: bool, seed: int, budget: Budget) -> LeNet:
-    """A LeNet trained on scaled maps, (n, C, h, w); global random state is left alone."""
-    order = torch.Generator().manual_seed(seed)
+class Scaled(nn.Module):
+    """A scaling as a layer, behind a front end that is trained."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, scaling: Scaling) -> None:
+        super().__init__()
+        for name, values in (("shift", scaling.shift), ("scale", scaling.scale)):
+            self.register_buffer(name, torch.from_numpy(values).float()[:, None, None])
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return (maps - self.shift) / self.scale
+
+
+def train(
+    network: Callable[[], nn.Module],
+    seen: Callable[[Tensor], Tensor],
+    labels: Tensor,
+    seed: int,
+    budget: Budget,
+    learning_rate: float,
+) -> nn.Module:
+    """Make a network, and train it; global random state is left alone.
+
+    Parameters
+    ----------
+    network : callable
+        Makes it, by chance.
+    seen : callable
+        What it sees, (n, C, h, w), of the images of these indices.
+    labels : Tensor, (n,)
+    seed : int
+    budget : Budget
+    learning_rate : float
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        classifier = LeNet(maps.shape[1], classes, instance_norm)
-    optimiser = torch.optim.Adam(classifier.parameters(), lr=budget.learning_rate)
-    steps = budget.epochs * -(-len(maps) // budget.batch)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    maps = to_size(maps)
-    classifier.train()
-    for _ in range(budget.epochs):
-        for chosen in torch.randperm(len(maps), generator=order).split(budget.batch):
-            loss = functional.cross_entropy(classifier(maps[chosen]), labels[chosen])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-    return classifier.eval()
+        trained = network().train()
+        order = torch.Generator().manual_seed(seed)
+        optimiser = torch.optim.Adam(trained.parameters(), lr=learning_rate)
+        steps = budget.epochs * -(-len(labels) // budget.batch)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        for _ in range(budget.epochs):
+            for chosen in torch.randperm(len(labels), generator=order).split(budget.batch):
+                loss = functional.cross_entropy(trained(seen(chosen)), labels[chosen])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+    return trained.eval()

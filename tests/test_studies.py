@@ -4,14 +4,23 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
+from bridge import pretrained
 from bridge.fitting import IMAGES
-from studies import arms, cli, luminance
+from bridge.shuffling import shuffled
+from studies import arms, cli, hand_set, lesions, luminance, normalisation, verdict
+from studies.augmentation import GLOBAL, relit
+from studies.cells import Right, Seen, development
+from studies.classifiers import CLASSIFIERS, NORMS, right
 from studies.datasets import load
 from studies.illumination import LIGHTS, illuminate, scene
+from studies.search import part
+from studies.statistics import Contrast, contrast, holm, interval, scored
+from studies.training import Budget, train
 
 SMALL = ["--images", "26", "--kinds", "2", "--repeats", "1", "--epochs", "1", "--train", "60", "--test", "30"]
 SMALL += ["--simulated-train", "20", "--simulated-test", "10", "--lights", "gradient,exposure"]
@@ -108,16 +117,171 @@ def test_digits_are_all_there_and_split():
 
 def test_baselines_undo_what_they_should():
     light = scene(load("digits").test[:4])
-    for undo in (arms.standardise, arms.local_contrast_norm):
+    for undo in (normalisation.standardise, normalisation.local_contrast_norm):
         assert np.allclose(undo(light), undo(light * 7 + 100), atol=1e-6)
+    for undo in (normalisation.frame_mean, normalisation.clahe, hand_set.global_weber):
+        assert np.allclose(undo(light), undo(light * 7), atol=1e-6)
+    # The logarithm of a gain is a shift, which no difference of Gaussians sees.
+    assert np.allclose(hand_set.hand_set(light * 100), hand_set.hand_set(light * 700), rtol=0.1, atol=0.01)
+    for black in (normalisation.standardise, normalisation.frame_mean, normalisation.clahe, hand_set.global_weber):
+        assert np.isfinite(black(np.zeros((2, 32, 32)))).all()
+
+
+def test_gabor_block_answers_its_own_grating_and_not_the_level_of_light():
+    x = np.arange(32)
+    for place, (frequency, across) in enumerate(((0.125, True), (0.25, False))):
+        wave = np.cos(2 * np.pi * frequency * x)
+        grating = np.broadcast_to(wave if across else wave[:, None], (32, 32))
+        maps = hand_set.gabor_block(100 * (1 + 0.5 * grating)[None])[0][:, 4:12, 4:12]
+        complex_cells = maps.reshape(2, 8, 5, 8, 8)[:, :, 4].mean(axis=(2, 3))
+        assert np.unravel_index(complex_cells.argmax(), (2, 8)) == (place, 0 if across else 4)
+    even = hand_set.gabor_block(np.full((1, 32, 32), 500.0))
+    assert even.shape == (1, 80, 16, 16) and np.abs(even).max() < 1e-6
+
+
+def test_relit_images_stand_in_every_light_and_now_and_then_in_none():
+    light = np.full((400, 8, 8), 100.0)
+    before = light.copy()
+    lit = relit(light, GLOBAL, np.random.default_rng(0))
+    assert np.array_equal(light, before)
+    levels = lit[:, 0, 0] / 100
+    assert 0.2 < (levels == 1).mean() < 0.5
+    assert levels.min() < 0.01 and levels.max() > 20 and ((levels > 1.2) & (levels < 6.9)).mean() > 0.2
+
+
+def test_a_shuffled_front_end_keeps_its_weights_and_loses_its_receptive_fields():
+    front_end = pretrained(output="lgn")
+    other = shuffled(front_end, 0)
+    kernel, scattered = front_end.kernel(size=29)[0], other.kernel(size=29)[0]
+    assert all(torch.equal(v, other.state_dict()[name]) for name, v in front_end.state_dict().items())
+    assert torch.equal(other.kernel(size=29)[0], shuffled(front_end, 0).kernel(size=29)[0])
+    assert abs(float(np.corrcoef(kernel.flatten(), scattered.flatten())[0, 1])) < 0.5
+    even = torch.full((1, 1, 16, 16), 100.0)
+    assert torch.allclose(front_end(even, 100.0), other(even, 100.0), atol=1e-3)
+    assert front_end.bipolar.order is None
+
+
+def known(right: np.ndarray) -> Right:
+    """Clean, gradient at 3, 10 (of development) and 30, hard shadow at 30."""
+    conditions = [("reference", "clean", None), *[("gradient", "local", r) for r in (3.0, 10.0, 30.0)]]
+    return Right((*conditions, ("hard_shadow", "local", 30.0)), tuple(range(right.shape[1])), right)
 
 
 def test_group_score_leaves_development_out():
-    rows = [("gradient", "local", level, accuracy) for level, accuracy in (("3", 0.8), ("10", 0.0), ("30", 0.6))]
-    rows += [("hard_shadow", "local", "30", 0.5)]
-    table = pd.DataFrame(rows, columns=["light", "group", "level", "accuracy"])
-    table = table.assign(dataset="d", arm="a", classifier="lenet", adaptation="none", seed=0, n=1)
-    assert luminance.group_scores(table).accuracy.item() == pytest.approx((0.7 + 0.5) / 2)
+    right = np.zeros((5, 1, 10), dtype=bool)
+    for row, share in enumerate((9, 8, 0, 6, 5)):
+        right[row, 0, :share] = True
+    scores = scored(known(right))
+    assert scores["local"].shape == (1, 10)
+    assert scores["clean"].mean() == pytest.approx(0.9)
+    assert scores["local"].mean() == pytest.approx((0.7 + 0.5) / 2)
+
+
+def test_bootstrap_intervals_cover_as_often_as_they_say():
+    """Of arms that differ by .1 on average, image by image and seed by seed, by chance."""
+    covered = []
+    for trial in range(60):
+        random = np.random.default_rng(trial)
+        seeds, images = random.normal(0, 0.02, (8, 1)), random.normal(0, 0.3, (1, 200))
+        difference = 0.1 + seeds + images + random.normal(0, 0.2, (8, 200))
+        found = interval(difference, trial)
+        covered.append(found.low <= 0.1 <= found.high)
+        assert found.mean == pytest.approx(difference.mean())
+    assert np.mean(covered) > 0.85
+
+
+def test_contrasts_are_paired_and_corrected():
+    random = np.random.default_rng(0)
+    images = random.uniform(0, 1, (1, 300))
+    one = np.clip(images + 0.05 + random.normal(0, 0.01, (4, 300)), 0, 2)
+    other = images + random.normal(0, 0.01, (4, 300))
+    found = contrast(one, other)
+    # Images differ by far more than the arms: only in pairs is the difference seen.
+    assert 0.045 < found.low < found.mean < found.high < 0.055 and found.p < 0.001
+    same = contrast(other, images + random.normal(0, 0.01, (4, 300)))
+    assert same.low < 0 < same.high and same.p > 0.05
+    corrected = holm({"a": Contrast(0, 0, 0, 0.01), "b": Contrast(0, 0, 0, 0.04), "c": Contrast(0, 0, 0, 0.03)})
+    assert {name: c.corrected for name, c in corrected.items()} == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    with pytest.raises(ValueError, match="same seeds"):
+        contrast(one, other[:, :10])
+
+
+def test_verdict_says_what_holds():
+    random = np.random.default_rng(0)
+
+    def cell(clean: float, local: float) -> Right:
+        shares = [clean, local, local, local, local]
+        return known(np.stack([random.uniform(size=(3, 400)) < share for share in shares]))
+
+    cells = {"front_end_lgn": cell(0.9, 0.8), "instance_norm": cell(0.9, 0.5), "hand_set": cell(0.9, 0.85)}
+    found = {one.goal: one for one in verdict.findings(cells)}
+    assert found["at least 15 points above instance_norm"].met
+    assert not found["above hand_set"].met and found["above hand_set"].difference.mean < 0
+    assert found["within 1.5 points of instance_norm"].difference.mean == pytest.approx(0, abs=0.03)
+    assert set(verdict.contrasts(cells)) == {"instance_norm", "hand_set"}
+    assert verdict.findings({"hand_set": cells["hand_set"]}) == []
+
+
+def test_the_range_of_white_is_that_of_the_light():
+    """Exposures of .3 to 10 leave white within 30 to 3,000 cd/m², .1 and 30 don't; every pedestal does."""
+    assert [k for k in LIGHTS["exposure"].levels if 30 <= verdict._white("exposure", k) <= 3000] == [0.3, 3, 10]
+    assert all(30 <= verdict._white("pedestal", p) <= 3000 for p in LIGHTS["pedestal"].levels)
+
+
+def test_a_search_never_meets_the_test_images_and_its_parts_are_apart():
+    digits = load("digits")
+    some = part(digits)
+    assert len(some.train) + len(some.test) <= len(digits.train)
+    assert not any(np.array_equal(image, other) for image in some.test[:20] for other in some.train)
+    assert np.array_equal(some.test[0], digits.train[len(some.train)])
+    levels = {(light, level) for light, _, level in development() if level is not None}
+    assert levels == {(light.name, level) for light in LIGHTS.values() for level in light.development}
+
+
+def test_what_was_right_is_kept_whole(tmp_path):
+    found = known(np.random.default_rng(0).uniform(size=(5, 2, 30)) < 0.5)
+    found.save(tmp_path / "cell.npz")
+    read = Right.load(tmp_path / "cell.npz")
+    assert read.conditions == found.conditions and read.seeds == found.seeds
+    assert np.array_equal(read.right, found.right) and [p.name for p in tmp_path.iterdir()] == ["cell.npz"]
+
+
+def test_costly_maps_are_made_once(tmp_path):
+    asked = []
+
+    def maps(light: np.ndarray, state: str) -> np.ndarray:
+        asked.append(state)
+        return light[:, None]
+
+    seen = Seen(arms.Arm("one", maps, costly=True), "sudden", tmp_path)
+    light = np.random.default_rng(0).uniform(0, 100, (3, 4, 4))
+    first, second = (seen.maps("train", lambda: light) for _ in range(2))
+    assert asked == ["sudden"] and np.array_equal(first, second) and np.allclose(first[:, 0], light, rtol=1e-3)
+
+
+@pytest.mark.parametrize("norm", list(NORMS))
+@pytest.mark.parametrize("name", list(CLASSIFIERS))
+def test_classifiers_take_any_maps_and_learn(name, norm):
+    """Which half of the maps is lighter."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (64,), generator=generator)
+    maps = torch.randn(64, 3, 16, 16, generator=generator)
+    maps[labels == 1, :, :8] += 2
+    maps[labels == 0, :, 8:] += 2
+    before = torch.get_rng_state()
+    network = train(lambda: CLASSIFIERS[name](3, 2, norm), maps.__getitem__, labels, 0, Budget(8, 8), 2e-3)
+    assert torch.equal(before, torch.get_rng_state())
+    assert right(network, maps, labels).double().mean() > 0.9
+
+
+def test_a_lesioned_circuit_has_every_mechanism_out_and_alone_once():
+    for station, mechanisms in lesions.MECHANISMS.items():
+        found = lesions.variants(station)
+        assert len(found) == 2 + 2 * len(mechanisms)
+        assert found["intact"] == () and set(found["none"]) == set(mechanisms)
+        for one in mechanisms:
+            assert found[f"without {one}"] == (one,)
+            assert set(found[f"{one} alone"]) == set(mechanisms) - {one}
 
 
 def test_command_has_the_defaults_of_the_studies():
@@ -137,10 +301,10 @@ def test_same_seed_same_results_and_a_stopped_study_goes_on(tmp_path):
     ]
     table = pd.read_csv(tmp_path / "a" / "results.csv")
     assert list(table.columns) == list(luminance.COLUMNS)
-    assert set(table.arm) == set(arms.ARMS)
+    assert set(table.arm) == set(arms.DEFAULT)
     report = (tmp_path / "a" / "report.html").read_text()
-    assert report.count("data:image/png;base64,") == 3 and "http" not in report
-    (tmp_path / "a" / "cells" / "pixels-none.csv").unlink()
+    assert report.count("<svg") == 4 and "src=" not in report and "#010203" not in report
+    (tmp_path / "a" / "cells" / "lenet-pixels-none.npz").unlink()
     (tmp_path / "a" / "results.csv").unlink()
     assert precortical("study", "luminance", "--out", tmp_path / "a", *SMALL).returncode == 0
     assert (tmp_path / "a" / "results.csv").read_bytes() == whole

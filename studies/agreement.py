@@ -1,0 +1,50 @@
+"""How much of what the circuit makes of images in changed light its twin keeps: responses, and what a classifier reads.
+
+One classifier, trained on the circuit's responses, reads the circuit's and the twin's to the same test images in the same light.
+Responses are compared channel by channel by R², unclipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+
+from bridge.metrics import r_squared
+from studies.cells import Condition, Right, Seen, given, lit, name, trained
+from studies.classifiers import right
+from studies.datasets import Images
+from studies.training import Budget, Choice
+
+#: Columns of the table of responses.
+COLUMNS = ("light", "group", "level", "channel", "r2")
+
+
+def measured(
+    circuit: Seen,
+    twin: Seen,
+    images: Images,
+    classifier: str,
+    choice: Choice,
+    budget: Budget,
+    seeds: Sequence[int],
+    tests: Sequence[Condition],
+) -> tuple[Right, pd.DataFrame]:
+    """What classifiers trained on the circuit's responses make of the twin's; and R² of responses by condition and channel."""
+    networks, scaling = trained(circuit, images, classifier, choice, budget, seeds)
+    labels = torch.from_numpy(images.test_labels)
+    told, rows = [], []
+    for light, group, level in tests:
+        simulated, learned = (
+            seen.maps(name(light, level), partial(lit, images.test, light, level)) for seen in (circuit, twin)
+        )
+        inputs = given(circuit.arm, scaling, learned)
+        told.append([right(network, inputs, labels).numpy() for network in networks])
+        rows += [
+            (light, group, level, channel, r_squared(simulated[:, channel], learned[:, channel]))
+            for channel in range(simulated.shape[1])
+        ]
+    return Right(tuple(tests), tuple(seeds), np.array(told)), pd.DataFrame(rows, columns=list(COLUMNS))

@@ -1,0 +1,104 @@
+"""Which mechanism of the circuit protects recognition: each taken out alone, and each alone left in.
+
+The relay's mechanisms are lesioned before the relay, V1's before V1 behind an intact relay. Settled; each light at one level
+(`LEVELS`), and fewer images than elsewhere, for every image is simulated. The classifier is trained anew on what the lesioned
+circuit says (*retrained*), or is the one trained on the intact circuit, which meets the lesion unprepared (*kept*).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from biomodel import LESIONS, Pathway
+from biomodel.progress import progress
+from biomodel.v1 import LESIONS as V1_LESIONS
+from studies.arms import Arm, simulated
+from studies.cells import Condition, Right, Seen, given, lit, name, tested, trained
+from studies.classifiers import right
+from studies.datasets import Images
+from studies.illumination import FEW_LEVELS, LIGHTS
+from studies.training import Budget, Choice
+
+#: Mechanisms by the station before which they are lesioned.
+MECHANISMS = {"lgn": tuple(n for n in LESIONS if n not in V1_LESIONS), "v1": tuple(V1_LESIONS)}
+
+#: Images that train, and that test.
+TRAIN, TEST = 500, 500
+
+#: The level of each light: the strongest that simulated arms meet.
+LEVELS = {name: levels[-1] for name, levels in FEW_LEVELS.items()}
+
+
+def variants(station: str) -> dict[str, tuple[str, ...]]:
+    """Lesions by the name of what is left."""
+    every = MECHANISMS[station]
+    return (
+        {"intact": ()}
+        | {f"without {one}": (one,) for one in every}
+        | {f"{one} alone": tuple(other for other in every if other != one) for one in every}
+        | {"none": every}
+    )
+
+
+def run(
+    pathway: Pathway,
+    station: str,
+    images: Images,
+    choice: Choice,
+    budget: Budget,
+    seeds: Sequence[int],
+    lights: Sequence[str],
+    out: Path,
+    workers: int,
+) -> dict[tuple[str, str], Right]:
+    """Simulate, train and test every variant, or what is left of them; by variant and ``retrained`` or ``kept``."""
+    folder = out / "lesions"
+    folder.mkdir(exist_ok=True)
+    images = images.first(TRAIN, TEST)
+    tests: list[Condition] = [("reference", "clean", None)]
+    tests += [(light, LIGHTS[light].group, LEVELS[light]) for light in lights]
+    seen = {}
+    for variant, lesions in variants(station).items():
+        other = Pathway(
+            pathway.preset, parameters=pathway.parameters.values_by_name(), lesions=lesions, fidelity=pathway.fidelity
+        )
+        maps = partial(_answered, other, station, workers)
+        arm = Arm(f"lesion-{station}-{variant.replace(' ', '_')}", maps, costly=True, simulated=True)
+        seen[variant] = Seen(arm, "settled", out / "maps")
+    found: dict[tuple[str, str], Right] = {}
+    for variant in progress(seen, what=f"lesions before {station}"):
+        paths = {how: folder / f"{station}-{variant.replace(' ', '_')}-{how}.npz" for how in ("retrained", "kept")}
+        if not paths["retrained"].exists():
+            tested(seen[variant], images, "lenet", choice, budget, seeds, tests).save(paths["retrained"])
+        if not paths["kept"].exists():
+            _kept(seen["intact"], seen[variant], images, choice, budget, seeds, tests).save(paths["kept"])
+        found |= {(variant, how): Right.load(path) for how, path in paths.items()}
+    return found
+
+
+def _answered(pathway: Pathway, station: str, workers: int, light: np.ndarray, state: str) -> np.ndarray:
+    return simulated(pathway, station, light, state, workers)
+
+
+def _kept(
+    intact: Seen,
+    lesioned: Seen,
+    images: Images,
+    choice: Choice,
+    budget: Budget,
+    seeds: Sequence[int],
+    tests: Sequence[Condition],
+) -> Right:
+    """What classifiers trained on the intact circuit make of the lesioned one."""
+    networks, scaling = trained(intact, images, "lenet", choice, budget, seeds)
+    labels = torch.from_numpy(images.test_labels)
+    told = []
+    for light, _, level in tests:
+        maps = lesioned.maps(name(light, level), partial(lit, images.test, light, level))
+        told.append([right(network, given(intact.arm, scaling, maps), labels).numpy() for network in networks])
+    return Right(tuple(tests), tuple(seeds), np.array(told))

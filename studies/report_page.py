@@ -1,0 +1,96 @@
+"""The light study's page, as a Jinja template: one file, no network, light and dark, wide and narrow."""
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>precortical: recognition when the light changes</title>
+<style>
+:root { color-scheme: light dark; --text: #1d1f23; --quiet: #666c75; --line: #d9dce1; --page: #ffffff; --card: #f6f7f9;
+--good: #1f7a4d; --bad: #b3412f; }
+@media (prefers-color-scheme: dark) { :root { --text: #e7e9ec; --quiet: #9aa1ab; --line: #3a3f47; --page: #16181c;
+--card: #1f2227; --good: #5fc792; --bad: #ef8b77; } }
+* { box-sizing: border-box; }
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 1160px; margin: 0 auto; padding: 1.5rem 1rem 4rem; color: var(--text);
+background: var(--page); }
+h1 { line-height: 1.2; margin: .5rem 0 1rem; } h2 { margin: 2.6rem 0 .6rem; border-top: 1px solid var(--line);
+padding-top: 1.4rem; }
+p { max-width: 75ch; } small, .quiet { color: var(--quiet); } .lead { font-size: 1.12rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
+td, th { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { font-weight: 600; } td:first-child, th:first-child, .words { text-align: left; } td.words { white-space: normal; }
+.best { font-weight: 700; } tr.own td:first-child { font-weight: 700; } .yes { color: var(--good); } .no { color: var(--bad); }
+.wide { overflow-x: auto; } .tiles { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); }
+.tiles figure { margin: 0; } figcaption { font-size: .9rem; font-weight: 600; }
+svg { max-width: 100%; height: auto; } .wide svg { min-width: 720px; }
+.key { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: .8rem 0; font-size: .9rem; }
+.key span::before { content: ""; display: inline-block; width: 1.1em; height: .25em; margin-right: .4em; vertical-align: middle;
+background: var(--of); }
+</style></head><body>
+<h1>Recognition when the light changes</h1>
+<p class="lead">{{ verdict }}</p>
+<p>{{ images }} under a reference light, white at 200 cd/m², and under other lights. Each arm stands between the light and the
+same classifier, trained on images in the reference light only ({{ settings.repeats }} seeds, {{ settings.train }} training and
+{{ settings.test }} test images{% if settings.search %}; rate and scale of maps searched for every arm alike{% endif %}).
+<i>Settled</i>: adapted to the image under wandering gaze. <i>Sudden</i>: adapted to an even grey of 40 cd/m², the new light
+arriving with the image.</p>
+{% if findings %}<h2>What it was to show</h2>
+<div class="wide"><table><tr><th>lights</th><th class="words">front_end_lgn is</th><th>difference, points</th>
+<th>95 % interval</th><th></th></tr>{% for f in findings %}<tr><td>{{ f.group }}</td><td class="words">{{ f.goal }}</td><td>{{
+"%+.1f"|format(f.difference) }}</td><td>{{ "%+.1f"|format(f.low) }} to {{ "%+.1f"|format(f.high) }}</td>
+<td class="{{ 'yes' if f.met else 'no' }}">{{ "holds" if f.met else "misses" }}</td></tr>{% endfor %}</table></div>
+<p><small>Paired by seed and image, bootstrap over both.{% if contrasts %} The primary contrasts on local lights, corrected for
+how many they are (Holm): {% for name, c in contrasts.items() %}against {{ name }} {{ "%+.1f"|format(100 * c.mean) }} ({{
+"%+.1f"|format(100 * c.low) }} to {{ "%+.1f"|format(100 * c.high) }}, p = {{ "%.2g"|format(c.corrected) }}){{ "; " if not
+loop.last }}{% endfor %}.{% endif %}</small></p>{% endif %}
+<h2>Accuracy by group of lights</h2>
+{% for classifier, rows in tables.items() %}{% if tables|length > 1 %}<h3>{{ classifier }}</h3>{% endif %}
+<div class="wide"><table><tr><th>arm</th><th>adaptation</th>{% for group in groups %}<th>{{ group }}</th>{% endfor %}
+<th>test images</th><th>images/s</th></tr>
+{% for row in rows %}<tr{% if row.own %} class="own"{% endif %}><td>{{ row.arm }}</td><td>{{ row.state }}</td>
+{% for group in groups %}<td{% if row.groups[group] and row.groups[group].best %} class="best"{% endif %}>{% if
+row.groups[group] %}{{ "%.1f"|format(row.groups[group].mean) }} <small>{{ "%.1f"|format(row.groups[group].low) }}–{{
+"%.1f"|format(row.groups[group].high) }}</small>{% endif %}</td>{% endfor %}<td>{{ row.n }}</td><td>{{ row.speed }}</td></tr>
+{% endfor %}</table></div>{% endfor %}
+<p><small>Percent: mean over lights of the mean over their levels, those that development looked at left out; small: 95 %
+intervals, bootstrap over seeds and images. Bold: the best arm that met all images. Simulated arms read Brian2's responses to
+every image, {{ settings.simulated_train }} for training and {{ settings.simulated_test }} for the test, at one or two levels a
+light: their rows compare with the others only roughly. Images a second: one thread, to the maps.</small></p>
+<h2>Light by light</h2>
+<div class="key">{% for arm, colour in colours.items() %}<span style="--of: {{ colour }}">{{ arm }}</span>{% endfor %}<span
+style="--of: #9a9fa888">other arms</span></div>
+<div class="tiles">{% for light, figure in lights.items() %}<figure><figcaption>{{ light }}</figcaption>{{ figure|safe }}</figure>
+{% endfor %}</div>
+<p><small>LeNet's accuracy (%) against each light's level; dashed: adapted to the reference field, the light arriving suddenly.
+Bands: least to largest seed.</small></p>
+{% if lesions %}<h2>Which mechanism does it</h2>
+{% for station, figure in lesions.items() %}<div class="wide">{{ figure|safe }}</div>{% endfor %}
+<p><small>Settled; percent right by group of lights; 500 training and 500 test images, one level a light, simulated. Filled: the
+classifier trained anew on the lesioned circuit's responses. Open: the classifier of the intact circuit reads them. Bars: 95 %.
+</small></p>{% endif %}
+{% if agreement %}<h2>What the learned pathway keeps of the simulated one</h2>
+<div class="wide"><table><tr><th>station</th><th>adaptation</th><th>lights</th><th>simulated</th><th>learned</th>
+<th>difference, points</th><th>95 % interval</th><th>R² of responses</th></tr>
+{% for row in agreement %}<tr><td>{{ row.arm }}</td><td>{{ row.state }}</td><td>{{ row.group }}</td>
+<td>{{ "%.1f"|format(row.simulated) }}</td><td>{{ "%.1f"|format(row.learned) }}</td><td>{{ "%+.1f"|format(row.difference) }}</td>
+<td>{{ "%+.1f"|format(row.low) }} to {{ "%+.1f"|format(row.high) }}</td><td>{{ "%.3f"|format(row.r2) }}</td></tr>{% endfor %}
+</table></div><p><small>One classifier, trained on the circuit's responses, reads the circuit's and the front end's to the same
+test images. R²: median over channels, mean over the group's lights.</small></p>{% endif %}
+<h2>How near the fitted front end comes to the circuit</h2>
+<p>V1 has {{ settings.kinds }} kinds of cells here, the first of the preset's, each a simple and a complex one.</p>
+<div class="wide"><table><tr><th>station</th>{% for name in fit.lgn %}<th>{{ name|replace("_", " ") }}</th>{% endfor %}</tr>
+{% for station, sets in fit.items() %}<tr><td>{{ station }}</td>{% for median, least in sets.values() %}
+<td>{{ "%.4f"|format(median) }} <small>{{ "%.4f"|format(least) }}</small></td>{% endfor %}</tr>{% endfor %}</table></div>
+<p><small>R², median and least over channels, on stimuli that the fit never saw: patches of other photographs at the light it was
+fitted in; the same in light and after fields between and beyond; gratings and spots; photographs under gradients and shadows.
+</small></p>
+<h2>Receptive fields: simulated over fitted</h2>
+<div class="wide">{{ kernels|safe }}</div>
+<p><small>Equivalent kernels, red for more rate with more light; each pair shares its scale; 29 pixels, 1.8°. Relay cells: about
+an even field of 100 cd/m². V1's cells, with their preferred orientations, square what drives them: about noise of that mean, of
+contrast .5; cells that are silent before it are left out. Median correlation: {% for s, c in correlations.items() %}{{ s }} {{
+"%.4f"|format(c) }} {% endfor %}</small></p>
+<h2>One image under every light</h2>
+<div class="wide">{{ examples|safe }}</div>
+<p><small>Settled. The light is drawn from its darkest to its lightest, cones likewise; LGN is 0 to 60 Hz, V1 (the most active
+cell at each place) 0 to 100 Hz.</small></p>
+</body></html>
+"""

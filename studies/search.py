@@ -1,0 +1,64 @@
+"""The search that every arm is given: Adam's rate and a scale of its maps, chosen on development data.
+
+Every pair of `RATES` and `SCALES` trains one classifier on some of the training images, in the study's budget; others of
+them, under the reference light and at the levels marked for development, say which is kept: the mean of the three groups'
+accuracies, clean, global and local. The test images are never looked at. Arms that adapt are searched settled; simulated arms
+take what was found for the front end fitted to them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from studies.cells import Seen, development, tested
+from studies.datasets import Images
+from studies.training import Budget, Choice
+
+#: What is searched.
+RATES, SCALES = (1e-3, 3e-3), (0.5, 1.0, 2.0)
+
+#: Images that are trained on, and those that choose.
+TRAIN, CHOOSE = 2_000, 500
+
+
+def search(seen: Seen, images: Images, classifier: str, budget: Budget, seed: int) -> Choice:
+    """The pair that an arm does best with.
+
+    Raises
+    ------
+    ValueError
+        For too few training images to leave some aside.
+    """
+    some = part(images)
+    tests = development()
+    groups = np.array([group for _, group, _ in tests])
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        seen = replace(seen, folder=Path(folder))
+        for rate, scale in product(RATES, SCALES):
+            choice = Choice(rate, scale)
+            told = tested(seen, some, classifier, choice, budget, [seed], tests).right[:, 0]
+            by_condition = told.mean(axis=1)
+            found[choice] = float(np.mean([by_condition[groups == group].mean() for group in np.unique(groups)]))
+    return max(found, key=found.__getitem__)
+
+
+def part(images: Images) -> Images:
+    """The training images cut in two: those that a search trains on, and those that choose."""
+    if len(images.train) < 10:
+        raise ValueError(f"{len(images.train)} training images are not accepted for a search: give at least 10")
+    choose = min(CHOOSE, len(images.train) // 5)
+    train = min(TRAIN, len(images.train) - choose)
+    chosen = slice(train, train + choose)
+    return Images(
+        images.name,
+        images.train[:train],
+        images.train_labels[:train],
+        images.train[chosen],
+        images.train_labels[chosen],
+    )
