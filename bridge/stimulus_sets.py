@@ -5,7 +5,7 @@ gaze leaves of it, or sudden, after an even field.
 
 **Identification**: patches of ten photographs and noise of squares, at full contrast and down to a tenth of it, so that small
 responses are told too; each at one of the fitted `EXPOSURES`; a good half of them settled, the others after one of the fitted
-even fields, `FIELDS`.
+even fields, `FIELDS`, or one of their own mean.
 
 **Held out.** ``photographs``: patches of three other photographs, at exposures and after fields that were fitted.
 ``luminance``: the same photographs at exposures and after fields halfway between (`BETWEEN`) and half a log unit beyond the
@@ -36,7 +36,7 @@ FIELDS = (10.0, 40.0, 160.0)
 
 #: Exposures and fields that are never fitted: between those that are, and half a log unit beyond.
 BETWEEN, BEYOND = (-1.25, -0.75, -0.25, 0.25, 0.75), (-2.0, 1.5)
-FIELDS_BETWEEN, FIELDS_BEYOND = (20.0, 80.0), (3.2, 500.0)
+FIELDS_BETWEEN, FIELDS_BEYOND = (20.0, 80.0), (1.0, 1600.0)
 
 #: Photographs that are never fitted.
 HELD_OUT_PHOTOGRAPHS = 3
@@ -52,6 +52,10 @@ _CONTRASTS = (1.0, 1.0, 0.3, 0.1)
 
 #: Of the presentations for identification, the share that is noise, and the share that is sudden.
 _NOISE, _SUDDEN = 0.2, 0.45
+
+#: Of the sudden ones, the share that comes after an even field of its own mean: so small contrasts are met, too. These fields lie
+#: within so many cd/m², and so far, log10, from those held out.
+_OWN, _OWN_FIELDS, _APART = 0.4, (3.2, 500.0), 0.05
 
 #: Sides of noise's squares, degrees, and its contrasts.
 _SQUARES, _NOISE_CONTRASTS = (0.0625, 0.125, 0.25), (0.1, 0.3, 1.0)
@@ -161,7 +165,14 @@ def identification(images: int, pixels: int = 32, pixels_per_degree: float = 16.
         "image",
     )
     light = light * 10 ** _drawn(random, EXPOSURES, light)
-    return StimulusSet("identification", light, _fields(images, FIELDS, random))
+    fields = _fields(images, FIELDS, random)
+    means = light.values.mean(axis=(1, 2))
+    # What is held out, fields between and beyond, stays so.
+    apart = np.abs(np.log10(means[:, None] / FIELDS_BETWEEN)).min(axis=1) > _APART
+    able = apart & (_OWN_FIELDS[0] <= means) & (means <= _OWN_FIELDS[1]) & np.isfinite(fields)
+    own = random.permutation(np.flatnonzero(able))[: round(_OWN * np.isfinite(fields).sum())]
+    fields[own] = means[own]
+    return StimulusSet("identification", light, fields)
 
 
 def held_out(
