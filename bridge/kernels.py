@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -45,14 +47,37 @@ class KernelPairs:
 
     @property
     def correlation(self) -> np.ndarray:
-        """(K,): of the twin's kernel with the circuit's."""
+        """(K,): of the twin's kernel with the circuit's; NaN where either is even."""
         pairs = zip(self.circuit, self.twin, strict=True)
-        return np.array([np.corrcoef(seen.ravel(), fitted.ravel())[0, 1] for seen, fitted in pairs])
+        return np.array([_correlation(seen.ravel(), fitted.ravel()) for seen, fitted in pairs])
 
     @property
     def gain(self) -> np.ndarray:
-        """(K,): by how much the circuit's kernel comes nearest to the twin's."""
-        return (self.circuit * self.twin).sum(axis=(1, 2)) / (self.circuit**2).sum(axis=(1, 2))
+        """(K,): by how much the circuit's kernel comes nearest to the twin's; NaN of cells that are silent altogether."""
+        squares = (self.circuit**2).sum(axis=(1, 2))
+        products = (self.circuit * self.twin).sum(axis=(1, 2))
+        return np.divide(products, squares, out=np.full(len(squares), np.nan), where=squares > 0)
+
+    def save(self, path: Path) -> None:
+        """Write them, whole or not at all."""
+        scratch = path.with_suffix(".part")
+        with scratch.open("wb") as file:
+            np.savez(
+                file,
+                station=self.station,
+                labels=np.array(self.labels),
+                state=np.array([self.background, self.contrast]),
+                circuit=self.circuit,
+                twin=self.twin,
+            )
+        os.replace(scratch, path)
+
+    @staticmethod
+    def load(path: Path) -> KernelPairs:
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as kept:
+            labels, (background, contrast) = tuple(kept["labels"].tolist()), kept["state"].tolist()
+            return KernelPairs(str(kept["station"]), labels, background, contrast, kept["circuit"], kept["twin"])
 
 
 def compare(
@@ -75,6 +100,10 @@ def compare(
         labels = [f"{kind} {angle:.0f}°" for kind, angle in told]
     twin = front_end.ending_at(station).kernel(background, contrast, size, seed).numpy()
     return KernelPairs(station, tuple(labels), background, contrast, simulated[station].values, twin)
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one, other)[0, 1]) if one.std() > 0 and other.std() > 0 else float("nan")
 
 
 def noise_to_which_most_answer(

@@ -99,7 +99,7 @@ def development() -> tuple[Condition, ...]:
     return (*listed, *((name, one.group, level) for name, one in LIGHTS.items() for level in one.development))
 
 
-def tested(
+def examined(
     seen: Seen,
     images: Images,
     classifier: str,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from pathlib import Path
 
 import matplotlib
@@ -62,7 +61,7 @@ def write(pathway: Pathway, out: Path, images: int, seed: int, workers: int) -> 
 
 
 def _kernels(pathway: Pathway, front_end: FrontEnd, out: Path, workers: int) -> tuple[list[dict], list[KernelPairs]]:
-    """Numbers of every state, kept in ``kernels.npz`` state by state, and the pairs that are drawn."""
+    """Numbers of every state, kept in ``kernels`` state by state, and the pairs that are drawn."""
     folder = out / "kernels"
     folder.mkdir(exist_ok=True)
     seed = noise_to_which_most_answer(pathway, front_end.pixels_per_degree)
@@ -70,16 +69,9 @@ def _kernels(pathway: Pathway, front_end: FrontEnd, out: Path, workers: int) -> 
     numbers, drawn = [], []
     for station, background, contrast in progress(states, what="kernels"):
         path = folder / f"{station}_{background:g}_{contrast:g}.npz"
-        if path.exists():
-            with np.load(path) as kept:
-                labels = tuple(kept["labels"].tolist())
-                pairs = KernelPairs(station, labels, background, contrast, kept["circuit"], kept["twin"])
-        else:
-            pairs = compare(pathway, front_end, station, background, contrast, seed=seed, workers=workers)
-            scratch = path.with_name(path.name + ".part")
-            with scratch.open("wb") as file:
-                np.savez(file, labels=np.array(pairs.labels), circuit=pairs.circuit, twin=pairs.twin)
-            os.replace(scratch, path)
+        if not path.exists():
+            compare(pathway, front_end, station, background, contrast, seed=seed, workers=workers).save(path)
+        pairs = KernelPairs.load(path)
         gain = pairs.gain[pairs.firing]
         numbers.append(
             {

@@ -18,7 +18,7 @@ from biomodel import LESIONS, Pathway
 from biomodel.progress import progress
 from biomodel.v1 import LESIONS as V1_LESIONS
 from studies.arms import Arm, simulated
-from studies.cells import Condition, Right, Seen, given, lit, name, tested, trained
+from studies.cells import Condition, Right, Seen, examined, given, lit, name, trained
 from studies.classifiers import right
 from studies.datasets import Images
 from studies.illumination import FEW_LEVELS, LIGHTS
@@ -74,7 +74,7 @@ def run(
     for variant in progress(seen, what=f"lesions before {station}"):
         paths = {how: folder / f"{station}-{variant.replace(' ', '_')}-{how}.npz" for how in ("retrained", "kept")}
         if not paths["retrained"].exists():
-            tested(seen[variant], images, "lenet", choice, budget, seeds, tests).save(paths["retrained"])
+            examined(seen[variant], images, "lenet", choice, budget, seeds, tests).save(paths["retrained"])
         if not paths["kept"].exists():
             _kept(seen["intact"], seen[variant], images, choice, budget, seeds, tests).save(paths["kept"])
         found |= {(variant, how): Right.load(path) for how, path in paths.items()}

@@ -30,7 +30,7 @@ from bridge import FrontEnd, fit
 from bridge.fitting import IMAGES
 from studies import agreement, arms, cost, datasets, lesions
 from studies.arms import Arm
-from studies.cells import Right, Seen, conditions, tested
+from studies.cells import Right, Seen, conditions, examined
 from studies.illumination import DEFAULT, LIGHTS, scene
 from studies.search import search
 from studies.statistics import interval, scored
@@ -307,7 +307,7 @@ def _read_arm(settings: Settings, out: Path, name: str) -> Arm:
 def _run_cell(settings: Settings, out: Path, cell: Cell, arm: Arm, images: datasets.Images) -> None:
     seen, seeds = Seen(arm, cell.state, out / "maps"), settings.seeds(cell.classifier)
     choice, tests = _choice(settings, out, cell), conditions(settings.lights, arm.simulated)
-    found = tested(seen, settings.met(arm, images), cell.classifier, choice, settings.budget, seeds, tests)
+    found = examined(seen, settings.met(arm, images), cell.classifier, choice, settings.budget, seeds, tests)
     found.save(out / "cells" / f"{cell.name}.npz")
 
 

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from biomodel import Pathway, luminance
 from bridge import FrontEnd
-from bridge.kernels import compare, noise_to_which_most_answer
+from bridge.kernels import KernelPairs, compare, noise_to_which_most_answer
 from studies import datasets, kernel_figure, verdict
 from studies.cells import Right
 from studies.illumination import LIGHTS, PIXELS_PER_DEGREE, illuminate, scene
@@ -46,6 +46,9 @@ _GREY = "#9a9fa8"
 
 #: Ink of figures, which pages of either theme replace by their own.
 _INK = "#010203"
+
+#: Images a second from which an arm does nothing that takes time.
+_FREE = 1e7
 
 #: What the images of a data set are.
 _IMAGES = {
@@ -79,7 +82,7 @@ def write(settings: Settings, study: Study, out: Path, workers: int, data: Path 
     results, steady = study.results, study.steady()
     findings, agreements = verdict.findings(steady), _agreements(study)
     with plt.rc_context(_STYLE):
-        kernel_pairs, correlations = kernels(front_end, pathway, workers)
+        kernel_pairs, correlations = kernels(front_end, pathway, out / "kernels", workers)
         lights = {
             _title(name): _svg(light_figure(results, name), out / f"light_{name}.png")
             for name in LIGHTS
@@ -165,7 +168,8 @@ def _tables(study: Study) -> dict[str, list[dict]]:
                 "own": cell.arm.startswith(("front_end", "simulated")),
                 "groups": groups,
                 "n": right.right.shape[2],
-                "speed": f"{speeds[cell.arm]:,.0f}",
+                # Nothing is done to a light that is passed on as it is.
+                "speed": f"{speeds[cell.arm]:,.0f}" if speeds[cell.arm] < _FREE else "",
             }
         )
     for rows in tables.values():
@@ -282,18 +286,22 @@ def lesion_figure(station: str, found: dict[tuple[str, str], Right]) -> Figure:
     return figure
 
 
-def kernels(front_end: FrontEnd, pathway: Pathway, workers: int) -> tuple[Figure, dict[str, float]]:
-    """Simulated receptive fields over fitted kernels, and the median correlation of each station's.
+def kernels(front_end: FrontEnd, pathway: Pathway, out: Path, workers: int) -> tuple[Figure, dict[str, float]]:
+    """Simulated receptive fields over fitted kernels, and the median correlation of each station's; kept in a folder.
 
     Relay cells are probed about an even field, V1's cells, which square, about noise; those that are silent there are left out.
     """
-    seed = noise_to_which_most_answer(
-        pathway, front_end.pixels_per_degree, _KERNEL_BACKGROUND, _KERNEL_CONTRAST, _KERNEL_SIZE
-    )
-    found = [
-        compare(pathway, front_end, station, _KERNEL_BACKGROUND, contrast, _KERNEL_SIZE, seed, workers)
-        for station, contrast in (("lgn", 0.0), ("v1", _KERNEL_CONTRAST))
-    ]
+    out.mkdir(exist_ok=True)
+    found = []
+    for station, contrast in (("lgn", 0.0), ("v1", _KERNEL_CONTRAST)):
+        path = out / f"{station}.npz"
+        if not path.exists():
+            seed = noise_to_which_most_answer(
+                pathway, front_end.pixels_per_degree, _KERNEL_BACKGROUND, _KERNEL_CONTRAST, _KERNEL_SIZE
+            )
+            state = (station, _KERNEL_BACKGROUND, contrast, _KERNEL_SIZE, seed)
+            compare(pathway, front_end, *state, workers).save(path)
+        found.append(KernelPairs.load(path))
     correlations = {pairs.station: float(np.median(pairs.correlation[pairs.firing])) for pairs in found}
     return kernel_figure.draw(found), correlations
 

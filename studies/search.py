@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from studies.cells import Seen, development, tested
+from studies.cells import Seen, development, examined
 from studies.datasets import Images
 from studies.training import Budget, Choice
 
@@ -42,7 +42,7 @@ def search(seen: Seen, images: Images, classifier: str, budget: Budget, seed: in
         seen = replace(seen, folder=Path(folder))
         for rate, scale in product(RATES, SCALES):
             choice = Choice(rate, scale)
-            told = tested(seen, some, classifier, choice, budget, [seed], tests).right[:, 0]
+            told = examined(seen, some, classifier, choice, budget, [seed], tests).right[:, 0]
             by_condition = told.mean(axis=1)
             found[choice] = float(np.mean([by_condition[groups == group].mean() for group in np.unique(groups)]))
     return max(found, key=found.__getitem__)

@@ -11,6 +11,7 @@ from biomodel.probe import probe
 from biomodel.stimuli import luminance
 from bridge.bench import Bench, resampled
 from bridge.cortical_fitting import non_negative
+from bridge.fitting import identify
 from bridge.front_end import RELAY
 from bridge.kernels import KernelPairs
 from bridge.metrics import correlation, r_squared
@@ -140,6 +141,15 @@ def test_stations_that_were_not_recorded_are_fitted_through(patches, responses):
     front_end, report = bridge.fit(responses=responses[["background", "lgn"]], stimulus=patches)
     assert front_end.output == "lgn"
     assert report.summary()["lgn"]["photographs"]["median_r2"] > 0.9
+
+
+@pytest.mark.slow
+def test_the_same_responses_and_seed_give_the_same_front_end(patches, responses):
+    few = slice(12)
+    pair = {"responses": responses[["background", "v1"]].isel(image=few), "stimulus": patches[few]}
+    first, second = (identify(pair["stimulus"], pair["responses"], 3) for _ in range(2))
+    for name, values in first.state_dict().items():
+        assert torch.equal(values, second.state_dict()[name]), name
 
 
 def test_kernel_is_the_jacobian(fitted):

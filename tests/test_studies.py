@@ -1,3 +1,5 @@
+import re
+import shutil
 import subprocess
 import sys
 
@@ -9,18 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
+from biomodel import Pathway
 from bridge import pretrained
 from bridge.fitting import IMAGES
 from bridge.shuffling import shuffled
-from studies import arms, cli, hand_set, lesions, luminance, normalisation, verdict
+from studies import agreement, arms, cli, hand_set, lesions, luminance, normalisation, report, trained, verdict
 from studies.augmentation import GLOBAL, relit
-from studies.cells import Right, Seen, development
+from studies.cells import Right, Seen, development, examined
 from studies.classifiers import CLASSIFIERS, NORMS, right
 from studies.datasets import load
-from studies.illumination import LIGHTS, illuminate, scene
+from studies.illumination import LIGHTS, REFERENCE_FIELD, illuminate, scene
 from studies.search import part
 from studies.statistics import Contrast, contrast, holm, interval, scored
-from studies.training import Budget, train
+from studies.training import Budget, Choice, train
 
 SMALL = ["--images", "26", "--kinds", "2", "--repeats", "1", "--epochs", "1", "--train", "60", "--test", "30"]
 SMALL += ["--simulated-train", "20", "--simulated-test", "10", "--lights", "gradient,exposure"]
@@ -274,6 +277,62 @@ def test_classifiers_take_any_maps_and_learn(name, norm):
     assert right(network, maps, labels).double().mean() > 0.9
 
 
+def test_one_classifier_reads_circuit_and_twin(tmp_path):
+    """A twin that halves all responses: R² known, and read by the classifier as it stands."""
+    digits = load("digits").first(40, 12)
+    circuit = Seen(arms.Arm("circuit", lambda light, _: light[:, None]), "settled")
+    same = Seen(arms.Arm("same", lambda light, _: light[:, None]), "settled")
+    half = Seen(arms.Arm("half", lambda light, _: light[:, None] / 2), "settled")
+    tests = (("reference", "clean", None), ("exposure", "global", 3.0))
+    given = (digits, "lenet", Choice(), Budget(2, 16), [0, 1], tests)
+    own = examined(circuit, *given)
+    told, responses = agreement.measured(circuit, same, *given)
+    assert np.array_equal(told.right, own.right) and (responses.r2 == 1).all()
+    _, responses = agreement.measured(circuit, half, *given)
+    light = scene(digits.test)
+    expected = 1 - ((light / 2) ** 2).mean() / light.var()
+    assert responses.r2.iloc[0] == pytest.approx(expected, rel=1e-4)
+    assert verdict.agreement_of_responses(responses, "clean") == pytest.approx(expected, rel=1e-4)
+
+
+def test_trained_front_ends_start_from_the_fit_or_from_scratch():
+    front_end = pretrained(output="lgn")
+    fitted, fresh = trained.tuned(front_end, "sudden"), trained.from_scratch(front_end, "settled")
+    light = torch.from_numpy(scene(load("digits").test[:2])[:, None]).float()
+    assert torch.allclose(fitted(light), front_end(light, REFERENCE_FIELD))
+    assert fitted.front_end is not front_end and all(p.requires_grad for p in fitted.parameters())
+    assert not torch.allclose(fresh(light), front_end(light), rtol=0.1)
+    assert sum(p.numel() for p in trained.RetiLeNet().parameters()) == 150
+
+
+def test_augmented_and_trained_arms_are_trained_with_what_they_are_given():
+    digits = load("digits").first(48, 10)
+    front_end = pretrained(output="lgn")
+    for name in ("augment_all", "retilenet", "front_end_lgn_tuned"):
+        arm = arms.make(name, front_end.ending_at("lgn"), Pathway())
+        choice, budget = Choice(1e-2, 1.0), Budget(1, 16)
+        first, again = (
+            examined(Seen(arm, arm.adaptations[0]), digits, "lenet", choice, budget, [0], development()[:2])
+            for _ in range(2)
+        )
+        assert first.right.shape == (2, 1, 10) and np.array_equal(first.right, again.right)
+    # What was fitted is not trained away in place.
+    assert all(torch.equal(v, pretrained(output="lgn").state_dict()[n]) for n, v in front_end.state_dict().items())
+
+
+def test_figures_carry_no_ink_of_their_own(tmp_path):
+    found = {
+        (variant, how): known(np.random.default_rng(k).uniform(size=(5, 2, 30)) < 0.5)
+        for k, variant in enumerate(lesions.variants("lgn"))
+        for how in ("retrained", "kept")
+    }
+    drawn = report._svg(report.lesion_figure("lgn", found), tmp_path / "lesions.png")
+    assert drawn.startswith("<svg") and (tmp_path / "lesions.png").stat().st_size > 1000
+    assert "without contrast gain" in drawn and "metadata" not in drawn
+    identifiers = re.findall(r'id="([^"]+)"', drawn)
+    assert len(set(identifiers)) == len(identifiers) and all(one.startswith("lesions-") for one in identifiers)
+
+
 def test_a_lesioned_circuit_has_every_mechanism_out_and_alone_once():
     for station, mechanisms in lesions.MECHANISMS.items():
         found = lesions.variants(station)
@@ -291,9 +350,14 @@ def test_command_has_the_defaults_of_the_studies():
 
 @pytest.mark.slow
 def test_same_seed_same_results_and_a_stopped_study_goes_on(tmp_path):
-    for name, chosen in (("a", []), ("b", ["--arms", "pixels,front_end_v1"])):
-        told = precortical("study", "luminance", "--out", tmp_path / name, *SMALL, *chosen)
-        assert told.returncode == 0, told.stderr
+    told = precortical("study", "luminance", "--out", tmp_path / "a", *SMALL)
+    assert told.returncode == 0, told.stderr
+    # That the same responses give the same front end is another test's.
+    (tmp_path / "b").mkdir()
+    for name in ("front_end.safetensors", "fit.csv", "fit.json"):
+        shutil.copy(tmp_path / "a" / name, tmp_path / "b" / name)
+    told = precortical("study", "luminance", "--out", tmp_path / "b", *SMALL, "--arms", "pixels,front_end_v1")
+    assert told.returncode == 0, told.stderr
     whole = (tmp_path / "a" / "results.csv").read_bytes()
     few = (tmp_path / "b" / "results.csv").read_text().splitlines()
     assert few == [
