@@ -21,6 +21,7 @@ th { font-weight: 600; } td:first-child, th:first-child, .words { text-align: le
 .wide { overflow-x: auto; } .tiles { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); }
 .tiles figure { margin: 0; } figcaption { font-size: .9rem; font-weight: 600; }
 svg { max-width: 100%; height: auto; } .wide svg { min-width: 720px; }
+.tiles svg { width: 100%; }
 .key { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: .8rem 0; font-size: .9rem; }
 .key span::before { content: ""; display: inline-block; width: 1.1em; height: .25em; margin-right: .4em; vertical-align: middle;
 background: var(--of); }
@@ -33,10 +34,10 @@ same classifier, trained on images in the reference light only ({{ settings.repe
 <i>Settled</i>: adapted to the image under wandering gaze. <i>Sudden</i>: adapted to an even grey of 40 cd/m², the new light
 arriving with the image.</p>
 {% if findings %}<h2>What it was to show</h2>
-<div class="wide"><table><tr><th>lights</th><th class="words">front_end_lgn is</th><th>difference, points</th>
-<th>95 % interval</th><th></th></tr>{% for f in findings %}<tr><td>{{ f.group }}</td><td class="words">{{ f.goal }}</td><td>{{
-"%+.1f"|format(f.difference) }}</td><td>{{ "%+.1f"|format(f.low) }} to {{ "%+.1f"|format(f.high) }}</td>
-<td class="{{ 'yes' if f.met else 'no' }}">{{ "holds" if f.met else "misses" }}</td></tr>{% endfor %}</table></div>
+<div class="wide"><table><tr><th>lights</th><th></th><th class="words">front_end_lgn is</th><th>difference, points</th>
+<th>95 % interval</th></tr>{% for f in findings %}<tr><td>{{ f.group }}</td><td class="{{ 'yes' if f.met else 'no' }}">{{
+"holds" if f.met else "misses" }}</td><td class="words">{{ f.goal }}</td><td>{{ "%+.1f"|format(f.difference) }}</td>
+<td>{{ "%+.1f"|format(f.low) }} to {{ "%+.1f"|format(f.high) }}</td></tr>{% endfor %}</table></div>
 <p><small>Paired by seed and image, bootstrap over both.{% if contrasts %} The primary contrasts on local lights, corrected for
 how many they are (Holm): {% for name, c in contrasts.items() %}against {{ name }} {{ "%+.1f"|format(100 * c.mean) }} ({{
 "%+.1f"|format(100 * c.low) }} to {{ "%+.1f"|format(100 * c.high) }}, p = {{ "%.2g"|format(c.corrected) }}){{ "; " if not
