@@ -43,7 +43,8 @@ from bridge.stages import V1
 
 logger = logging.getLogger("precortical")
 
-#: The fits of the stations up to the relay, and of V1, take about so many places, of images chosen by chance.
+#: The fits of the stations up to the relay, and of V1, take about so many places, of images chosen by chance; on lattices finer
+#: than that of the studies as many images.
 _EARLY_PLACES, _V1_PLACES = 24_576, 40_960
 
 #: Where only V1 was recorded, the stations before it are fitted through it so many times, to about so many places, in so many
@@ -98,7 +99,7 @@ def fit(
     images : int
         Presentations for identification where no stimulus is given; at most so many are in each held-out set.
     pixels_per_degree : float, optional
-        Of these; by default 16.
+        Of these, which are 2° wide; by default 16.
     until : {"lgn", "v1"}
         The last station that is simulated and fitted.
     without : sequence of str
@@ -132,7 +133,8 @@ def fit(
     if not 0 < held_out < 1:
         raise ValueError(f"held_out = {held_out} is not accepted: give a share between 0 and 1")
     if pathway is not None and stimulus is None:
-        shown = stimulus_sets.identification(images, pixels_per_degree=pixels_per_degree or 16.0, seed=seed)
+        ppd = pixels_per_degree or stimulus_sets.PIXELS_PER_DEGREE
+        shown = stimulus_sets.identification(images, round(stimulus_sets.WIDTH * ppd), ppd, seed)
         light, recorded = shown.simulate(pathway, until, workers)
         check_responses(recorded, light)
         tests: dict[str, tuple[xr.DataArray, xr.Dataset]] = {}
@@ -181,8 +183,10 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
     photographs = light.photograph.values if "photograph" in light.coords else np.arange(light.sizes["image"])
     is_aside = stimulus_sets.left_aside(photographs.tolist(), seed)
     shown = np.random.default_rng([seed, 1]).permutation(np.flatnonzero(~is_aside))
-    pixels = light.sizes["y"] * light.sizes["x"]
-    data = _Data(light, responses, shown[: max(1, _EARLY_PLACES // pixels)])
+    # A finer lattice shows no more in a degree: so many images it takes all the same.
+    finer = max(1.0, ppd / stimulus_sets.PIXELS_PER_DEGREE) ** 2
+    pixels = light.sizes["y"] * light.sizes["x"] / finer
+    data = _Data(light, responses, shown[: max(1, int(_EARLY_PLACES / pixels))])
     guesses = {name: values.clone() for name, values in front_end.state_dict().items()}
     waiting: list[str] = []
     # Matrices are small: threads would wait for one another longer than they work.
@@ -192,11 +196,12 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
                 _adjust(front_end, guesses, early, [name for name in seen if name in early], data)
             elif station == "v1":
                 if "v1" in seen:
-                    chosen = shown[: max(1, _V1_PLACES // responses.v1[0, 0].size)]
+                    chosen = shown[: max(1, int(_V1_PLACES * finer / responses.v1[0, 0].size))]
                     whole, random = _Data(light, responses, chosen), np.random.default_rng([seed, 2])
                     _fit_v1(front_end, whole, random, TURNS, afresh=True)
                     for _ in range(_ROUNDS if waiting else 0):
-                        few = _Data(light, responses, chosen[: max(1, _THROUGH_PLACES // responses.v1[0, 0].size)])
+                        places = int(_THROUGH_PLACES * finer / responses.v1[0, 0].size)
+                        few = _Data(light, responses, chosen[: max(1, places)])
                         _adjust(front_end, guesses, early, seen, few, through=["v1"], iterations=_THROUGH_ITERATIONS)
                         _fit_v1(front_end, whole, random, 2, afresh=False)
             else:

@@ -28,6 +28,9 @@ from biomodel.pathway import AdaptTo
 from biomodel.photographs import PHOTOGRAPHS, photographs
 from biomodel.stimuli import luminance
 
+#: Pixels in a degree, and degrees across, of what is shown where nothing else is asked for.
+PIXELS_PER_DEGREE, WIDTH = 16.0, 2.0
+
 #: Fitted exposures, log10 of the light on a display whose white is 200 cd/m²; photographs' means are then some 2 to 600 cd/m².
 EXPOSURES = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0)
 
