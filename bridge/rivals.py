@@ -369,6 +369,10 @@ def fit_rival(
     target = (response - rival.mean) / rival.deviation
     rival.begin(light, background, target, is_aside, seed)
     aside, fitted = torch.nonzero(is_aside)[:, 0], torch.nonzero(~is_aside)[:, 0]
+    if not len(aside):
+        raise ValueError(
+            f"{len(set(labels))} photographs are not accepted: a rival is chosen on some that it never learns"
+        )
 
     def missed(chosen: Tensor) -> Tensor:
         told = rival.standardised(light[chosen], background[chosen])

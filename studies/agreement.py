@@ -32,19 +32,22 @@ def measured(
     budget: Budget,
     seeds: Sequence[int],
     tests: Sequence[Condition],
-) -> tuple[Right, pd.DataFrame]:
-    """What classifiers trained on the circuit's responses make of the twin's; and R² of responses by condition and channel."""
+) -> tuple[Right, Right, pd.DataFrame]:
+    """What classifiers trained on the circuit's responses make of them and of the twin's; and R² by condition and channel."""
     networks, scaling = trained(circuit, images, classifier, choice, budget, seeds)
     labels = torch.from_numpy(images.test_labels)
-    told, rows = [], []
+    told: tuple[list, list] = ([], [])
+    rows = []
     for light, group, level in tests:
         simulated, learned = (
             seen.maps(name(light, level), partial(lit, images.test, light, level)) for seen in (circuit, twin)
         )
-        inputs = given(circuit.arm, scaling, learned)
-        told.append([right(network, inputs, labels).numpy() for network in networks])
+        for kept, maps in zip(told, (simulated, learned), strict=True):
+            inputs = given(circuit.arm, scaling, maps)
+            kept.append([right(network, inputs, labels).numpy() for network in networks])
         rows += [
             (light, group, level, channel, r_squared(simulated[:, channel], learned[:, channel]))
             for channel in range(simulated.shape[1])
         ]
-    return Right(tuple(tests), tuple(seeds), np.array(told)), pd.DataFrame(rows, columns=list(COLUMNS))
+    mine, theirs = (Right(tuple(tests), tuple(seeds), np.array(kept)) for kept in told)
+    return mine, theirs, pd.DataFrame(rows, columns=list(COLUMNS))

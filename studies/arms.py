@@ -6,10 +6,10 @@ channel, measured on clean training images, and go to the same classifier. Arms 
 
 | arm | what it is |
 |---|---|
-| pixels | luminance as it is |
+| pixels | sRGB codes |
 | instance_norm, batch_norm | the same; the classifier normalises its maps |
 | standardise, frame_mean, log_pixels, local_contrast_norm, clahe | `normalisation`, image by image |
-| augment_global, augment_all | luminance; training images stand in other lights, `augmentation` |
+| augment_global, augment_all | sRGB codes; training images stand in the lights of the test, `augmentation`: bounds, not rivals |
 | retilenet | the module of the seed paper, trained with the classifier |
 | hand_set, global_weber, gabor_block | filters set by hand, `hand_set` |
 | plenoptic_lgg | luminance and contrast gain control fitted to human judgements, as plenoptic has it |
@@ -129,6 +129,18 @@ _FIXED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+#: Of these, the ones whose maps are kept on disk.
+_COSTLY = ("clahe", "gabor_block")
+
+#: Arms that have been trained in the lights of the test: what could be had at best, and no rivals.
+BOUNDS = ("augment_global", "augment_all")
+
+
+def is_rival(name: str) -> bool:
+    """Whether an arm is one that the circuit and what was fitted to it are compared with."""
+    return name not in BOUNDS and not name.startswith(("front_end", "simulated"))
+
+
 def check_arms(names: tuple[str, ...]) -> None:
     """Refuse arms that are not known, or that need what is not installed.
 
@@ -165,6 +177,9 @@ def make(name: str, front_end: FrontEnd, pathway: Pathway, workers: int = 1) -> 
     check_arms((name,))
 
     def pixels(light: np.ndarray, _: str) -> np.ndarray:
+        return normalisation.codes(light)[:, None]
+
+    def luminance_itself(light: np.ndarray, _: str) -> np.ndarray:
         return light[:, None]
 
     if name in ("instance_norm", "batch_norm"):
@@ -176,9 +191,9 @@ def make(name: str, front_end: FrontEnd, pathway: Pathway, workers: int = 1) -> 
     if name == "plenoptic_lgg":
         return Arm(name, lambda light, _: luminance_and_contrast_gain(light))
     if name == "front_end_lgn_tuned":
-        return Arm(name, pixels, ADAPTING, front=lambda state: tuned(front_end, state))
+        return Arm(name, luminance_itself, ADAPTING, front=lambda state: tuned(front_end, state))
     if name == "front_end_scratch":
-        return Arm(name, pixels, ADAPTING, front=lambda state: from_scratch(front_end, state))
+        return Arm(name, luminance_itself, ADAPTING, front=lambda state: from_scratch(front_end, state))
     if name.startswith("front_end_"):
         station = "v1" if name == "front_end_v1" else "lgn"
         fixed = front_end.ending_at(station)
@@ -197,7 +212,7 @@ def make(name: str, front_end: FrontEnd, pathway: Pathway, workers: int = 1) -> 
     if name == "pixels":
         return Arm(name, pixels)
     fixed_maps = _FIXED[name]
-    return Arm(name, lambda light, _: _channels(fixed_maps(light)))
+    return Arm(name, lambda light, _: _channels(fixed_maps(light)), costly=name in _COSTLY)
 
 
 def _channels(maps: np.ndarray) -> np.ndarray:

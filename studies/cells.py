@@ -40,7 +40,7 @@ class Right:
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        scratch = path.with_suffix(".part")
+        scratch = path.with_suffix(f".{os.getpid()}.part")
         with scratch.open("wb") as file:
             np.savez_compressed(
                 file,
@@ -76,7 +76,8 @@ class Seen:
         path = self.folder / f"{self.arm.name}-{self.state}" / f"{called}.npy"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            scratch = path.with_suffix(".part")
+            # Two classifiers behind one arm may be at it side by side.
+            scratch = path.with_name(f"{path.stem}.{os.getpid()}.part")
             with scratch.open("wb") as file:
                 # A thousandth of a rate is less than any classifier sees.
                 np.save(file, self.arm.maps(light(), self.state).astype(np.float16))

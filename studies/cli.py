@@ -325,7 +325,9 @@ def study_luminance(
     simulated_test: Annotated[int, typer.Option(help="Test images of simulated arms.")] = 200,
     images: Annotated[int, typer.Option(help="Presentations that the front end is fitted to.")] = _IMAGES,
     kinds: Kinds = _KINDS,
-    epochs: Annotated[int, typer.Option(help="Training epochs.")] = 20,
+    epochs: Annotated[
+        int, typer.Option(help="Epochs of all training images; what meets fewer images takes as many steps.")
+    ] = 20,
     search: Annotated[
         bool, typer.Option("--search", help="Choose every arm's rate and scale on training images.")
     ] = False,
@@ -338,10 +340,7 @@ def study_luminance(
     from studies import luminance, report
     from studies.arms import ARMS
     from studies.illumination import LIGHTS
-    from studies.training import Budget
 
-    if epochs < 1:
-        raise ValueError(f"epochs = {epochs} is not accepted: give a whole number from 1")
     default = luminance.Settings()
     settings = luminance.Settings(
         dataset=dataset,
@@ -358,7 +357,7 @@ def study_luminance(
         kinds=kinds,
         search=search,
         lesions=lesions,
-        budget=Budget(epochs=epochs),
+        epochs=epochs,
     )
     found = luminance.run(settings, out, workers, data)
     report.write(settings, found, out, workers, data)

@@ -7,9 +7,9 @@ r"""Front ends that nobody fitted: filters whose parameters were set by hand, of
 Gaussians of so many pixels, an ON and an OFF map. With `global_weber` x is Weber's contrast about the image's mean in place of
 the logarithm, the light adaptation of EVNet's subcortical block (arXiv 2506.03089).
 
-**Gabor filters** (`gabor_block`): simple cells of two frequencies, eight orientations and four phases, rectified, and complex
-cells, roots of the square sums of two phases; on every second pixel, after VOneNet's first block (Dapello et al. 2020, NeurIPS
-33), without its noise.
+**Gabor filters** (`gabor_block`), of sRGB codes: simple cells of two frequencies, eight orientations and four phases, rectified,
+and complex cells, roots of the square sums of two phases; on every second pixel, after VOneNet's first block (Dapello et al.
+2020, NeurIPS 33), without its noise.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import numpy as np
 from scipy import ndimage, signal
 from skimage.filters import gabor_kernel
 
-from studies.illumination import WHITE
-from studies.normalisation import frame_mean, log_pixels
+from studies.normalisation import codes, frame_mean, log_pixels
 
 #: Standard deviations of centre, surround and divisive pool, pixels.
 CENTRE, SURROUND, POOL = 0.6, 2.5, 4.0
@@ -30,8 +29,8 @@ FLOOR = 0.1
 #: Frequencies of the Gabor filters, cycles a pixel (2 and 4 c/deg at 16 px/deg), and orientations.
 FREQUENCIES, ORIENTATIONS = (0.125, 0.25), 8
 
-#: Pixels between cells.
-_STRIDE = 2
+#: Pixels between cells, and images that are filtered at a time.
+_STRIDE, _TOGETHER = 2, 256
 
 
 def hand_set(light: np.ndarray) -> np.ndarray:
@@ -55,7 +54,11 @@ def _retina(x: np.ndarray) -> np.ndarray:
 
 def gabor_block(light: np.ndarray) -> np.ndarray:
     """Simple cells of four phases, and complex cells, of every frequency and orientation: (n, 80, ceil(H/2), ceil(W/2))."""
-    x = light / WHITE
+    return np.concatenate([_gabor_block(light[k : k + _TOGETHER]) for k in range(0, len(light), _TOGETHER)])
+
+
+def _gabor_block(light: np.ndarray) -> np.ndarray:
+    x = codes(light)
     maps = []
     for frequency in FREQUENCIES:
         for k in range(ORIENTATIONS):
@@ -69,4 +72,4 @@ def gabor_block(light: np.ndarray) -> np.ndarray:
             )
             maps += [np.maximum(part, 0) for part in (even, -even, odd, -odd)]
             maps.append(np.hypot(even, odd))
-    return np.stack(maps, axis=1)
+    return np.stack(maps, axis=1).astype(np.float32)

@@ -30,8 +30,8 @@ MECHANISMS = {"lgn": tuple(n for n in LESIONS if n not in V1_LESIONS), "v1": tup
 #: Images that train, and that test.
 TRAIN, TEST = 500, 500
 
-#: The level of each light: the strongest that simulated arms meet.
-LEVELS = {name: levels[-1] for name, levels in FEW_LEVELS.items()}
+#: The level of each light: of those that simulated arms meet the one farthest from the reference light.
+LEVELS = {name: levels[-1] for name, levels in FEW_LEVELS.items()} | {"exposure": 0.01}
 
 
 def variants(station: str) -> dict[str, tuple[str, ...]]:

@@ -11,9 +11,11 @@ stopped goes on from there.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +25,9 @@ import pandas as pd
 import torch
 
 import biomodel
-from biomodel import Pathway
+import bridge
+import studies
+from biomodel import Pathway, builds
 from biomodel.photographs import PHOTOGRAPHS
 from biomodel.progress import progress
 from bridge import FrontEnd, fit
@@ -32,7 +36,7 @@ from studies import agreement, arms, cost, datasets, lesions
 from studies.arms import Arm
 from studies.cells import Right, Seen, conditions, examined
 from studies.illumination import DEFAULT, LIGHTS, scene
-from studies.search import search
+from studies.search import LEAST, search
 from studies.statistics import interval, scored
 from studies.training import Budget, Choice
 
@@ -43,6 +47,9 @@ COLUMNS = ("dataset", "arm", "classifier", "light", "group", "level", "adaptatio
 
 #: Kinds of V1 cells in the studies, the first of those drawn: they compile and fit in a few minutes.
 KINDS = 16
+
+#: What is right of circuit and twin, read by the same classifiers, and R² of responses.
+Agreement = tuple[Right, Right, pd.DataFrame]
 
 #: Images that costs are measured on.
 _TIMED = 64
@@ -79,9 +86,9 @@ class Settings:
     images: int = IMAGES
     preset: str = "macaque_parafovea"
     kinds: int = KINDS
+    epochs: int = 20
     search: bool = False
     lesions: bool = False
-    budget: Budget = Budget()
 
     @property
     def pathway(self) -> Pathway:
@@ -107,17 +114,26 @@ class Settings:
             for name in names:
                 if name not in accepted:
                     raise ValueError(f"unknown {what} {name!r}: accepted are {', '.join(accepted)}")
-        for name in ("repeats", "resnet_repeats", "train", "test", "simulated_train", "simulated_test", "images"):
+        sizes = ("repeats", "resnet_repeats", "epochs", "train", "test", "simulated_train", "simulated_test", "images")
+        for name in sizes:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} is not accepted: give a whole number from 1")
         if self.images < len(PHOTOGRAPHS):
             raise ValueError(f"images = {self.images} is not accepted: give at least {len(PHOTOGRAPHS)}")
+        if "batch_norm" in self.resnet_arms:
+            raise ValueError("batch_norm is not accepted as a resnet arm: the residual network has it behind every arm")
+        if self.search and self.train < LEAST:
+            raise ValueError(f"train = {self.train} is not accepted for a search: give at least {LEAST}")
         if self.seed < 0:
             raise ValueError(f"seed = {self.seed} is not accepted: give a whole number from 0")
 
     def seeds(self, classifier: str) -> list[int]:
         """Of a classifier's trainings."""
         return [self.seed + k for k in range(self.resnet_repeats if classifier == "resnet" else self.repeats)]
+
+    def budget(self, images: datasets.Images) -> Budget:
+        """As many steps as so many epochs take on all training images, also for what meets fewer of them."""
+        return Budget(self.epochs * -(-len(images.train) // Budget.batch))
 
     def met(self, arm: Arm, images: datasets.Images) -> datasets.Images:
         """The images that an arm meets."""
@@ -131,10 +147,8 @@ class Study:
     Attributes
     ----------
     cells : dict of Cell to Right
-    learned : dict of Cell to Right
-        Of simulated cells, what the same classifiers make of the twin's responses.
-    responses : dict of Cell to pandas.DataFrame
-        R² between circuit and twin, as `agreement.measured` has it.
+    compared : dict of Cell to tuple
+        Of simulated cells, what `agreement.measured` found.
     lesions : dict of str to dict
         By station, what `lesions.run` found.
     costs : pandas.DataFrame
@@ -143,8 +157,7 @@ class Study:
 
     dataset: str
     cells: dict[Cell, Right]
-    learned: dict[Cell, Right]
-    responses: dict[Cell, pd.DataFrame]
+    compared: dict[Cell, Agreement]
     lesions: dict[str, dict[tuple[str, str], Right]]
     costs: pd.DataFrame
 
@@ -159,6 +172,30 @@ class Study:
             for seed, images in zip(found.seeds, told, strict=True)
         ]
         return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    @property
+    def agreement(self) -> pd.DataFrame:
+        """The table of agreement.csv: by light and level, accuracy on the circuit's and on the twin's responses, and R²."""
+        rows = []
+        for cell, (simulated, learned, responses) in self.compared.items():
+            r2 = responses.groupby(["light", "level"], dropna=False, sort=False).r2.agg(["median", "min"])
+            for k, (light, group, level) in enumerate(simulated.conditions):
+                one = r2.loc[light].iloc[0] if level is None else r2.loc[(light, level)]
+                accuracies = simulated.right[k].mean(), learned.right[k].mean()
+                rows.append((*cell, light, group, level, *accuracies, one["median"], one["min"]))
+        columns = ["classifier", "arm", "adaptation", "light", "group", "level", "simulated", "learned", "r2", "min_r2"]
+        return pd.DataFrame(rows, columns=columns)
+
+    @property
+    def lesion_scores(self) -> pd.DataFrame:
+        """The table of lesions.csv: by mechanism and group, accuracy and its interval."""
+        rows = [
+            (station, variant, classifier, group, *asdict(interval(scores)).values())
+            for station, found in self.lesions.items()
+            for (variant, classifier), right in found.items()
+            for group, scores in scored(right).items()
+        ]
+        return pd.DataFrame(rows, columns=["station", "lesion", "classifier", "group", "mean", "low", "high"])
 
     def summary(self) -> dict:
         """By dataset, arm, classifier and group: mean and bootstrap interval over seeds and images.
@@ -198,14 +235,15 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
     settings.check()
     pathway = settings.pathway
     images = datasets.load(settings.dataset, data).first(settings.train, settings.test)
-    _claim(settings, pathway, out)
+    _claim(settings, pathway, images, out)
     front_end = fitted_front_end(settings, pathway, out, workers)
     for folder in ("cells", "choices", "agreement"):
         (out / folder).mkdir(exist_ok=True)
     made = {name: arms.make(name, front_end, pathway, workers) for name in settings.arms + settings.resnet_arms}
     cells = _cells(settings, made)
     if settings.search:
-        searched = dict.fromkeys((cell.classifier, _searched_as(cell.arm)) for cell in cells)
+        lesioned = [("lenet", f"front_end_{station}") for station in lesions.MECHANISMS if settings.lesions]
+        searched = dict.fromkeys([*((cell.classifier, _searched_as(cell.arm)) for cell in cells), *lesioned])
         waiting = [pair for pair in searched if not _choice_path(out, *pair).exists()]
         _side_by_side(_search, [(settings, out, *pair, images) for pair in waiting], workers, "searching")
     paths = {cell: out / "cells" / f"{cell.name}.npz" for cell in cells}
@@ -216,45 +254,58 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
             _run_cell(settings, out, cell, made[cell.arm], images)
     tasks = [(settings, out, cell, images) for cell in waiting_cells if not made[cell.arm].simulated]
     _side_by_side(_learned_cell, tasks, workers, "training")
-    learned, responses = {}, {}
+    compared = {}
     for cell in cells:
         if made[cell.arm].simulated:
             twin = arms.make(_searched_as(cell.arm), front_end, pathway)
-            learned[cell], responses[cell] = _agreement(settings, out, cell, made[cell.arm], twin, images)
+            compared[cell] = _agreement(settings, out, cell, made[cell.arm], twin, images)
     found_lesions = {}
     for station in lesions.MECHANISMS if settings.lesions else ():
         choice = _choice(settings, out, Cell("lenet", f"simulated_{station}", "settled"))
         found_lesions[station] = lesions.run(
-            pathway, station, images, choice, settings.budget, settings.seeds("lenet"), settings.lights, out, workers
+            pathway,
+            station,
+            images,
+            choice,
+            settings.budget(images),
+            settings.seeds("lenet"),
+            settings.lights,
+            out,
+            workers,
         )
     costs = out / "costs.csv"
     if not costs.exists():
-        timed = cost.measured(list(made.values()), scene(images.test[:_TIMED]))
+        alone = [arms.make(name, front_end, pathway) for name in made]
+        timed = cost.measured(alone, scene(images.test[:_TIMED]))
         _write(costs, timed.to_csv(index=False))
     found = {cell: Right.load(path) for cell, path in paths.items()}
-    whole = Study(settings.dataset, found, learned, responses, found_lesions, pd.read_csv(costs))
+    whole = Study(settings.dataset, found, compared, found_lesions, pd.read_csv(costs))
     _write(out / "results.csv", whole.results.to_csv(index=False))
+    for name, table in (("agreement", whole.agreement), ("lesions", whole.lesion_scores)):
+        if len(table):
+            _write(out / f"{name}.csv", table.to_csv(index=False, float_format="%.6g"))
     _write(out / "summary.json", json.dumps(whole.summary(), indent=2) + "\n")
     return whole
 
 
-def _agreement(
-    settings: Settings, out: Path, cell: Cell, arm: Arm, twin: Arm, images: datasets.Images
-) -> tuple[Right, pd.DataFrame]:
-    """What a simulated cell's classifiers make of its twin's responses, measured or read."""
-    path, table = (out / "agreement" / f"{cell.name}.{ending}" for ending in ("npz", "csv"))
-    if not (path.exists() and table.exists()):
+def _agreement(settings: Settings, out: Path, cell: Cell, arm: Arm, twin: Arm, images: datasets.Images) -> Agreement:
+    """What a simulated cell's classifiers make of circuit and twin, measured or read."""
+    paths = [out / "agreement" / f"{cell.name}-{whose}.npz" for whose in ("simulated", "learned")]
+    table = out / "agreement" / f"{cell.name}.csv"
+    if not (table.exists() and all(path.exists() for path in paths)):
         # The twin's maps of fewer images are kept apart.
         apart = replace(twin, name=f"{twin.name}-{cell.arm}")
         circuit, learned = (Seen(one, cell.state, out / "maps") for one in (arm, apart))
         met, choice = settings.met(arm, images), _choice(settings, out, cell)
         seeds, tests = settings.seeds(cell.classifier), conditions(settings.lights, True)
-        found, responses = agreement.measured(
-            circuit, learned, met, cell.classifier, choice, settings.budget, seeds, tests
+        *told, responses = agreement.measured(
+            circuit, learned, met, cell.classifier, choice, settings.budget(images), seeds, tests
         )
+        for path, right in zip(paths, told, strict=True):
+            right.save(path)
         _write(table, responses.to_csv(index=False))
-        found.save(path)
-    return Right.load(path), pd.read_csv(table)
+    simulated, twins = (Right.load(path) for path in paths)
+    return simulated, twins, pd.read_csv(table)
 
 
 def _cells(settings: Settings, made: dict[str, Arm]) -> list[Cell]:
@@ -290,7 +341,7 @@ def _search(settings: Settings, out: Path, classifier: str, name: str, images: d
     """One arm's search, in a process of its own."""
     torch.set_num_threads(1)
     arm = _read_arm(settings, out, name)
-    found = search(Seen(arm, arm.adaptations[0]), images, classifier, settings.budget, settings.seed)
+    found = search(Seen(arm, arm.adaptations[0]), images, classifier, settings.budget(images), settings.seed)
     _write(_choice_path(out, classifier, name), json.dumps(asdict(found)) + "\n")
 
 
@@ -307,14 +358,24 @@ def _read_arm(settings: Settings, out: Path, name: str) -> Arm:
 def _run_cell(settings: Settings, out: Path, cell: Cell, arm: Arm, images: datasets.Images) -> None:
     seen, seeds = Seen(arm, cell.state, out / "maps"), settings.seeds(cell.classifier)
     choice, tests = _choice(settings, out, cell), conditions(settings.lights, arm.simulated)
-    found = examined(seen, settings.met(arm, images), cell.classifier, choice, settings.budget, seeds, tests)
+    met, budget = settings.met(arm, images), settings.budget(images)
+    found = examined(seen, met, cell.classifier, choice, budget, seeds, tests)
     found.save(out / "cells" / f"{cell.name}.npz")
 
 
-def _claim(settings: Settings, pathway: Pathway, out: Path) -> None:
+def _claim(settings: Settings, pathway: Pathway, images: datasets.Images, out: Path) -> None:
     """Make the folder, or find it holding this very study."""
     config = {
         **asdict(settings),
+        "data": _digest(
+            part.tobytes() for part in (images.train, images.train_labels, images.test, images.test_labels)
+        ),
+        "code": _digest(
+            path.read_bytes()
+            for package in (bridge, studies)
+            for path in sorted(Path(str(package.__file__)).parent.glob("*.py"))
+        ),
+        "simulation": builds.source_digest(),
         "levels": {name: LIGHTS[name].levels for name in settings.lights},
         "parameters": pathway.parameters.digest,
         "precortical": biomodel.__version__,
@@ -331,6 +392,13 @@ def _claim(settings: Settings, pathway: Pathway, out: Path) -> None:
         _write(path, text)
     except OSError as error:
         raise ValueError(f"{out} cannot be written ({error.strerror}): give a writable folder") from None
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(part)
+    return whole.hexdigest()[:16]
 
 
 def _write(path: Path, text: str) -> None:

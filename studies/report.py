@@ -23,6 +23,7 @@ from biomodel import Pathway, luminance
 from bridge import FrontEnd
 from bridge.kernels import KernelPairs, compare, noise_to_which_most_answer
 from studies import datasets, kernel_figure, verdict
+from studies.arms import BOUNDS, is_rival
 from studies.cells import Right
 from studies.illumination import LIGHTS, PIXELS_PER_DEGREE, illuminate, scene
 from studies.luminance import Settings, Study
@@ -80,7 +81,10 @@ def write(settings: Settings, study: Study, out: Path, workers: int, data: Path 
     pathway = settings.pathway
     image = datasets.load(settings.dataset, data).test[:1]
     results, steady = study.results, study.steady()
-    findings, agreements = verdict.findings(steady), _agreements(study)
+    findings = verdict.findings(steady) + verdict.ordering(study.steady("resnet"), "residual network")
+    for cell, found in study.compared.items():
+        if (cell.classifier, cell.arm, cell.state) == ("lenet", "simulated_lgn", "settled"):
+            findings += verdict.kept_by_the_twin(*found)
     with plt.rc_context(_STYLE):
         kernel_pairs, correlations = kernels(front_end, pathway, out / "kernels", workers)
         lights = {
@@ -102,7 +106,8 @@ def write(settings: Settings, study: Study, out: Path, workers: int, data: Path 
                 colours={name: colour for name, colour in COLOURS.items() if name in set(results.arm)},
                 lights=lights,
                 lesions={s: _svg(lesion_figure(s, f), out / f"lesions_{s}.png") for s, f in study.lesions.items()},
-                agreement=agreements,
+                agreement=_agreements(study),
+                met=_met(study),
                 fit=_fit_table(pd.read_csv(out / "fit.csv")),
                 correlations=correlations,
                 kernels=_svg(kernel_pairs, out / "kernels.png"),
@@ -138,18 +143,31 @@ def _in_words(study: Study, findings: list[verdict.Finding]) -> str:
     words = []
     if "front_end_lgn" in local and len(local) > 1:
         mine = local["front_end_lgn"]
-        rivals = [arm for arm in local if arm in study.steady() and not arm.startswith("front_end")]
+        rivals = [arm for arm in local if is_rival(arm)]
         rival = max(rivals, key=lambda arm: local[arm], default=None)
         words.append(
             f"Where the light is uneven, the front end fitted to the simulated relay keeps {100 * mine:.1f} % right"
         )
         if rival is not None:
-            words[-1] += f"; the best of the others that were tried, {rival}, {100 * local[rival]:.1f} %"
+            words[-1] += f"; the best of its rivals, {rival}, {100 * local[rival]:.1f} %"
         words[-1] += "."
     if findings:
         held = sum(one.met for one in findings)
         words.append(f"Of {len(findings)} goals set beforehand that this run can judge, {held} hold.")
     return " ".join(words) or "Accuracy of every arm in every light that was asked for."
+
+
+def _met(study: Study) -> dict[str, Any]:
+    """How many seeds and test images cells met: of arms that met all images, and of simulated ones."""
+    shapes = {cell.arm.startswith("simulated"): right.right.shape for cell, right in study.cells.items()}
+    seeds = sorted({right.right.shape[1] for right in study.cells.values()})
+    lesioned = [right.right.shape[2] for found in study.lesions.values() for right in found.values()]
+    return {
+        "seeds": " or ".join(map(str, seeds)),
+        "test": shapes[False][2] if False in shapes else None,
+        "simulated": shapes[True][2] if True in shapes else None,
+        "lesioned": lesioned[0] if lesioned else None,
+    }
 
 
 def _tables(study: Study) -> dict[str, list[dict]]:
@@ -165,6 +183,7 @@ def _tables(study: Study) -> dict[str, list[dict]]:
             {
                 "arm": cell.arm,
                 "state": "" if cell.state == "none" else cell.state,
+                "bound": cell.arm in BOUNDS,
                 "own": cell.arm.startswith(("front_end", "simulated")),
                 "groups": groups,
                 "n": right.right.shape[2],
@@ -173,7 +192,7 @@ def _tables(study: Study) -> dict[str, list[dict]]:
             }
         )
     for rows in tables.values():
-        whole = [row for row in rows if not row["arm"].startswith("simulated")]
+        whole = [row for row in rows if not row["arm"].startswith("simulated") and row["arm"] not in BOUNDS]
         for group in dict.fromkeys(g for row in whole for g in row["groups"]):
             best = max(row["groups"][group]["mean"] for row in whole if group in row["groups"])
             for row in whole:
@@ -184,13 +203,12 @@ def _tables(study: Study) -> dict[str, list[dict]]:
 
 def _agreements(study: Study) -> list[dict]:
     rows = []
-    for cell, learned in study.learned.items():
-        mine, theirs = scored(learned), scored(study.cells[cell])
-        found = verdict.kept_by_the_twin(study.cells[cell], learned, study.responses[cell])
-        for one in found:
+    for cell, (simulated, learned, responses) in study.compared.items():
+        mine, theirs = scored(learned), scored(simulated)
+        for one in verdict.kept_by_the_twin(simulated, learned, responses):
             rows.append(
                 {
-                    "arm": cell.arm,
+                    "arm": cell.arm if cell.classifier == "lenet" else f"{cell.arm}, {cell.classifier}",
                     "state": cell.state,
                     "group": one.group,
                     "simulated": 100 * theirs[one.group].mean(),
@@ -198,7 +216,7 @@ def _agreements(study: Study) -> list[dict]:
                     "difference": 100 * one.difference.mean,
                     "low": 100 * one.difference.low,
                     "high": 100 * one.difference.high,
-                    "r2": verdict.agreement_of_responses(study.responses[cell], one.group),
+                    "r2": verdict.agreement_of_responses(responses, one.group),
                 }
             )
     return rows

@@ -29,8 +29,9 @@ background: var(--of); }
 <h1>Recognition when the light changes</h1>
 <p class="lead">{{ verdict }}</p>
 <p>{{ images }} under a reference light, white at 200 cd/m², and under other lights. Each arm stands between the light and the
-same classifier, trained on images in the reference light only ({{ settings.repeats }} seeds, {{ settings.train }} training and
-{{ settings.test }} test images{% if settings.search %}; rate and scale of maps searched for every arm alike{% endif %}).
+same classifier (instance_norm and batch_norm stand within it), trained in the reference light, all but those marked † ({{
+met.seeds }} seeds{% if met.test %}, {{ met.test }} test images{% endif %}{% if settings.search %}; rate and scale of maps
+searched for every arm alike{% endif %}).
 <i>Settled</i>: adapted to the image under wandering gaze. <i>Sudden</i>: adapted to an even grey of 40 cd/m², the new light
 arriving with the image.</p>
 {% if findings %}<h2>What it was to show</h2>
@@ -46,15 +47,17 @@ loop.last }}{% endfor %}.{% endif %}</small></p>{% endif %}
 {% for classifier, rows in tables.items() %}{% if tables|length > 1 %}<h3>{{ classifier }}</h3>{% endif %}
 <div class="wide"><table><tr><th>arm</th><th>adaptation</th>{% for group in groups %}<th>{{ group }}</th>{% endfor %}
 <th>test images</th><th>images/s</th></tr>
-{% for row in rows %}<tr{% if row.own %} class="own"{% endif %}><td>{{ row.arm }}</td><td>{{ row.state }}</td>
+{% for row in rows %}<tr{% if row.own %} class="own"{% endif %}><td>{{ row.arm }}{{ " †" if row.bound }}</td>
+<td>{{ row.state }}</td>
 {% for group in groups %}<td{% if row.groups[group] and row.groups[group].best %} class="best"{% endif %}>{% if
 row.groups[group] %}{{ "%.1f"|format(row.groups[group].mean) }} <small>{{ "%.1f"|format(row.groups[group].low) }}–{{
 "%.1f"|format(row.groups[group].high) }}</small>{% endif %}</td>{% endfor %}<td>{{ row.n }}</td><td>{{ row.speed }}</td></tr>
 {% endfor %}</table></div>{% endfor %}
 <p><small>Percent: mean over lights of the mean over their levels, those that development looked at left out; small: 95 %
-intervals, bootstrap over seeds and images. Bold: the best arm that met all images. Simulated arms read Brian2's responses to
-every image, {{ settings.simulated_train }} for training and {{ settings.simulated_test }} for the test, at one or two levels a
-light: their rows compare with the others only roughly. Images a second: one thread, to the maps.</small></p>
+intervals, bootstrap over seeds and images. Bold: the best arm that met all images. †: trained in the lights of the test, a bound
+rather than a rival. {% if met.simulated %}Simulated arms read Brian2's responses to every image, {{ met.simulated }} for the test
+and at most {{ settings.simulated_train }} for training, at one or two levels a light, in as many steps as the others: their rows
+compare with the others only roughly. {% endif %}Images a second: one process, one thread, to the maps.</small></p>
 <h2>Light by light</h2>
 <div class="key">{% for arm, colour in colours.items() %}<span style="--of: {{ colour }}">{{ arm }}</span>{% endfor %}<span
 style="--of: #9a9fa888">other arms</span></div>
@@ -64,7 +67,7 @@ style="--of: #9a9fa888">other arms</span></div>
 Bands: least to largest seed.</small></p>
 {% if lesions %}<h2>Which mechanism does it</h2>
 {% for station, figure in lesions.items() %}<div class="wide">{{ figure|safe }}</div>{% endfor %}
-<p><small>Settled; percent right by group of lights; 500 training and 500 test images, one level a light, simulated. Filled: the
+<p><small>Settled; percent right by group of lights; {{ met.lesioned }} test images, one level a light, simulated. Filled: the
 classifier trained anew on the lesioned circuit's responses. Open: the classifier of the intact circuit reads them. Bars: 95 %.
 </small></p>{% endif %}
 {% if agreement %}<h2>What the learned pathway keeps of the simulated one</h2>

@@ -1,9 +1,9 @@
 """The search that every arm is given: Adam's rate and a scale of its maps, chosen on development data.
 
-Every pair of `RATES` and `SCALES` trains one classifier on some of the training images, in the study's budget; others of
-them, under the reference light and at the levels marked for development, say which is kept: the mean of the three groups'
-accuracies, clean, global and local. The test images are never looked at. Arms that adapt are searched settled; simulated arms
-take what was found for the front end fitted to them.
+Every pair of `RATES` and `SCALES` trains one classifier on some of the training images, for as many steps as the study does;
+others of them, under the reference light and at the levels marked for development, say which is kept: the mean of three groups'
+accuracies, clean, global and local, each the mean over lights of the mean over levels. The test images are never looked at. Arms
+that adapt are searched settled; simulated arms take what was found for the front end fitted to them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from studies.cells import Seen, development, examined
 from studies.datasets import Images
+from studies.statistics import by_group
 from studies.training import Budget, Choice
 
 #: What is searched.
@@ -24,6 +25,9 @@ RATES, SCALES = (1e-3, 3e-3), (0.5, 1.0, 2.0)
 
 #: Images that are trained on, and those that choose.
 TRAIN, CHOOSE = 2_000, 500
+
+#: Training images that a search takes at least.
+LEAST = 10
 
 
 def search(seen: Seen, images: Images, classifier: str, budget: Budget, seed: int) -> Choice:
@@ -36,22 +40,21 @@ def search(seen: Seen, images: Images, classifier: str, budget: Budget, seed: in
     """
     some = part(images)
     tests = development()
-    groups = np.array([group for _, group, _ in tests])
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         seen = replace(seen, folder=Path(folder))
         for rate, scale in product(RATES, SCALES):
             choice = Choice(rate, scale)
-            told = examined(seen, some, classifier, choice, budget, [seed], tests).right[:, 0]
-            by_condition = told.mean(axis=1)
-            found[choice] = float(np.mean([by_condition[groups == group].mean() for group in np.unique(groups)]))
+            told = examined(seen, some, classifier, choice, budget, [seed], tests)
+            groups = by_group(told, tests)
+            found[choice] = float(np.mean([scores.mean() for scores in groups.values()]))
     return max(found, key=found.__getitem__)
 
 
 def part(images: Images) -> Images:
     """The training images cut in two: those that a search trains on, and those that choose."""
-    if len(images.train) < 10:
-        raise ValueError(f"{len(images.train)} training images are not accepted for a search: give at least 10")
+    if len(images.train) < LEAST:
+        raise ValueError(f"{len(images.train)} training images are not accepted for a search: give at least {LEAST}")
     choose = min(CHOOSE, len(images.train) // 5)
     train = min(TRAIN, len(images.train) - choose)
     chosen = slice(train, train + choose)

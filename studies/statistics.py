@@ -9,6 +9,7 @@ other side of 0, one more resample than found counted; several contrasts are cor
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,12 +43,15 @@ class Contrast(Interval):
 
 
 def scored(cell: Right) -> dict[str, np.ndarray]:
-    """Scores by group, each (seed, image)."""
-    kept = [k for k, one in enumerate(cell.conditions) if not _development(one)]
+    """Scores by group, each (seed, image), without the levels of development."""
+    return by_group(cell, [one for one in cell.conditions if not _development(one)])
+
+
+def by_group(cell: Right, conditions: Iterable[Condition]) -> dict[str, np.ndarray]:
+    """Of some of the conditions, the mean over lights of the mean over levels, (seed, image), by group."""
     by_light: dict[tuple[str, str], list[int]] = {}
-    for k in kept:
-        light, group, _ = cell.conditions[k]
-        by_light.setdefault((group, light), []).append(k)
+    for light, group, level in conditions:
+        by_light.setdefault((group, light), []).append(cell.conditions.index((light, group, level)))
     groups: dict[str, list[np.ndarray]] = {}
     for (group, _), rows in by_light.items():
         groups.setdefault(group, []).append(cell.right[rows].mean(axis=0))

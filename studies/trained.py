@@ -1,4 +1,4 @@
-"""Front ends that are trained with the classifier behind them: modules of luminance (n, 1, H, W) in cd/m²."""
+"""Front ends that are trained with the classifier behind them: modules of an arm's maps, (n, 1, H, W)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bridge import FrontEnd
-from studies.illumination import REFERENCE_FIELD, WHITE
+from studies.illumination import REFERENCE_FIELD
 
 #: By how much logarithms of a front end's parameters are off, where it is trained from scratch.
 _SCATTER = 0.5
@@ -32,15 +32,15 @@ class Adapted(nn.Module):
 
 
 class RetiLeNet(nn.Module):
-    """The module of arXiv 2202.07432: three times a 7×7 convolution, dropout of .2 and tanh; white is 1."""
+    """The module of arXiv 2202.07432, of sRGB codes: three times a 7×7 convolution, dropout of .2 and tanh."""
 
     def __init__(self) -> None:
         super().__init__()
         stages = [[nn.Conv2d(1, 1, 7, padding=3), nn.Dropout(0.2), nn.Tanh()] for _ in range(3)]
         self.layers = nn.Sequential(*(layer for stage in stages for layer in stage))
 
-    def forward(self, light: Tensor) -> Tensor:
-        return self.layers(light / WHITE)
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.layers(codes)
 
 
 def tuned(front_end: FrontEnd, state: str) -> Adapted:

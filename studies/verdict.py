@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from studies.arms import is_rival
 from studies.cells import Right
 from studies.illumination import LIGHTS, WHITE
 from studies.statistics import Contrast, Interval, contrast, holm, scored
@@ -80,9 +81,10 @@ def findings(cells: Mapping[str, Right]) -> list[Finding]:
             d = against("local", other)
             words = f"at least {100 * least:g} points above {other}" if least else f"above {other}"
             found.append(Finding("local", words, d, d.mean >= least if least else d.low > 0))
-    for group, words in (("photon", "level with the best arm, or above"), ("sensor", "no worse than the best rival")):
-        if group in mine and len(scores) > 1:
-            best = max((name for name in scores if name != ARM), key=lambda name: scores[name][group].mean())
+    rivals = [name for name in scores if is_rival(name)]
+    for group, words in (("photon", "level with the best rival, or above"), ("sensor", "no worse than the best rival")):
+        if group in mine and rivals:
+            best = max(rivals, key=lambda name: scores[name][group].mean())
             d = against(group, best)
             text = f"{words}, {best} (margin 1 point)"
             found.append(Finding(group, text, d, d.low >= -_LEVEL))
@@ -123,6 +125,14 @@ def _white(light: str, level: float) -> float:
     return float(LIGHTS[light].shine(white, level, np.random.default_rng(0)).max())
 
 
+def ordering(cells: Mapping[str, Right], classifier: str) -> list[Finding]:
+    """Behind another classifier: whether the arm is above those of the primary contrasts on local lights, as it should be."""
+    return [
+        Finding("local", f"above {name} behind the {classifier} too", one, one.low > 0)
+        for name, one in contrasts(cells).items()
+    ]
+
+
 def kept_by_the_twin(simulated: Right, learned: Right, responses: pd.DataFrame) -> list[Finding]:
     """By group: the learned less the simulated pathway, read by one classifier; and R² of responses, medians over channels."""
     found = []
@@ -130,14 +140,17 @@ def kept_by_the_twin(simulated: Right, learned: Right, responses: pd.DataFrame) 
     for group in mine:
         d = contrast(mine[group], theirs[group])
         r2 = agreement_of_responses(responses, group)
-        words = f"learned within ± 2 points of simulated, R² of responses at least .95 (it is {r2:.3f})"
+        words = (
+            f"within ± 2 points of the circuit, read by one classifier; R² of responses at least .95 (it is {r2:.3f})"
+        )
         found.append(Finding(group, words, d, d.within(_AGREEMENT) and r2 >= _RESPONSES))
     return found
 
 
 def agreement_of_responses(responses: pd.DataFrame, group: str) -> float:
-    """R² between circuit and twin in a group's lights: the median over channels, the mean over lights and levels."""
-    return float(responses[responses.group == group].groupby(["light", "level"], dropna=False).r2.median().mean())
+    """R² between circuit and twin in a group's lights: the median over channels, the mean over lights of the mean over levels."""
+    by_level = responses[responses.group == group].groupby(["light", "level"], dropna=False).r2.median()
+    return float(by_level.groupby("light").mean().mean())
 
 
 def told(findings: Iterable[Finding]) -> list[dict]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import special
 
 from biomodel import Pathway
+from biomodel.stimuli import decode_srgb
 from bridge import pretrained
 from bridge.fitting import IMAGES
 from bridge.shuffling import shuffled
@@ -121,7 +122,9 @@ def test_digits_are_all_there_and_split():
 def test_baselines_undo_what_they_should():
     light = scene(load("digits").test[:4])
     for undo in (normalisation.standardise, normalisation.local_contrast_norm):
-        assert np.allclose(undo(light), undo(light * 7 + 100), atol=1e-6)
+        shifted = 200 * decode_srgb(0.6 * normalisation.codes(light) + 0.3)
+        assert np.allclose(undo(light), undo(shifted), atol=1e-6)
+    assert normalisation.codes(np.array([200.0])) == pytest.approx(1)
     for undo in (normalisation.frame_mean, normalisation.clahe, hand_set.global_weber):
         assert np.allclose(undo(light), undo(light * 7), atol=1e-6)
     # The logarithm of a gain is a shift, which no difference of Gaussians sees.
@@ -138,6 +141,7 @@ def test_gabor_block_answers_its_own_grating_and_not_the_level_of_light():
         maps = hand_set.gabor_block(100 * (1 + 0.5 * grating)[None])[0][:, 4:12, 4:12]
         complex_cells = maps.reshape(2, 8, 5, 8, 8)[:, :, 4].mean(axis=(2, 3))
         assert np.unravel_index(complex_cells.argmax(), (2, 8)) == (place, 0 if across else 4)
+    # A camera's codes flatten it, and the complex cells with it.
     even = hand_set.gabor_block(np.full((1, 32, 32), 500.0))
     assert even.shape == (1, 80, 16, 16) and np.abs(even).max() < 1e-6
 
@@ -223,6 +227,12 @@ def test_verdict_says_what_holds():
     assert found["within 1.5 points of instance_norm"].difference.mean == pytest.approx(0, abs=0.03)
     assert set(verdict.contrasts(cells)) == {"instance_norm", "hand_set"}
     assert verdict.findings({"hand_set": cells["hand_set"]}) == []
+    # What was trained in the lights of the test is a bound, and what is the circuit's own is no rival.
+    assert [name for name in arms.ARMS if not arms.is_rival(name)] == [
+        "augment_global",
+        "augment_all",
+        *[name for name in arms.ARMS if name.startswith(("front_end", "simulated"))],
+    ]
 
 
 def test_the_range_of_white_is_that_of_the_light():
@@ -272,7 +282,7 @@ def test_classifiers_take_any_maps_and_learn(name, norm):
     maps[labels == 1, :, :8] += 2
     maps[labels == 0, :, 8:] += 2
     before = torch.get_rng_state()
-    network = train(lambda: CLASSIFIERS[name](3, 2, norm), maps.__getitem__, labels, 0, Budget(8, 8), 2e-3)
+    network = train(lambda: CLASSIFIERS[name](3, 2, norm), maps.__getitem__, labels, 0, Budget(64, 8), 2e-3)
     assert torch.equal(before, torch.get_rng_state())
     assert right(network, maps, labels).double().mean() > 0.9
 
@@ -284,11 +294,12 @@ def test_one_classifier_reads_circuit_and_twin(tmp_path):
     same = Seen(arms.Arm("same", lambda light, _: light[:, None]), "settled")
     half = Seen(arms.Arm("half", lambda light, _: light[:, None] / 2), "settled")
     tests = (("reference", "clean", None), ("exposure", "global", 3.0))
-    given = (digits, "lenet", Choice(), Budget(2, 16), [0, 1], tests)
+    given = (digits, "lenet", Choice(), Budget(6, 16), [0, 1], tests)
     own = examined(circuit, *given)
-    told, responses = agreement.measured(circuit, same, *given)
+    read, told, responses = agreement.measured(circuit, same, *given)
     assert np.array_equal(told.right, own.right) and (responses.r2 == 1).all()
-    _, responses = agreement.measured(circuit, half, *given)
+    assert np.array_equal(read.right, own.right)
+    _, _, responses = agreement.measured(circuit, half, *given)
     light = scene(digits.test)
     expected = 1 - ((light / 2) ** 2).mean() / light.var()
     assert responses.r2.iloc[0] == pytest.approx(expected, rel=1e-4)
@@ -310,7 +321,7 @@ def test_augmented_and_trained_arms_are_trained_with_what_they_are_given():
     front_end = pretrained(output="lgn")
     for name in ("augment_all", "retilenet", "front_end_lgn_tuned"):
         arm = arms.make(name, front_end.ending_at("lgn"), Pathway())
-        choice, budget = Choice(1e-2, 1.0), Budget(1, 16)
+        choice, budget = Choice(1e-2, 1.0), Budget(3, 16)
         first, again = (
             examined(Seen(arm, arm.adaptations[0]), digits, "lenet", choice, budget, [0], development()[:2])
             for _ in range(2)
@@ -382,6 +393,8 @@ def test_same_seed_same_results_and_a_stopped_study_goes_on(tmp_path):
         (["--arms", "pixels,eyes"], "unknown arm 'eyes'"),
         (["--lights", "moon"], "unknown light 'moon'"),
         (["--repeats", "0"], "repeats = 0"),
+        (["--search", "--train", "6"], "train = 6"),
+        (["--resnet-arms", "batch_norm"], "batch_norm is not accepted"),
         (["--out", "/dev/null/x"], "cannot be written"),
         (["--depth", "3"], "--depth"),
     ],
