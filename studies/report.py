@@ -107,6 +107,12 @@ def write(settings: Settings, study: Study, out: Path, workers: int, data: Path 
                 lights=lights,
                 lesions={s: _svg(lesion_figure(s, f), out / f"lesions_{s}.png") for s, f in study.lesions.items()},
                 agreement=_agreements(study),
+                agreement_figures={
+                    arm: _svg(agreement_figure(study.agreement, arm), out / f"agreement_{arm}.png")
+                    for arm in dict.fromkeys(cell.arm for cell in study.compared if cell.classifier == "lenet")
+                },
+                costs=_svg(cost_figure(study, "local"), out / "costs.png") if _has_local(steady) else "",
+                lesion_rows=study.lesion_scores.to_dict("records"),
                 met=_met(study),
                 fit=_fit_table(pd.read_csv(out / "fit.csv")),
                 correlations=correlations,
@@ -115,6 +121,10 @@ def write(settings: Settings, study: Study, out: Path, workers: int, data: Path 
             )
         )
     (out / "report.html").write_text(text)
+
+
+def _has_local(cells: dict[str, Right]) -> bool:
+    return bool(cells) and all("local" in scored(cell) for cell in cells.values())
 
 
 def _svg(figure: Figure, path: Path) -> str:
@@ -267,6 +277,63 @@ def _draw_line(ax: Axes, arm: str, state: str, values: pd.DataFrame) -> None:
         )
     if known:
         ax.fill_between(mean.index, 100 * by_level.min(), 100 * by_level.max(), color=colour, alpha=0.12, lw=0)
+
+
+def agreement_figure(table: pd.DataFrame, arm: str) -> Figure:
+    """Light by light, what LeNet trained on a simulated station tells right of its responses and of its twin's; and R²."""
+    rows = table[(table.arm == arm) & (table.classifier == "lenet")].copy()
+    states = list(dict.fromkeys(rows.adaptation))
+    names = list(dict.fromkeys(_condition(light, level) for light, level in zip(rows.light, rows.level, strict=True)))
+    figure, axes = plt.subplots(
+        1, 2 * len(states), figsize=(4.6 * len(states) + 1.5, 0.22 * len(names) + 1), sharey=True, layout="constrained"
+    )
+    for k, state in enumerate(states):
+        part = rows[rows.adaptation == state]
+        places = [names.index(_condition(light, level)) for light, level in zip(part.light, part.level, strict=True)]
+        accuracy, responses = axes[2 * k], axes[2 * k + 1]
+        accuracy.hlines(places, 100 * part.simulated, 100 * part.learned, color=_GREY, lw=1)
+        accuracy.plot(100 * part.simulated, places, "s", ms=5, color=COLOURS["simulated_lgn"])
+        accuracy.plot(100 * part.learned, places, "o", ms=4, color=COLOURS["front_end_lgn"])
+        accuracy.set_title(f"accuracy (%), {state}", fontsize=9)
+        responses.plot(part.r2, places, "o", ms=4, color=_INK)
+        responses.axvline(0.95, color=_GREY, lw=1, ls=":")
+        responses.set_xlim(min(0.9, float(part.r2.min()) - 0.01), 1.005)
+        responses.set_title(f"R² of responses, {state}", fontsize=9)
+    for ax in axes:
+        ax.set_yticks(range(len(names)), names, fontsize=8)
+        ax.tick_params(labelsize=8)
+        ax.grid(alpha=0.2)
+    axes[0].invert_yaxis()
+    return figure
+
+
+def _condition(light: str, level: float | None) -> str:
+    return _title(light) if level is None or np.isnan(level) else f"{_title(light)} {level:g}"
+
+
+def cost_figure(study: Study, group: str) -> Figure:
+    """What arms keep in a group's lights, and when nothing changes, against images a second; settled, behind LeNet."""
+    speeds = study.costs.set_index("arm").images_per_second
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharex=True, layout="constrained")
+    for name, cell in study.steady().items():
+        scores = scored(cell)
+        for ax, which in zip(axes, ("clean", group), strict=True):
+            speed = min(float(speeds[name]), _FREE)
+            ax.plot(speed, 100 * scores[which].mean(), "o", ms=5, color=COLOURS.get(name, _GREY))
+            ax.annotate(
+                name.replace("_", " "),
+                (speed, 100 * scores[which].mean()),
+                (4, 2),
+                textcoords="offset points",
+                fontsize=6,
+            )
+    for ax, which in zip(axes, ("clean", group), strict=True):
+        ax.set_xscale("log")
+        ax.set_xlabel("images/s, one thread", fontsize=8)
+        ax.set_title(f"{which} (%)", fontsize=9)
+        ax.tick_params(labelsize=8)
+        ax.grid(alpha=0.2)
+    return figure
 
 
 def lesion_figure(station: str, found: dict[tuple[str, str], Right]) -> Figure:

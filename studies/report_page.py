@@ -69,15 +69,25 @@ Bands: least to largest seed.</small></p>
 {% for station, figure in lesions.items() %}<div class="wide">{{ figure|safe }}</div>{% endfor %}
 <p><small>Settled; percent right by group of lights; {{ met.lesioned }} test images, one level a light, simulated. Filled: the
 classifier trained anew on the lesioned circuit's responses. Open: the classifier of the intact circuit reads them. Bars: 95 %.
-</small></p>{% endif %}
+</small></p>
+<details><summary>In numbers</summary><div class="wide"><table><tr><th>circuit</th><th class="words">mechanisms</th>
+<th>classifier</th><th>lights</th><th>percent right</th></tr>
+{% for row in lesion_rows %}<tr><td>{{ row.station }}</td><td class="words">{{ row.lesion|replace("_", " ") }}</td>
+<td>{{ row.classifier }}</td><td>{{ row.group }}</td><td>{{ "%.1f"|format(100 * row.mean) }} <small>{{
+"%.1f"|format(100 * row.low) }}–{{ "%.1f"|format(100 * row.high) }}</small></td></tr>{% endfor %}</table></div></details>
+{% endif %}
 {% if agreement %}<h2>What the learned pathway keeps of the simulated one</h2>
+{% for arm, figure in agreement_figures.items() %}<h3>{{ arm }}</h3><div class="wide">{{ figure|safe }}</div>{% endfor %}
 <div class="wide"><table><tr><th>station</th><th>adaptation</th><th>lights</th><th>simulated</th><th>learned</th>
 <th>difference, points</th><th>95 % interval</th><th>R² of responses</th></tr>
 {% for row in agreement %}<tr><td>{{ row.arm }}</td><td>{{ row.state }}</td><td>{{ row.group }}</td>
 <td>{{ "%.1f"|format(row.simulated) }}</td><td>{{ "%.1f"|format(row.learned) }}</td><td>{{ "%+.1f"|format(row.difference) }}</td>
 <td>{{ "%+.1f"|format(row.low) }} to {{ "%+.1f"|format(row.high) }}</td><td>{{ "%.3f"|format(row.r2) }}</td></tr>{% endfor %}
 </table></div><p><small>One classifier, trained on the circuit's responses, reads the circuit's and the front end's to the same
-test images. R²: median over channels, mean over the group's lights.</small></p>{% endif %}
+test images (squares: the circuit's, circles: the front end's). R²: median over channels, mean over the group's lights.
+</small></p>{% endif %}
+{% if costs %}<h2>What it costs</h2><div class="wide">{{ costs|safe }}</div>
+<p><small>Images a second from the light to the maps; beyond ten million nothing is done that takes time.</small></p>{% endif %}
 <h2>How near the fitted front end comes to the circuit</h2>
 <p>V1 has {{ settings.kinds }} kinds of cells here, the first of the preset's, each a simple and a complex one.</p>
 <div class="wide"><table><tr><th>station</th>{% for name in fit.lgn %}<th>{{ name|replace("_", " ") }}</th>{% endfor %}</tr>

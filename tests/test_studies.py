@@ -344,6 +344,53 @@ def test_figures_carry_no_ink_of_their_own(tmp_path):
     assert len(set(identifiers)) == len(identifiers) and all(one.startswith("lesions-") for one in identifiers)
 
 
+def small_study() -> luminance.Study:
+    """Two arms and a simulated one with its twin, of made-up answers."""
+    random = np.random.default_rng(0)
+    cells, compared = {}, {}
+    for arm, state in (("pixels", "none"), ("front_end_lgn", "settled"), ("simulated_lgn", "settled")):
+        cells[luminance.Cell("lenet", arm, state)] = known(random.uniform(size=(5, 2, 40)) < 0.6)
+    simulated = luminance.Cell("lenet", "simulated_lgn", "settled")
+    responses = pd.DataFrame(
+        [
+            (*condition, channel, 0.99 - 0.01 * channel)
+            for condition in cells[simulated].conditions
+            for channel in range(3)
+        ],
+        columns=list(agreement.COLUMNS),
+    )
+    compared[simulated] = cells[simulated], known(random.uniform(size=(5, 2, 40)) < 0.6), responses
+    costs = pd.DataFrame(
+        {"arm": ["pixels", "front_end_lgn", "simulated_lgn"], "images_per_second": [3e7, 1200.0, 60.0]}
+    )
+    return luminance.Study("digits", cells, compared, {}, costs)
+
+
+def test_agreement_is_told_light_by_light(tmp_path):
+    study = small_study()
+    table = study.agreement
+    assert table.light.tolist() == ["reference", "gradient", "gradient", "gradient", "hard_shadow"]
+    assert np.allclose(table.r2, 0.98) and np.allclose(table.min_r2, 0.97)
+    simulated, learned, _ = next(iter(study.compared.values()))
+    assert np.allclose(table.simulated, simulated.right.mean(axis=(1, 2)))
+    assert np.allclose(table.learned, learned.right.mean(axis=(1, 2)))
+    for name, figure in (
+        ("agreement", report.agreement_figure(table, "simulated_lgn")),
+        ("costs", report.cost_figure(study, "local")),
+    ):
+        assert "hard shadow 30" in report._svg(figure, tmp_path / f"{name}.png") or name == "costs"
+
+
+def test_summary_and_table_say_the_same():
+    study = small_study()
+    mean = study.summary()["digits"]["front_end_lgn"]["lenet"]["local"]["mean"]
+    rows = study.results[(study.results.arm == "front_end_lgn") & (study.results.group == "local")]
+    kept = rows[~((rows.light == "gradient") & (rows.level == "10"))]
+    assert mean == pytest.approx(kept.groupby("light").accuracy.mean().mean(), abs=1e-6)
+    assert list(study.results.columns) == list(luminance.COLUMNS)
+    assert "simulated_lgn" not in study.steady()
+
+
 def test_a_lesioned_circuit_has_every_mechanism_out_and_alone_once():
     for station, mechanisms in lesions.MECHANISMS.items():
         found = lesions.variants(station)
@@ -378,7 +425,7 @@ def test_same_seed_same_results_and_a_stopped_study_goes_on(tmp_path):
     assert list(table.columns) == list(luminance.COLUMNS)
     assert set(table.arm) == set(arms.DEFAULT)
     report = (tmp_path / "a" / "report.html").read_text()
-    assert report.count("<svg") == 4 and "src=" not in report and "#010203" not in report
+    assert report.count("<svg") == 6 and "src=" not in report and "#010203" not in report
     (tmp_path / "a" / "cells" / "lenet-pixels-none.npz").unlink()
     (tmp_path / "a" / "results.csv").unlink()
     assert precortical("study", "luminance", "--out", tmp_path / "a", *SMALL).returncode == 0
