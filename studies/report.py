@@ -48,9 +48,6 @@ _GREY = "#9a9fa8"
 #: Ink of figures, which pages of either theme replace by their own.
 _INK = "#010203"
 
-#: Images a second from which an arm does nothing that takes time.
-_FREE = 1e7
-
 #: What the images of a data set are.
 _IMAGES = {
     "digits": "Scikit-learn's handwritten digits",
@@ -197,8 +194,7 @@ def _tables(study: Study) -> dict[str, list[dict]]:
                 "own": cell.arm.startswith(("front_end", "simulated")),
                 "groups": groups,
                 "n": right.right.shape[2],
-                # Nothing is done to a light that is passed on as it is.
-                "speed": f"{speeds[cell.arm]:,.0f}" if speeds[cell.arm] < _FREE else "",
+                "speed": f"{speeds[cell.arm]:,.0f}",
             }
         )
     for rows in tables.values():
@@ -318,7 +314,7 @@ def cost_figure(study: Study, group: str) -> Figure:
     for name, cell in study.steady().items():
         scores = scored(cell)
         for ax, which in zip(axes, ("clean", group), strict=True):
-            speed = min(float(speeds[name]), _FREE)
+            speed = float(speeds[name])
             ax.plot(speed, 100 * scores[which].mean(), "o", ms=5, color=COLOURS.get(name, _GREY))
             ax.annotate(
                 name.replace("_", " "),

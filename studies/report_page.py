@@ -87,7 +87,7 @@ classifier trained anew on the lesioned circuit's responses. Open: the classifie
 test images (squares: the circuit's, circles: the front end's). R²: median over channels, mean over the group's lights.
 </small></p>{% endif %}
 {% if costs %}<h2>What it costs</h2><div class="wide">{{ costs|safe }}</div>
-<p><small>Images a second from the light to the maps; beyond ten million nothing is done that takes time.</small></p>{% endif %}
+<p><small>Images a second from the light to the maps.</small></p>{% endif %}
 <h2>How near the fitted front end comes to the circuit</h2>
 <p>V1 has {{ settings.kinds }} kinds of cells here, the first of the preset's, each a simple and a complex one.</p>
 <div class="wide"><table><tr><th>station</th>{% for name in fit.lgn %}<th>{{ name|replace("_", " ") }}</th>{% endfor %}</tr>
