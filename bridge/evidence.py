@@ -18,7 +18,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ from biomodel import Pathway, builds
 from biomodel.progress import progress
 from biomodel.stimuli import pixels_per_degree
 from biomodel.store import check_same
+from biomodel.whole_files import whole
 from bridge import published, stimulus_sets
 from bridge.fitting import IMAGES, TEST_IMAGES, check_responses, identify, one_thread
 from bridge.front_end import OUTPUTS, FrontEnd
@@ -102,9 +102,8 @@ def gather(pathway: Pathway, out: Path, images: int = IMAGES, seed: int = 0, wor
 
 def _write_scores(score: Callable[[], pd.DataFrame], path: Path) -> None:
     """Fit and score a model; its table appears whole or not at all."""
-    scratch = path.with_suffix(".part")
-    score().to_csv(scratch, index=False)
-    os.replace(scratch, path)
+    with whole(path) as scratch:
+        score().to_csv(scratch, index=False)
 
 
 def _claim(path: Path, pathway: Pathway, images: int, seed: int) -> None:

@@ -6,13 +6,14 @@ import copy
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+
+from biomodel.whole_files import whole
 
 #: Says whose file it is.
 FORMAT = "precortical.FrontEnd"
@@ -35,10 +36,8 @@ def write(path: Path, tensors: dict[str, Tensor], description: dict[str, object]
     told = json.dumps(description)
     header = {"format": FORMAT, "version": str(VERSION), "description": told, "digest": digest(tensors, told)}
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as scratch:
-            whole = save({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, header)
-            (Path(scratch) / "w").write_bytes(whole)
-            os.replace(Path(scratch) / "w", path)
+        with whole(path) as scratch:
+            scratch.write_bytes(save({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, header))
     except OSError as error:
         raise ValueError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None
 
@@ -73,12 +72,11 @@ def write_onnx(front_end: nn.Module, path: Path, height: int, width: int, highes
     light = highest * torch.rand(3, 1, height, width, generator=torch.Generator().manual_seed(0))
     if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
         raise ValueError(f"{path} cannot be written: give a path of a file, in a writable folder that exists")
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as scratch:
-        whole = Path(scratch) / "front_end.onnx"
+    with whole(path) as scratch:
         torch.onnx.export(
             answering,
             (light[:2],),
-            whole,
+            scratch,
             dynamo=True,
             input_names=["luminance"],
             output_names=["response"],
@@ -86,7 +84,7 @@ def write_onnx(front_end: nn.Module, path: Path, height: int, width: int, highes
             external_data=False,
             verbose=False,
         )
-        session = onnxruntime.InferenceSession(whole, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(scratch, providers=["CPUExecutionProvider"])
         (told,) = session.run(None, {"luminance": light.numpy()})
         with torch.no_grad():
             expected = answering(light)
@@ -95,7 +93,6 @@ def write_onnx(front_end: nn.Module, path: Path, height: int, width: int, highes
             raise RuntimeError(
                 f"onnxruntime is {away:.1e} of the largest response away from PyTorch: nothing was written"
             )
-        os.replace(whole, path)
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict]:

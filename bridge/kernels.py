@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from biomodel import Pathway, luminance
 from biomodel.probe import equivalent_kernels, probe
+from biomodel.whole_files import whole
 from bridge.front_end import FrontEnd
 
 #: Kernels whose largest value is below this share of the station's largest belong to silent cells.
@@ -60,17 +60,15 @@ class KernelPairs:
 
     def save(self, path: Path) -> None:
         """Write them, whole or not at all."""
-        scratch = path.with_suffix(".part")
-        with scratch.open("wb") as file:
+        with whole(path) as scratch:
             np.savez(
-                file,
+                scratch,
                 station=self.station,
                 labels=np.array(self.labels),
                 state=np.array([self.background, self.contrast]),
                 circuit=self.circuit,
                 twin=self.twin,
             )
-        os.replace(scratch, path)
 
     @staticmethod
     def load(path: Path) -> KernelPairs:

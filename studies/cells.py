@@ -5,7 +5,6 @@ A cell is kept in one file, which image was told right in which light by which s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from biomodel.whole_files import whole
 from studies.arms import Arm
 from studies.augmentation import relit
 from studies.classifiers import CLASSIFIERS, right
@@ -40,17 +40,15 @@ class Right:
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        scratch = path.with_suffix(f".{os.getpid()}.part")
-        with scratch.open("wb") as file:
+        with whole(path) as scratch:
             np.savez_compressed(
-                file,
+                scratch,
                 light=[light for light, _, _ in self.conditions],
                 group=[group for _, group, _ in self.conditions],
                 level=[np.nan if level is None else level for _, _, level in self.conditions],
                 seed=self.seeds,
                 right=self.right,
             )
-        os.replace(scratch, path)
 
     @staticmethod
     def load(path: Path) -> Right:
@@ -77,11 +75,9 @@ class Seen:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             # Two classifiers behind one arm may be at it side by side.
-            scratch = path.with_name(f"{path.stem}.{os.getpid()}.part")
-            with scratch.open("wb") as file:
+            with whole(path) as scratch:
                 # A thousandth of a rate is less than any classifier sees.
-                np.save(file, self.arm.maps(light(), self.state).astype(np.float16))
-            os.replace(scratch, path)
+                np.save(scratch, self.arm.maps(light(), self.state).astype(np.float16))
         return np.load(path).astype(np.float32)
 
 

@@ -420,14 +420,13 @@ def _names(text: str) -> tuple[str, ...]:
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A scratch path that takes the place of `path` once it is written: the file is there whole or not at all."""
-    scratch = path.with_stem(f"{path.stem}.part")
+    from biomodel.whole_files import whole
+
     try:
-        yield scratch
-        os.replace(scratch, path)
+        with whole(path) as scratch:
+            yield scratch
     except OSError as error:
         raise ValueError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _write_json(path: Path | None, value: object) -> None:

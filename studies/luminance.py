@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ import studies
 from biomodel import Pathway, builds
 from biomodel.photographs import PHOTOGRAPHS
 from biomodel.progress import progress
+from biomodel.whole_files import whole
 from bridge import FrontEnd, fit
 from bridge.fitting import IMAGES
 from studies import agreement, arms, cost, datasets, lesions
@@ -403,9 +403,8 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_text(text)
-    os.replace(scratch, path)
+    with whole(path) as scratch:
+        scratch.write_text(text)
 
 
 def fitted_front_end(settings: Settings, pathway: Pathway, out: Path, workers: int) -> FrontEnd:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -28,6 +27,7 @@ from biomodel.physiology.measurement import CellValues
 from biomodel.physiology.preparation import Subject
 from biomodel.progress import progress
 from biomodel.store import check_same, only_writer
+from biomodel.whole_files import whole
 
 logger = logging.getLogger("precortical")
 
@@ -249,16 +249,13 @@ def _keep(path: Path | None, settings: dict[str, Any], measured: dict[int, _Cell
             for number, cells in sorted(measured.items())
         },
     }
-    scratch = path.with_suffix(".part")
     try:
-        scratch.write_text(json.dumps(told) + "\n", encoding="utf-8")
-        os.replace(scratch, path)
+        with whole(path) as scratch:
+            scratch.write_text(json.dumps(told) + "\n", encoding="utf-8")
     except OSError as error:
         raise RuntimeError(
             f"{path} cannot be written ({error.strerror or error}); the draws before are kept, and the same call goes on"
         ) from error
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _cell_values(told: dict[str, list]) -> CellValues:
