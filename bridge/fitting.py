@@ -52,7 +52,7 @@ _EARLY_PLACES, _V1_PLACES = 24_576, 40_960
 _ROUNDS, _THROUGH_PLACES, _THROUGH_ITERATIONS = 4, 6_144, 20
 
 #: Steps and rate of the refinement, after fits to every station, and where the stations before V1 were not recorded.
-_NEAR, _FAR = (200, 3e-3), (500, 1e-2)
+_NEAR, _FAR = (200, 3e-3), (2_500, 1e-2)
 
 #: Adaptation states a pathway is presented in when `fit` does the simulating: settled, and sudden from 40 cd/m².
 ADAPTATION_STATES: tuple[AdaptTo, ...] = ("gaze", 40.0)

@@ -24,7 +24,7 @@ logger = logging.getLogger("precortical")
 _TOGETHER, _FOLLOWED = 8, 32
 
 #: Steps between two looks at the images left aside, and looks without a gain before the end.
-_LOOK, _PATIENCE = 25, 8
+_LOOK, _PATIENCE = 25, 20
 
 #: Adam's forgetting, and the steps over which its rate rises.
 _BETAS, _RISE = (0.9, 0.99), 20
