@@ -14,6 +14,7 @@ channel, measured on clean training images, and go to the same classifier. Arms 
 | hand_set, global_weber, gabor_block | filters set by hand, `hand_set` |
 | plenoptic_lgg | luminance and contrast gain control fitted to human judgements, as plenoptic has it |
 | front_end_lgn, front_end_v1 | the front end fitted to the simulated circuit |
+| front_end_midget, front_end_parasol | its relay cells of one class alone: which of them carries what is recognised |
 | front_end_lgn_tuned, front_end_scratch | the same, trained on with the classifier, and its architecture trained from scratch |
 | front_end_shuffled | the same as front_end_lgn, its kernels' taps shuffled |
 | simulated_lgn, simulated_v1 | the circuit itself, in Brian2 |
@@ -62,6 +63,8 @@ ARMS = (
     "plenoptic_lgg",
     "front_end_lgn",
     "front_end_v1",
+    "front_end_midget",
+    "front_end_parasol",
     "front_end_lgn_tuned",
     "front_end_shuffled",
     "front_end_scratch",
@@ -79,6 +82,9 @@ DEFAULT = (
     "front_end_v1",
     "simulated_lgn",
 )
+
+#: Which of the relay's channels the arms of one class of cells are given.
+_CLASSES = {"front_end_midget": slice(0, 2), "front_end_parasol": slice(2, 4)}
 
 #: Images that a front end answers at a time, and seed of what is shuffled.
 _TOGETHER, _SHUFFLED = 64, 0
@@ -199,7 +205,8 @@ def make(name: str, front_end: FrontEnd, pathway: Pathway, workers: int = 1) -> 
         fixed = front_end.ending_at(station)
         if name == "front_end_shuffled":
             fixed = shuffled(fixed, _SHUFFLED)
-        return Arm(name, lambda light, state: learned(fixed, light, state), ADAPTING, costly=True)
+        channels = _CLASSES.get(name, slice(None))
+        return Arm(name, lambda light, state: learned(fixed, light, state)[:, channels], ADAPTING, costly=True)
     if name.startswith("simulated_"):
         station = name.removeprefix("simulated_")
         return Arm(

@@ -168,6 +168,15 @@ def test_a_shuffled_front_end_keeps_its_weights_and_loses_its_receptive_fields()
     assert front_end.bipolar.order is None
 
 
+def test_classes_of_relay_cells_are_parts_of_the_relay():
+    front_end = pretrained(output="lgn")
+    assert [label.split("_")[0] for label in front_end.channels] == ["midget"] * 2 + ["parasol"] * 2
+    light = scene(load("digits").test[:2])
+    names = ("front_end_midget", "front_end_parasol", "front_end_lgn")
+    midget, parasol, relay = (arms.make(name, front_end, Pathway()).maps(light, "settled") for name in names)
+    assert midget.shape[1] == 2 and np.array_equal(np.concatenate([midget, parasol], axis=1), relay)
+
+
 def known(right: np.ndarray) -> Right:
     """Clean, gradient at 3, 10 (of development) and 30, hard shadow at 30."""
     conditions = [("reference", "clean", None), *[("gradient", "local", r) for r in (3.0, 10.0, 30.0)]]
