@@ -44,7 +44,8 @@ class Scaling:
 
     def apply(self, maps: np.ndarray) -> Tensor:
         """Scaled maps, single precision."""
-        return torch.from_numpy(((maps - self.shift[:, None, None]) / self.scale[:, None, None]).astype(np.float32))
+        shift, scale = (part.astype(np.float32)[:, None, None] for part in (self.shift, self.scale))
+        return torch.from_numpy((maps.astype(np.float32) - shift) / scale)
 
 
 class Scaled(nn.Module):
