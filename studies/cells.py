@@ -117,6 +117,13 @@ def examined(
     return Right(tests, tuple(seeds), np.array(told))
 
 
+def prepare(seen: Seen, images: Images, tests: Iterable[Condition]) -> None:
+    """Make the maps that `examined` will ask for, where they are kept."""
+    seen.maps("train", lambda: scene(images.train))
+    for light, _, level in tests:
+        seen.maps(name(light, level), partial(lit, images.test, light, level))
+
+
 def trained(
     seen: Seen, images: Images, classifier: str, choice: Choice, budget: Budget, seeds: Sequence[int]
 ) -> tuple[list[nn.Module], Scaling | None]:

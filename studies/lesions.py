@@ -7,7 +7,7 @@ circuit says (*retrained*), or is the one trained on the intact circuit, which m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,10 +18,11 @@ from biomodel import LESIONS, Pathway
 from biomodel.progress import progress
 from biomodel.v1 import LESIONS as V1_LESIONS
 from studies.arms import Arm, simulated
-from studies.cells import Condition, Right, Seen, examined, given, lit, name, trained
+from studies.cells import Condition, Right, Seen, examined, given, lit, name, prepare, trained
 from studies.classifiers import right
 from studies.datasets import Images
 from studies.illumination import FEW_LEVELS, LIGHTS
+from studies.side_by_side import side_by_side
 from studies.training import Budget, Choice
 
 #: Mechanisms by the station before which they are lesioned.
@@ -70,35 +71,64 @@ def run(
         maps = partial(_answered, other, station, workers)
         arm = Arm(f"lesion-{station}-{variant.replace(' ', '_')}", maps, costly=True, simulated=True)
         seen[variant] = Seen(arm, "settled", out / "maps")
-    found: dict[tuple[str, str], Right] = {}
-    for variant in progress(seen, what=f"lesions before {station}"):
-        paths = {how: folder / f"{station}-{variant.replace(' ', '_')}-{how}.npz" for how in ("retrained", "kept")}
-        if not paths["retrained"].exists():
-            examined(seen[variant], images, "lenet", choice, budget, seeds, tests).save(paths["retrained"])
-        if not paths["kept"].exists():
-            _kept(seen["intact"], seen[variant], images, choice, budget, seeds, tests).save(paths["kept"])
-        found |= {(variant, how): Right.load(path) for how, path in paths.items()}
-    return found
+    paths = {
+        (variant, how): folder / f"{station}-{variant.replace(' ', '_')}-{how}.npz"
+        for variant in seen
+        for how in ("retrained", "kept")
+    }
+    waiting = [one for one, path in paths.items() if not path.exists()]
+    # The simulation spreads over processes itself.
+    for variant in progress(dict.fromkeys(variant for variant, _ in waiting), what=f"lesions before {station}"):
+        prepare(seen[variant], images, tests)
+    with_what = (images, choice, budget, seeds, tests)
+    tasks: list[tuple] = [
+        (_retrained, paths[variant, how], seen[variant], *with_what) for variant, how in waiting if how == "retrained"
+    ]
+    kept = {paths[variant, how]: seen[variant] for variant, how in waiting if how == "kept"}
+    if kept:
+        tasks.append((_kept, kept, seen["intact"], *with_what))
+    side_by_side(_alone, tasks, workers, f"classifiers of lesions before {station}")
+    return {one: Right.load(path) for one, path in paths.items()}
 
 
 def _answered(pathway: Pathway, station: str, workers: int, light: np.ndarray, state: str) -> np.ndarray:
     return simulated(pathway, station, light, state, workers)
 
 
-def _kept(
-    intact: Seen,
+def _alone(task: Callable[..., None], *given: object) -> None:
+    """A task in a process of its own."""
+    torch.set_num_threads(1)
+    task(*given)
+
+
+def _retrained(
+    path: Path,
     lesioned: Seen,
     images: Images,
     choice: Choice,
     budget: Budget,
     seeds: Sequence[int],
     tests: Sequence[Condition],
-) -> Right:
-    """What classifiers trained on the intact circuit make of the lesioned one."""
+) -> None:
+    """Write what classifiers trained on the lesioned circuit make of it."""
+    examined(lesioned, images, "lenet", choice, budget, seeds, tests).save(path)
+
+
+def _kept(
+    lesioned: Mapping[Path, Seen],
+    intact: Seen,
+    images: Images,
+    choice: Choice,
+    budget: Budget,
+    seeds: Sequence[int],
+    tests: Sequence[Condition],
+) -> None:
+    """Write what classifiers trained on the intact circuit make of each lesioned one."""
     networks, scaling = trained(intact, images, "lenet", choice, budget, seeds)
     labels = torch.from_numpy(images.test_labels)
-    told = []
-    for light, _, level in tests:
-        maps = lesioned.maps(name(light, level), partial(lit, images.test, light, level))
-        told.append([right(network, given(intact.arm, scaling, maps), labels).numpy() for network in networks])
-    return Right(tuple(tests), tuple(seeds), np.array(told))
+    for path, seen in lesioned.items():
+        told = []
+        for light, _, level in tests:
+            maps = seen.maps(name(light, level), partial(lit, images.test, light, level))
+            told.append([right(network, given(intact.arm, scaling, maps), labels).numpy() for network in networks])
+        Right(tuple(tests), tuple(seeds), np.array(told)).save(path)

@@ -17,9 +17,8 @@ import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import joblib
 import pandas as pd
 import torch
 
@@ -28,15 +27,15 @@ import bridge
 import studies
 from biomodel import Pathway, builds
 from biomodel.photographs import PHOTOGRAPHS
-from biomodel.progress import progress
 from biomodel.whole_files import whole
 from bridge import FrontEnd, fit
 from bridge.fitting import IMAGES
 from studies import agreement, arms, cost, datasets, lesions
 from studies.arms import Arm
-from studies.cells import Right, Seen, conditions, examined
+from studies.cells import Right, Seen, conditions, examined, prepare
 from studies.illumination import DEFAULT, LIGHTS, scene
 from studies.search import LEAST, search
+from studies.side_by_side import side_by_side
 from studies.statistics import interval, scored
 from studies.training import Budget, Choice
 
@@ -50,6 +49,9 @@ KINDS = 16
 
 #: What is right of circuit and twin, read by the same classifiers, and R² of responses.
 Agreement = tuple[Right, Right, pd.DataFrame]
+
+#: Modules that tell of what was found, and have no part in it.
+_TELLING = ("cli", "download", "kernel_figure", "report", "report_page", "verdict")
 
 #: Images that costs are measured on.
 _TIMED = 64
@@ -245,20 +247,21 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
         lesioned = [("lenet", f"front_end_{station}") for station in lesions.MECHANISMS if settings.lesions]
         searched = dict.fromkeys([*((cell.classifier, _searched_as(cell.arm)) for cell in cells), *lesioned])
         waiting = [pair for pair in searched if not _choice_path(out, *pair).exists()]
-        _side_by_side(_search, [(settings, out, *pair, images) for pair in waiting], workers, "searching")
-    paths = {cell: out / "cells" / f"{cell.name}.npz" for cell in cells}
-    waiting_cells = [cell for cell, path in paths.items() if not path.exists()]
+        side_by_side(_search, [(settings, out, *pair, images) for pair in waiting], workers, "searching")
+    simulated = [cell for cell in cells if made[cell.arm].simulated]
+    waiting_cells = [cell for cell in cells if not all(path.exists() for path in _files(out, cell, cell in simulated))]
     # The simulation spreads over processes itself.
     for cell in waiting_cells:
-        if made[cell.arm].simulated:
-            _run_cell(settings, out, cell, made[cell.arm], images)
-    tasks = [(settings, out, cell, images) for cell in waiting_cells if not made[cell.arm].simulated]
-    _side_by_side(_learned_cell, tasks, workers, "training")
-    compared = {}
-    for cell in cells:
-        if made[cell.arm].simulated:
-            twin = arms.make(_searched_as(cell.arm), front_end, pathway)
-            compared[cell] = _agreement(settings, out, cell, made[cell.arm], twin, images)
+        if cell in simulated:
+            arm = made[cell.arm]
+            prepare(Seen(arm, cell.state, out / "maps"), settings.met(arm, images), conditions(settings.lights, True))
+    # The longest first, that no process is left waiting for the last.
+    waiting_cells.sort(key=lambda cell: made[cell.arm].front is None)
+    side_by_side(_cell, [(settings, out, cell, images) for cell in waiting_cells], workers, "training")
+    compared: dict[Cell, Agreement] = {}
+    for cell in simulated:
+        circuit, twin, responses = _files(out, cell, True)
+        compared[cell] = Right.load(circuit), Right.load(twin), pd.read_csv(responses)
     found_lesions = {}
     for station in lesions.MECHANISMS if settings.lesions else ():
         choice = _choice(settings, out, Cell("lenet", f"simulated_{station}", "settled"))
@@ -278,7 +281,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
         alone = [arms.make(name, front_end, pathway) for name in made]
         timed = cost.measured(alone, scene(images.test[:_TIMED]))
         _write(costs, timed.to_csv(index=False))
-    found = {cell: Right.load(path) for cell, path in paths.items()}
+    found = {cell: Right.load(_files(out, cell, cell in simulated)[0]) for cell in cells}
     whole = Study(settings.dataset, found, compared, found_lesions, pd.read_csv(costs))
     _write(out / "results.csv", whole.results.to_csv(index=False))
     for name, table in (("agreement", whole.agreement), ("lesions", whole.lesion_scores)):
@@ -288,24 +291,11 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
     return whole
 
 
-def _agreement(settings: Settings, out: Path, cell: Cell, arm: Arm, twin: Arm, images: datasets.Images) -> Agreement:
-    """What a simulated cell's classifiers make of circuit and twin, measured or read."""
-    paths = [out / "agreement" / f"{cell.name}-{whose}.npz" for whose in ("simulated", "learned")]
-    table = out / "agreement" / f"{cell.name}.csv"
-    if not (table.exists() and all(path.exists() for path in paths)):
-        # The twin's maps of fewer images are kept apart.
-        apart = replace(twin, name=f"{twin.name}-{cell.arm}")
-        circuit, learned = (Seen(one, cell.state, out / "maps") for one in (arm, apart))
-        met, choice = settings.met(arm, images), _choice(settings, out, cell)
-        seeds, tests = settings.seeds(cell.classifier), conditions(settings.lights, True)
-        *told, responses = agreement.measured(
-            circuit, learned, met, cell.classifier, choice, settings.budget(images), seeds, tests
-        )
-        for path, right in zip(paths, told, strict=True):
-            right.save(path)
-        _write(table, responses.to_csv(index=False))
-    simulated, twins = (Right.load(path) for path in paths)
-    return simulated, twins, pd.read_csv(table)
+def _files(out: Path, cell: Cell, simulated: bool) -> list[Path]:
+    """What a cell is kept in: which images were told right, and, of a simulated one, what was made of its twin."""
+    path = out / "cells" / f"{cell.name}.npz"
+    twin = out / "agreement" / cell.name
+    return [path, twin.with_suffix(".npz"), twin.with_suffix(".csv")] if simulated else [path]
 
 
 def _cells(settings: Settings, made: dict[str, Arm]) -> list[Cell]:
@@ -328,15 +318,6 @@ def _choice(settings: Settings, out: Path, cell: Cell) -> Choice:
     return Choice(**json.loads(_choice_path(out, cell.classifier, _searched_as(cell.arm)).read_text()))
 
 
-def _side_by_side(task: Any, arguments: list[tuple], workers: int, what: str) -> None:
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
-        tasks = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(
-            joblib.delayed(task)(*given) for given in arguments
-        )
-        for _ in progress(tasks, total=len(arguments), what=what, unit="arm"):
-            pass
-
-
 def _search(settings: Settings, out: Path, classifier: str, name: str, images: datasets.Images) -> None:
     """One arm's search, in a process of its own."""
     torch.set_num_threads(1)
@@ -345,22 +326,28 @@ def _search(settings: Settings, out: Path, classifier: str, name: str, images: d
     _write(_choice_path(out, classifier, name), json.dumps(asdict(found)) + "\n")
 
 
-def _learned_cell(settings: Settings, out: Path, cell: Cell, images: datasets.Images) -> None:
+def _cell(settings: Settings, out: Path, cell: Cell, images: datasets.Images) -> None:
     """One cell, in a process of its own."""
     torch.set_num_threads(1)
-    _run_cell(settings, out, cell, _read_arm(settings, out, cell.arm), images)
+    arm = _read_arm(settings, out, cell.arm)
+    seen, seeds = Seen(arm, cell.state, out / "maps"), settings.seeds(cell.classifier)
+    choice, tests = _choice(settings, out, cell), conditions(settings.lights, arm.simulated)
+    met, budget = settings.met(arm, images), settings.budget(images)
+    paths = _files(out, cell, arm.simulated)
+    if not arm.simulated:
+        examined(seen, met, cell.classifier, choice, budget, seeds, tests).save(paths[0])
+        return
+    # The twin's maps of fewer images are kept apart.
+    apart = replace(_read_arm(settings, out, _searched_as(cell.arm)), name=f"{_searched_as(cell.arm)}-{cell.arm}")
+    twin = Seen(apart, cell.state, out / "maps")
+    told, read, responses = agreement.measured(seen, twin, met, cell.classifier, choice, budget, seeds, tests)
+    told.save(paths[0])
+    read.save(paths[1])
+    _write(paths[2], responses.to_csv(index=False))
 
 
 def _read_arm(settings: Settings, out: Path, name: str) -> Arm:
     return arms.make(name, FrontEnd.load(out / "front_end.safetensors"), settings.pathway)
-
-
-def _run_cell(settings: Settings, out: Path, cell: Cell, arm: Arm, images: datasets.Images) -> None:
-    seen, seeds = Seen(arm, cell.state, out / "maps"), settings.seeds(cell.classifier)
-    choice, tests = _choice(settings, out, cell), conditions(settings.lights, arm.simulated)
-    met, budget = settings.met(arm, images), settings.budget(images)
-    found = examined(seen, met, cell.classifier, choice, budget, seeds, tests)
-    found.save(out / "cells" / f"{cell.name}.npz")
 
 
 def _claim(settings: Settings, pathway: Pathway, images: datasets.Images, out: Path) -> None:
@@ -374,6 +361,7 @@ def _claim(settings: Settings, pathway: Pathway, images: datasets.Images, out: P
             path.read_bytes()
             for package in (bridge, studies)
             for path in sorted(Path(str(package.__file__)).parent.glob("*.py"))
+            if not (package is studies and path.stem in _TELLING)
         ),
         "simulation": builds.source_digest(),
         "levels": {name: LIGHTS[name].levels for name in settings.lights},

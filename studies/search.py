@@ -1,7 +1,7 @@
 """The search that every arm is given: Adam's rate and a scale of its maps, chosen on development data.
 
-Every pair of `RATES` and `SCALES` trains one classifier on some of the training images, for as many steps as the study does;
-others of them, under the reference light and at the levels marked for development, say which is kept: the mean of three groups'
+Every pair of `RATES` and `SCALES` trains one classifier on some of the training images, for a third of the study's steps; others
+of them, under the reference light and at the levels marked for development, say which is kept: the mean of three groups'
 accuracies, clean, global and local, each the mean over lights of the mean over levels. The test images are never looked at. Arms
 that adapt are searched settled; simulated arms take what was found for the front end fitted to them.
 """
@@ -26,6 +26,9 @@ RATES, SCALES = (1e-3, 3e-3), (0.5, 1.0, 2.0)
 #: Images that are trained on, and those that choose.
 TRAIN, CHOOSE = 2_000, 500
 
+#: The part of the study's steps that a classifier is trained for.
+PART = 3
+
 #: Training images that a search takes at least.
 LEAST = 10
 
@@ -38,14 +41,14 @@ def search(seen: Seen, images: Images, classifier: str, budget: Budget, seed: in
     ValueError
         For too few training images to leave some aside.
     """
-    some = part(images)
+    some, shorter = part(images), replace(budget, steps=-(-budget.steps // PART))
     tests = development()
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         seen = replace(seen, folder=Path(folder))
         for rate, scale in product(RATES, SCALES):
             choice = Choice(rate, scale)
-            told = examined(seen, some, classifier, choice, budget, [seed], tests)
+            told = examined(seen, some, classifier, choice, shorter, [seed], tests)
             groups = by_group(told, tests)
             found[choice] = float(np.mean([scores.mean() for scores in groups.values()]))
     return max(found, key=found.__getitem__)
