@@ -17,7 +17,7 @@ from brian2 import Hz, Network, NeuronGroup, Quantity, Synapses, TimedArray, lin
 from scipy import sparse
 
 from biomodel import lgn, retina, v1
-from biomodel.circuit import V1_CLOCK, Circuit, Specification, recorder, settled
+from biomodel.circuit import V1_CLOCK, Circuit, Output, Specification, averages, settled
 from biomodel.compilation import compiled
 from biomodel.cortical_kinds import Kind, kinds
 from biomodel.retina import GANGLION_CHANNELS
@@ -95,7 +95,7 @@ def wire(specification: Specification, mass: float) -> Circuit:
     s, grid, p = specification, specification.grid, specification.parameters
     dt = s.dt * ms
     movie = TimedArray(np.zeros((s.frames, grid.cells)) * cd_per_m2, dt=s.frame_duration * ms, name="movie")
-    cascades = retina.cascade(p, grid, dt, movie, s.movie_step * ms)
+    cascades = retina.cascade(p, grid, dt, movie, s.movie_step * ms, s.lead * ms)
     cones = NeuronGroup(
         grid.cells,
         retina.CONE_EQUATIONS + retina.ADAPTING_CONE,
@@ -179,9 +179,12 @@ def wire(specification: Specification, mass: float) -> Circuit:
         groups, afferents = cortex(s, relays["lgn"], dense_layer)
         stations |= groups
         synapses += afferents
-    recorders = {name: recorder(s, name, stations[name]) for name in s.stations}
+    outputs: dict[str, Output] = {}
+    for name in s.stations:
+        outputs |= averages(s, name, stations[name])
+    recorders = {output.recorder.name: output.recorder for output in outputs.values()}
     network = Network(*stations.values(), *synapses, *recorders.values())
-    return Circuit(s, network, stations, recorders, movie)
+    return Circuit(s, network, stations, outputs, movie)
 
 
 def layer_kernel(grid: Grid, layer: Coupling, mass: float) -> np.ndarray:

@@ -48,11 +48,18 @@ _SOURCES = (
     "parameters.py",
     "physiology/v1_distributions.json",
     "retina.py",
+    "spiking/cells.py",
+    "spiking/ganglion.py",
+    "spiking/lgn.py",
+    "spiking/v1.py",
     "station.py",
     "units.py",
     "v1.py",
     "wiring.py",
 )
+
+#: The variable of the environment that tells a binary the seed of its noise.
+SEED = "PRECORTICAL_NOISE"
 
 #: Folders in the cache in which builds are being made.
 BUILDING = "building-"
@@ -184,7 +191,7 @@ def damaged(folder: Path) -> str | None:
     return f"{wrong[0]} is missing or changed" if wrong else None
 
 
-def run(folder: Path, movie: np.ndarray, state: State) -> dict[str, np.ndarray]:
+def run(folder: Path, movie: np.ndarray, state: State, noise: int = 0) -> dict[str, np.ndarray]:
     """Run a binary with a film, from a state.
 
     Parameters
@@ -195,6 +202,8 @@ def run(folder: Path, movie: np.ndarray, state: State) -> dict[str, np.ndarray]:
         Luminance in cd/m².
     state : dict
         All variables that the manifest lists.
+    noise : int
+        The seed of its noise, where it has any.
 
     Returns
     -------
@@ -208,7 +217,7 @@ def run(folder: Path, movie: np.ndarray, state: State) -> dict[str, np.ndarray]:
     """
     try:
         with tempfile.TemporaryDirectory(prefix=_scratch_prefix()) as scratch:
-            return _run(folder, {"movie": movie, **state}, Path(scratch))
+            return _run(folder, {"movie": movie, **state}, noise, Path(scratch))
     except (OSError, ValueError, IndexError) as error:
         raise RuntimeError(
             f"the compiled pathway in {folder} left nothing that can be read ({error}): was it removed, or is the "
@@ -216,7 +225,7 @@ def run(folder: Path, movie: np.ndarray, state: State) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _run(folder: Path, inputs: dict[str, np.ndarray], scratch: Path) -> dict[str, np.ndarray]:
+def _run(folder: Path, inputs: dict[str, np.ndarray], noise: int, scratch: Path) -> dict[str, np.ndarray]:
     manifest = json.loads((folder / "manifest.json").read_text())
     arguments = []
     for name, size in manifest["inputs"].items():
@@ -231,7 +240,12 @@ def _run(folder: Path, inputs: dict[str, np.ndarray], scratch: Path) -> dict[str
             values.tofile(scratch / name)
             arguments.append(f"{given}={scratch / name}")
     told = subprocess.run(
-        ["./main", "--results_dir", f"{scratch}/", *arguments], cwd=folder, capture_output=True, text=True, check=False
+        ["./main", "--results_dir", f"{scratch}/", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, SEED: str(noise)},
     )
     if told.returncode != 0 or told.stderr:
         words = told.stderr.strip()[-500:]
@@ -245,8 +259,8 @@ def _run(folder: Path, inputs: dict[str, np.ndarray], scratch: Path) -> dict[str
         raise RuntimeError(f"the compiled pathway in {folder} was changed while it ran: simulate again")
     out = {}
     for name, output in manifest["outputs"].items():
-        out[name] = np.fromfile(scratch / output["file"])
-        if out[name].size != output["size"]:
+        out[name] = np.fromfile(scratch / output["file"], output["type"])
+        if output["size"] not in (None, out[name].size):
             raise OSError(f"{out[name].size} of {output['size']} values of {name}")
     return out
 

@@ -22,9 +22,6 @@ from biomodel.circuit import (
     Circuit,
     Specification,
     assemble,
-    readout,
-    recorded_cells,
-    recorded_variable,
     settled,
 )
 from biomodel.station import State
@@ -97,11 +94,15 @@ def compiled(
     project = scratch / "project"
     brian2.set_device("cpp_standalone", build_on_run=False, directory=str(project))
     circuit = wire(specification)
-    circuit.network.run(specification.duration * brian2.ms, namespace={})
+    if specification.spiking:
+        brian2.seed(0)
+    circuit.network.run((specification.lead + specification.duration) * brian2.ms, namespace={})
     brian2.device.build(directory=str(project), compile=False, run=False)
     manifest = _manifest(circuit, states)
     for source in (project / "code_objects").glob("*.cpp"):
         source.write_text(vectorisable(source.read_text()))
+    main = project / "main.cpp"
+    main.write_text(seeded(main.read_text()))
     objects = project / "objects.cpp"
     objects.write_text(writing_only({output["file"] for output in manifest["outputs"].values()}, objects.read_text()))
     makefile = project / "makefile"
@@ -129,10 +130,23 @@ def vectorisable(source: str) -> str:
     is plain: each cell writes at its own place alone, and no array is both written and read at another place.
     """
     writes = _WRITE.findall(source)
+    if "_rand" in source:
+        # The noise of one cell decides the next one's.
+        return source
     scattered = any(index not in ("_idx", "0") for _, index in writes)
     if scattered or set(_READ.findall(source)) & {array for array, _ in writes}:
         return source
     return _LOOP.sub(r"\1#pragma GCC ivdep\n\g<0>", source)
+
+
+_SEED = re.compile(r"_random_generators\[_i\]\.seed\(0L \+ _i\)")
+
+
+def seeded(source: str) -> str:
+    """A generated program that takes the seed of its noise from where it is run."""
+    return _SEED.sub(
+        f'_random_generators[_i].seed(std::strtoul(std::getenv("{builds.SEED}"), nullptr, 10) + _i)', source
+    )
 
 
 _WRITE_ARRAY = re.compile(
@@ -149,19 +163,19 @@ def writing_only(files: set[str], source: str) -> str:
 def _manifest(circuit: Circuit, states: State) -> dict[str, Any]:
     """What a binary takes and gives."""
     s = circuit.specification
-    outputs = {}
-    samples = s.trace_samples if s.record == "trace" else 1
-    for station, recorder in circuit.recorders.items():
-        for variable in readout(s, station).variables:
-            recorded = recorder.variables[recorded_variable(s, variable)]
-            outputs[f"response.{station}.{variable}"] = {
-                "file": brian2.device.get_array_filename(recorded),
-                "size": samples * recorded_cells(s, station).size,
-            }
+    outputs: dict[str, dict[str, Any]] = {}
+    for name, output in circuit.outputs.items():
+        variable = output.recorder.variables[output.variable]
+        outputs[name] = {
+            "file": brian2.device.get_array_filename(variable),
+            "size": output.size,
+            "type": np.dtype(variable.dtype).name,
+        }
     for name, values in states.items() if s.leaves_state else ():
         group, variable = name.split(".")
         left = circuit.stations[group].variables[variable]
-        outputs[f"end.{name}"] = {"file": brian2.device.get_array_filename(left), "size": values.size}
+        file = brian2.device.get_array_filename(left)
+        outputs[f"end.{name}"] = {"file": file, "size": values.size, "type": "float64"}
     return {
         "specification": s.to_json(),
         "inputs": {"movie": s.frames * s.grid.cells} | {name: values.size for name, values in states.items()},

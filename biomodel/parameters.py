@@ -77,6 +77,9 @@ _ECCENTRICITIES = {
 #: The names that `Pathway` accepts.
 PRESETS = tuple(_ECCENTRICITIES)
 
+#: How cells behind the inner retina answer: by a rate, or by spikes.
+FIDELITIES = ("rate", "spiking")
+
 _CLARK = "Clark 2013, Angueyra 2022; values as in macaqueretina"
 
 
@@ -548,6 +551,177 @@ def _preset(where: _Eccentricity) -> tuple[Parameter, ...]:
     )
 
 
+_VIRTUAL_RETINA = "Virtual Retina's noisy integrate-and-fire cell (cat)"
+_MOZAIK = "mozaik LSV1M (cat, where macaque values are not to be had)"
+_SMITH = "Smith 2000 (cat slices), integrate-and-fire-or-burst"
+
+#: What cells that fire spikes have beside the constants of the rate form.
+_SPIKING = (
+    Parameter("ganglion.leak_time", 20, "ms", "published", f"{_VIRTUAL_RETINA}: g_L 50 Hz", 1, 1000),
+    Parameter("ganglion.refractory_time", 3, "ms", "published", f"{_VIRTUAL_RETINA}: 3 ± 1 ms", 0, 20),
+    Parameter(
+        "ganglion.noise",
+        0.3,
+        "1",
+        "calibrated",
+        "experiment 13, and a rate that follows its drive down to 10 Hz; in thresholds (Virtual Retina, cat: .1)",
+        0,
+        5,
+    ),
+    Parameter(
+        "ganglion.bias", 0.5, "1", "derived", "what a leaky integrator needs beside the rate times its leak time", 0, 2
+    ),
+    Parameter("lgn.leak_time", 10, "ms", "published", f"{_MOZAIK}: relay τ_m", 1, 1000),
+    Parameter("lgn.threshold", -57, "mV", "published", f"{_MOZAIK}: relay V_th", -100, 0),
+    Parameter("lgn.reset", -70, "mV", "published", f"{_MOZAIK}: the relay's rest", -120, 0),
+    Parameter("lgn.refractory_time", 2, "ms", "published", f"{_MOZAIK}: relay", 0, 20),
+    Parameter("lgn.excitatory_time", 1.5, "ms", "published", f"{_MOZAIK}: relay τ_E", 0.1, 200),
+    Parameter("lgn.excitatory_reversal", 0, "mV", "published", "of AMPA receptors", -50, 50),
+    Parameter(
+        "lgn.rest",
+        -66,
+        "mV",
+        "calibrated",
+        "transfer of .5 whatever the rate; -70 in the dark (mozaik), raised by the cortex",
+        -100,
+        0,
+    ),
+    Parameter(
+        "lgn.noise", 3, "mV", "calibrated", "experiment 13, and a transfer that does not depend on the rate", 0, 50
+    ),
+    Parameter(
+        "lgn.afferent_strength",
+        1.65,
+        "ms",
+        "calibrated",
+        "transfer of .5: conductance over the leak's that one retinal spike opens, times its time; an EPSP of 8 mV",
+        0,
+        100,
+    ),
+    Parameter(
+        "lgn.tonic_efficacy",
+        1.75,
+        "1",
+        "calibrated",
+        "relay cells keep their maintained rate whatever the suppression: an even conductance excites less than pulses",
+        0,
+        10,
+    ),
+    Parameter(
+        "lgn.interneuron_time", 10, "ms", "published", f"{_MOZAIK}: relay τ_I; retinal spikes in interneurons", 0.5, 500
+    ),
+    Parameter(
+        "lgn.interneuron_irregularity",
+        0.6,
+        "1",
+        "calibrated",
+        "no suppression before a still field: variance of what interneurons hear over that of a Poisson train",
+        0,
+        5,
+    ),
+    Parameter(
+        "lgn.burst_conductance",
+        0,
+        "1",
+        "calibrated",
+        f"0, for an awake animal's relay; {_SMITH}: 2 leaks, with a reset above V_h, bring bursts",
+        0,
+        100,
+    ),
+    Parameter("lgn.burst_threshold", -60, "mV", "published", f"{_SMITH}: V_h", -100, 0),
+    Parameter("lgn.burst_reversal", 120, "mV", "published", f"{_SMITH}: V_T", 0, 200),
+    Parameter("lgn.burst_recovery_time", 100, "ms", "published", f"{_SMITH}: τ_h⁺", 1, 1e4),
+    Parameter("lgn.burst_decay_time", 20, "ms", "published", f"{_SMITH}: τ_h⁻", 1, 1e4),
+    Parameter("v1.spike_threshold", -53, "mV", "published", f"{_MOZAIK}: layer 4 excitatory, V_T", -100, 0),
+    Parameter("v1.spike_reset", -55, "mV", "published", f"{_MOZAIK}: layer 4 excitatory", -120, 0),
+    Parameter("v1.spike_cut", -40, "mV", "calibrated", "where a spike is under way for certain", -60, 50),
+    Parameter("v1.sharpness", 0.8, "mV", "published", f"{_MOZAIK}: layer 4 excitatory, Δ_T", 0.01, 10),
+    Parameter("v1.refractory_time", 2, "ms", "calibrated", "of the order of a spike", 0, 20),
+    Parameter("v1.excitatory_reversal", 0, "mV", "published", "of AMPA receptors", -50, 50),
+    Parameter("v1.inhibitory_reversal", -80, "mV", "published", f"{_MOZAIK}: E_I", -120, 0),
+    Parameter("v1.adaptation_time", 88, "ms", "published", f"{_MOZAIK}: τ_w", 1, 1e4),
+    Parameter(
+        "v1.adaptation_jump",
+        2,
+        "mV",
+        "calibrated",
+        "rates of experiment 20 (mozaik: .08 nA over a leak of 3.5 nS, 23 mV, and stronger synapses)",
+        0,
+        100,
+    ),
+    Parameter(
+        "v1.background_noise",
+        4,
+        "mV",
+        "calibrated",
+        "experiment 13; what the rest of the cortex does to a membrane",
+        0,
+        50,
+    ),
+    Parameter("v1.background_time", 40, "ms", "calibrated", "experiment 13", 1, 1000),
+    Parameter(
+        "v1.rest_margin",
+        1.8,
+        "1",
+        "calibrated",
+        "experiment 14: standard deviations of a membrane's noise between its rest and its threshold",
+        0,
+        10,
+    ),
+    Parameter(
+        "v1.excitatory_strength",
+        60,
+        "ms",
+        "calibrated",
+        "experiment 20: conductance in leaks for each Hz of what the relay transmits",
+        0,
+        1000,
+    ),
+    Parameter(
+        "v1.inhibition_strength",
+        50,
+        "ms",
+        "calibrated",
+        "push-pull as strong as the rate form's: conductance in leaks for each Hz of the partner's",
+        0,
+        1000,
+    ),
+    Parameter(
+        "v1.inhibitory_synaptic_time", 11, "ms", "published", f"{_MOZAIK}: τ_I of layer 4 excitatory cells", 0.5, 200
+    ),
+    Parameter("v1.inhibitory_refractory_time", 0.5, "ms", "published", f"{_MOZAIK}: layer 4 inhibitory", 0, 20),
+    Parameter("v1.inhibitory_bias", 0.2, "1", "calibrated", "a few spikes a second at rest; in thresholds", -5, 2),
+    Parameter(
+        "v1.inhibitory_strength",
+        14,
+        "ms",
+        "calibrated",
+        "inhibitory cells fire twice for each Hz that they hear",
+        0,
+        1000,
+    ),
+    Parameter("v1.inhibitory_noise", 0.3, "1", "calibrated", "as ganglion cells; in thresholds", 0, 5),
+    Parameter(
+        "v1.normalisation_half",
+        15,
+        "Hz",
+        "calibrated",
+        "experiment 20: mean rate of inhibitory cells nearby that halves what a dendrite hears",
+        0.01,
+        1e4,
+    ),
+    Parameter(
+        "v1.complex_strength",
+        0.3,
+        "1",
+        "calibrated",
+        "complex cells respond as strongly as simple cells: transmission of a spike of theirs over the relay's",
+        0,
+        100,
+    ),
+)
+
+
 class Parameters(Mapping[str, Parameter]):
     """A preset's parameters by name, with overrides: immutable, hashable into a short digest.
 
@@ -557,18 +731,23 @@ class Parameters(Mapping[str, Parameter]):
         One of `PRESETS`.
     overrides : mapping of str to float or brian2.Quantity, optional
         New values; plain numbers are in the documented unit.
+    fidelity : str
+        One of `FIDELITIES`: a spiking pathway has constants beside those of the rate form.
 
     Raises
     ------
     ValueError
-        For an unknown preset or name, a quantity of the wrong unit, a value outside the accepted range.
+        For an unknown preset, fidelity or name, a quantity of the wrong unit, a value outside the accepted range.
     """
 
-    def __init__(self, preset: str, overrides: Mapping[str, object] | None = None) -> None:
-        if preset not in _ECCENTRICITIES:
-            raise ValueError(f"unknown preset {preset!r}: accepted are {', '.join(PRESETS)}")
+    def __init__(self, preset: str, overrides: Mapping[str, object] | None = None, fidelity: str = "rate") -> None:
+        for given, accepted, what in ((preset, PRESETS, "preset"), (fidelity, FIDELITIES, "fidelity")):
+            if given not in accepted:
+                raise ValueError(f"unknown {what} {given!r}: accepted are {', '.join(accepted)}")
         self.preset = preset
-        self._all = {p.name: p for p in _preset(_ECCENTRICITIES[preset])}
+        self.fidelity = fidelity
+        constants = _preset(_ECCENTRICITIES[preset]) + (_SPIKING if fidelity == "spiking" else ())
+        self._all = {p.name: p for p in constants}
         for name, value in (overrides or {}).items():
             if name not in self._all:
                 raise ValueError(f"unknown parameter {name!r}: accepted are {', '.join(self._all)}")
@@ -613,14 +792,17 @@ class Parameters(Mapping[str, Parameter]):
         return f"{self.preset}\n" + "\n".join(lines)
 
 
-def table() -> str:
+def table(fidelity: str = "rate") -> str:
     """Every parameter of every preset in Markdown: value, unit, origin and source.
 
-    What differs between presets has a line each.
+    What differs between presets has a line each. At spiking fidelity, what stands there beside the rate form's.
     """
     lines = ["| parameter | value | unit | origin | source |", "|---|---|---|---|---|"]
-    presets = {name: Parameters(name) for name in PRESETS}
+    presets = {name: Parameters(name, fidelity=fidelity) for name in PRESETS}
+    usual_names = set(Parameters(PRESETS[0])) if fidelity == "spiking" else set()
     for name, usual in presets[PRESETS[0]].items():
+        if name in usual_names:
+            continue
         for preset, parameters in presets.items():
             one = parameters[name]
             if preset == PRESETS[0] or (one.value, one.source) != (usual.value, usual.source):

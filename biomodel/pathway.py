@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 import brian2
 import numpy as np
@@ -16,16 +16,17 @@ from brian2 import Quantity
 from biomodel import simulation, stimuli
 from biomodel.adaptation import GAZE_SPREAD, Even, Gaze
 from biomodel.circuit import LESIONS, STATIONS, Specification, assemble, classical_centre, settled
-from biomodel.parameters import VALID_LUMINANCE, Parameters
+from biomodel.parameters import FIDELITIES, VALID_LUMINANCE, Parameters
 from biomodel.presentations import Presentations, luminance_range
-from biomodel.responses import dataset, form
+from biomodel.responses import dataset, form, provenance
+from biomodel.spike_trains import SpikeTrains, table
 from biomodel.station import State
 from biomodel.store import only_writer, open_store
 from biomodel.units import as_number
 from biomodel.wiring import Grid, centre_weights
 
-#: Fidelities that can be simulated.
-FIDELITIES = ("rate",)
+#: Milliseconds that spiking cells have before the image comes, to lose what they began with.
+LEAD = 100.0
 
 #: A luminance (one for all images, or one an image), or the name of a state.
 AdaptTo: TypeAlias = str | float | Quantity | Sequence[float]
@@ -42,8 +43,8 @@ class Pathway:
     ----------
     preset : str
         One of `biomodel.PRESETS`.
-    fidelity : str
-        ``"rate"``.
+    fidelity : {"rate", "spiking"}
+        Whether ganglion cells and those behind them have rates, or fire.
     parameters : mapping of str to float or brian2.Quantity, optional
         New values by name; plain numbers are in the documented unit.
     lesions : iterable of str
@@ -68,9 +69,9 @@ class Pathway:
         dt: float | Quantity = 0.5,
         target: simulation.Target | None = None,
     ) -> None:
-        self.parameters = Parameters(preset, parameters)
-        self.preset = preset
         self.fidelity = _one_of(fidelity, FIDELITIES, "fidelity")
+        self.parameters = Parameters(preset, parameters, fidelity)
+        self.preset = preset
         names = (lesions,) if isinstance(lesions, str) else tuple(lesions)
         self.lesions = tuple(sorted({_one_of(name, LESIONS, "lesion") for name in names}))
         self.dt = stimuli.positive(dt, "dt", "ms")
@@ -101,10 +102,18 @@ class Pathway:
         every = slice(None)
         spec = self._specification(stimulus, ppd, until, len(presentations), (0.0, 1.0), "nothing", 1000.0)
         circuit = assemble(spec)
-        simulation.start(circuit, presentations.movie(every), settled(spec, presentations.background(every)))
+        simulation.start(
+            circuit, simulation.by_frame(presentations.movie(every)), settled(spec, presentations.background(every))
+        )
         return circuit.network
 
-    def simulate(
+    @overload
+    def simulate(self, *given: Any, record: Literal["spikes"], **settings: Any) -> SpikeTrains: ...
+
+    @overload
+    def simulate(self, *given: Any, **settings: Any) -> xr.Dataset: ...
+
+    def simulate(  # type: ignore[misc]  # the overloads tell what it returns, and leave what it takes to this one
         self,
         stimulus: xr.DataArray,
         adapt_to: AdaptTo = "gaze",
@@ -113,7 +122,8 @@ class Pathway:
         seed: int = 0,
         *,
         until: str = "v1",
-        record: Literal["mean", "trace"] = "mean",
+        record: Literal["mean", "trace", "spikes"] = "mean",
+        trials: int = 1,
         gaze_spread: float = GAZE_SPREAD,
         workers: int = 1,
         store: str | Path | None = None,
@@ -121,7 +131,7 @@ class Pathway:
         chunk: int | None = None,
         v1_within: float | None = None,
         record_within: float | None = None,
-    ) -> xr.Dataset:
+    ) -> xr.Dataset | SpikeTrains:
         """Responses to a stimulus, each image from an adapted state.
 
         The pathway is settled at an adaptation state, the image stands for `duration`, and a response is the mean over
@@ -141,11 +151,14 @@ class Pathway:
         window : pair of float or brian2.Quantity
             Seconds after onset between which rates are averaged.
         seed : int
-            Of the noise; rate fidelity has none.
+            Of the noise; rate fidelity has none. The same seed brings the same spikes on one machine and target, whatever the
+            number of workers.
         until : str
             The last station to simulate.
-        record : {"mean", "trace"}
-            ``"trace"`` adds a dimension `time` instead of averaging.
+        record : {"mean", "trace", "spikes"}
+            ``"trace"`` adds a dimension `time` instead of averaging; ``"spikes"`` returns every spike.
+        trials : int
+            Repeats of every image with other noise, at spiking fidelity.
         gaze_spread : float
             Standard deviation in degrees of the gaze's wandering.
         workers : int
@@ -170,7 +183,11 @@ class Pathway:
         xarray.Dataset
             A variable a station: `cone` (pA) and `horizontal` (mV): (image, y, x); `bipolar` (mV), `ganglion` and `lgn`
             (Hz): (image, …_channel, y, x); `v1` (Hz): (image, v1_channel, v1_y, v1_x); and `background`, the
-            field adapted to (cd/m²). From a store, values are read when they are used.
+            field adapted to (cd/m²). From a store, values are read when they are used. At spiking fidelity, `ganglion`, `lgn`
+            and `v1` are counts of spikes in the window, or in the step up to each time of a trace, and have a dimension
+            `trial` after `image`.
+        SpikeTrains
+            For ``record="spikes"``.
 
         Raises
         ------
@@ -191,17 +208,31 @@ class Pathway:
         start, end = (_seconds(edge, "window") for edge in window)
         if not 0 <= start < end <= seconds:
             raise ValueError(f"window = ({start:g}, {end:g}) s is not accepted: give 0 <= start < end <= {seconds:g}")
-        for name, number in (("workers", workers), ("chunk", 1 if chunk is None else chunk)):
+        for name, number in (("workers", workers), ("trials", trials), ("chunk", 1 if chunk is None else chunk)):
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 raise ValueError(f"{name} = {number!r} is not accepted: give a whole number from 1")
-        _one_of(record, ("mean", "trace"), "record")
+        _one_of(record, ("mean", "trace", "spikes"), "record")
+        spiking = self.fidelity == "spiking"
+        if not spiking and trials != 1:
+            raise ValueError(f"trials = {trials} is not accepted at rate fidelity, which has no noise: give 1")
+        if record == "spikes" and (not spiking or store is not None):
+            where = "with a store" if spiking else "at rate fidelity"
+            raise ValueError(f"record = 'spikes' is not accepted {where}: give 'mean' or 'trace'")
         in_sequence = isinstance(adapt_to, str) and adapt_to == "previous"
         if in_sequence and store is not None:
             raise ValueError("store is not accepted with adapt_to = 'previous': each image depends on the one before")
         adaptation = self._adaptation(stimulus, ppd, "gaze" if in_sequence else adapt_to, gaze_spread)
         presentations = Presentations(stimulus, adaptation)
-        batch = 1 if in_sequence else simulation.batch_images(stimulus.sizes["y"], stimulus.sizes["x"])
+        size = stimulus.sizes["y"], stimulus.sizes["x"]
+        if in_sequence:
+            batch, together = 1, trials
+        elif spiking:
+            batch, together = simulation.batch_trials(len(presentations), size[0] * size[1], trials)
+        else:
+            batch, together = simulation.batch_images(*size), 1
         spec = self._specification(stimulus, ppd, until, batch, (1000 * start, 1000 * end), record, 1000 * seconds)
+        if spiking:
+            spec = replace(spec, trials=together, lead=0.0 if in_sequence else LEAD)
         for station in spec.stations if record == "mean" else ():
             if not spec.samples(station):
                 step = spec.recording_step(station) / 1000
@@ -226,19 +257,37 @@ class Pathway:
             "seed": int(seed),
         } | self._notes(ppd)
         if in_sequence:
-            return self._simulate_in_sequence(replace(spec, leaves_state=True), target, presentations, attributes)
+            return self._simulate_in_sequence(
+                replace(spec, leaves_state=True), target, presentations, attributes, trials
+            )
 
         if store is not None:
             chunk = min(chunk or simulation.chunk_images(spec), len(presentations))
             # Worker processes may stand in another folder.
             return self._simulate_into(
-                Path(store).absolute(), resume, chunk, spec, target, presentations, attributes, workers
+                Path(store).absolute(), resume, chunk, spec, target, presentations, attributes, workers, trials
             )
         chunks = simulation.chunks(len(presentations), batch)
         recorded, background = _joined(
-            list(simulation.run_settled(spec, target, presentations, chunks, _as_it_is, workers))
+            list(simulation.run_settled(spec, target, presentations, chunks, _as_it_is, workers, trials, seed))
         )
-        return dataset(spec, recorded, stimulus, background, attributes)
+        return self._labelled(spec, recorded, stimulus, background, attributes, trials)
+
+    def _labelled(
+        self,
+        spec: Specification,
+        recorded: Recorded,
+        stimulus: xr.DataArray,
+        background: np.ndarray,
+        attributes: dict[str, object],
+        trials: int,
+    ) -> xr.Dataset | SpikeTrains:
+        """What was recorded as a user is given it."""
+        if spec.record != "spikes":
+            return dataset(spec, recorded, stimulus, background, attributes, trials)
+        spikes = table(spec, recorded, stimulus.y.values, stimulus.x.values)
+        spikes.attrs = provenance(spec) | attributes | {"images": len(background), "trials": trials}
+        return spikes
 
     def _simulate_into(
         self,
@@ -250,21 +299,26 @@ class Pathway:
         presentations: Presentations,
         attributes: dict[str, object],
         workers: int,
+        trials: int,
     ) -> xr.Dataset:
         """Responses kept in a folder chunk by chunk, those that it already holds left as they are."""
         stimulus = presentations.stimulus
-        settings = simulation.settings(spec, target, presentations, chunk) | {"seed": attributes["seed"]}
+        settings = simulation.settings(spec, target, presentations, chunk) | {
+            "seed": attributes["seed"],
+            "trials": trials,
+        }
+        seed = int(str(attributes["seed"]))
         with only_writer(folder):
-            store = open_store(folder, form(spec, stimulus, attributes), stimulus, chunk, settings, resume)
+            store = open_store(folder, form(spec, stimulus, attributes, trials), stimulus, chunk, settings, resume)
             # Where the responses stand is all that a worker has to know of the stimulus.
             places = xr.DataArray(0.0).expand_dims(y=stimulus.y, x=stimulus.x)
 
             def keep(chosen: slice, recorded: Recorded, background: np.ndarray) -> None:
-                store.write(chosen, dataset(spec, recorded, places, background, attributes))
+                store.write(chosen, dataset(spec, recorded, places, background, attributes, trials))
 
             waiting = store.waiting()
             if waiting:
-                for _ in simulation.run_settled(spec, target, presentations, waiting, keep, workers):
+                for _ in simulation.run_settled(spec, target, presentations, waiting, keep, workers, trials, seed):
                     pass
         return store.read()
 
@@ -274,20 +328,21 @@ class Pathway:
         target: simulation.Target,
         presentations: Presentations,
         attributes: dict[str, object],
-    ) -> xr.Dataset:
+        trials: int,
+    ) -> xr.Dataset | SpikeTrains:
         """Responses to images of which each starts from what the one before left."""
         movie = presentations.movie(slice(None))
-        key = (spec.grid, spec.until)
+        key, seed = (spec.grid, spec.until, trials), int(str(attributes["seed"]))
         first = presentations.background(slice(0, 1))
         state, last = self._left_behind.get(key, (None, first[0]))
         if state is None:
-            state = settled(spec, first)
-        parts, state = simulation.run_in_sequence(spec, target, movie, state)
+            state = settled(spec, first, seed)
+        parts, state = simulation.run_in_sequence(spec, target, movie, state, seed)
         still = movie.mean(axis=1)
         self._left_behind[key] = (state, still[-1])
         background = np.concatenate([last[None], still[:-1]])
         recorded, background = _joined([(part, background[k : k + 1]) for k, part in enumerate(parts)])
-        return dataset(spec, recorded, presentations.stimulus, background, attributes)
+        return self._labelled(spec, recorded, presentations.stimulus, background, attributes, trials)
 
     def _specification(
         self,
@@ -370,6 +425,17 @@ class Pathway:
         if len(centre_weights(radius, ppd)) > 1:
             return {}
         return {"note": f"the midget centre's radius of {radius:g}° is under half a pixel: it is one pixel"}
+
+
+def check_rates(subject: object, what: str) -> None:
+    """Refuse a subject that fires, where rates are asked for; `what` asks.
+
+    Raises
+    ------
+    ValueError
+    """
+    if getattr(subject, "fidelity", "rate") == "spiking":
+        raise ValueError(f"fidelity = 'spiking' is not accepted: {what} takes rates, give a pathway of fidelity 'rate'")
 
 
 Recorded: TypeAlias = dict[str, np.ndarray]

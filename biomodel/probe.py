@@ -7,7 +7,7 @@ import xarray as xr
 
 from biomodel import v1
 from biomodel.circuit import STATIONS
-from biomodel.pathway import Pathway
+from biomodel.pathway import Pathway, check_rates
 from biomodel.stimuli import luminance, positive
 from biomodel.units import as_number
 
@@ -83,6 +83,7 @@ def equivalent_kernels(
     xarray.Dataset
         A variable a station: ([channel,] y, x) in the station's unit per cd/m².
     """
+    check_rates(pathway, "an equivalent kernel")
     if contrast > 0:
         return _about_noise(
             pathway, probe(background, contrast, size, seed), background, pixels_per_degree, until, workers

@@ -16,14 +16,14 @@ from biomodel.units import UNITS
 SINGLE = ("cone", "horizontal")
 
 
-def station_dims(station: str, trace: bool = False) -> tuple[str, ...]:
+def station_dims(station: str, trace: bool = False, trials: bool = False) -> tuple[str, ...]:
     """Dimensions of a station's responses."""
-    time = ("time",) if trace else ()
+    first = ("image", *(("trial",) if trials else ()), *(("time",) if trace else ()))
     if station in SINGLE:
-        return ("image", *time, "y", "x")
+        return (*first, "y", "x")
     if station == "v1":
-        return ("image", *time, "v1_channel", "v1_y", "v1_x")
-    return ("image", *time, f"{station}_channel", "y", "x")
+        return (*first, "v1_channel", "v1_y", "v1_x")
+    return (*first, f"{station}_channel", "y", "x")
 
 
 def dataset(
@@ -32,19 +32,22 @@ def dataset(
     stimulus: xr.DataArray,
     background: np.ndarray,
     attributes: dict[str, object],
+    trials: int = 1,
 ) -> xr.Dataset:
     """Label what the recorders read.
 
     Parameters
     ----------
     recorded : dict of "station.variable" to numpy.ndarray
-        (image, cell), or (image, time, cell) of a trace, in SI units.
+        (image, cell), or (image, time, cell) of a trace, in SI units; of cells that fire (image, trial, …), in spikes.
     stimulus : xarray.DataArray
         Whose coordinates are taken over.
     background : numpy.ndarray, (image, y, x)
         The field each presentation was adapted to, cd/m².
     attributes : dict
         How the responses were made.
+    trials : int
+        Of each image, where cells fire.
 
     Returns
     -------
@@ -62,8 +65,10 @@ def dataset(
         coordinates["time"] = np.arange(samples) * s.trace_step / 1000
     for station in s.stations:
         read = readout(s, station)
-        shape = (len(background), *([samples] if trace else []))
-        scale = float(UNITS[read.unit])
+        fires = station in s.spiking
+        shape = (len(background), *([trials] if fires else []), *([samples] if trace else []))
+        unit = "spikes" if fires else read.unit
+        scale = 1.0 if fires else float(UNITS[unit])
         rows, columns = s.recorded(station)
         if station == "v1":
             coordinates |= {"v1_y": y[rows], "v1_x": x[columns]}
@@ -72,20 +77,22 @@ def dataset(
         values = parts[0] if station in SINGLE else np.stack(parts, axis=-3)
         if station not in SINGLE:
             coordinates[f"{station}_channel"] = list(read.channels)
-        variables[station] = (station_dims(station, trace), values, {"units": read.unit})
+        variables[station] = (station_dims(station, trace, fires), values, {"units": unit})
     for name, coordinate in stimulus.coords.items():
         if coordinate.dims == ("image",):
             coordinates[str(name)] = coordinate
     return xr.Dataset(variables, coordinates, attrs=provenance(s) | attributes)
 
 
-def form(specification: Specification, stimulus: xr.DataArray, attributes: dict[str, object]) -> xr.Dataset:
+def form(
+    specification: Specification, stimulus: xr.DataArray, attributes: dict[str, object], trials: int = 1
+) -> xr.Dataset:
     """The `dataset` of no image at all: variables, coordinates and attributes of the responses to a stimulus."""
     s = specification
     names = [f"{station}.{variable}" for station in s.stations for variable in readout(s, station).variables]
     none = stimulus.isel(image=slice(0, 0))
     background = np.empty((0, stimulus.sizes["y"], stimulus.sizes["x"]))
-    return dataset(s, dict.fromkeys(names, np.empty(0)), none, background, attributes)
+    return dataset(s, dict.fromkeys(names, np.empty(0)), none, background, attributes, trials)
 
 
 def provenance(s: Specification) -> dict[str, object]:
@@ -100,5 +107,6 @@ def provenance(s: Specification) -> dict[str, object]:
         "dt_ms": s.dt,
         "duration_s": s.duration / 1000,
         "window_s": [s.window[0] / 1000, s.window[1] / 1000],
+        **({"lead_s": s.lead / 1000} if s.spiking else {}),
         "precortical": biomodel.__version__,
     }

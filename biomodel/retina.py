@@ -47,7 +47,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
-from brian2 import NeuronGroup, Quantity, TimedArray, linked_var
+from brian2 import NeuronGroup, Quantity, TimedArray, linked_var, ms, second
 
 from biomodel.parameters import Parameters
 from biomodel.station import Readout, State
@@ -138,11 +138,10 @@ diffuse_off_drive = -off_gain*diffuse_change/(1 - diffuse_change*int(diffuse_cha
 contrast = diffuse_on*int(diffuse_on > 0*volt) + diffuse_off*int(diffuse_off > 0*volt)
 """
 
-#: Of one midget channel, and of one parasol channel.
+#: Of one midget channel, and of one parasol channel: what excites the cell, whatever it makes of that.
 MIDGET_EQUATIONS = """
 d{channel}_lasting/dt = (bipolar_{channel} - {channel}_lasting)/midget_transience_time : volt
 {channel}_excited = {channel}_maintained + midget_gain*(bipolar_{channel} - midget_transience*{channel}_lasting) : Hz
-d{channel}/dt = ({channel}_excited*int({channel}_excited > 0*Hz) - {channel})/membrane_time : Hz
 bipolar_{channel} : volt (linked)
 """
 
@@ -150,8 +149,11 @@ PARASOL_EQUATIONS = """
 d{channel}_input/dt = (bipolar_{channel} - (1 + {contrast}/contrast_half)*{channel}_input)/integration_time : volt
 d{channel}_lasting/dt = ({channel}_input - {channel}_lasting)/parasol_transience_time : volt
 {channel}_excited = {channel}_maintained + parasol_gain*({channel}_input - parasol_transience*{channel}_lasting) : Hz
-d{channel}/dt = ({channel}_excited*int({channel}_excited > 0*Hz) - {channel})/membrane_time : Hz
 bipolar_{channel} : volt (linked)
+"""
+
+RATE_EQUATIONS = """
+d{channel}/dt = ({channel}_excited*int({channel}_excited > 0*Hz) - {channel})/membrane_time : Hz
 """
 
 CONE_READOUT = Readout("pA", {"cone": "photocurrent"})
@@ -165,14 +167,18 @@ GANGLION_READOUT = Readout("Hz", {channel: channel for channel in GANGLION_CHANN
 AMACRINE_CLOCK = 2
 
 
-def cascade(parameters: Parameters, grid: Grid, dt: Quantity, movie: TimedArray, movie_step: Quantity) -> NeuronGroup:
+def cascade(
+    parameters: Parameters, grid: Grid, dt: Quantity, movie: TimedArray, movie_step: Quantity, lead: Quantity
+) -> NeuronGroup:
     """The cones' linear stages, one set a pixel, driven by `movie` (luminance by time and cell).
 
-    Every `movie_step` the film is looked at: where it stands still, that need not be at every step.
+    Every `movie_step` the film is looked at: where it stands still, that need not be at every step. It comes after a `lead`, in
+    which there is the field that was there `before`.
     """
+    leading = lead > 0 * second
     group = NeuronGroup(
         grid.cells,
-        CASCADE_EQUATIONS,
+        CASCADE_EQUATIONS + ("before : candle/meter**2\n" if leading else ""),
         method="exact",
         dt=dt,
         # After the cones: what they read is as old as what they tell, and half a step more lags nowhere.
@@ -181,6 +187,11 @@ def cascade(parameters: Parameters, grid: Grid, dt: Quantity, movie: TimedArray,
         namespace={**parameters.quantities("cone"), "movie": movie},
     )
     light = "isomerisation = isomerisation_rate*pupil_area*movie(t, i)"
+    if leading:
+        # Half a step keeps the edge clear of rounding.
+        came = f"int(t > {float((lead - dt / 2) / ms)!r}*ms)"
+        shown = f"({came}*movie(t - {float(lead / ms)!r}*ms, i) + (1 - {came})*before)"
+        light = f"isomerisation = isomerisation_rate*pupil_area*{shown}"
     group.run_regularly(light, dt=movie_step, when="start", name="cascade_light")
     return group
 
@@ -327,14 +338,19 @@ def ganglion(
     dt: Quantity,
     bipolars: NeuronGroup,
     contrast: NeuronGroup,
+    answer: str = RATE_EQUATIONS,
+    name: str = "ganglion",
 ) -> NeuronGroup:
-    """Midget and parasol ganglion cells, ON and OFF, one of each a pixel; response: rate in Hz."""
+    """Midget and parasol ganglion cells, ON and OFF, one of each a pixel; response: rate in Hz.
+
+    `answer` declares what each channel makes of its excitation.
+    """
     linked = "" if "contrast_gain" in lesions else "contrast : volt (linked)\n"
     told = "0*volt" if "contrast_gain" in lesions else "contrast"
     group = NeuronGroup(
         grid.cells,
         "".join(
-            (MIDGET_EQUATIONS if channel.startswith("midget") else PARASOL_EQUATIONS).format(
+            ((MIDGET_EQUATIONS if channel.startswith("midget") else PARASOL_EQUATIONS) + answer).format(
                 channel=channel, contrast=told
             )
             for channel in GANGLION_CHANNELS
@@ -343,7 +359,7 @@ def ganglion(
         method="exponential_euler",
         dt=dt,
         order=5,
-        name="ganglion",
+        name=name,
         namespace=parameters.quantities("ganglion"),
     )
     for channel, source in zip(GANGLION_CHANNELS, BIPOLAR_CHANNELS, strict=True):

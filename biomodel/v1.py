@@ -75,7 +75,7 @@ LESIONS = ("push_pull", "normalisation", "surround_suppression", "thalamocortica
 _PHASES = ("simple", "opposite")
 
 #: Kinds that are summed in one loop: Brian2 takes long over many loops, and compilers over long ones.
-_LOOP = 4
+LOOP = 4
 
 #: Relay channels with their opposites.
 _OPPOSITE = {
@@ -142,7 +142,7 @@ def thalamocortical(
         "".join(
             SYNAPSE_EQUATIONS.format(
                 channel=channel,
-                release=_release(channel),
+                release=release(channel),
                 sending=f"arrived_{channel}" + ("" if lesioned else f"*resource_{channel}/{rested[channel]!r}"),
             )
             for channel in _OPPOSITE
@@ -186,7 +186,7 @@ def v1(
     positions = [quarters(cell, columns.pixels_per_degree) for cell in cells]
     pooled = [[(f"{cell}_{k}", o) for o in offsets for cell in _PHASES] for k, offsets in enumerate(positions)]
     neighbours = Links("Hz", [read for reads in pooled for read in reads], "column")
-    pools, bands = _pools(cells, lesions), _bands(cells, lesions)
+    pools, bands = pools_of(cells, lesions), bands_of(cells, lesions)
     declared = "".join(f"{name} : {'1' if name in pools else 'Hz'} (linked)\n" for name in [*pools, *bands])
     declared += "".join(f"power_{relay} : 1\n" for relay in RELAYS) + "".join(f"fired_{band} : Hz\n" for band in BANDS)
     group = NeuronGroup(
@@ -208,7 +208,7 @@ def v1(
     statements = []
     for k, (cell, reads) in enumerate(zip(cells, pooled, strict=True)):
         drive, opposite = heard(parameters, cell)
-        own, others = f"surround_{_band(cell)}", " + ".join(bands)
+        own, others = f"surround_{band_of(cell)}", " + ".join(bands)
         statements.append(
             SUMS.format(
                 k=k,
@@ -225,8 +225,8 @@ def v1(
                 neighbours=neighbours.weighted_sum((1 / len(reads), *read) for read in reads),
             )
         )
-    for k in range(0, len(statements), _LOOP):
-        together = "".join(statements[k : k + _LOOP])
+    for k in range(0, len(statements), LOOP):
+        together = "".join(statements[k : k + LOOP])
         group.run_regularly(together, dt=dt, when="groups", order=10, name=f"v1_sums_{k}")
     told = []
     for relay, members in kinds_of_relays(cells).items():
@@ -251,13 +251,15 @@ def v1(
     return groups
 
 
-def _pools(cells: list[Kind], lesions: Collection[str]) -> list[str]:
+def pools_of(cells: list[Kind], lesions: Collection[str]) -> list[str]:
+    """Names of the layers that normalise."""
     if "normalisation" in lesions:
         return []
     return [f"normalisation_{relay}" for relay, members in kinds_of_relays(cells).items() if members]
 
 
-def _bands(cells: list[Kind], lesions: Collection[str]) -> list[str]:
+def bands_of(cells: list[Kind], lesions: Collection[str]) -> list[str]:
+    """Names of the layers that suppress from the surround."""
     if "surround_suppression" in lesions:
         return []
     return [f"surround_{band}" for band, members in zip(BANDS, kinds_of_bands(cells), strict=True) if members]
@@ -266,7 +268,7 @@ def _bands(cells: list[Kind], lesions: Collection[str]) -> list[str]:
 def layers(parameters: Parameters, lesions: Collection[str], pixels_per_degree: float) -> set[str]:
     """The groups that stand between the relay and V1's cells, and among them."""
     cells = kinds(parameters, pixels_per_degree)
-    return {"thalamocortical", *_pools(cells, lesions), *_bands(cells, lesions)}
+    return {"thalamocortical", *pools_of(cells, lesions), *bands_of(cells, lesions)}
 
 
 def lattice_of(grid: Grid, within: float | None = None) -> Grid:
@@ -279,12 +281,12 @@ def resting_resources(parameters: Parameters) -> dict[str, float]:
     """What each relay channel's synapses have left at its maintained rate."""
     time = parameters.value("v1.recovery_time") / 1000
     return {
-        channel: 1 / (1 + parameters.value(f"v1.{_release(channel)}") * time * rate)
+        channel: 1 / (1 + parameters.value(f"v1.{release(channel)}") * time * rate)
         for channel, rate in lgn.maintained(parameters).items()
     }
 
 
-def _release(channel: str) -> str:
+def release(channel: str) -> str:
     """Which parameter says what share of their resources a relay channel's synapses release."""
     return f"{channel.split('_')[0]}_release"
 
@@ -319,13 +321,14 @@ def quarters(cell: Kind, columns_per_degree: float) -> list[Offset]:
     return [(0, 0), (int(down[best]), int(right[best]))]
 
 
-def _band(cell: Kind) -> int:
+def band_of(cell: Kind) -> int:
+    """The one of `BANDS` that a kind belongs to."""
     return BANDS[round(cell.orientation / 45) % 4]
 
 
 def kinds_of_bands(cells: list[Kind]) -> list[list[int]]:
     """Numbers of the kinds of each of `BANDS`."""
-    return [[k for k, cell in enumerate(cells) if _band(cell) == band] for band in BANDS]
+    return [[k for k, cell in enumerate(cells) if band_of(cell) == band] for band in BANDS]
 
 
 def kinds_of_relays(cells: list[Kind]) -> dict[str, list[int]]:

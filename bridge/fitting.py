@@ -27,7 +27,7 @@ from torch import Tensor
 import biomodel
 from biomodel import Display, Pathway, stimuli
 from biomodel.adaptation import GAZE_SPREAD
-from biomodel.pathway import AdaptTo
+from biomodel.pathway import AdaptTo, check_rates
 from biomodel.photographs import PHOTOGRAPHS
 from biomodel.progress import progress
 from biomodel.responses import SINGLE
@@ -121,6 +121,7 @@ def fit(
     began = time.monotonic()
     if (pathway is None) == (responses is None):
         raise ValueError("fit takes a pathway, or a stimulus and responses to it")
+    check_rates(pathway, "a fit")
     if until not in OUTPUTS:
         raise ValueError(f"until = {until!r} is not accepted: accepted are {', '.join(OUTPUTS)}")
     for name in without:

@@ -16,9 +16,17 @@ The model holds from {VALID_LUMINANCE[0]:g} to {VALID_LUMINANCE[1]:,g} cd/m²: t
 """
 
 
+SPIKING = """
+## Cells that fire
+
+What a pathway of [spiking fidelity](spikes.md) has beside these.
+
+"""
+
+
 def text() -> str:
     """The whole page."""
-    return HEAD + table()
+    return HEAD + table() + SPIKING + table("spiking")
 
 
 if __name__ == "__main__":

@@ -56,6 +56,8 @@ def simulate_command(
     preset: Annotated[str, typer.Option(help="Preset of the pathway.")] = "macaque_parafovea",
     parameter: Annotated[list[str], typer.Option(help="A new value, name=value; may be given again.")] = [],  # noqa: B006
     lesion: Annotated[list[str], typer.Option(help="A mechanism to take out; may be given again.")] = [],  # noqa: B006
+    fidelity: Annotated[str, typer.Option(help="rate, or spiking.")] = "rate",
+    trials: Annotated[int, typer.Option(help="Repeats of every image at spiking fidelity.", min=1)] = 1,
     until: Annotated[str, typer.Option(help="The last station.")] = "v1",
     peak: Annotated[float, typer.Option(help="Luminance of white, cd/m².")] = 200.0,
     black: Annotated[float, typer.Option(help="Luminance of black, cd/m².")] = 6.0,
@@ -81,7 +83,8 @@ def simulate_command(
     from biomodel.store import images_kept
     from studies import sources
 
-    pathway = Pathway(preset, parameters=dict(_parameter(text) for text in parameter), lesions=lesion)
+    changed = dict(_parameter(text) for text in parameter)
+    pathway = Pathway(preset, fidelity=fidelity, parameters=changed, lesions=lesion)
     found = sources.read(source, images or None, array_only=in_luminance)
     display = Display(peak, black, pixels_per_degree)
     stimulus = luminance(found.images, pixels_per_degree) if in_luminance else display.show(found.images)
@@ -93,6 +96,7 @@ def simulate_command(
         duration=duration,
         window=window,
         seed=seed,
+        trials=trials,
         until=until,
         gaze_spread=gaze_spread,
         workers=workers,

@@ -44,7 +44,7 @@ def test_dense_v1_meets_the_network(pathway, patches):
         front.network.add(*groups.values(), *synapses)
         wired = replace(front, stations=front.stations | groups)
         for circuit, state in ((coupled, settled(s, background)), (wired, dense.start(s, background))):
-            simulation.start(circuit, movie, state)
+            simulation.start(circuit, simulation.by_frame(movie), state)
             circuit.network.run(60 * ms, namespace={})
     for name in v1.channels(s.parameters):
         expected, found = (np.array(getattr(circuit.stations["v1"], name)) for circuit in (coupled, wired))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
+from biomodel.pathway import check_rates
 from biomodel.physiology import cortex, experiments
 from biomodel.physiology.column import Column
 from biomodel.physiology.measurement import Measurement
@@ -127,6 +128,7 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
         For an experiment that is unknown or not implemented; for what `subject.simulate` refuses.
     """
     chosen = _accepted(ids)
+    check_rates(subject, "the battery")
     preparation = Preparation(subject, workers)
     column = Column(preparation)
     measured: dict[int, Measurement] = {}

@@ -1,0 +1,427 @@
+r"""V1 that fires: adaptive exponential excitatory cells, fast-spiking inhibitory ones, four to one.
+
+Kinds, columns, wiring and depression are the rate form's (`biomodel.v1`). A spike of a relay cell comes to the cortex after the
+conduction time; its synapses release the share of their resources that `release` says, and s, their rate of transmission in Hz of
+a rested synapse at rest, grows by :math:`1/\tau_s` of that and decays with :math:`\tau_s`.
+
+Each kind has at each column three simple cells of either phase, two complex cells, and an inhibitory one of either phase. With
+:math:`x = \sum w s` less its resting value, membranes in mV and conductances in leaks,
+
+.. math::
+    \tau \dot V = E_r - V + \Delta e^{(V - V_T)/\Delta} + g_E (E_E - V) + g_I (E_I - V) - a + \eta, \quad
+    \tau_a \dot a = -a, \quad \tau_\eta \dot \eta = -\eta + \sigma \sqrt{2 \tau_\eta}\, \xi ,
+
+a grows with each spike (Brette & Gerstner 2005); η is what the rest of the cortex does to a membrane.
+
+A *simple* cell has :math:`g_E = k\, x / d`: as in the rate form, what its synapses transmit before a still field counts for
+nothing, for inhibition balances it, and less than that takes excitation away. :math:`g_I = k_I\, r`, with r the transmission of
+the inhibitory cell of the opposite phase: push-pull. Where each kind rests, :math:`E_r`, is what homeostasis would leave: the
+same number of standard deviations of its noise below threshold (`resting_potential`).
+Recurrent pools shunt its dendrite: with n what inhibitory cells of its relay class transmit nearby, and f what simple cells in
+the wider surround fire above rest, those of like orientation counting more,
+
+.. math::
+    d = (1 + n / n_{half})\,(1 + f / f_{half})^{1/p} ,
+
+so that for the power p that threshold and noise make of a membrane (Priebe & Ferster 2008) the surround divides a rate as it
+does in the rate form. A *complex* cell hears the simple cells of its column and of the one a quarter of a cycle away, as in the
+rate form. *Inhibitory* cells are leaky integrators without adaptation that hear x undivided.
+
+Lesions are the rate form's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from brian2 import NeuronGroup, Quantity, Synapses, linked_var
+
+from biomodel import lgn
+from biomodel import v1 as rate_form
+from biomodel.cortical_kinds import Kind, kinds
+from biomodel.parameters import Parameters
+from biomodel.retina import GANGLION_CHANNELS
+from biomodel.spiking.cells import COUNT_EQUATION, Trials
+from biomodel.station import State
+from biomodel.v1 import BANDS
+from biomodel.wiring import Grid, Links, coupled_layer, coupling_and_clock
+
+#: Cells of each kind at each column, of either phase for simple ones.
+SIMPLE, COMPLEX = 3, 2
+
+#: Phases: a kind's own and the opposite.
+_PHASES = 2
+
+TERMINAL_EQUATIONS = """
+dresource/dt = (1 - resource)/recovery_time : 1
+dsent_{channel}/dt = -sent_{channel}/synaptic_time : Hz
+"""
+
+#: What a spike does at a terminal, with and without depression.
+RELEASE = """
+sent_{channel}_post += resource_post/({rested!r}*synaptic_time)
+resource_post = resource_post*(1 - {release})
+"""
+UNDEPRESSED = "sent_{channel}_post += 1/synaptic_time"
+
+DENDRITE_EQUATIONS = """
+heard : Hz
+drive : Hz
+"""
+
+COLUMN_EQUATIONS = """
+heard_{k} : Hz (linked)
+heard_opposite_{k} : Hz (linked)
+drive_{k} : Hz (linked)
+drive_opposite_{k} : Hz (linked)
+fired_{k} : Hz (linked)
+sent_{k} : Hz (linked)
+sent_opposite_{k} : Hz (linked)
+"""
+
+SUMS = """
+x_{k} = {drive} - {drive_rest!r}*Hz
+x_opposite_{k} = {opposite} - {opposite_rest!r}*Hz
+share_{k} = 1/((1{pool}){surround})
+heard_{k} = x_{k}
+heard_opposite_{k} = x_opposite_{k}
+drive_{k} = share_{k}*x_{k}
+drive_opposite_{k} = share_{k}*x_opposite_{k}
+"""
+
+#: Of an excitatory cell; {excitation} and {inhibition} are conductances in leaks.
+EXCITATORY_EQUATIONS = """
+dV/dt = (rest - V + onset + excited + inhibited - adaptation + background)/membrane_time : volt (unless refractory)
+onset = sharpness*exp(clip((V - spike_threshold)/sharpness, -10, 10)) : volt
+excited = {excitation}*(excitatory_reversal - V) : volt
+inhibited = {inhibition}*(inhibitory_reversal - V) : volt
+rest : volt (constant)
+dadaptation/dt = -adaptation/adaptation_time : volt
+dbackground/dt = -background/background_time + background_noise*sqrt(2/background_time)*xi : volt
+dsent/dt = -sent/synaptic_time : Hz
+"""
+
+SIMPLE_INPUTS = """
+drive : Hz (linked)
+transmitted : Hz (linked)
+"""
+
+COMPLEX_INPUTS = """
+fired_here : Hz (linked)
+fired_beside : Hz (linked)
+"""
+
+INHIBITORY_EQUATIONS = """
+dV/dt = (current - V)/inhibitory_time + inhibitory_noise*sqrt(2/inhibitory_time)*xi : 1 (unless refractory)
+current = inhibitory_bias + inhibitory_strength*heard : 1
+heard : Hz (linked)
+dsent/dt = -sent/inhibitory_synaptic_time : Hz
+"""
+
+EXCITATORY_RESET = "V = spike_reset\nadaptation += adaptation_jump\nsent += 1/synaptic_time\n"
+INHIBITORY_RESET = "V = 0\nsent += 1/inhibitory_synaptic_time\n"
+
+
+def v1(
+    parameters: Parameters,
+    lesions: Collection[str],
+    trials: Trials,
+    dt: Quantity,
+    clock: Quantity,
+    every: int,
+    relays: dict[str, NeuronGroup | Synapses],
+    within: float | None = None,
+) -> dict[str, NeuronGroup | Synapses]:
+    """Terminals of the relay, dendrites, spiking cells and pools; where a channel's cells stand is told by `place`.
+
+    Cells are integrated at `clock`, `every` steps `dt` of the circuit long.
+    """
+    namespace = parameters.quantities("v1")
+    cells = kinds(parameters, trials.grid.pixels_per_degree)
+    columns = rate_form.lattice_of(trials.grid, within)
+    made = _terminals(parameters, lesions, trials, dt, relays)
+    dendrites = NeuronGroup(
+        _PHASES * len(cells) * columns.cells, DENDRITE_EQUATIONS, dt=clock, order=11, name="v1_dendrite"
+    )
+    each = np.arange(len(dendrites))
+    simple = NeuronGroup(
+        SIMPLE * len(dendrites),
+        EXCITATORY_EQUATIONS.format(
+            excitation="excitatory_strength*drive",
+            inhibition="0" if "push_pull" in lesions else "inhibition_strength*transmitted",
+        )
+        + SIMPLE_INPUTS
+        + COUNT_EQUATION,
+        threshold="V >= spike_cut",
+        reset=EXCITATORY_RESET + trials.count,
+        refractory=namespace["refractory_time"],
+        method="euler",
+        dt=clock,
+        order=12,
+        name="v1_simple",
+        namespace=namespace,
+    )
+    inhibitory = NeuronGroup(
+        len(dendrites),
+        INHIBITORY_EQUATIONS + COUNT_EQUATION,
+        threshold="V >= 1",
+        reset=INHIBITORY_RESET + trials.count,
+        refractory=namespace["inhibitory_refractory_time"],
+        method="euler",
+        dt=clock,
+        order=12,
+        name="v1_inhibitory",
+        namespace=namespace,
+    )
+    # Those that inhibit a phase hear the opposite one.
+    opposite = np.roll(each, len(each) // _PHASES)
+    inhibitory.heard = linked_var(dendrites, "heard", index=opposite)
+    simple.drive = linked_var(dendrites, "drive", index=np.tile(each, SIMPLE))
+    simple.transmitted = linked_var(inhibitory, "sent", index=np.tile(each, SIMPLE))
+    fired = _firing(len(cells) * columns.cells, simple, clock)
+    complexes = NeuronGroup(
+        COMPLEX * len(cells) * columns.cells,
+        EXCITATORY_EQUATIONS.format(
+            excitation="excitatory_strength*complex_strength*(0.5*(fired_here + fired_beside) - spontaneous)",
+            inhibition="0",
+        )
+        + COMPLEX_INPUTS
+        + COUNT_EQUATION,
+        threshold="V >= spike_cut",
+        reset=EXCITATORY_RESET + trials.count,
+        refractory=namespace["refractory_time"],
+        method="euler",
+        dt=clock,
+        order=12,
+        name="v1_complex",
+        namespace=namespace,
+    )
+    here = np.arange(len(cells) * columns.cells)
+    quarters = [rate_form.quarters(cell, columns.pixels_per_degree)[1] for cell in cells]
+    beside = np.concatenate([k * columns.cells + columns.neighbour(*offset) for k, offset in enumerate(quarters)])
+    complexes.fired_here = linked_var(fired, "fired", index=np.tile(here, COMPLEX))
+    complexes.fired_beside = linked_var(fired, "fired", index=np.tile(beside, COMPLEX).astype(int))
+    made |= {one.name: one for one in (dendrites, simple, inhibitory, fired, complexes)}
+    made |= _columns(parameters, lesions, trials, cells, columns, clock, every, made, within)
+    return made
+
+
+def _terminals(
+    parameters: Parameters,
+    lesions: Collection[str],
+    trials: Trials,
+    dt: Quantity,
+    relays: dict[str, NeuronGroup | Synapses],
+) -> dict[str, NeuronGroup | Synapses]:
+    """Where relay cells' axons end: a group a channel, and the synapses that bring its spikes."""
+    namespace = parameters.quantities("v1")
+    rested = rate_form.resting_resources(parameters)
+    made: dict[str, NeuronGroup | Synapses] = {}
+    for channel in GANGLION_CHANNELS:
+        group = NeuronGroup(
+            trials.grid.cells,
+            TERMINAL_EQUATIONS.format(channel=channel),
+            method="euler",
+            dt=dt,
+            order=10,
+            name=f"thalamocortical_{channel}",
+            namespace=namespace,
+        )
+        depressed = "thalamocortical_depression" not in lesions
+        released = (RELEASE if depressed else UNDEPRESSED).format(
+            channel=channel, rested=rested[channel], release=rate_form.release(channel)
+        )
+        synapses = Synapses(
+            relays[f"lgn_{channel}"],
+            group,
+            on_pre=released,
+            delay=namespace["conduction_time"],
+            dt=dt,
+            name=f"axons_{channel}",
+            namespace=namespace,
+        )
+        synapses.connect(j="i")
+        made |= {group.name: group, synapses.name: synapses}
+    return made
+
+
+def _firing(cells: int, simple: NeuronGroup, clock: Quantity) -> NeuronGroup:
+    """How fast the simple cells of a kind fire at each column, by what they transmit."""
+    of_each = SIMPLE * _PHASES
+    names = [f"sent_{k}" for k in range(of_each)]
+    group = NeuronGroup(
+        cells,
+        "fired : Hz\n" + "".join(f"{name} : Hz (linked)\n" for name in names),
+        dt=clock,
+        name="v1_fired",
+    )
+    group.run_regularly(f"fired = ({' + '.join(names)})/{of_each}", dt=clock, when="groups", order=9, name="v1_firing")
+    for k, name in enumerate(names):
+        setattr(group, name, linked_var(simple, "sent", index=k * cells + np.arange(cells)))
+    return group
+
+
+def _columns(
+    parameters: Parameters,
+    lesions: Collection[str],
+    trials: Trials,
+    cells: list[Kind],
+    columns: Grid,
+    clock: Quantity,
+    every: int,
+    made: dict[str, NeuronGroup | Synapses],
+    within: float | None,
+) -> dict[str, NeuronGroup | Synapses]:
+    """The columns, which sum what each kind's dendrites hear, and the layers that normalise and suppress."""
+    ppd = trials.grid.pixels_per_degree
+    places = tuple(rate_form.lattice(n, ppd, within) for n in (trials.grid.height, trials.grid.width))
+    terms = [rate_form.heard(parameters, cell) for cell in cells]
+    afferents = {
+        channel: Links(
+            "Hz",
+            [(v, o) for both in terms for one in both for _, v, o in one if v == f"sent_{channel}"],
+            f"index_{channel}",
+        )
+        for channel in GANGLION_CHANNELS
+    }
+    pools, bands = rate_form.pools_of(cells, lesions), rate_form.bands_of(cells, lesions)
+    names = [*pools, *bands]
+    group = NeuronGroup(
+        columns.cells,
+        "".join(COLUMN_EQUATIONS.format(k=k) for k in range(len(cells)))
+        + "".join(f"{name} : Hz (linked)\ntold_{name} : Hz\n" for name in names)
+        + "".join(links.equations for links in afferents.values()),
+        dt=clock,
+        order=10,
+        name="v1",
+        namespace=parameters.quantities("v1"),
+    )
+    for channel, links in afferents.items():
+        links.link(group, made[f"thalamocortical_{channel}"], lambda d, r: trials.grid.neighbour(d, r, *places))
+    here = np.arange(columns.cells)
+    for k in range(len(cells)):
+        own, other = k * columns.cells + here, (len(cells) + k) * columns.cells + here
+        for name, source, variable, index in (
+            (f"heard_{k}", "v1_dendrite", "heard", own),
+            (f"heard_opposite_{k}", "v1_dendrite", "heard", other),
+            (f"drive_{k}", "v1_dendrite", "drive", own),
+            (f"drive_opposite_{k}", "v1_dendrite", "drive", other),
+            (f"fired_{k}", "v1_fired", "fired", own),
+            (f"sent_{k}", "v1_inhibitory", "sent", own),
+            (f"sent_opposite_{k}", "v1_inhibitory", "sent", other),
+        ):
+            setattr(group, name, linked_var(made[source], variable, index=index))
+    rest = lgn.maintained(parameters)
+    statements = []
+    for k, (cell, (drive, opposite)) in enumerate(zip(cells, terms, strict=True)):
+        own_band, all_bands = f"surround_{rate_form.band_of(cell)}", " + ".join(bands)
+        tuned = f"(surround_tuning*{own_band} + (1 - surround_tuning)*({all_bands})/{max(1, len(bands))})"
+        statements.append(
+            SUMS.format(
+                k=k,
+                drive=_sum(afferents, drive),
+                opposite=_sum(afferents, opposite),
+                drive_rest=sum(weight * rest[name.removeprefix("sent_")] for weight, name, _ in drive),
+                opposite_rest=sum(weight * rest[name.removeprefix("sent_")] for weight, name, _ in opposite),
+                pool=f" + normalisation_{cell.relay}/normalisation_half" if pools else "",
+                surround=f"*(1 + clip({tuned}, 0*Hz, inf*Hz)/surround_half)**(1/exponent)" if bands else "",
+            )
+        )
+    for k in range(0, len(statements), rate_form.LOOP):
+        together = "".join(statements[k : k + rate_form.LOOP])
+        group.run_regularly(together, dt=clock, when="groups", order=10, name=f"v1_sums_{k}")
+    told = []
+    for relay, members in rate_form.kinds_of_relays(cells).items():
+        if f"normalisation_{relay}" in pools:
+            sent = " + ".join(f"sent_{k} + sent_opposite_{k}" for k in members)
+            told.append(f"told_normalisation_{relay} = ({sent})/{_PHASES * len(members)}")
+    for band, members in zip(BANDS, rate_form.kinds_of_bands(cells), strict=True):
+        if f"surround_{band}" in bands:
+            fired = " + ".join(f"fired_{k}" for k in members)
+            told.append(f"told_surround_{band} = {_PHASES}*(({fired})/{len(members)} - spontaneous)")
+    if told:
+        group.run_regularly("\n".join(told), dt=clock, when="groups", order=13, name="v1_telling")
+    layers: dict[str, NeuronGroup | Synapses] = {"v1": group}
+    for name in names:
+        kind = name.split("_")[0]
+        time = parameters["v1.inhibitory_time" if kind == "normalisation" else "v1.surround_time"].quantity
+        space_constant = parameters.value(f"v1.{kind}_space_constant") * columns.pixels_per_degree
+        layer, step = coupling_and_clock(space_constant, time, clock, every)
+        layers[name] = coupled_layer(name, "Hz", layer, time, group, f"told_{name}", columns, step, 14)
+        setattr(group, name, linked_var(layers[name], "pooled"))
+    return layers
+
+
+def _sum(afferents: dict[str, Links], terms: list[tuple[float, str, tuple[int, int]]]) -> str:
+    """What a dendrite hears through the columns' links to each channel's terminals."""
+    parts = []
+    for channel, links in afferents.items():
+        own = [term for term in terms if term[1] == f"sent_{channel}"]
+        parts += [links.weighted_sum(own)] if own else []
+    return " + ".join(parts)
+
+
+def place(channel: str, columns: int) -> tuple[str, int]:
+    """The group of a channel's cells, and the number there of the first that is recorded, of one for each of `columns`."""
+    name, kind = channel.split("_")
+    return f"v1_{name}", int(kind) * columns
+
+
+def resting_potential(parameters: Parameters, cells: list[Kind]) -> tuple[np.ndarray, float]:
+    """Where noise lets cells rest, volt: simple ones, (phase, kind), and complex ones.
+
+    What a synapse transmits before a still field has the variance of a Poisson train of the maintained rate; a membrane filters
+    it, and what the rest of the cortex does to it.
+    """
+    p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
+    rest = lgn.maintained(parameters)
+    simple = np.array(
+        [
+            [sum(weight**2 * rest[name.removeprefix("sent_")] for weight, name, _ in heard) for heard in both]
+            for both in zip(*(rate_form.heard(parameters, cell) for cell in cells), strict=True)
+        ]
+    )
+    # Simple cells of one phase at one place hear the same trains, and fire together more often than not.
+    complexes = p["v1.complex_strength"] ** 2 * p["v1.spontaneous"] / (2 * _PHASES)
+    strength = p["v1.excitatory_strength"] * (p["v1.excitatory_reversal"] - p["v1.spike_threshold"])
+
+    def rested(rate: np.ndarray | float) -> np.ndarray:
+        heard = strength**2 * np.asarray(rate) / (2 * (p["v1.synaptic_time"] + p["v1.membrane_time"]))
+        slow = p["v1.background_time"] / (p["v1.background_time"] + p["v1.membrane_time"])
+        noise = np.sqrt(heard + p["v1.background_noise"] ** 2 * slow)
+        return p["v1.spike_threshold"] - p["v1.rest_margin"] * noise
+
+    return rested(simple), float(rested(complexes))
+
+
+def begun(
+    parameters: Parameters, lesions: Collection[str], trials: Trials, random: np.random.Generator, within: float | None
+) -> State:
+    """A state to begin in, as `biomodel.spiking.ganglion.begun`: membranes below threshold, transmission at its mean."""
+    grid, columns = trials.grid, rate_form.lattice_of(trials.grid, within)
+    p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
+    cells = kinds(parameters, grid.pixels_per_degree)
+    one = (columns.images, columns.height, columns.width)
+    full = np.ones((grid.images, grid.height, grid.width))
+    simple, complexes = resting_potential(parameters, cells)
+    rest = {"simple": np.tile(simple, (SIMPLE, 1)), "complex": np.full((COMPLEX, len(cells)), complexes)}
+    state: State = {}
+    for channel, rate in lgn.maintained(parameters).items():
+        state[f"thalamocortical_{channel}.sent_{channel}"] = full * rate
+        state[f"thalamocortical_{channel}.resource"] = full * rate_form.resting_resources(parameters)[channel]
+    for name, number in (("simple", SIMPLE * _PHASES), ("complex", COMPLEX)):
+        shape = (number * len(cells), *one)
+        low, high = p["v1.spike_reset"], p["v1.spike_threshold"]
+        state |= {
+            f"v1_{name}.V": random.uniform(low - (high - low), high, shape),
+            f"v1_{name}.adaptation": np.zeros(shape),
+            f"v1_{name}.background": p["v1.background_noise"] * random.standard_normal(shape),
+            f"v1_{name}.sent": np.full(shape, p["v1.spontaneous"]),
+            f"v1_{name}.rest": np.broadcast_to(rest[name].reshape(-1, 1, 1, 1), shape),
+        }
+    shape = (_PHASES * len(cells), *one)
+    state |= {"v1_inhibitory.V": random.uniform(0, 0.5, shape), "v1_inhibitory.sent": np.zeros(shape)}
+    quiet = np.zeros(one)
+    names = [*rate_form.pools_of(cells, lesions), *rate_form.bands_of(cells, lesions)]
+    return state | {f"{name}.pooled": quiet for name in names}

@@ -1,0 +1,237 @@
+from dataclasses import replace
+
+import brian2
+import numpy as np
+import pytest
+import xarray as xr
+
+import bridge
+from biomodel import Pathway, luminance, physiology, v1
+from biomodel.circuit import settled
+from biomodel.cortical_kinds import kinds
+from biomodel.parameters import Parameters
+from biomodel.probe import equivalent_kernels
+from biomodel.spiking.v1 import COMPLEX, SIMPLE, resting_potential
+from biomodel.wiring import Grid
+
+GANGLION = ("midget_on", "midget_off", "parasol_on", "parasol_off")
+
+
+@pytest.fixture(scope="module")
+def spiking():
+    return Pathway(fidelity="spiking", parameters={"v1.kinds": 4})
+
+
+@pytest.fixture(scope="module")
+def counts(spiking, patches):
+    """Counts of 12 trials of photographs, and of a still field of their mean."""
+    shown = patches[:4]
+    still = shown.copy(data=np.broadcast_to(shown.mean(), shown.shape).copy())
+    return spiking.simulate(xr.concat([shown, still], "image"), trials=12, workers=2)
+
+
+def small(**parameters):
+    """A pathway without compiler, before an even field of 12×12 pixels."""
+    given = {name.replace("__", "."): value for name, value in parameters.items()}
+    return Pathway(fidelity="spiking", parameters=given, target="numpy"), luminance(np.full((1, 12, 12), 100.0), 16)
+
+
+def test_counts_have_trials_and_what_does_not_fire_has_none(counts, spiking, patches):
+    assert counts.ganglion.dims == ("image", "trial", "ganglion_channel", "y", "x")
+    assert counts.v1.dims == ("image", "trial", "v1_channel", "v1_y", "v1_x")
+    assert counts.cone.dims == ("image", "y", "x") and counts.lgn.units == "spikes" and counts.cone.units == "pA"
+    assert counts.sizes["trial"] == 12
+    for station in ("ganglion", "lgn", "v1"):
+        values = counts[station].values
+        assert (values == np.round(values)).all() and values.min() == 0 < values.max()
+    rates = Pathway(parameters={"v1.kinds": 4}).simulate(patches[:4], until="bipolar")
+    assert np.allclose(rates.bipolar, counts.bipolar[:4], atol=1e-9)
+
+
+def test_trials_repeat_the_image_with_other_noise(counts):
+    for station in ("ganglion", "lgn", "v1"):
+        trials = counts[station].isel(image=0).values.reshape(12, -1)
+        assert len({trial.tobytes() for trial in trials}) == 12
+
+
+def test_rates_over_trials_are_those_of_the_rate_form(counts, patches, few_kinds, responses):
+    """One circuit, two fidelities: r of mean counts and rates, cell by cell; maintained rates within a tenth."""
+    seconds = 0.15
+    least = {"ganglion": 0.95, "lgn": 0.9}
+    for station, correlation in least.items():
+        mean = counts[station].mean("trial").values / seconds
+        for k, channel in enumerate(counts[f"{station}_channel"].values):
+            rate = responses[station][:4, k].values
+            assert np.corrcoef(mean[:4, k].ravel(), rate.ravel())[0, 1] > correlation, (station, channel)
+            maintained = few_kinds.parameters.value(f"ganglion.{channel}_maintained") * (0.5 if station == "lgn" else 1)
+            assert mean[4:, k].mean() == pytest.approx(maintained, rel=0.1), (station, channel)
+    simple = counts.v1[:4].mean("trial").values / seconds
+    # Those that hear parasol cells are done before the window begins.
+    hearing = np.flatnonzero(counts.v1_relay.values[:4] == "midget")
+    told = [np.corrcoef(simple[:, k].ravel(), responses.v1[:4, k].values.ravel())[0, 1] for k in hearing]
+    assert min(told) > 0.5, told
+
+
+def test_seed_decides_the_noise_whatever_the_workers(spiking, patches):
+    shown, settings = patches[:3], {"until": "lgn", "trials": 9}
+    once = spiking.simulate(shown, seed=1, workers=2, **settings)
+    assert spiking.simulate(shown, seed=1, workers=1, **settings).identical(once)
+    other = spiking.simulate(shown, seed=2, workers=2, **settings)
+    assert not (other.lgn == once.lgn).all() and (other.bipolar == once.bipolar).all()
+
+
+def test_random_state_of_the_caller_is_left_alone():
+    pathway, field = small()
+    np.random.seed(3)
+    expected = np.random.RandomState(3).rand()
+    pathway.simulate(field, until="ganglion", duration=0.02, window=(0.0, 0.02))
+    assert np.random.rand() == expected
+
+
+def test_a_store_of_trials_goes_on_where_it_was(spiking, patches, tmp_path):
+    settings = {"until": "lgn", "trials": 3, "chunk": 2}
+    whole = spiking.simulate(patches[:4], **settings)
+    kept = spiking.simulate(patches[:4], store=tmp_path, **settings)
+    assert (kept.lgn.values == whole.lgn.values).all() and kept.lgn.dims == whole.lgn.dims
+    assert spiking.simulate(patches[:4], store=tmp_path, **settings).lgn.equals(kept.lgn)
+    with pytest.raises(ValueError, match="trials"):
+        spiking.simulate(patches[:4], store=tmp_path, **settings | {"trials": 4})
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpp"])
+def test_spikes_are_what_is_counted(target):
+    """The table, the counts in the window and the bins of a trace tell of the same spikes."""
+    pathway = Pathway(fidelity="spiking", target=target)
+    shown = luminance(np.stack([np.full((12, 12), 60.0), 60 + 50 * np.indices((12, 12)).sum(0) % 2]), 16)
+    settings = {"adapt_to": 60.0, "until": "lgn", "trials": 3, "duration": 0.1, "window": (0.02, 0.1), "seed": 4}
+    table = pathway.simulate(shown, record="spikes", **settings)
+    counts, trace = (pathway.simulate(shown, record=how, **settings) for how in ("mean", "trace"))
+    assert list(table.columns) == ["station", "image", "trial", "channel", "y", "x", "time"]
+    assert table.time.between(0, 0.1, inclusive="left").all()
+    assert trace.lgn.dims == ("image", "trial", "time", "lgn_channel", "y", "x")
+    for station in ("ganglion", "lgn"):
+        spikes = table[(table.station == station) & (table.time >= 0.01975)]
+        number = spikes.groupby(["image", "trial", "channel", "y", "x"]).size()
+        dims = ["image", "trial", f"{station}_channel", "y", "x"]
+        counted = counts[station].to_series().reorder_levels(dims)
+        assert number.sum() == counted.sum() > 0
+        found = counted[counted > 0]
+        assert (number.reindex(found.index) == found).all()
+        # What fires in the last step before the window's end is still to come in the trace.
+        binned = trace[station].sel(time=slice(0.0205, None)).sum()
+        assert abs(float(binned) - number.sum()) < 0.1 * number.sum()
+
+
+def test_spike_trains_as_neo_objects():
+    pytest.importorskip("neo")
+    pathway, field = small()
+    table = pathway.simulate(field, until="ganglion", trials=2, record="spikes", duration=0.1, window=(0.0, 0.1))
+    block = table.to_neo()
+    assert len(block.segments) == 2 and block.annotations["fidelity"] == "spiking"
+    for trial, segment in enumerate(block.segments):
+        assert segment.annotations["trial"] == trial
+        assert sum(map(len, segment.spiketrains)) == (table.trial == trial).sum()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"trials": 0}, "trials = 0"),
+        ({"record": "rasters"}, "rasters"),
+        ({"record": "spikes", "store": "here"}, "with a store"),
+    ],
+)
+def test_settings_of_spikes_that_are_refused(settings, told):
+    pathway, field = small()
+    with pytest.raises(ValueError, match=told):
+        pathway.simulate(field, until="lgn", **settings)
+
+
+def test_rates_have_neither_trials_nor_spikes(few_kinds, even):
+    for settings in ({"trials": 2}, {"record": "spikes"}):
+        with pytest.raises(ValueError, match="at rate fidelity"):
+            few_kinds.simulate(even, until="lgn", **settings)
+    with pytest.raises(ValueError, match="ganglion.noise"):
+        Pathway(parameters={"ganglion.noise": 0.1})
+    assert Parameters("macaque_parafovea").digest != Parameters("macaque_parafovea", fidelity="spiking").digest
+
+
+@pytest.mark.parametrize("rate", [20, 60, 150])
+def test_ganglion_cell_without_noise_fires_at_the_rate_that_excites_it(rate):
+    """The current for a rate inverts the leaky integrator's own closed form, to the order of (rate · leak time)^-2."""
+    leak, refractory = 0.02, 0.003
+    pathway, field = small(ganglion__noise=0, ganglion__midget_on_maintained=rate)
+    fired = pathway.simulate(field, 100.0, until="ganglion", duration=1.0, window=(0.0, 1.0)).ganglion[0, 0, 0]
+    current = 0.5 + rate * leak / (1 - rate * refractory)
+    exact = 1 / (refractory + leak * np.log(current / (current - 1))) if current > 1 else 0
+    # An Euler step of .5 ms fires late by half of it.
+    assert float(fired.mean()) == pytest.approx(exact, rel=0.05, abs=1)
+    if rate > 50:
+        assert float(fired.mean()) == pytest.approx(rate, rel=0.1)
+
+
+def test_relay_cell_without_noise_follows_its_conductance():
+    """An unsuppressed relay cell, afferents silent and noise off, rests where leak and no conductance leave it: silent."""
+    silent = {f"ganglion__{channel}_maintained": 0 for channel in GANGLION}
+    pathway, field = small(**silent, ganglion__noise=0, lgn__noise=0)
+    assert pathway.simulate(field, 100.0, until="lgn").lgn.sum() == 0
+
+
+def test_interneurons_do_not_suppress_before_a_still_field():
+    """What irregular trains alone would tell them is taken off: the same maintained rate with and without them."""
+    field = luminance(np.full((1, 12, 12), 100.0), 16)
+    fired = [
+        Pathway(fidelity="spiking", lesions=lesions, target="numpy").simulate(
+            field, 100.0, until="lgn", trials=4, duration=0.5, window=(0.0, 0.5)
+        )
+        for lesions in ((), ("lgn_suppression",))
+    ]
+    intact, lesioned = (one.lgn.mean(("image", "trial", "y", "x")).values for one in fired)
+    assert np.allclose(intact, lesioned, rtol=0.12)
+
+
+def test_hyperpolarised_relay_cells_burst():
+    """With T channels, and a reset above their threshold as in Smith 2000, a cell that rests below it answers in bursts."""
+    parts = {}
+    for conductance in (0, 2):
+        pathway, field = small(lgn__rest=-68, lgn__reset=-59, lgn__burst_conductance=conductance)
+        table = pathway.simulate(field, 100.0, until="lgn", trials=3, record="spikes", duration=0.5, window=(0.0, 0.5))
+        relay = table[table.station == "lgn"]
+        intervals = relay.groupby(["trial", "channel", "y", "x"]).time.diff().dropna()
+        parts[conductance] = float((intervals <= 0.004).mean())
+    assert parts[2] > 3 * parts[0] + 0.05
+
+
+def test_four_excitatory_cells_to_one_inhibitory(spiking, patches, monkeypatch):
+    monkeypatch.setitem(brian2.prefs, "codegen.target", "numpy")
+    network = spiking.network(patches[:1])
+    number = {name: len(network[f"v1_{name}"]) for name in ("simple", "complex", "inhibitory")}
+    assert number["simple"] + number["complex"] == 4 * number["inhibitory"]
+    assert number["simple"] * COMPLEX == number["complex"] * SIMPLE * 2
+
+
+def test_the_noisier_a_kind_the_farther_below_threshold_it_rests():
+    """Kinds of few afferents hear more noise."""
+    parameters = Parameters("macaque_parafovea", {"v1.kinds": 16}, "spiking")
+    cells = [cell for cell in kinds(parameters, 16.0) if cell.relay == "midget"]
+    simple, complexes = resting_potential(parameters, cells)
+    noise = [sum(w * w for w, _, _ in v1.heard(parameters, cell)[0]) for cell in cells]
+    assert simple.shape == (2, len(cells)) and max(simple.max(), complexes) < -0.053
+    assert np.corrcoef(simple[0], np.sqrt(noise))[0, 1] < -0.9
+
+
+def test_what_takes_rates_refuses_a_spiking_pathway():
+    pathway, field = small()
+    for asks in (physiology.run, equivalent_kernels, bridge.fit):
+        with pytest.raises(ValueError, match="'spiking' is not accepted"):
+            asks(pathway)
+
+
+def test_state_to_begin_in_is_that_of_all_trials(spiking, patches):
+    spec = spiking._specification(patches[:2], 16.0, "v1", 2, (50.0, 200.0), "mean", 200.0)
+    spec = replace(spec, trials=3, lead=100.0)
+    state = settled(spec, np.full((2, 32, 32), 100.0), noise=1)
+    assert state["ganglion_midget_on.v"].size == 3 * Grid(2, 32, 32, 16.0).cells
+    assert state["cascade.before"].shape == (2, 32, 32) and "ganglion.midget_on" not in state
+    again = settled(spec, np.full((2, 32, 32), 100.0), noise=1)
+    assert all((again[name] == values).all() for name, values in state.items())
