@@ -48,6 +48,7 @@ _SOURCES = (
     "parameters.py",
     "physiology/v1_distributions.json",
     "retina.py",
+    "spiking/__init__.py",
     "spiking/cells.py",
     "spiking/ganglion.py",
     "spiking/lgn.py",

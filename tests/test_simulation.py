@@ -227,16 +227,20 @@ def test_damaged_build_is_compiled_again(even, monkeypatch, tmp_path, caplog):
     assert builds.clear() == 1 and builds.entries() == []
 
 
-def imported(folder, module):
-    """Modules of the package that a module imports, and that those import."""
-    found, left = set(), [module]
+def imported(folder, file):
+    """Files of the package that a file imports, and that those import."""
+    found, left = set(), [file]
     while left:
         name = left.pop()
         found.add(name)
-        for node in ast.walk(ast.parse((folder / f"{name}.py").read_text())):
+        for node in ast.walk(ast.parse((folder / name).read_text())):
             if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "biomodel":
-                names = node.module.split(".")[1:2] or [alias.name for alias in node.names]
-                left += set(names) - found
+                parent = "/".join(node.module.split(".")[1:])
+                # What is imported is a module, or stands in the one that it is imported from.
+                asked = [f"{parent}.py", f"{parent}/__init__.py"] if parent else []
+                asked += ["/".join(filter(None, (parent, f"{alias.name}.py"))) for alias in node.names]
+                asked += ["/".join(filter(None, (parent, alias.name, "__init__.py"))) for alias in node.names]
+                left += {name for name in asked if (folder / name).exists()} - found
     return sorted(found)
 
 
@@ -244,10 +248,10 @@ def test_builds_have_another_key_where_anything_that_makes_a_circuit_changed(mon
     folder = tmp_path / "biomodel"
     shutil.copytree(Path(builds.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(builds, "__file__", str(folder / "builds.py"))
-    modules = imported(folder, "circuit")
-    assert {"v1", "cortical_kinds", "parameters"} <= set(modules)
+    files = imported(folder, "circuit.py")
+    assert {"v1.py", "cortical_kinds.py", "parameters.py", "spiking/v1.py", "spiking/cells.py"} <= set(files)
     digests = [builds.source_digest.__wrapped__()]
-    for name in [*(f"{module}.py" for module in modules), "physiology/v1_distributions.json"]:
+    for name in [*files, "physiology/v1_distributions.json"]:
         with (folder / name).open("a") as file:
             file.write("\n")
         digests.append(builds.source_digest.__wrapped__())
