@@ -90,10 +90,9 @@ class Specification:
     @property
     def cells(self) -> Trials:
         """The spiking cells of every trial; what is counted is what they fire in the window, or all along a trace."""
-        start, stop = self.window if self.record == "mean" else (0.0, self.duration)
-        # Half a step keeps the edges clear of rounding; before the image comes, traces are cut, not counts.
-        edges = (self.lead + edge - self.dt / 2 for edge in (start if self.record == "mean" else -self.lead, stop))
-        return Trials(self.grid, self.trials, *edges)
+        start, stop = (-self.lead, self.duration) if self.record == "trace" else self.window
+        # Half a step keeps the edges clear of rounding.
+        return Trials(self.grid, self.trials, *(self.lead + edge - self.dt / 2 for edge in (start, stop)))
 
     @property
     def stations(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from brian2 import Quantity
 
 from biomodel import simulation, stimuli
 from biomodel.adaptation import GAZE_SPREAD, Even, Gaze
-from biomodel.circuit import LESIONS, STATIONS, Specification, assemble, classical_centre, settled
+from biomodel.circuit import LESIONS, SPIKING, STATIONS, Specification, assemble, classical_centre, settled
 from biomodel.parameters import FIDELITIES, VALID_LUMINANCE, Parameters
 from biomodel.presentations import Presentations, luminance_range
 from biomodel.responses import dataset, form, provenance
@@ -212,12 +212,14 @@ class Pathway:
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 raise ValueError(f"{name} = {number!r} is not accepted: give a whole number from 1")
         _one_of(record, ("mean", "trace", "spikes"), "record")
-        spiking = self.fidelity == "spiking"
-        if not spiking and trials != 1:
+        if self.fidelity == "rate" and trials != 1:
             raise ValueError(f"trials = {trials} is not accepted at rate fidelity, which has no noise: give 1")
-        if record == "spikes" and (not spiking or store is not None):
-            where = "with a store" if spiking else "at rate fidelity"
+        fires = self.fidelity == "spiking" and until in SPIKING
+        if record == "spikes" and (not fires or store is not None):
+            where = "with a store" if fires else f"at {self.fidelity} fidelity up to {until}"
             raise ValueError(f"record = 'spikes' is not accepted {where}: give 'mean' or 'trace'")
+        # What has no noise is the same in every trial.
+        trials = trials if fires else 1
         in_sequence = isinstance(adapt_to, str) and adapt_to == "previous"
         if in_sequence and store is not None:
             raise ValueError("store is not accepted with adapt_to = 'previous': each image depends on the one before")
@@ -226,12 +228,12 @@ class Pathway:
         size = stimulus.sizes["y"], stimulus.sizes["x"]
         if in_sequence:
             batch, together = 1, trials
-        elif spiking:
+        elif fires:
             batch, together = simulation.batch_trials(len(presentations), size[0] * size[1], trials)
         else:
             batch, together = simulation.batch_images(*size), 1
         spec = self._specification(stimulus, ppd, until, batch, (1000 * start, 1000 * end), record, 1000 * seconds)
-        if spiking:
+        if fires:
             spec = replace(spec, trials=together, lead=0.0 if in_sequence else LEAD)
         for station in spec.stations if record == "mean" else ():
             if not spec.samples(station):

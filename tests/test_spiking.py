@@ -89,6 +89,12 @@ def test_seed_decides_the_noise_whatever_the_workers(many):
     assert not (other.lgn == once.lgn).all() and (other.bipolar == once.bipolar).all()
 
 
+def test_what_has_no_noise_has_no_trials():
+    pathway, field = small()
+    found = pathway.simulate(field, until="bipolar", trials=3)
+    assert "trial" not in found.dims and found.bipolar.dims == ("image", "bipolar_channel", "y", "x")
+
+
 def test_random_state_of_the_caller_is_left_alone():
     pathway, field = small()
     np.random.seed(3)
@@ -163,12 +169,13 @@ def test_spike_trains_as_neo_objects():
         ({"trials": 0}, "trials = 0"),
         ({"record": "rasters"}, "rasters"),
         ({"record": "spikes", "store": "here"}, "with a store"),
+        ({"record": "spikes", "until": "bipolar"}, "up to bipolar"),
     ],
 )
 def test_settings_of_spikes_that_are_refused(settings, told):
     pathway, field = small()
     with pytest.raises(ValueError, match=told):
-        pathway.simulate(field, until="lgn", **settings)
+        pathway.simulate(field, **{"until": "lgn"} | settings)
 
 
 def test_rates_have_neither_trials_nor_spikes(few_kinds, even):
