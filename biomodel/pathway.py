@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -211,6 +212,8 @@ class Pathway:
         for name, number in (("workers", workers), ("trials", trials), ("chunk", 1 if chunk is None else chunk)):
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 raise ValueError(f"{name} = {number!r} is not accepted: give a whole number from 1")
+        if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
+            raise ValueError(f"seed = {seed!r} is not accepted: give a whole number from 0")
         _one_of(record, ("mean", "trace", "spikes"), "record")
         if self.fidelity == "rate" and trials != 1:
             raise ValueError(f"trials = {trials} is not accepted at rate fidelity, which has no noise: give 1")

@@ -95,6 +95,27 @@ def test_what_has_no_noise_has_no_trials():
     assert "trial" not in found.dims and found.bipolar.dims == ("image", "bipolar_channel", "y", "x")
 
 
+def test_a_film_comes_after_the_lead_as_it_comes_without_one():
+    """What stands before onset is the field adapted to: the retina answers a film as at rate fidelity, frame for frame."""
+    random = np.random.default_rng(2)
+    film = luminance(60 * (1 + random.uniform(-0.8, 0.8, (2, 20, 12, 12))), 16, 0.005)
+    settings = {"adapt_to": 60.0, "duration": 0.1, "window": (0.0, 0.1), "record": "trace"}
+    rates = Pathway(target="numpy").simulate(film, until="bipolar", **settings)
+    spikes = Pathway(fidelity="spiking", target="numpy").simulate(film, until="ganglion", **settings)
+    assert np.ptp(rates.bipolar.values) > 1
+    for station in ("cone", "horizontal", "bipolar"):
+        expected = rates[station].values
+        assert np.abs(spikes[station].values - expected).max() < 1e-6 * np.abs(expected).max()
+
+
+def test_images_in_sequence_keep_their_trials():
+    pathway, field = small()
+    shown = luminance(np.stack([np.full((12, 12), level) for level in (60.0, 150.0)]), 16)
+    found = pathway.simulate(shown, "previous", until="lgn", trials=2)
+    assert found.lgn.dims[:2] == ("image", "trial") and found.lgn.shape[:2] == (2, 2)
+    assert (found.background[1] == 60).all() and float(found.lgn.sum()) > 0
+
+
 def test_random_state_of_the_caller_is_left_alone():
     pathway, field = small()
     np.random.seed(3)
@@ -167,6 +188,7 @@ def test_spike_trains_as_neo_objects():
     ("settings", "told"),
     [
         ({"trials": 0}, "trials = 0"),
+        ({"seed": -1}, "seed = -1"),
         ({"record": "rasters"}, "rasters"),
         ({"record": "spikes", "store": "here"}, "with a store"),
         ({"record": "spikes", "until": "bipolar"}, "up to bipolar"),
@@ -239,6 +261,27 @@ def test_four_excitatory_cells_to_one_inhibitory(spiking, patches, monkeypatch):
     number = {name: len(network[f"v1_{name}"]) for name in ("simple", "complex", "inhibitory")}
     assert number["simple"] + number["complex"] == 4 * number["inhibitory"]
     assert number["simple"] * COMPLEX == number["complex"] * SIMPLE * 2
+
+
+def test_push_pull_and_complex_cells_are_wired_by_phase_and_place(spiking, patches, monkeypatch):
+    """A simple cell is inhibited by the cell that hears the opposite phase, its copies alike; complex cells hear both phases."""
+    monkeypatch.setitem(brian2.prefs, "codegen.target", "numpy")
+    network = spiking.network(patches[:1])
+    dendrites, simple, inhibitory = (network[f"v1_{name}"] for name in ("dendrite", "simple", "inhibitory"))
+    half, number = len(dendrites) // 2, len(dendrites)
+    dendrites.heard = np.arange(number) * brian2.Hz
+    inhibitory.sent = inhibitory.heard
+    assert (np.array(inhibitory.heard) == np.r_[half:number, 0:half]).all()
+    for copy in range(SIMPLE):
+        cells = slice(copy * number, (copy + 1) * number)
+        assert (np.array(simple.transmitted)[cells] == np.r_[half:number, 0:half]).all()
+    complexes = network["v1_complex"]
+    network["v1_fired"].fired = np.arange(half) * brian2.Hz
+    columns = half // 4
+    kind = np.tile(np.repeat(np.arange(4), columns), COMPLEX)
+    assert (np.array(complexes.fired_here) // columns == kind).all()
+    assert (np.array(complexes.fired_beside) // columns == kind).all()
+    assert (np.array(complexes.fired_here) != np.array(complexes.fired_beside)).any()
 
 
 def test_the_noisier_a_kind_the_farther_below_threshold_it_rests():

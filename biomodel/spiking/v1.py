@@ -145,22 +145,15 @@ def v1(
         _PHASES * len(cells) * columns.cells, DENDRITE_EQUATIONS, dt=clock, order=11, name="v1_dendrite"
     )
     each = np.arange(len(dendrites))
-    simple = NeuronGroup(
+    simple = _excitatory(
+        "v1_simple",
         SIMPLE * len(dendrites),
-        EXCITATORY_EQUATIONS.format(
-            excitation="excitatory_strength*drive",
-            inhibition="0" if "push_pull" in lesions else "inhibition_strength*transmitted",
-        )
-        + SIMPLE_INPUTS
-        + COUNT_EQUATION,
-        threshold="V >= spike_cut",
-        reset=EXCITATORY_RESET + trials.count,
-        refractory=namespace["refractory_time"],
-        method="euler",
-        dt=clock,
-        order=12,
-        name="v1_simple",
-        namespace=namespace,
+        "excitatory_strength*drive",
+        "0" if "push_pull" in lesions else "inhibition_strength*transmitted",
+        SIMPLE_INPUTS,
+        trials,
+        clock,
+        namespace,
     )
     inhibitory = NeuronGroup(
         len(dendrites),
@@ -180,22 +173,15 @@ def v1(
     simple.drive = linked_var(dendrites, "drive", index=np.tile(each, SIMPLE))
     simple.transmitted = linked_var(inhibitory, "sent", index=np.tile(each, SIMPLE))
     fired = _firing(len(cells) * columns.cells, simple, clock)
-    complexes = NeuronGroup(
+    complexes = _excitatory(
+        "v1_complex",
         COMPLEX * len(cells) * columns.cells,
-        EXCITATORY_EQUATIONS.format(
-            excitation="excitatory_strength*complex_strength*(0.5*(fired_here + fired_beside) - spontaneous)",
-            inhibition="0",
-        )
-        + COMPLEX_INPUTS
-        + COUNT_EQUATION,
-        threshold="V >= spike_cut",
-        reset=EXCITATORY_RESET + trials.count,
-        refractory=namespace["refractory_time"],
-        method="euler",
-        dt=clock,
-        order=12,
-        name="v1_complex",
-        namespace=namespace,
+        "excitatory_strength*complex_strength*(0.5*(fired_here + fired_beside) - spontaneous)",
+        "0",
+        COMPLEX_INPUTS,
+        trials,
+        clock,
+        namespace,
     )
     here = np.arange(len(cells) * columns.cells)
     quarters = [rate_form.quarters(cell, columns.pixels_per_degree)[1] for cell in cells]
@@ -205,6 +191,31 @@ def v1(
     made |= {one.name: one for one in (dendrites, simple, inhibitory, fired, complexes)}
     made |= _columns(parameters, lesions, trials, cells, columns, clock, every, made, within)
     return made
+
+
+def _excitatory(
+    name: str,
+    number: int,
+    excitation: str,
+    inhibition: str,
+    inputs: str,
+    trials: Trials,
+    clock: Quantity,
+    namespace: dict[str, Quantity | float],
+) -> NeuronGroup:
+    """Adaptive exponential cells, with the conductances in leaks that excite and inhibit them."""
+    return NeuronGroup(
+        number,
+        EXCITATORY_EQUATIONS.format(excitation=excitation, inhibition=inhibition) + inputs + COUNT_EQUATION,
+        threshold="V >= spike_cut",
+        reset=EXCITATORY_RESET + trials.count,
+        refractory=namespace["refractory_time"],
+        method="euler",
+        dt=clock,
+        order=12,
+        name=name,
+        namespace=namespace,
+    )
 
 
 def _terminals(
