@@ -56,6 +56,23 @@ _IMAGES = {
     "svhn": "House numbers (SVHN, or a part of it)",
 }
 
+#: What each light does, its level under the name that it has in `illumination`.
+_DOES = {
+    "exposure": "all light times k",
+    "pedestal": "p times white added everywhere",
+    "gradient": "r-fold from one side to the other",
+    "hard_shadow": "one side r times darker",
+    "soft_shadow": "one side r times darker, the edge soft",
+    "spot": "a spot of light, the rest r times darker",
+    "two_lamps": "two lamps, the rest r times darker",
+    "dapple": "1/f dapples over an r-fold range",
+    "low_exposure": "k times the light, then 8 bits",
+    "clipping": "k times the light, cut at white, 8 bits",
+    "gamma": "a sensor's codes to the power γ",
+    "contrast": "a sensor's codes about their mean, times c",
+    "shot_noise": "N photons a pixel at white",
+}
+
 _STYLE: Any = {
     "text.color": _INK,
     "axes.edgecolor": _INK,
@@ -85,7 +102,7 @@ def write(settings: Settings, study: Study, out: Path, workers: int, data: Path 
     with plt.rc_context(_STYLE):
         kernel_pairs, correlations = kernels(front_end, pathway, out / "kernels", workers)
         lights = {
-            _title(name): _svg(light_figure(results, name), out / f"light_{name}.png")
+            name: (_title(name), _DOES[name], _svg(light_figure(results, name), out / f"light_{name}.png"))
             for name in LIGHTS
             if name in set(results.light)
         }
@@ -308,27 +325,25 @@ def _condition(light: str, level: float | None) -> str:
 
 
 def cost_figure(study: Study, group: str) -> Figure:
-    """What arms keep in a group's lights, and when nothing changes, against images a second; settled, behind LeNet."""
+    """What arms keep when nothing changes and in a group's lights, beside images a second; settled, behind LeNet, the best on top."""
     speeds = study.costs.set_index("arm").images_per_second
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharex=True, layout="constrained")
-    for name, cell in study.steady().items():
-        scores = scored(cell)
-        for ax, which in zip(axes, ("clean", group), strict=True):
-            speed = float(speeds[name])
-            ax.plot(speed, 100 * scores[which].mean(), "o", ms=5, color=COLOURS.get(name, _GREY))
-            ax.annotate(
-                name.replace("_", " "),
-                (speed, 100 * scores[which].mean()),
-                (4, 2),
-                textcoords="offset points",
-                fontsize=6,
-            )
-    for ax, which in zip(axes, ("clean", group), strict=True):
-        ax.set_xscale("log")
-        ax.set_xlabel("images/s, one thread", fontsize=8)
-        ax.set_title(f"{which} (%)", fontsize=9)
+    scores = {name: scored(cell) for name, cell in study.steady().items()}
+    order = sorted(scores, key=lambda name: scores[name][group].mean(), reverse=True)
+    figure, axes = plt.subplots(1, 3, figsize=(10, 0.22 * len(order) + 1), sharey=True, layout="constrained")
+    for place, name in enumerate(order):
+        colour = COLOURS.get(name, _GREY)
+        for ax, which in zip(axes, ("clean", group), strict=False):
+            one = interval(scores[name][which])
+            ax.plot([100 * one.low, 100 * one.high], [place, place], color=colour, lw=1.5)
+            ax.plot(100 * one.mean, place, "o", ms=5, color=colour)
+        axes[2].plot(float(speeds[name]), place, "o", ms=5, color=colour)
+    axes[2].set_xscale("log")
+    for ax, title in zip(axes, ("clean (%)", f"{group} (%)", "images/s, one thread"), strict=True):
+        ax.set_title(title, fontsize=9)
+        ax.set_yticks(range(len(order)), [name + (" †" if name in BOUNDS else "") for name in order], fontsize=8)
         ax.tick_params(labelsize=8)
         ax.grid(alpha=0.2)
+    axes[0].invert_yaxis()
     return figure
 
 

@@ -9,17 +9,19 @@ PAGE = """<!doctype html>
 @media (prefers-color-scheme: dark) { :root { --text: #e7e9ec; --quiet: #9aa1ab; --line: #3a3f47; --page: #16181c;
 --card: #1f2227; --good: #5fc792; --bad: #ef8b77; } }
 * { box-sizing: border-box; }
-body { font: 16px/1.55 system-ui, sans-serif; max-width: 1160px; margin: 0 auto; padding: 1.5rem 1rem 4rem; color: var(--text);
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 1200px; margin: 0 auto; padding: 1.5rem 1rem 4rem; color: var(--text);
 background: var(--page); }
 h1 { line-height: 1.2; margin: .5rem 0 1rem; } h2 { margin: 2.6rem 0 .6rem; border-top: 1px solid var(--line);
 padding-top: 1.4rem; }
 p { max-width: 75ch; } small, .quiet { color: var(--quiet); } .lead { font-size: 1.12rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
-td, th { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { font-weight: 600; } td:first-child, th:first-child, .words { text-align: left; } td.words { white-space: normal; }
+td, th { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { font-weight: 600; } td:first-child, th:first-child, .words { text-align: left; } td.words { white-space: normal;
+min-width: 13rem; }
 .best { font-weight: 700; } tr.own td:first-child { font-weight: 700; } .yes { color: var(--good); } .no { color: var(--bad); }
 .wide { overflow-x: auto; } .tiles { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); }
 .tiles figure { margin: 0; } figcaption { font-size: .9rem; font-weight: 600; }
+figcaption small { display: block; font-weight: 400; }
 svg { max-width: 100%; height: auto; } .wide svg { min-width: 720px; }
 .tiles svg { width: 100%; }
 .key { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: .8rem 0; font-size: .9rem; }
@@ -46,7 +48,7 @@ loop.last }}{% endfor %}.{% endif %}</small></p>{% endif %}
 <h2>Accuracy by group of lights</h2>
 {% for classifier, rows in tables.items() %}{% if tables|length > 1 %}<h3>{{ classifier }}</h3>{% endif %}
 <div class="wide"><table><tr><th>arm</th><th>adaptation</th>{% for group in groups %}<th>{{ group }}</th>{% endfor %}
-<th>test images</th><th>images/s</th></tr>
+<th>images</th><th>images/s</th></tr>
 {% for row in rows %}<tr{% if row.own %} class="own"{% endif %}><td>{{ row.arm }}{{ " †" if row.bound }}</td>
 <td>{{ row.state }}</td>
 {% for group in groups %}<td{% if row.groups[group] and row.groups[group].best %} class="best"{% endif %}>{% if
@@ -57,11 +59,13 @@ row.groups[group] %}{{ "%.1f"|format(row.groups[group].mean) }} <small>{{ "%.1f"
 intervals, bootstrap over seeds and images. Bold: the best arm that met all images. †: trained in the lights of the test, a bound
 rather than a rival. {% if met.simulated %}Simulated arms read Brian2's responses to every image, {{ met.simulated }} for the test
 and at most {{ settings.simulated_train }} for training, at one or two levels a light, in as many steps as the others: their rows
-compare with the others only roughly. {% endif %}Images a second: one process, one thread, to the maps.</small></p>
+compare with the others only roughly. {% endif %}Images: of the test. Images a second: one process, one thread, to
+the maps.</small></p>
 <h2>Light by light</h2>
 <div class="key">{% for arm, colour in colours.items() %}<span style="--of: {{ colour }}">{{ arm }}</span>{% endfor %}<span
 style="--of: #9a9fa888">other arms</span></div>
-<div class="tiles">{% for light, figure in lights.items() %}<figure><figcaption>{{ light }}</figcaption>{{ figure|safe }}</figure>
+<div class="tiles">{% for light, does, figure in lights.values() %}<figure><figcaption>{{ light }}<small>{{ does }}</small></figcaption>{{ figure|safe }}
+</figure>
 {% endfor %}</div>
 <p><small>LeNet's accuracy (%) against each light's level; dashed: adapted to the reference field, the light arriving suddenly.
 Bands: least to largest seed.</small></p>
@@ -87,7 +91,8 @@ classifier trained anew on the lesioned circuit's responses. Open: the classifie
 test images (squares: the circuit's, circles: the front end's). R²: median over channels, mean over the group's lights.
 </small></p>{% endif %}
 {% if costs %}<h2>What it costs</h2><div class="wide">{{ costs|safe }}</div>
-<p><small>Images a second from the light to the maps.</small></p>{% endif %}
+<p><small>LeNet, settled, the best in local lights on top; bars: 95 %. Images a second from the light to the maps. †: trained in
+the lights of the test.</small></p>{% endif %}
 <h2>How near the fitted front end comes to the circuit</h2>
 <p>V1 has {{ settings.kinds }} kinds of cells here, the first of the preset's, each a simple and a complex one.</p>
 <div class="wide"><table><tr><th>station</th>{% for name in fit.lgn %}<th>{{ name|replace("_", " ") }}</th>{% endfor %}</tr>

@@ -9,6 +9,7 @@ other side of 0, one more resample than found counted; several contrasts are cor
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -92,11 +93,17 @@ def contrast(one: np.ndarray, other: np.ndarray, seed: int = 0) -> Contrast:
 
 def resampled(scores: np.ndarray, seed: int) -> np.ndarray:
     """Means over seeds and images drawn with replacement, (`RESAMPLES`,)."""
+    of_seeds, of_images = _shares(*scores.shape, seed)
+    return np.einsum("rs,si,ri->r", of_seeds, scores, of_images, optimize=True)
+
+
+@functools.lru_cache(maxsize=8)
+def _shares(seeds: int, images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How much each seed, and each image, counts in each resample; a report asks for few shapes some thousand times."""
     random = np.random.default_rng([seed, 51])
-    seeds, images = scores.shape
     of_seeds = random.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds
     of_images = random.multinomial(images, np.full(images, 1 / images), RESAMPLES) / images
-    return np.einsum("rs,si,ri->r", of_seeds, scores, of_images, optimize=True)
+    return of_seeds, of_images
 
 
 def holm(found: dict[str, Contrast]) -> dict[str, Contrast]:

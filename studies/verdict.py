@@ -82,7 +82,7 @@ def findings(cells: Mapping[str, Right]) -> list[Finding]:
             words = f"at least {100 * least:g} points above {other}" if least else f"above {other}"
             found.append(Finding("local", words, d, d.mean >= least if least else d.low > 0))
     rivals = [name for name in scores if is_rival(name)]
-    for group, words in (("photon", "level with the best rival, or above"), ("sensor", "no worse than the best rival")):
+    for group, words in (("photon", "level with or above the best rival"), ("sensor", "no worse than the best rival")):
         if group in mine and rivals:
             best = max(rivals, key=lambda name: scores[name][group].mean())
             d = against(group, best)
@@ -140,9 +140,7 @@ def kept_by_the_twin(simulated: Right, learned: Right, responses: pd.DataFrame) 
     for group in mine:
         d = contrast(mine[group], theirs[group])
         r2 = agreement_of_responses(responses, group)
-        words = (
-            f"within ± 2 points of the circuit, read by one classifier; R² of responses at least .95 (it is {r2:.3f})"
-        )
+        words = f"within ± 2 points of the circuit that it was fitted to, R² of responses at least .95 (here {r2:.3f})"
         found.append(Finding(group, words, d, d.within(_AGREEMENT) and r2 >= _RESPONSES))
     return found
 
