@@ -13,19 +13,24 @@ Each kind has at each column three simple cells of either phase, two complex cel
 
 a grows with each spike (Brette & Gerstner 2005); η is what the rest of the cortex does to a membrane.
 
-A *simple* cell has :math:`g_E = k\, x / d`: as in the rate form, what its synapses transmit before a still field counts for
-nothing, for inhibition balances it, and less than that takes excitation away. :math:`g_I = k_I\, r`, with r the transmission of
+A *simple* cell's dendrite carries what it hears to the soma, y, where it opens :math:`g_E = k\, y`:
+
+.. math:: \tau_d \dot y = x / d - y ;
+
+it is slow, for the soma of the rate form is, after its power, and a cell that fires when it crosses a threshold is not. As in the
+rate form, what its synapses transmit before a still field counts for nothing, for inhibition balances it, and less than that
+takes excitation away. :math:`g_I = k_I\, r`, with r the transmission of
 the inhibitory cell of the opposite phase: push-pull. Where each kind rests, :math:`E_r`, is what homeostasis would leave: the
 same number of standard deviations of its noise below threshold (`resting_potential`).
-Recurrent pools shunt its dendrite: with n what inhibitory cells of its relay class transmit nearby, and f what simple cells in
-the wider surround fire above rest, those of like orientation counting more,
+Recurrent pools shunt its dendrite: with n what inhibitory cells of its relay class fire nearby above rest, through synapses of
+:math:`\tau_I`, and f what simple cells in the wider surround fire above rest, those of like orientation counting more,
 
 .. math::
-    d = (1 + n / n_{half})\,(1 + f / f_{half})^{1/p} ,
+    d = (1 + [n]_+ / n_{half})\,(1 + [f]_+ / f_{half})^{1/p} ,
 
 so that for the power p that threshold and noise make of a membrane (Priebe & Ferster 2008) the surround divides a rate as it
 does in the rate form. A *complex* cell hears the simple cells of its column and of the one a quarter of a cycle away, as in the
-rate form. *Inhibitory* cells are leaky integrators without adaptation that hear x undivided.
+rate form, through a dendrite of its own. *Inhibitory* cells are leaky integrators without adaptation that hear x undivided.
 
 Lesions are the rate form's.
 """
@@ -35,7 +40,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
-from brian2 import NeuronGroup, Quantity, Synapses, linked_var
+from brian2 import NeuronGroup, Quantity, Synapses, linked_var, ms
 
 from biomodel import lgn
 from biomodel import v1 as rate_form
@@ -68,6 +73,12 @@ UNDEPRESSED = "sent_{channel}_post += 1/synaptic_time"
 DENDRITE_EQUATIONS = """
 heard : Hz
 drive : Hz
+dcarried/dt = (drive - carried)/dendritic_time : Hz
+"""
+
+FIRED_EQUATIONS = """
+fired : Hz
+dcarried/dt = (fired - carried)/dendritic_time : Hz
 """
 
 COLUMN_EQUATIONS = """
@@ -76,18 +87,16 @@ heard_opposite_{k} : Hz (linked)
 drive_{k} : Hz (linked)
 drive_opposite_{k} : Hz (linked)
 fired_{k} : Hz (linked)
-sent_{k} : Hz (linked)
-sent_opposite_{k} : Hz (linked)
+spiked_{k} : 1 (linked)
+spiked_opposite_{k} : 1 (linked)
 """
 
 SUMS = """
-x_{k} = {drive} - {drive_rest!r}*Hz
-x_opposite_{k} = {opposite} - {opposite_rest!r}*Hz
+heard_{k} = {drive} - {drive_rest!r}*Hz
+heard_opposite_{k} = {opposite} - {opposite_rest!r}*Hz
 share_{k} = 1/((1{pool}){surround})
-heard_{k} = x_{k}
-heard_opposite_{k} = x_opposite_{k}
-drive_{k} = share_{k}*x_{k}
-drive_opposite_{k} = share_{k}*x_opposite_{k}
+drive_{k} = share_{k}*heard_{k}
+drive_opposite_{k} = share_{k}*heard_opposite_{k}
 """
 
 #: Of an excitatory cell; {excitation} and {inhibition} are conductances in leaks.
@@ -103,13 +112,13 @@ dsent/dt = -sent/synaptic_time : Hz
 """
 
 SIMPLE_INPUTS = """
-drive : Hz (linked)
+carried : Hz (linked)
 transmitted : Hz (linked)
 """
 
 COMPLEX_INPUTS = """
-fired_here : Hz (linked)
-fired_beside : Hz (linked)
+carried_here : Hz (linked)
+carried_beside : Hz (linked)
 """
 
 INHIBITORY_EQUATIONS = """
@@ -117,10 +126,11 @@ dV/dt = (current - V)/inhibitory_time + inhibitory_noise*sqrt(2/inhibitory_time)
 current = inhibitory_bias + inhibitory_strength*heard : 1
 heard : Hz (linked)
 dsent/dt = -sent/inhibitory_synaptic_time : Hz
+spiked : 1
 """
 
 EXCITATORY_RESET = "V = spike_reset\nadaptation += adaptation_jump\nsent += 1/synaptic_time\n"
-INHIBITORY_RESET = "V = 0\nsent += 1/inhibitory_synaptic_time\n"
+INHIBITORY_RESET = "V = 0\nspiked += 1\nsent += 1/inhibitory_synaptic_time\n"
 
 
 def v1(
@@ -142,13 +152,19 @@ def v1(
     columns = rate_form.lattice_of(trials.grid, within)
     made = _terminals(parameters, lesions, trials, dt, relays)
     dendrites = NeuronGroup(
-        _PHASES * len(cells) * columns.cells, DENDRITE_EQUATIONS, dt=clock, order=11, name="v1_dendrite"
+        _PHASES * len(cells) * columns.cells,
+        DENDRITE_EQUATIONS,
+        method="exponential_euler",
+        dt=clock,
+        order=11,
+        name="v1_dendrite",
+        namespace=namespace,
     )
     each = np.arange(len(dendrites))
     simple = _excitatory(
         "v1_simple",
         SIMPLE * len(dendrites),
-        "excitatory_strength*drive",
+        "excitatory_strength*carried",
         "0" if "push_pull" in lesions else "inhibition_strength*transmitted",
         SIMPLE_INPUTS,
         trials,
@@ -167,16 +183,18 @@ def v1(
         name="v1_inhibitory",
         namespace=namespace,
     )
+    # Spikes of a step are told to the pools in the next one.
+    inhibitory.run_regularly("spiked = 0", dt=clock, when="groups", order=14, name="v1_inhibitory_told")
     # Those that inhibit a phase hear the opposite one.
     opposite = np.roll(each, len(each) // _PHASES)
     inhibitory.heard = linked_var(dendrites, "heard", index=opposite)
-    simple.drive = linked_var(dendrites, "drive", index=np.tile(each, SIMPLE))
+    simple.carried = linked_var(dendrites, "carried", index=np.tile(each, SIMPLE))
     simple.transmitted = linked_var(inhibitory, "sent", index=np.tile(each, SIMPLE))
-    fired = _firing(len(cells) * columns.cells, simple, clock)
+    fired = _firing(len(cells) * columns.cells, simple, clock, namespace)
     complexes = _excitatory(
         "v1_complex",
         COMPLEX * len(cells) * columns.cells,
-        "excitatory_strength*complex_strength*(0.5*(fired_here + fired_beside) - spontaneous)",
+        "excitatory_strength*complex_strength*(0.5*(carried_here + carried_beside) - spontaneous)",
         "0",
         COMPLEX_INPUTS,
         trials,
@@ -186,8 +204,8 @@ def v1(
     here = np.arange(len(cells) * columns.cells)
     quarters = [rate_form.quarters(cell, columns.pixels_per_degree)[1] for cell in cells]
     beside = np.concatenate([k * columns.cells + columns.neighbour(*offset) for k, offset in enumerate(quarters)])
-    complexes.fired_here = linked_var(fired, "fired", index=np.tile(here, COMPLEX))
-    complexes.fired_beside = linked_var(fired, "fired", index=np.tile(beside, COMPLEX).astype(int))
+    complexes.carried_here = linked_var(fired, "carried", index=np.tile(here, COMPLEX))
+    complexes.carried_beside = linked_var(fired, "carried", index=np.tile(beside, COMPLEX).astype(int))
     made |= {one.name: one for one in (dendrites, simple, inhibitory, fired, complexes)}
     made |= _columns(parameters, lesions, trials, cells, columns, clock, every, made, within)
     return made
@@ -257,15 +275,18 @@ def _terminals(
     return made
 
 
-def _firing(cells: int, simple: NeuronGroup, clock: Quantity) -> NeuronGroup:
+def _firing(cells: int, simple: NeuronGroup, clock: Quantity, namespace: dict[str, Quantity | float]) -> NeuronGroup:
     """How fast the simple cells of a kind fire at each column, by what they transmit."""
     of_each = SIMPLE * _PHASES
     names = [f"sent_{k}" for k in range(of_each)]
     group = NeuronGroup(
         cells,
-        "fired : Hz\n" + "".join(f"{name} : Hz (linked)\n" for name in names),
+        FIRED_EQUATIONS + "".join(f"{name} : Hz (linked)\n" for name in names),
+        method="exponential_euler",
         dt=clock,
+        order=11,
         name="v1_fired",
+        namespace=namespace,
     )
     group.run_regularly(f"fired = ({' + '.join(names)})/{of_each}", dt=clock, when="groups", order=9, name="v1_firing")
     for k, name in enumerate(names):
@@ -319,8 +340,8 @@ def _columns(
             (f"drive_{k}", "v1_dendrite", "drive", own),
             (f"drive_opposite_{k}", "v1_dendrite", "drive", other),
             (f"fired_{k}", "v1_fired", "fired", own),
-            (f"sent_{k}", "v1_inhibitory", "sent", own),
-            (f"sent_opposite_{k}", "v1_inhibitory", "sent", other),
+            (f"spiked_{k}", "v1_inhibitory", "spiked", own),
+            (f"spiked_opposite_{k}", "v1_inhibitory", "spiked", other),
         ):
             setattr(group, name, linked_var(made[source], variable, index=index))
     rest = lgn.maintained(parameters)
@@ -335,7 +356,7 @@ def _columns(
                 opposite=_sum(afferents, opposite),
                 drive_rest=sum(weight * rest[name.removeprefix("sent_")] for weight, name, _ in drive),
                 opposite_rest=sum(weight * rest[name.removeprefix("sent_")] for weight, name, _ in opposite),
-                pool=f" + normalisation_{cell.relay}/normalisation_half" if pools else "",
+                pool=f" + clip(normalisation_{cell.relay}, 0*Hz, inf*Hz)/normalisation_half" if pools else "",
                 surround=f"*(1 + clip({tuned}, 0*Hz, inf*Hz)/surround_half)**(1/exponent)" if bands else "",
             )
         )
@@ -345,8 +366,9 @@ def _columns(
     told = []
     for relay, members in rate_form.kinds_of_relays(cells).items():
         if f"normalisation_{relay}" in pools:
-            sent = " + ".join(f"sent_{k} + sent_opposite_{k}" for k in members)
-            told.append(f"told_normalisation_{relay} = ({sent})/{_PHASES * len(members)}")
+            spiked = " + ".join(f"spiked_{k} + spiked_opposite_{k}" for k in members)
+            rate = f"({spiked})/({_PHASES * len(members)}*{float(clock / ms)!r}*ms)"
+            told.append(f"told_normalisation_{relay} = {rate} - inhibitory_spontaneous")
     for band, members in zip(BANDS, rate_form.kinds_of_bands(cells), strict=True):
         if f"surround_{band}" in bands:
             fired = " + ".join(f"fired_{k}" for k in members)
@@ -356,7 +378,7 @@ def _columns(
     layers: dict[str, NeuronGroup | Synapses] = {"v1": group}
     for name in names:
         kind = name.split("_")[0]
-        time = parameters["v1.inhibitory_time" if kind == "normalisation" else "v1.surround_time"].quantity
+        time = parameters["v1.inhibitory_synaptic_time" if kind == "normalisation" else "v1.surround_time"].quantity
         space_constant = parameters.value(f"v1.{kind}_space_constant") * columns.pixels_per_degree
         layer, step = coupling_and_clock(space_constant, time, clock, every)
         layers[name] = coupled_layer(name, "Hz", layer, time, group, f"told_{name}", columns, step, 14)
@@ -397,13 +419,19 @@ def resting_potential(parameters: Parameters, cells: list[Kind]) -> tuple[np.nda
     complexes = p["v1.complex_strength"] ** 2 * p["v1.spontaneous"] / (2 * _PHASES)
     strength = p["v1.excitatory_strength"] * (p["v1.excitatory_reversal"] - p["v1.spike_threshold"])
 
-    def rested(rate: np.ndarray | float) -> np.ndarray:
-        heard = strength**2 * np.asarray(rate) / (2 * (p["v1.synaptic_time"] + p["v1.membrane_time"]))
+    synapse, dendrite, membrane = (p[f"v1.{name}_time"] for name in ("synaptic", "dendritic", "membrane"))
+
+    # What three filters one after the other leave of the variance of a train.
+    left = (synapse * dendrite + dendrite * membrane + membrane * synapse) / 2
+    left /= (synapse + dendrite) * (dendrite + membrane) * (membrane + synapse)
+
+    def rested(variance: np.ndarray | float) -> np.ndarray:
+        heard = strength**2 * np.asarray(variance) * left
         slow = p["v1.background_time"] / (p["v1.background_time"] + p["v1.membrane_time"])
         noise = np.sqrt(heard + p["v1.background_noise"] ** 2 * slow)
         return p["v1.spike_threshold"] - p["v1.rest_margin"] * noise
 
-    return rested(simple), float(rested(complexes))
+    return rested(p["v1.relay_irregularity"] * simple), float(rested(complexes))
 
 
 def begun(
@@ -433,6 +461,8 @@ def begun(
         }
     shape = (_PHASES * len(cells), *one)
     state |= {"v1_inhibitory.V": random.uniform(0, 0.5, shape), "v1_inhibitory.sent": np.zeros(shape)}
+    state |= {"v1_dendrite.carried": np.zeros(shape)}
+    state |= {"v1_fired.carried": np.full((len(cells), *one), p["v1.spontaneous"])}
     quiet = np.zeros(one)
     names = [*rate_form.pools_of(cells, lesions), *rate_form.bands_of(cells, lesions)]
     return state | {f"{name}.pooled": quiet for name in names}
