@@ -52,15 +52,13 @@ _SOURCES = (
     "spiking/cells.py",
     "spiking/ganglion.py",
     "spiking/lgn.py",
+    "spiking/noise.py",
     "spiking/v1.py",
     "station.py",
     "units.py",
     "v1.py",
     "wiring.py",
 )
-
-#: The variable of the environment that tells a binary the seed of its noise.
-SEED = "PRECORTICAL_NOISE"
 
 #: Folders in the cache in which builds are being made.
 BUILDING = "building-"
@@ -192,7 +190,7 @@ def damaged(folder: Path) -> str | None:
     return f"{wrong[0]} is missing or changed" if wrong else None
 
 
-def run(folder: Path, movie: np.ndarray, state: State, noise: int = 0) -> dict[str, np.ndarray]:
+def run(folder: Path, movie: np.ndarray, state: State) -> dict[str, np.ndarray]:
     """Run a binary with a film, from a state.
 
     Parameters
@@ -203,8 +201,6 @@ def run(folder: Path, movie: np.ndarray, state: State, noise: int = 0) -> dict[s
         Luminance in cd/m².
     state : dict
         All variables that the manifest lists.
-    noise : int
-        The seed of its noise, where it has any.
 
     Returns
     -------
@@ -218,7 +214,7 @@ def run(folder: Path, movie: np.ndarray, state: State, noise: int = 0) -> dict[s
     """
     try:
         with tempfile.TemporaryDirectory(prefix=_scratch_prefix()) as scratch:
-            return _run(folder, {"movie": movie, **state}, noise, Path(scratch))
+            return _run(folder, {"movie": movie, **state}, Path(scratch))
     except (OSError, ValueError, IndexError) as error:
         raise RuntimeError(
             f"the compiled pathway in {folder} left nothing that can be read ({error}): was it removed, or is the "
@@ -226,7 +222,7 @@ def run(folder: Path, movie: np.ndarray, state: State, noise: int = 0) -> dict[s
         ) from error
 
 
-def _run(folder: Path, inputs: dict[str, np.ndarray], noise: int, scratch: Path) -> dict[str, np.ndarray]:
+def _run(folder: Path, inputs: dict[str, np.ndarray], scratch: Path) -> dict[str, np.ndarray]:
     manifest = json.loads((folder / "manifest.json").read_text())
     arguments = []
     for name, size in manifest["inputs"].items():
@@ -246,7 +242,6 @@ def _run(folder: Path, inputs: dict[str, np.ndarray], noise: int, scratch: Path)
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, SEED: str(noise)},
     )
     if told.returncode != 0 or told.stderr:
         words = told.stderr.strip()[-500:]

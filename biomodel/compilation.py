@@ -94,15 +94,11 @@ def compiled(
     project = scratch / "project"
     brian2.set_device("cpp_standalone", build_on_run=False, directory=str(project))
     circuit = wire(specification)
-    if specification.spiking:
-        brian2.seed(0)
     circuit.network.run((specification.lead + specification.duration) * brian2.ms, namespace={})
     brian2.device.build(directory=str(project), compile=False, run=False)
     manifest = _manifest(circuit, states)
     for source in (project / "code_objects").glob("*.cpp"):
         source.write_text(vectorisable(source.read_text()))
-    main = project / "main.cpp"
-    main.write_text(seeded(main.read_text()))
     objects = project / "objects.cpp"
     objects.write_text(writing_only({output["file"] for output in manifest["outputs"].values()}, objects.read_text()))
     makefile = project / "makefile"
@@ -130,23 +126,10 @@ def vectorisable(source: str) -> str:
     is plain: each cell writes at its own place alone, and no array is both written and read at another place.
     """
     writes = _WRITE.findall(source)
-    if "_rand" in source:
-        # The noise of one cell decides the next one's.
-        return source
     scattered = any(index not in ("_idx", "0") for _, index in writes)
     if scattered or set(_READ.findall(source)) & {array for array, _ in writes}:
         return source
     return _LOOP.sub(r"\1#pragma GCC ivdep\n\g<0>", source)
-
-
-_SEED = re.compile(r"_random_generators\[_i\]\.seed\(0L \+ _i\)")
-
-
-def seeded(source: str) -> str:
-    """A generated program that takes the seed of its noise from where it is run."""
-    return _SEED.sub(
-        f'_random_generators[_i].seed(std::strtoul(std::getenv("{builds.SEED}"), nullptr, 10) + _i)', source
-    )
 
 
 _WRITE_ARRAY = re.compile(

@@ -22,7 +22,16 @@ import scipy
 
 import biomodel
 from biomodel import builds
-from biomodel.circuit import Circuit, Specification, assemble, firing, recorded_cells, settled, spiking_groups
+from biomodel.circuit import (
+    Circuit,
+    Specification,
+    assemble,
+    firing,
+    recorded_cells,
+    seeded,
+    settled,
+    spiking_groups,
+)
 from biomodel.presentations import Presentations
 from biomodel.progress import progress
 from biomodel.station import State
@@ -114,7 +123,7 @@ def batch_trials(images: int, cells: int, trials: int) -> tuple[int, int]:
 
 
 def run_batch(
-    specification: Specification, folder: Path | None, movie: np.ndarray, state: State, noise: int = 0
+    specification: Specification, folder: Path | None, movie: np.ndarray, state: State
 ) -> dict[str, np.ndarray]:
     """Responses and end states of one batch by name, flat, in SI units.
 
@@ -126,8 +135,6 @@ def run_batch(
         As many images as the specification's grid holds; cd/m².
     state : dict
         From which to start.
-    noise : int
-        The seed of its noise, where it has any.
 
     Raises
     ------
@@ -135,7 +142,7 @@ def run_batch(
         Where the simulation fails or leaves the range of numbers.
     """
     film = by_frame(movie)
-    out = builds.run(folder, film, state, noise) if folder else _run_numpy(specification, film, state, noise)
+    out = builds.run(folder, film, state) if folder else _run_numpy(specification, film, state)
     for name, values in out.items():
         if not np.isfinite(values).all():
             raise RuntimeError(f"the simulation diverged ({name} is not finite): choose a shorter dt")
@@ -199,20 +206,18 @@ def _numpy_circuit(specification: Specification) -> Circuit:
     return circuit
 
 
-def _run_numpy(specification: Specification, film: np.ndarray, state: State, noise: int) -> dict[str, np.ndarray]:
+def _run_numpy(specification: Specification, film: np.ndarray, state: State) -> dict[str, np.ndarray]:
     if not isinstance(brian2.get_device(), brian2.devices.RuntimeDevice):
         raise RuntimeError("the numpy target needs Brian2's runtime device: call brian2.set_device('runtime') first")
-    preferred, random = brian2.prefs.codegen.target, np.random.get_state()
+    preferred = brian2.prefs.codegen.target
     brian2.prefs.codegen.target = "numpy"
     try:
         circuit = _numpy_circuit(specification)
         circuit.network.restore()
         start(circuit, film, state)
-        brian2.seed(noise)
         circuit.network.run((specification.lead + specification.duration) * brian2.ms, namespace={})
     finally:
         brian2.prefs.codegen.target = preferred
-        np.random.set_state(random)
     out = {
         name: np.array(output.recorder.variables[output.variable].get_value()).ravel()
         for name, output in circuit.outputs.items()
@@ -302,7 +307,7 @@ def _simulate_chunk(
         for begin in range(0, trials, specification.trials):
             noise = _noise(seed, chosen.start + first, begin)
             state = settled(specification, background[batch], noise)
-            found = responses(specification, run_batch(specification, folder, movie[batch], state, noise))
+            found = responses(specification, run_batch(specification, folder, movie[batch], state))
             rounds.append(_kept(specification, found, len(movie) - first, chosen.start + first, begin, trials))
         parts.append(_together(specification, rounds))
     return keep(chosen, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, background)
@@ -345,7 +350,8 @@ def run_in_sequence(
     folder = builds.build(specification) if target == "cpp" else None
     parts = []
     for k, image in enumerate(progress(list(movie), what="simulating", unit="image")):
-        out = run_batch(specification, folder, image[None], state, _noise(seed, k, 0))
+        state |= seeded(specification, _noise(seed, k, 0))
+        out = run_batch(specification, folder, image[None], state)
         parts.append(responses(specification, out))
         state = {n.removeprefix("end."): v for n, v in out.items() if n.startswith("end.")}
     return parts, state

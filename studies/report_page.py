@@ -64,8 +64,8 @@ the maps.</small></p>
 <h2>Light by light</h2>
 <div class="key">{% for arm, colour in colours.items() %}<span style="--of: {{ colour }}">{{ arm }}</span>{% endfor %}<span
 style="--of: #9a9fa888">other arms</span></div>
-<div class="tiles">{% for light, does, figure in lights.values() %}<figure><figcaption>{{ light }}<small>{{ does }}</small></figcaption>{{ figure|safe }}
-</figure>
+<div class="tiles">{% for light, does, figure in lights.values() %}<figure><figcaption>{{ light
+}}<small>{{ does }}</small></figcaption>{{ figure|safe }}</figure>
 {% endfor %}</div>
 <p><small>LeNet's accuracy (%) against each light's level; dashed: adapted to the reference field, the light arriving suddenly.
 Bands: least to largest seed.</small></p>

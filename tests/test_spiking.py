@@ -11,6 +11,7 @@ from biomodel.circuit import settled
 from biomodel.cortical_kinds import kinds
 from biomodel.parameters import Parameters
 from biomodel.probe import equivalent_kernels
+from biomodel.spiking.noise import unit_noise
 from biomodel.spiking.v1 import COMPLEX, SIMPLE, resting_potential
 from biomodel.wiring import Grid
 
@@ -309,3 +310,30 @@ def test_state_to_begin_in_is_that_of_all_trials(spiking, patches):
     assert state["cascade.before"].shape == (2, 32, 32) and "ganglion.midget_on" not in state
     again = settled(spec, np.full((2, 32, 32), 100.0), noise=1)
     assert all((again[name] == values).all() for name, values in state.items())
+
+
+def test_noise_is_white():
+    """Uniform of mean 0 and variance 1; no correlation between neighbours, steps or seeds, within four standard errors."""
+    cells = np.arange(2000)
+    drawn = np.stack([unit_noise(cells, step, seed) for seed in (5.0, 6.0) for step in range(200)])
+    drawn = drawn.reshape(2, 200, len(cells))
+    error = 4 / np.sqrt(drawn.size / 2)
+    assert abs(drawn.mean()) < error and abs(drawn.var() - 1) < error
+    assert np.abs(drawn).max() <= np.sqrt(3)
+    for one, other in (
+        (drawn[:, :, 1:], drawn[:, :, :-1]),
+        (drawn[:, 1:], drawn[:, :-1]),
+        (drawn[0], drawn[1]),
+        (drawn[:, 1:, 1:], drawn[:, :-1, :-1]),
+    ):
+        assert abs((one * other).mean()) < 4 / np.sqrt(one.size)
+
+
+def test_targets_fire_alike():
+    """Noise is the same on every target, and so are spikes, but where rounding decides."""
+    settings = {"until": "lgn", "trials": 2, "duration": 0.1, "window": (0.0, 0.1)}
+    field = luminance(np.full((1, 12, 12), 100.0), 16)
+    counts = [Pathway(fidelity="spiking", target=target).simulate(field, **settings) for target in ("numpy", "cpp")]
+    for station in ("ganglion", "lgn"):
+        one, other = (found[station].values for found in counts)
+        assert (one == other).mean() > 0.99

@@ -4,6 +4,6 @@ The retina up to what excites its ganglion cells has no noise and is the rate fo
 on every trial has cells of its own. What is the same thing at both fidelities is the same equation, parameter or wiring.
 """
 
-from biomodel.spiking import ganglion, lgn, v1
+from biomodel.spiking import ganglion, lgn, noise, v1
 
-__all__ = ["ganglion", "lgn", "v1"]
+__all__ = ["ganglion", "lgn", "noise", "v1"]

@@ -22,6 +22,7 @@ from biomodel import retina
 from biomodel.parameters import Parameters
 from biomodel.retina import GANGLION_CHANNELS
 from biomodel.spiking.cells import COUNT_EQUATION, Trials
+from biomodel.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
 from biomodel.station import State
 from biomodel.wiring import Grid
 
@@ -38,9 +39,10 @@ CURRENT = """
 {channel}_current = bias + {channel}_reached*leak_time/(1 - {channel}_reached*refractory_time*int({channel}_reached > 0*Hz))
 """
 
-EQUATIONS = """
-dv/dt = (current - v)/leak_time + noise*sqrt(2/leak_time)*xi : 1 (unless refractory)
+EQUATIONS = f"""
+dv/dt = (current - v)/leak_time + noise*sqrt(2/(leak_time*dt))*{UNIT_NOISE} : 1 (unless refractory)
 current : 1 (linked)
+{SEED_EQUATION}
 """
 
 
@@ -61,7 +63,7 @@ def inputs(
 
 def ganglion(parameters: Parameters, trials: Trials, dt: Quantity, inputs: NeuronGroup) -> dict[str, NeuronGroup]:
     """Spiking ganglion cells, a group a channel."""
-    namespace = parameters.quantities("ganglion")
+    namespace = parameters.quantities("ganglion") | {"unit_noise": unit_noise}
     groups = {}
     for channel in GANGLION_CHANNELS:
         group = NeuronGroup(

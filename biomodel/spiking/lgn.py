@@ -30,15 +30,17 @@ from biomodel.lgn import CLASSES
 from biomodel.parameters import Parameters
 from biomodel.retina import AMACRINE_CLOCK, GANGLION_CHANNELS
 from biomodel.spiking.cells import COUNT_EQUATION, Trials
+from biomodel.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
 from biomodel.station import State
 from biomodel.wiring import coupled_layer, coupling, stability_limit
 
 EQUATIONS = """
-dV/dt = (rest - V + excitation{burst})/leak_time + noise*sqrt(2/leak_time)*xi : volt (unless refractory)
+dV/dt = (rest - V + excitation{burst})/leak_time + noise*sqrt(2/(leak_time*dt))*{white} : volt (unless refractory)
 excitation = conductance*(excitatory_reversal - V) : volt
 conductance = afferent_strength*(heard + tonic_efficacy*{maintained!r}*Hz*{suppression})/(1 + {suppression}) : 1
 dheard/dt = -heard/excitatory_time : Hz
 dtold/dt = -told/interneuron_time : Hz
+{seed}
 """
 
 BURST_EQUATIONS = """
@@ -72,11 +74,13 @@ def lgn(
     """Spiking relay cells, a group a channel, their synapses, and the interneurons of either class."""
     lesioned = "lgn_suppression" in lesions
     bursting = parameters.value("lgn.burst_conductance") > 0
-    namespace = parameters.quantities("lgn")
+    namespace = parameters.quantities("lgn") | {"unit_noise": unit_noise}
     made: dict[str, NeuronGroup | Synapses] = {}
     for channel in GANGLION_CHANNELS:
         equations = EQUATIONS.format(
             burst=BURST if bursting else "",
+            white=UNIT_NOISE,
+            seed=SEED_EQUATION,
             maintained=parameters.value(f"ganglion.{channel}_maintained"),
             suppression="0" if lesioned else "suppression",
         )

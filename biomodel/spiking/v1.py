@@ -48,6 +48,7 @@ from biomodel.cortical_kinds import Kind, kinds
 from biomodel.parameters import Parameters
 from biomodel.retina import GANGLION_CHANNELS
 from biomodel.spiking.cells import COUNT_EQUATION, Trials
+from biomodel.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
 from biomodel.station import State
 from biomodel.v1 import BANDS
 from biomodel.wiring import Grid, Links, coupled_layer, coupling_and_clock
@@ -107,7 +108,7 @@ excited = {excitation}*(excitatory_reversal - V) : volt
 inhibited = {inhibition}*(inhibitory_reversal - V) : volt
 rest : volt (constant)
 dadaptation/dt = -adaptation/adaptation_time : volt
-dbackground/dt = -background/background_time + background_noise*sqrt(2/background_time)*xi : volt
+dbackground/dt = -background/background_time + background_noise*sqrt(2/(background_time*dt))*{white} : volt
 dsent/dt = -sent/synaptic_time : Hz
 """
 
@@ -122,7 +123,7 @@ carried_beside : Hz (linked)
 """
 
 INHIBITORY_EQUATIONS = """
-dV/dt = (current - V)/inhibitory_time + inhibitory_noise*sqrt(2/inhibitory_time)*xi : 1 (unless refractory)
+dV/dt = (current - V)/inhibitory_time + inhibitory_noise*sqrt(2/(inhibitory_time*dt))*{white} : 1 (unless refractory)
 current = inhibitory_bias + inhibitory_strength*heard : 1
 heard : Hz (linked)
 dsent/dt = -sent/inhibitory_synaptic_time : Hz
@@ -147,7 +148,7 @@ def v1(
 
     Cells are integrated at `clock`, `every` steps `dt` of the circuit long.
     """
-    namespace = parameters.quantities("v1")
+    namespace = parameters.quantities("v1") | {"unit_noise": unit_noise}
     cells = kinds(parameters, trials.grid.pixels_per_degree)
     columns = rate_form.lattice_of(trials.grid, within)
     made = _terminals(parameters, lesions, trials, dt, relays)
@@ -173,7 +174,7 @@ def v1(
     )
     inhibitory = NeuronGroup(
         len(dendrites),
-        INHIBITORY_EQUATIONS + COUNT_EQUATION,
+        INHIBITORY_EQUATIONS.format(white=UNIT_NOISE) + SEED_EQUATION + COUNT_EQUATION,
         threshold="V >= 1",
         reset=INHIBITORY_RESET + trials.count,
         refractory=namespace["inhibitory_refractory_time"],
@@ -224,7 +225,10 @@ def _excitatory(
     """Adaptive exponential cells, with the conductances in leaks that excite and inhibit them."""
     return NeuronGroup(
         number,
-        EXCITATORY_EQUATIONS.format(excitation=excitation, inhibition=inhibition) + inputs + COUNT_EQUATION,
+        EXCITATORY_EQUATIONS.format(excitation=excitation, inhibition=inhibition, white=UNIT_NOISE)
+        + inputs
+        + SEED_EQUATION
+        + COUNT_EQUATION,
         threshold="V >= spike_cut",
         reset=EXCITATORY_RESET + trials.count,
         refractory=namespace["refractory_time"],
