@@ -2,8 +2,8 @@ r"""Noise of membranes: numbers that depend on a seed, a cell and a step alone.
 
 In a step of Euler's, :math:`\sqrt{dt}\, u` stands for the increment of a Wiener process, with independent u of mean 0 and
 variance 1; for averages over trials they need not be Gaussian (the simplified weak Euler scheme: Kloeden & Platen 1992, section
-14.1), and are uniform here. They are hashes of a counter (the finaliser of SplitMix64: Steele, Lea & Flood 2014), so that the compiler
-may take several cells at a time: a generator that goes from one state to the next takes most of a simulation's time.
+14.1), and are uniform here. They are hashes of a counter (the finaliser of SplitMix64: Steele, Lea & Flood 2014), so that a
+compiler may take several cells at a time: a generator that goes from one state to the next takes most of a simulation's time.
 """
 
 from __future__ import annotations
