@@ -661,7 +661,7 @@ _SPIKING = (
     Parameter("v1.background_time", 40, "ms", "calibrated", "experiment 13", 1, 1000),
     Parameter(
         "v1.rest_margin",
-        1.8,
+        1.6,
         "1",
         "calibrated",
         "experiment 14: standard deviations of a membrane's noise between its rest and its threshold",
@@ -723,7 +723,7 @@ _SPIKING = (
     ),
     Parameter("v1.inhibitory_noise", 0.3, "1", "calibrated", "as ganglion cells; in thresholds", 0, 5),
     Parameter(
-        "v1.normalisation_half",
+        "v1.midget_normalisation_half",
         12,
         "Hz",
         "calibrated",
@@ -732,8 +732,17 @@ _SPIKING = (
         1e4,
     ),
     Parameter(
+        "v1.parasol_normalisation_half",
+        6,
+        "Hz",
+        "calibrated",
+        "the same where parasol cells are heard, whose transients are strong",
+        0.01,
+        1e4,
+    ),
+    Parameter(
         "v1.complex_strength",
-        0.2,
+        0.15,
         "1",
         "calibrated",
         "complex cells respond as strongly as simple cells: transmission of a spike of theirs over the relay's",

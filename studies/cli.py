@@ -169,6 +169,9 @@ def physiology_command(
     if physiology.population.shown(results):
         with _whole(out / "population.png") as scratch:
             physiology.population.draw(results, scratch)
+    if fidelity == "spiking":
+        with _whole(out / "rasters.png") as scratch:
+            physiology.draw_rasters(pathway, scratch, workers)
     _write_json(out / "physiology.json", results.to_json())
     _write_json(json_file, results.to_json())
     typer.echo(str(results))

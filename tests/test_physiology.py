@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from biomodel import Pathway, physiology
 from biomodel.parameters import Parameters
 from biomodel.physiology import battery, measures, shadow
-from biomodel.physiology.battery import EXPERIMENTS
+from biomodel.physiology.battery import EXPERIMENTS, SPIKES_ONLY
 from biomodel.physiology.protocols import Screen
 from biomodel.stimuli import pixels_per_degree
 
@@ -204,7 +204,7 @@ def test_every_band_but_those_of_spikes_is_reported_as_published(results):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert digest == "3f2f121489c1bcd2ad483ab3f78dc432e833749b8b677c5023ece26007e64f7c", "a band is never edited"
     published = [row for row in json.loads(path.read_text())["rows"] if row["needs"] == "rate"]
-    assert {row["id"] for row in published} == set(EXPERIMENTS)
+    assert {row["id"] for row in published} == set(EXPERIMENTS) - set(SPIKES_ONLY)
     assert len(results) == len(published) == 41
     for found, row in zip(results.to_json(), published, strict=True):
         for name in ("id", "name", "statistic", "unit", "low", "high", "held_out", "source"):
@@ -217,7 +217,7 @@ def test_results_are_plain_json_and_a_page(results, tmp_path):
     rows = json.loads(json.dumps(results.to_json(), allow_nan=False))
     keys = {"id", "name", "statistic", "unit", "value", "low", "high", "passed", "held_out", "source"}
     assert all(set(row) == keys for row in rows)
-    assert set(results.seconds) == set(results.curves) == set(EXPERIMENTS)
+    assert set(results.seconds) == set(results.curves) == set(EXPERIMENTS) - set(SPIKES_ONLY)
     physiology.draw(results, tmp_path / "page.png")
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
 
@@ -234,8 +234,8 @@ def test_pathway_is_a_subject():
 @pytest.mark.parametrize(
     ("ids", "words"),
     [
-        (13, "experiment 13 is not implemented: accepted are 1, 2, 3"),
-        ([1, 13], "experiment 13 is not implemented"),
+        (13, "experiment 13 needs spikes: accepted are 1, 2, 3"),
+        ([1, 13], "experiment 13 needs spikes"),
         ([26], "experiment 26 is unknown"),
         (["1"], "experiment '1' is unknown"),
         ("1", "experiment '1' is unknown"),

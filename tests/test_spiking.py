@@ -1,17 +1,23 @@
 from dataclasses import replace
 
 import brian2
+import hypothesis
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
 import bridge
-from biomodel import Pathway, luminance, physiology, v1
+from biomodel import Pathway, luminance, v1
 from biomodel.circuit import settled
 from biomodel.cortical_kinds import kinds
 from biomodel.parameters import Parameters
+from biomodel.physiology import experiments
+from biomodel.physiology.preparation import Preparation
+from biomodel.physiology.repeated import Repeated
 from biomodel.probe import equivalent_kernels
-from biomodel.spiking.noise import unit_noise
+from biomodel.spiking.noise import numbers
 from biomodel.spiking.v1 import COMPLEX, SIMPLE, resting_potential
 from biomodel.wiring import Grid
 
@@ -273,16 +279,18 @@ def test_push_pull_and_complex_cells_are_wired_by_phase_and_place(spiking, patch
     dendrites.heard = np.arange(number) * brian2.Hz
     inhibitory.sent = inhibitory.heard
     assert (np.array(inhibitory.heard) == np.r_[half:number, 0:half]).all()
+    dendrites.carried = dendrites.heard
     for copy in range(SIMPLE):
         cells = slice(copy * number, (copy + 1) * number)
+        assert (np.array(simple.carried)[cells] == np.arange(number)).all()
         assert (np.array(simple.transmitted)[cells] == np.r_[half:number, 0:half]).all()
     complexes = network["v1_complex"]
-    network["v1_fired"].fired = np.arange(half) * brian2.Hz
+    network["v1_fired"].carried = np.arange(half) * brian2.Hz
     columns = half // 4
     kind = np.tile(np.repeat(np.arange(4), columns), COMPLEX)
-    assert (np.array(complexes.fired_here) // columns == kind).all()
-    assert (np.array(complexes.fired_beside) // columns == kind).all()
-    assert (np.array(complexes.fired_here) != np.array(complexes.fired_beside)).any()
+    assert (np.array(complexes.carried_here) // columns == kind).all()
+    assert (np.array(complexes.carried_beside) // columns == kind).all()
+    assert (np.array(complexes.carried_here) != np.array(complexes.carried_beside)).any()
 
 
 def test_the_noisier_a_kind_the_farther_below_threshold_it_rests():
@@ -297,9 +305,69 @@ def test_the_noisier_a_kind_the_farther_below_threshold_it_rests():
 
 def test_what_takes_rates_refuses_a_spiking_pathway():
     pathway, field = small()
-    for asks in (physiology.run, equivalent_kernels, bridge.fit):
+    for asks in (equivalent_kernels, bridge.fit):
         with pytest.raises(ValueError, match="'spiking' is not accepted"):
             asks(pathway)
+
+
+@hypothesis.settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    mean=st.floats(0, np.log(5000)).map(np.exp),
+    contrast=st.floats(0, 1),
+    cycles=st.sampled_from([0.5, 1, 2, 4]),
+    adapted=st.booleans(),
+)
+def test_neither_runaway_nor_silence(spiking, mean, contrast, cycles, adapted):
+    """Mean luminance from 1 to 5,000 cd/m² and contrast from 0 to 1: gratings, met settled or out of a field of 100 cd/m².
+
+    Relay cells keep an average of 3 Hz or more and none passes 300 Hz (peak rates are 85 and 130 Hz); V1's cells fire .05 to
+    60 Hz on average (spontaneous rates are some .8, the highest evoked ones some 30 Hz), and no more at the end than before.
+    """
+    place = np.arange(32) / 16
+    light = mean * (1 + contrast * np.sin(2 * np.pi * cycles * place))
+    stimulus = luminance(np.broadcast_to(light, (1, 32, 32)).copy(), 16)
+    found = spiking.simulate(
+        stimulus,
+        "gaze" if adapted else 100.0,
+        duration=0.3,
+        window=(0.0, 0.3),
+        trials=2,
+        record="trace",
+        seed=int(1000 * contrast),
+    )
+    late, bin_ = found.time > 0.2, float(found.time[1])
+    relay = found.lgn.mean(("image", "trial")) / bin_
+    if adapted:
+        assert float(relay.sel(time=late).mean()) >= 3
+    assert float(relay.mean("time").max()) <= 300
+    cortex = found.v1.mean(("image", "trial")) / bin_
+    assert 0.05 <= float(cortex.mean()) <= 60
+    assert float(cortex.sel(time=late).mean()) <= max(5.0, 2 * float(cortex.sel(time=~late).mean()))
+
+
+def test_rates_over_repeats():
+    """What experiments are told of a spiking pathway is its counts, averaged over trials, in Hz."""
+    pathway, field = small()
+    twice = xr.concat([field, 2 * field], "image")
+    subject = Repeated(pathway, relay_trials=3)
+    asked = {"adapt_to": 100.0, "duration": 0.1, "window": (0.02, 0.1), "until": "lgn"}
+    counts = subject.counts(twice, trials=3, **asked)
+    rates = subject.simulate(twice, **asked)
+    assert counts.lgn.dims[:2] == ("image", "trial") and "trial" not in rates.dims
+    assert np.allclose(rates.lgn, counts.lgn.mean("trial") / 0.08) and float(rates.lgn.max()) > 20
+    trace = subject.simulate(twice, record="trace", **asked)
+    assert np.allclose(trace.ganglion.sel(time=slice(0.021, None)).mean("time"), rates.ganglion, atol=8)
+    other = subject.simulate(2 * twice, **asked)
+    assert not np.allclose(other.ganglion[0], rates.ganglion[1], atol=1e-9)
+
+
+@pytest.mark.slow
+def test_counts_vary_as_published():
+    """Experiment 13 before V1: relay cells' Fano factor is .2 to .6 (Poisson trains have 1)."""
+    preparation = Preparation(Repeated(Pathway(fidelity="spiking"), relay_trials=1), workers=2)
+    found = experiments.EXPERIMENTS[13](preparation)
+    assert 0.2 <= found.values["LGN: Fano factor, 200 ms"] <= 0.6
+    assert all(len(curve.x) for curve in found.curves)
 
 
 def test_state_to_begin_in_is_that_of_all_trials(spiking, patches):
@@ -315,7 +383,7 @@ def test_state_to_begin_in_is_that_of_all_trials(spiking, patches):
 def test_noise_is_white():
     """Uniform of mean 0 and variance 1; no correlation between neighbours, steps or seeds, within four standard errors."""
     cells = np.arange(2000)
-    drawn = np.stack([unit_noise(cells, step, seed) for seed in (5.0, 6.0) for step in range(200)])
+    drawn = np.stack([numbers(cells, step, seed) for seed in (5.0, 6.0) for step in range(200)])
     drawn = drawn.reshape(2, 200, len(cells))
     error = 4 / np.sqrt(drawn.size / 2)
     assert abs(drawn.mean()) < error and abs(drawn.var() - 1) < error

@@ -5,5 +5,17 @@ from biomodel.physiology.battery import Result, Results, run
 from biomodel.physiology.distributions import Distance, distances
 from biomodel.physiology.draws import DrawnDistances, over_draws
 from biomodel.physiology.page import draw
+from biomodel.physiology.raster import draw as draw_rasters
 
-__all__ = ["Distance", "DrawnDistances", "Result", "Results", "distances", "draw", "over_draws", "population", "run"]
+__all__ = [
+    "Distance",
+    "DrawnDistances",
+    "Result",
+    "Results",
+    "distances",
+    "draw",
+    "draw_rasters",
+    "over_draws",
+    "population",
+    "run",
+]

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-from biomodel.pathway import check_rates
+from biomodel.pathway import Pathway
 from biomodel.physiology import cortex, experiments
 from biomodel.physiology.column import Column
 from biomodel.physiology.measurement import Measurement
 from biomodel.physiology.preparation import Preparation, Subject
+from biomodel.physiology.repeated import Repeated
 from biomodel.progress import progress
 
 logger = logging.getLogger("precortical")
@@ -26,6 +27,9 @@ _BANDS = Path(__file__).with_name("experiments.json")
 
 #: Numbers of the experiments that are implemented, before V1 and in it; some have a part in both.
 EXPERIMENTS = tuple(sorted({*experiments.EXPERIMENTS, *cortex.EXPERIMENTS}))
+
+#: Those about what differs between trials, which rates do not have.
+SPIKES_ONLY = (13,)
 
 
 @dataclass(frozen=True)
@@ -112,9 +116,10 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
     Parameters
     ----------
     subject : Subject
-        A `biomodel.Pathway`, or what answers like one.
+        A `biomodel.Pathway`, or what answers like one. A spiking one is `Repeated`.
     ids : int or iterable of int, optional
-        Numbers of experiments; by default all that are implemented. They are made in ascending order.
+        Numbers of experiments; by default all that are implemented, at rate fidelity without `SPIKES_ONLY`. They are made in
+        ascending order.
     workers : int
         Processes to simulate with.
 
@@ -125,10 +130,11 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
     Raises
     ------
     ValueError
-        For an experiment that is unknown or not implemented; for what `subject.simulate` refuses.
+        For an experiment that is unknown or not implemented, or needs spikes; for what `subject.simulate` refuses.
     """
-    chosen = _accepted(ids)
-    check_rates(subject, "the battery")
+    if isinstance(subject, Pathway) and subject.fidelity == "spiking":
+        subject = Repeated(subject)
+    chosen = _accepted(ids, isinstance(subject, Repeated))
     preparation = Preparation(subject, workers)
     column = Column(preparation)
     measured: dict[int, Measurement] = {}
@@ -156,15 +162,15 @@ def _measured(number: int, preparation: Preparation, column: Column) -> Measurem
     return functools.reduce(Measurement.beside, parts)
 
 
-def _accepted(ids: int | Iterable[int] | None) -> list[int]:
+def _accepted(ids: int | Iterable[int] | None, fires: bool) -> list[int]:
+    every = [number for number in EXPERIMENTS if fires or number not in SPIKES_ONLY]
     if ids is None:
-        return list(EXPERIMENTS)
+        return every
     chosen = [ids] if isinstance(ids, (int, str)) else list(ids)
-    accepted = ", ".join(map(str, EXPERIMENTS))
+    accepted = ", ".join(map(str, every))
     for number in chosen:
-        if isinstance(number, bool) or number not in EXPERIMENTS:
-            known = number in {row["id"] for row in bands()} and not isinstance(number, bool)
-            problem = "is not implemented" if known else "is unknown"
+        if isinstance(number, bool) or number not in every:
+            problem = "needs spikes" if number in SPIKES_ONLY and not isinstance(number, bool) else "is unknown"
             raise ValueError(f"experiment {number!r} {problem}: accepted are {accepted}")
     if not chosen:
         raise ValueError(f"an empty list of experiments is not accepted: give some of {accepted}")

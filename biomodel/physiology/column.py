@@ -177,7 +177,12 @@ class Column:
         return Screen(max(pixels, smallest + (1 - smallest) % 4), pixels_per_degree)
 
     def rates(
-        self, screen: Screen, images: Iterable[np.ndarray], levels: float | np.ndarray = MEAN, whole: bool = False
+        self,
+        screen: Screen,
+        images: Iterable[np.ndarray],
+        levels: float | np.ndarray = MEAN,
+        whole: bool = False,
+        trials: int | None = None,
     ) -> np.ndarray:
         """Mean rates from 50 to 200 ms after images were flashed on even fields: (image, cell), Hz.
 
@@ -190,6 +195,8 @@ class Column:
             Of the even field before all, or each, cd/m².
         whole : bool
             Whether V1 stands behind all of the screen; else, behind its middle, where its layers end.
+        trials : int, optional
+            Of each image, of a subject that fires; by default as many as it makes itself.
         """
         together = _BATCHES * batch_images(screen.pixels, screen.pixels) * self._preparation.workers
         shown, parts = iter(images), []
@@ -205,6 +212,7 @@ class Column:
                 workers=self._preparation.workers,
                 v1_within=None if whole else _CORTEX / screen.pixels_per_degree,
                 record_within=screen.one_pixel,
+                **({} if trials is None else {"trials": trials}),
             )
             parts.append(_middle_column(found))
             first += len(chosen)
@@ -220,7 +228,8 @@ class Column:
     @cached_property
     def maintained(self) -> np.ndarray:
         """Rates before even fields of the luminances `LEVELS`: (level, cell), Hz."""
-        return self.rates(self.fine, (np.full((self.fine.pixels,) * 2, level) for level in LEVELS), LEVELS)
+        fields = (np.full((self.fine.pixels,) * 2, level) for level in LEVELS)
+        return self.rates(self.fine, fields, LEVELS, trials=self._preparation.spontaneous_trials)
 
     @property
     def spontaneous(self) -> np.ndarray:
@@ -344,7 +353,7 @@ class Column:
         Parameters
         ----------
         films : iterable of numpy.ndarray, (frame, y, x)
-            cd/m², in the frames `times` on the screen `film`.
+            cd/m², in frames of 2 ms on the screen `film`.
 
         Returns
         -------
@@ -357,7 +366,7 @@ class Column:
             found = self._preparation.subject.simulate(
                 luminance(np.stack(chosen), self.film.pixels_per_degree, FRAME),
                 adapt_to=MEAN,
-                duration=FILM,
+                duration=len(chosen[0]) * FRAME,
                 window=WINDOW,
                 until="v1",
                 record="trace",
@@ -368,6 +377,22 @@ class Column:
             relay = found["lgn"].isel(y=0, x=0, drop=True)
             parts.append(xr.Dataset({"lgn": relay, "v1": (("image", "time", "cell"), _middle_column(found))}))
         return xr.concat(parts, "image")
+
+    def smoothed(self, traces: np.ndarray) -> np.ndarray:
+        """As `Preparation.smoothed`."""
+        return self._preparation.smoothed(traces)
+
+    def count_variability(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
+        """Mean counts, and Fano factors, of a panel's cells at the phases of its gratings, those that are known."""
+        if not len(panel):
+            return np.zeros(0), np.zeros(0)
+        waves = self.waves(self.film, panel).reshape(-1, self.film.pixels, self.film.pixels)
+        within = _CORTEX / self.film.pixels_per_degree
+        counts = self._preparation.counts(self.film, MEAN * (1 + FULL_CONTRAST * waves), "v1", v1_within=within)
+        by_trial = np.moveaxis(_middle_column(counts), 1, 0)  # (trial, image, cell)
+        mean, factor = measures.fano_factors(by_trial.reshape(len(by_trial), len(panel), len(PHASES), -1))
+        mean, factor = (panel.served(np.moveaxis(one, 1, 0)).ravel() for one in (mean, factor))
+        return mean[np.isfinite(factor)], factor[np.isfinite(factor)]
 
     def drifting(self, orientation: int, frequency: int, temporal: float, times: ArrayLike) -> np.ndarray:
         """A grating of the characterisation, by its indices, that drifts at `temporal` Hz: (time, y, x), -1 to 1."""

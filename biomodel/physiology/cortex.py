@@ -23,11 +23,30 @@ _experiment = EXPERIMENTS.numbered
 
 _OF_PEAK = "share of the peak"
 
+#: Seconds of a flash of which latencies are read off.
+_LATENCY_FILM = 0.25
+
 #: An answer to low contrast is measured where more than this is evoked, Hz.
 _SEEN = 0.5
 
 #: Cells are strongly suppressed by their surrounds whose index is above this (Cavanaugh 2002).
 _STRONGLY = 0.1
+
+
+@_experiment(13)
+def variability(column: Column) -> Measurement:
+    """Gratings of contrast .98, a panel of 6 at four phases, flashed on grey 50 times over 2.1°.
+
+    Spikes count from the onset to 200 ms; the median is over cells and phases with a mean count of 1 or more.
+    """
+    mean, factor = column.count_variability(column.panel(6))
+    order = np.argsort(mean)
+    return Measurement(
+        {"V1: Fano factor, 200 ms": _median(factor)},
+        (Curve(f"V1, median {_median(factor):.2f}", mean[order], factor[order]),),
+        "mean count",
+        "Fano factor",
+    )
 
 
 @_experiment(14)
@@ -57,11 +76,13 @@ def latency(column: Column) -> Measurement:
     times = np.array([0.0, 248.0])
     if len(panel):
         waves = column.waves(column.film, panel).reshape(-1, column.film.pixels, column.film.pixels)
-        films = (np.broadcast_to(MEAN * (1 + FULL_CONTRAST * wave), (len(column.times), *wave.shape)) for wave in waves)
+        frames = round(_LATENCY_FILM / FRAME)
+        films = (np.broadcast_to(MEAN * (1 + FULL_CONTRAST * wave), (frames, *wave.shape)) for wave in waves)
         rates = column.filmed(films).v1.sel(time=slice(None, 0.249))
         times = 1000 * rates.time.values
         by_phase = rates.values.reshape(len(panel), len(PHASES), len(times), -1)
         traces = np.moveaxis(panel.served(np.moveaxis(by_phase, 0, 2)), -1, 0)  # (served, phase, time)
+        traces = column.smoothed(traces)
         best = traces.max(axis=2).argmax(axis=1)
         chosen = traces[np.arange(len(traces)), best]
         found = np.array([measures.half_rise(times, trace) for trace in chosen])

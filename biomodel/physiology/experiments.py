@@ -14,6 +14,7 @@ from biomodel.physiology.preparation import (
     FRAME,
     FULL_CONTRAST,
     MEAN,
+    PHASES,
     STEADY,
     Preparation,
     rate_of,
@@ -361,6 +362,37 @@ def light_and_dark(preparation: Preparation) -> Measurement:
     )
 
 
+@_experiment(13)
+def variability(preparation: Preparation) -> Measurement:
+    """Gratings of each class's best frequency and contrast .5, at four phases, flashed on grey 50 times.
+
+    Spikes count from the onset to 200 ms. The Fano factor is the variance over trials of a cell's count over its mean; the
+    statistic is the median over relay cells and phases with a mean of 1 or more.
+    """
+    found: dict[str, list[np.ndarray]] = {"ganglion": [], "lgn": []}
+    means: dict[str, list[np.ndarray]] = {"ganglion": [], "lgn": []}
+    screen = preparation.film
+    for cells, kinds in CELLS.items():
+        waves = screen.grating(preparation.best_frequency(cells), PHASES)
+        counts = preparation.counts(screen, MEAN * (1 + 0.5 * waves), "lgn")
+        for station, factors in found.items():
+            for kind in kinds:
+                mean, factor = measures.fano_factors(rate_of(counts, station, kind).T)
+                factors.append(factor)
+                means[station].append(mean)
+    curves = []
+    for station, factors in found.items():
+        mean, factor = np.concatenate(means[station]), np.concatenate(factors)
+        order = np.argsort(mean)
+        curves.append(Curve(f"{station}, median {np.nanmedian(factor):.2f}", mean[order], factor[order]))
+    return Measurement(
+        {"LGN: Fano factor, 200 ms": float(np.nanmedian(np.concatenate(found["lgn"])))},
+        tuple(curves),
+        "mean count",
+        "Fano factor",
+    )
+
+
 @_experiment(14)
 def maintained_activity(preparation: Preparation) -> Measurement:
     """Rates of midget ganglion cells before even fields that they are adapted to; the one of 100 cd/m² counts."""
@@ -392,7 +424,7 @@ def latency(preparation: Preparation) -> Measurement:
     found: dict[str, float] = {}
     curves: list[Curve] = []
     for cells, kinds in CELLS.items():
-        traces = [rate_of(rates, "lgn", kind)[k] for k, kind in enumerate(kinds)]
+        traces = [preparation.smoothed(rate_of(rates, "lgn", kind)[k]) for k, kind in enumerate(kinds)]
         found[cells] = float(np.mean([measures.half_rise(times, trace) for trace in traces]))
         curves += [Curve(kind, times[shown], trace[shown]) for kind, trace in zip(kinds, traces, strict=True)]
     return Measurement(

@@ -113,6 +113,13 @@ def time_to_fraction(time: ArrayLike, value: ArrayLike, start: float, end: float
     return float(t[first - 1] + (t[first] - t[first - 1]) * (fraction - before) / (after - before))
 
 
+def fano_factors(counts: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Means and Fano factors, variance over mean, of counts (trial, …); NaN where the mean is below 1."""
+    values = np.asarray(counts, dtype=float)
+    mean, variance = values.mean(axis=0), values.var(axis=0, ddof=1)
+    return mean, np.divide(variance, mean, out=np.full(mean.shape, np.nan), where=mean >= 1)
+
+
 def half_rise(time: ArrayLike, rate: ArrayLike) -> float:
     """Latency: when a response has first come half of the way from its first sample to its peak."""
     values = np.asarray(rate, dtype=float)

@@ -7,10 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
+from scipy import ndimage
 
 from biomodel.parameters import Parameters
 from biomodel.physiology import measures
 from biomodel.physiology.protocols import Screen, frame_times, patched
+from biomodel.physiology.repeated import Repeated
 from biomodel.simulation import batch_images
 from biomodel.stimuli import luminance
 
@@ -31,6 +33,15 @@ FLASH, WINDOW = 0.2, (0.05, 0.2)
 
 #: Seconds that a film and each of its frames last, and from when on a response to it is taken to be steady.
 FILM, FRAME, STEADY = 1.5, 0.002, 0.5
+
+#: Trials of a stimulus, and seconds, of which counts of spikes are taken.
+COUNTED_TRIALS, COUNTED_IN = 50, (0.0, 0.2)
+
+#: Trials of an even field: in .15 s a cell of 1 Hz fires 12 spikes in so many.
+SPONTANEOUS_TRIALS = 80
+
+#: Standard deviation of the Gaussian by which time courses of spikes are smoothed where a latency is read off them, seconds.
+_SMOOTHING = 0.005
 
 #: Phases at which gratings are flashed; the best counts.
 PHASES = np.arange(4) * np.pi / 2
@@ -144,6 +155,41 @@ class Preparation:
             )
             parts.append(rates[["ganglion", "lgn"]].isel(y=0, x=0))
         return xr.concat(parts, "image")
+
+    @property
+    def spontaneous_trials(self) -> int | None:
+        """Trials of a subject that fires that are enough to tell a cell's spontaneous rate; None of one that has rates."""
+        return SPONTANEOUS_TRIALS if isinstance(self.subject, Repeated) else None
+
+    def smoothed(self, traces: np.ndarray) -> np.ndarray:
+        """Traces (…, time) in the frames of a film, without the noise of spikes where there are spikes."""
+        if not isinstance(self.subject, Repeated):
+            return traces
+        return ndimage.gaussian_filter1d(traces, _SMOOTHING / FRAME, axis=-1, mode="nearest")
+
+    def counts(self, screen: Screen, images: np.ndarray, until: str, **settings: Any) -> xr.Dataset:
+        """Counts (image, trial, …) of middle cells in `COUNTED_IN` after images (image, y, x) were flashed on their mean.
+
+        Raises
+        ------
+        ValueError
+            For a subject that has rates.
+        """
+        if not isinstance(self.subject, Repeated):
+            raise ValueError(
+                "counts of a subject without spikes are not accepted: give a pathway of fidelity 'spiking'"
+            )
+        return self.subject.counts(
+            luminance(images, screen.pixels_per_degree),
+            MEAN,
+            FLASH,
+            COUNTED_IN,
+            until,
+            COUNTED_TRIALS,
+            workers=self.workers,
+            record_within=screen.one_pixel,
+            **settings,
+        )
 
     def gratings(
         self,

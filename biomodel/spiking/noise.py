@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from brian2 import check_units, implementation
-from brian2.core.functions import declare_types
+from brian2 import Function
 
 from biomodel.station import State
 
@@ -51,11 +50,7 @@ cdef double unit_noise(long long cell, long long step, double seed):
 """
 
 
-@implementation("cpp", _CPP, headers=["<cstring>"])
-@implementation("cython", _CYTHON)
-@check_units(cell=1, step=1, seed=1, result=1)
-@declare_types(cell="integer", step="integer", seed="float", result="float")
-def unit_noise(cell: np.ndarray, step: int, seed: float) -> np.ndarray:
+def numbers(cell: np.ndarray, step: int, seed: float) -> np.ndarray:
     """Uniform numbers of mean 0 and variance 1, one for each cell at a step."""
     with np.errstate(over="ignore"):
         z = np.uint64(int(seed) << 20) + np.uint64(_STEP) * (
@@ -65,6 +60,19 @@ def unit_noise(cell: np.ndarray, step: int, seed: float) -> np.ndarray:
         z = (z ^ (z >> np.uint64(27))) * np.uint64(_SECOND)
         z ^= z >> np.uint64(31)
     return np.sqrt(12) * ((z >> np.uint64(12)) * 2.0**-52 - 0.5)
+
+
+#: `numbers` as equations call it.
+unit_noise = Function(
+    numbers,
+    arg_units=[1, 1, 1],
+    return_unit=1,
+    arg_types=["integer", "integer", "float"],
+    return_type="float",
+)
+unit_noise.implementations.add_numpy_implementation(numbers, discard_units=True)
+unit_noise.implementations.add_implementation("cpp", _CPP, compiler_kwds={"headers": ["<cstring>"]})
+unit_noise.implementations.add_implementation("cython", _CYTHON)
 
 
 def seeds(groups: Iterable[str], noise: int) -> State:

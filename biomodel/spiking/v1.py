@@ -360,7 +360,9 @@ def _columns(
                 opposite=_sum(afferents, opposite),
                 drive_rest=sum(weight * rest[name.removeprefix("sent_")] for weight, name, _ in drive),
                 opposite_rest=sum(weight * rest[name.removeprefix("sent_")] for weight, name, _ in opposite),
-                pool=f" + clip(normalisation_{cell.relay}, 0*Hz, inf*Hz)/normalisation_half" if pools else "",
+                pool=f" + clip(normalisation_{cell.relay}, 0*Hz, inf*Hz)/{cell.relay}_normalisation_half"
+                if pools
+                else "",
                 surround=f"*(1 + clip({tuned}, 0*Hz, inf*Hz)/surround_half)**(1/exponent)" if bands else "",
             )
         )
