@@ -74,9 +74,7 @@ def test_rates_over_trials_are_those_of_the_rate_form(counts, patches, few_kinds
             assert mean[4:, k].mean() == pytest.approx(maintained, rel=0.1), (station, channel)
     cortex = counts.v1[:4].mean("trial").values / seconds
     assert set(counts.v1_relay.values) == {"midget", "parasol"}
-    told = [
-        np.corrcoef(cortex[:, k].ravel(), responses.v1[:4, k].values.ravel())[0, 1] for k in range(cortex.shape[1])
-    ]
+    told = [np.corrcoef(cortex[:, k].ravel(), responses.v1[:4, k].values.ravel())[0, 1] for k in range(cortex.shape[1])]
     # In 12 trials a cell of 2 Hz fires four spikes.
     assert np.median(told) > 0.8 and min(told) > 0.55, told
     spontaneous = counts.v1[4:].mean(("image", "trial", "v1_y", "v1_x")).values / seconds
