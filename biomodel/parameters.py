@@ -661,7 +661,7 @@ _SPIKING = (
     Parameter("v1.background_time", 40, "ms", "calibrated", "experiment 13", 1, 1000),
     Parameter(
         "v1.rest_margin",
-        1.6,
+        2.0,
         "1",
         "calibrated",
         "experiment 14: standard deviations of a membrane's noise between its rest and its threshold",
@@ -742,7 +742,7 @@ _SPIKING = (
     ),
     Parameter(
         "v1.complex_strength",
-        0.15,
+        0.17,
         "1",
         "calibrated",
         "complex cells respond as strongly as simple cells: transmission of a spike of theirs over the relay's",

@@ -161,9 +161,11 @@ def physiology_command(
         _measure_draws(preset, fidelity, changed, lesion, draws, check, out, json_file, workers)
         return
     pathway = Pathway(preset, fidelity=fidelity, parameters=changed, lesions=lesion)
+    if shadow and fidelity == "spiking":
+        raise ValueError("--shadow is not accepted with --fidelity spiking: it is measured in rates")
     if shadow and lesion:
         raise ValueError("--shadow is not accepted with --lesion: it takes out each of the retina's mechanisms itself")
-    results = physiology.run(pathway, check or None, workers=workers)
+    results = physiology.run(pathway, check or None, workers=workers, seed=seed)
     _make_folder(out)
     physiology.draw(results, out / "physiology.png")
     if physiology.population.shown(results):

@@ -13,7 +13,7 @@ from biomodel import Pathway, luminance, v1
 from biomodel.circuit import settled
 from biomodel.cortical_kinds import kinds
 from biomodel.parameters import Parameters
-from biomodel.physiology import experiments
+from biomodel.physiology import experiments, measures, repeated
 from biomodel.physiology.preparation import Preparation
 from biomodel.physiology.repeated import Repeated
 from biomodel.probe import equivalent_kernels
@@ -322,8 +322,9 @@ def test_what_takes_rates_refuses_a_spiking_pathway():
 def test_neither_runaway_nor_silence(spiking, mean, contrast, cycles, adapted):
     """Mean luminance from 1 to 5,000 cd/m² and contrast from 0 to 1: gratings, met settled or out of a field of 100 cd/m².
 
-    Relay cells keep an average of 3 Hz or more and none passes 300 Hz (peak rates are 85 and 130 Hz); V1's cells fire .05 to
-    60 Hz on average (spontaneous rates are some .8, the highest evoked ones some 30 Hz), and no more at the end than before.
+    Settled relay cells keep an average of 3 Hz or more, and none passes 300 Hz (peak rates are 85 and 130 Hz); V1's cells fire
+    .05 to 60 Hz on average (spontaneous rates are some .8, the highest evoked ones some 30 Hz), after 200 ms no more than 1 Hz
+    above what they did before.
     """
     place = np.arange(32) / 16
     light = mean * (1 + contrast * np.sin(2 * np.pi * cycles * place))
@@ -344,7 +345,8 @@ def test_neither_runaway_nor_silence(spiking, mean, contrast, cycles, adapted):
     assert float(relay.mean("time").max()) <= 300
     cortex = found.v1.mean(("image", "trial")) / bin_
     assert 0.05 <= float(cortex.mean()) <= 60
-    assert float(cortex.sel(time=late).mean()) <= max(5.0, 2 * float(cortex.sel(time=~late).mean()))
+    # Cells of 4 kinds in 256 columns: 1 Hz is many standard errors.
+    assert float(cortex.sel(time=late).mean()) <= float(cortex.sel(time=~late).mean()) + 1
 
 
 def test_rates_over_repeats():
@@ -361,6 +363,28 @@ def test_rates_over_repeats():
     assert np.allclose(trace.ganglion.sel(time=slice(0.021, None)).mean("time"), rates.ganglion, atol=8)
     other = subject.simulate(2 * twice, **asked)
     assert not np.allclose(other.ganglion[0], rates.ganglion[1], atol=1e-9)
+
+
+def test_repeats_do_not_depend_on_what_fits_in_memory_but_on_seeds(monkeypatch):
+    pathway, field = small()
+    twice = xr.concat([field, 2 * field], "image")
+    asked = {"adapt_to": 100.0, "duration": 0.05, "window": (0.0, 0.05), "until": "ganglion"}
+    whole = Repeated(pathway, relay_trials=2).simulate(twice, **asked)
+    assert not Repeated(pathway, relay_trials=2, seed=1).simulate(twice, **asked).ganglion.equals(whole.ganglion)
+    monkeypatch.setattr(repeated, "_IN_MEMORY", 1)
+    parts = Repeated(pathway, relay_trials=2).simulate(twice, **asked)
+    assert parts.sizes == whole.sizes and np.allclose(parts.background, whole.background)
+    means = [one.ganglion.mean(("image", "y", "x")).values for one in (whole, parts)]
+    assert np.allclose(*means, rtol=0.15) and parts.ganglion.units == "Hz"
+
+
+def test_fano_factors():
+    """Poisson counts have 1, counts that never vary 0; below a mean of 1 there is none."""
+    random = np.random.default_rng(0)
+    counts = np.stack([random.poisson(6, 4000), np.full(4000, 3), random.poisson(0.5, 4000)], axis=1)
+    mean, factor = measures.fano_factors(counts)
+    assert mean == pytest.approx([6, 3, 0.5], rel=0.05)
+    assert factor[0] == pytest.approx(1, abs=0.1) and factor[1] == 0 and np.isnan(factor[2])
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ def bands() -> list[dict[str, Any]]:
     return json.loads(_BANDS.read_text(encoding="utf-8"))["rows"]
 
 
-def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int = 1) -> Results:
+def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int = 1, seed: int = 0) -> Results:
     """Make the experiments of the battery on a subject.
 
     Parameters
@@ -122,6 +122,8 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
         ascending order.
     workers : int
         Processes to simulate with.
+    seed : int
+        Of the noise of a spiking pathway.
 
     Returns
     -------
@@ -133,7 +135,7 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
         For an experiment that is unknown or not implemented, or needs spikes; for what `subject.simulate` refuses.
     """
     if isinstance(subject, Pathway) and subject.fidelity == "spiking":
-        subject = Repeated(subject)
+        subject = Repeated(subject, seed=seed)
     chosen = _accepted(ids, isinstance(subject, Repeated))
     preparation = Preparation(subject, workers)
     column = Column(preparation)

@@ -16,7 +16,18 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from biomodel.physiology import measures, tuning
-from biomodel.physiology.preparation import FILM, FLASH, FRAME, FULL_CONTRAST, MEAN, PHASES, STEADY, WINDOW, Preparation
+from biomodel.physiology.preparation import (
+    FILM,
+    FILMS,
+    FLASH,
+    FRAME,
+    FULL_CONTRAST,
+    MEAN,
+    PHASES,
+    STEADY,
+    WINDOW,
+    Preparation,
+)
 from biomodel.physiology.protocols import Screen, frame_times
 from biomodel.simulation import batch_images
 from biomodel.stimuli import luminance
@@ -39,8 +50,8 @@ NEAR = 0.85
 #: Pixels from the middle to which V1 stands where all it sees is alike: .75° on the fine screen, for a radius of .05°.
 _CORTEX = 12.0
 
-#: Batches whose responses are in memory together, for every process.
-_BATCHES = 8
+#: Batches whose responses are in memory together, whatever the number of processes: noise depends on it.
+_BATCHES = 16
 
 
 @dataclass(frozen=True)
@@ -198,7 +209,7 @@ class Column:
         trials : int, optional
             Of each image, of a subject that fires; by default as many as it makes itself.
         """
-        together = _BATCHES * batch_images(screen.pixels, screen.pixels) * self._preparation.workers
+        together = _BATCHES * batch_images(screen.pixels, screen.pixels)
         shown, parts = iter(images), []
         first = 0
         while chosen := list(islice(shown, together)):
@@ -360,7 +371,7 @@ class Column:
         xarray.Dataset
             `v1` (image, time, cell) and `lgn` (image, time, lgn_channel), Hz.
         """
-        together = batch_images(self.film.pixels, self.film.pixels) * self._preparation.workers
+        together = FILMS * batch_images(self.film.pixels, self.film.pixels)
         waiting, parts = iter(films), []
         while chosen := list(islice(waiting, together)):
             found = self._preparation.subject.simulate(

@@ -41,7 +41,7 @@ _FREQUENCY = 18
 DRAWS = (0, 1, 2, 3, 4)
 
 #: Modules that decide what is measured of a simulation.
-_PROTOCOLS = ("column", "cortex", "measures", "preparation", "protocols", "tuning")
+_PROTOCOLS = ("column", "cortex", "measures", "preparation", "protocols", "repeated", "tuning")
 
 #: Values by cell of every property, by its name.
 _Cells = dict[str, CellValues]

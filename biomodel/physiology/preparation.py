@@ -34,6 +34,9 @@ FLASH, WINDOW = 0.2, (0.05, 0.2)
 #: Seconds that a film and each of its frames last, and from when on a response to it is taken to be steady.
 FILM, FRAME, STEADY = 1.5, 0.002, 0.5
 
+#: Batches of films that are simulated together, whatever the number of processes: noise depends on it.
+FILMS = 4
+
 #: Trials of a stimulus, and seconds, of which counts of spikes are taken.
 COUNTED_TRIALS, COUNTED_IN = 50, (0.0, 0.2)
 
@@ -139,7 +142,7 @@ class Preparation:
             `ganglion` and `lgn`, (image, time, …_channel), Hz.
         """
         each = np.broadcast_to(np.asarray(levels, dtype=float), len(films))
-        together = batch_images(self.film.pixels, self.film.pixels) * self.workers
+        together = FILMS * batch_images(self.film.pixels, self.film.pixels)
         parts = []
         for first in range(0, len(films), together):
             chosen = slice(first, first + together)
@@ -159,7 +162,7 @@ class Preparation:
     @property
     def spontaneous_trials(self) -> int | None:
         """Trials of a subject that fires that are enough to tell a cell's spontaneous rate; None of one that has rates."""
-        return SPONTANEOUS_TRIALS if isinstance(self.subject, Repeated) else None
+        return max(SPONTANEOUS_TRIALS, self.subject.v1_trials) if isinstance(self.subject, Repeated) else None
 
     def smoothed(self, traces: np.ndarray) -> np.ndarray:
         """Traces (…, time) in the frames of a film, without the noise of spikes where there are spikes."""
@@ -182,10 +185,10 @@ class Preparation:
         return self.subject.counts(
             luminance(images, screen.pixels_per_degree),
             MEAN,
-            FLASH,
-            COUNTED_IN,
-            until,
-            COUNTED_TRIALS,
+            duration=FLASH,
+            window=COUNTED_IN,
+            until=until,
+            trials=COUNTED_TRIALS,
             workers=self.workers,
             record_within=screen.one_pixel,
             **settings,

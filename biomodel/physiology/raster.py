@@ -53,7 +53,7 @@ def draw(pathway: Pathway, path: str | Path, workers: int = 1) -> None:
     }
     shared = Pathway(pathway.preset).parameters
     same = {name: pathway.parameters.value(name) for name in shared}
-    form = Pathway(pathway.preset, parameters=same, lesions=pathway.lesions, target=pathway.target)
+    form = Pathway(pathway.preset, parameters=same, lesions=pathway.lesions, dt=pathway.dt, target=pathway.target)
     stimulus = luminance(images, screen.pixels_per_degree)
     rates = form.simulate(stimulus, record="trace", **settings).isel(y=0, x=0, v1_y=0, v1_x=0)
     shown = [*_BEFORE_V1, *(("v1", _liveliest(rates.v1, kind)) for kind in ("simple", "complex"))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ from biomodel.pathway import Pathway
 #: Repeats of a stimulus where V1 is recorded, and where nothing behind the relay is, whose cells take less time.
 V1_TRIALS, RELAY_TRIALS = 5, 20
 
-#: Responses of all trials that are in memory together.
-_IN_MEMORY = 20_000_000
+#: Seconds between samples of a trace, and cells times samples times trials that are in memory together.
+_TRACE_STEP, _IN_MEMORY = 0.002, 1_000_000
 
 
 class Repeated:
@@ -31,11 +31,21 @@ class Repeated:
         Of fidelity "spiking".
     v1_trials, relay_trials : int
         Repeats of a stimulus where V1 is recorded, and where it is not.
+    seed : int
+        Of the noise, which also depends on what is shown.
     """
 
-    def __init__(self, pathway: Pathway, v1_trials: int = V1_TRIALS, relay_trials: int = RELAY_TRIALS) -> None:
+    def __init__(
+        self, pathway: Pathway, v1_trials: int = V1_TRIALS, relay_trials: int = RELAY_TRIALS, seed: int = 0
+    ) -> None:
         self.pathway = pathway
-        self.v1_trials, self.relay_trials = v1_trials, relay_trials
+        self.v1_trials, self.relay_trials, self.seed = v1_trials, relay_trials, seed
+        self.preset, self.fidelity, self.lesions, self.dt = (
+            pathway.preset,
+            pathway.fidelity,
+            pathway.lesions,
+            pathway.dt,
+        )
 
     @property
     def parameters(self) -> Parameters:
@@ -57,61 +67,33 @@ class Repeated:
         trials: int | None = None,
         **settings: Any,
     ) -> xr.Dataset:
-        """Rates in Hz, as `Pathway.simulate` at rate fidelity; `trials` of them where a number is given."""
-        return self._over_images(stimulus, adapt_to, duration, window, until, record, trials, settings, averaged=True)
-
-    def counts(
-        self,
-        stimulus: xr.DataArray,
-        adapt_to: Sequence[float] | float,
-        duration: float,
-        window: tuple[float, float],
-        until: str,
-        trials: int,
-        **settings: Any,
-    ) -> xr.Dataset:
-        """Counts of spikes in the window, trial by trial."""
-        return self._over_images(stimulus, adapt_to, duration, window, until, "mean", trials, settings, averaged=False)
-
-    def _over_images(
-        self,
-        stimulus: xr.DataArray,
-        adapt_to: Sequence[float] | float,
-        duration: float,
-        window: tuple[float, float],
-        until: str,
-        record: str,
-        trials: int | None,
-        settings: dict[str, Any],
-        averaged: bool,
-    ) -> xr.Dataset:
+        """Rates in Hz, as `Pathway.simulate` at rate fidelity; over `trials` where a number is given."""
         number = trials or (self.v1_trials if until == "v1" else self.relay_trials)
-        images = stimulus.sizes["image"]
-        levels = np.broadcast_to(np.asarray(adapt_to, dtype=float), images)
-        samples = duration * 500 if record == "trace" else 1
-        shown = 1 if "record_within" in settings else stimulus.sizes["y"] * stimulus.sizes["x"]
-        together = max(1, int(_IN_MEMORY / (number * samples * shown * 16)))
-        seconds = window[1] - window[0]
+        settings |= {"duration": duration, "window": window, "until": until, "record": record, "trials": number}
+        tracing = record == "trace"
+        values = number * (round(duration / _TRACE_STEP) if tracing else 1)
+        if "record_within" not in settings:
+            values *= stimulus.sizes["y"] * stimulus.sizes["x"]
         parts = []
-        for first in range(0, images, together):
+        for found in self._in_parts(stimulus, adapt_to, max(1, _IN_MEMORY // values), settings):
+            seconds = float(found.time[1] - found.time[0]) if tracing else window[1] - window[0]
+            for station in set(SPIKING) & set(found):
+                found[station] = (found[station].mean("trial") / seconds).assign_attrs(units="Hz")
+            parts.append(found)
+        return xr.concat(parts, "image", data_vars="minimal")
+
+    def counts(self, stimulus: xr.DataArray, adapt_to: Sequence[float] | float, **settings: Any) -> xr.Dataset:
+        """Counts of spikes in the window, trial by trial: what `Pathway.simulate` returns, with this subject's seeds."""
+        parts = self._in_parts(stimulus, adapt_to, stimulus.sizes["image"], settings)
+        return xr.concat(list(parts), "image", data_vars="minimal")
+
+    def _in_parts(
+        self, stimulus: xr.DataArray, adapt_to: Sequence[float] | float, together: int, settings: dict[str, Any]
+    ) -> Iterator[xr.Dataset]:
+        """So many images at a time; the seed is what is shown, that no two stimuli share their noise."""
+        levels = np.broadcast_to(np.asarray(adapt_to, dtype=float), stimulus.sizes["image"])
+        for first in range(0, len(levels), together):
             chosen = slice(first, first + together)
             part = stimulus.isel(image=chosen)
-            found = self.pathway.simulate(
-                part,
-                levels[chosen].tolist(),
-                duration,
-                window,
-                until=until,
-                record=record,
-                trials=number,
-                seed=zlib.crc32(np.ascontiguousarray(part.values).tobytes()),
-                **settings,
-            )
-            if averaged:
-                if record == "trace":
-                    seconds = float(found.time[1] - found.time[0])
-                for station in SPIKING:
-                    if station in found:
-                        found[station] = found[station].mean("trial") / seconds
-            parts.append(found)
-        return xr.concat(parts, "image", data_vars="minimal") if len(parts) > 1 else parts[0]
+            seed = zlib.crc32(np.ascontiguousarray(part.values).tobytes(), self.seed)
+            yield self.pathway.simulate(part, levels[chosen].tolist(), seed=seed, **settings)

@@ -25,7 +25,7 @@ from matplotlib.ticker import MultipleLocator
 
 from biomodel import stimuli
 from biomodel.circuit import LESIONS
-from biomodel.pathway import Pathway
+from biomodel.pathway import Pathway, check_rates
 from biomodel.physiology.page import BAND, CELL_INK
 from biomodel.physiology.preparation import FLASH, WINDOW
 from biomodel.physiology.protocols import Screen
@@ -166,9 +166,10 @@ def measure(
     Raises
     ------
     ValueError
-        For a lesioned pathway; a lesion that is unknown or not the retina's; lights that are no luminances; distances that
-        don't reach 1.5° into the light and into the shadow.
+        For a spiking or a lesioned pathway; a lesion that is unknown or not the retina's; lights that are no luminances;
+        distances that don't reach 1.5° into the light and into the shadow.
     """
+    check_rates(pathway, "a shadow")
     names = _accepted_lesions(pathway, lesions)
     levels = np.array([stimuli.positive(level, "light", "cd/m²") for level in lights])
     if not len(levels):

@@ -19,9 +19,9 @@ A *simple* cell's dendrite carries what it hears to the soma, y, where it opens 
 
 it is slow, for the soma of the rate form is, after its power, and a cell that fires when it crosses a threshold is not. As in the
 rate form, what its synapses transmit before a still field counts for nothing, for inhibition balances it, and less than that
-takes excitation away. :math:`g_I = k_I\, r`, with r the transmission of
-the inhibitory cell of the opposite phase: push-pull. Where each kind rests, :math:`E_r`, is what homeostasis would leave: the
-same number of standard deviations of its noise below threshold (`resting_potential`).
+takes excitation away. :math:`g_I = k_I\, (r - r_0)`, with r the transmission of the inhibitory cell of the opposite phase, and r₀
+what inhibitory cells fire before a still field: push-pull. Where each kind rests, :math:`E_r`, is what homeostasis would leave:
+the same number of standard deviations of its noise below threshold (`resting_potential`).
 Recurrent pools shunt its dendrite: with n what inhibitory cells of its relay class fire nearby above rest, through synapses of
 :math:`\tau_I`, and f what simple cells in the wider surround fire above rest, those of like orientation counting more,
 
@@ -166,7 +166,7 @@ def v1(
         "v1_simple",
         SIMPLE * len(dendrites),
         "excitatory_strength*carried",
-        "0" if "push_pull" in lesions else "inhibition_strength*transmitted",
+        "0" if "push_pull" in lesions else "inhibition_strength*(transmitted - inhibitory_spontaneous)",
         SIMPLE_INPUTS,
         trials,
         clock,
@@ -410,8 +410,8 @@ def place(channel: str, columns: int) -> tuple[str, int]:
 def resting_potential(parameters: Parameters, cells: list[Kind]) -> tuple[np.ndarray, float]:
     """Where noise lets cells rest, volt: simple ones, (phase, kind), and complex ones.
 
-    What a synapse transmits before a still field has the variance of a Poisson train of the maintained rate; a membrane filters
-    it, and what the rest of the cortex does to it.
+    What a synapse transmits before a still field has the variance of a Poisson train of the maintained rate times
+    `v1.relay_irregularity`; synapse, dendrite and membrane filter it, and the membrane what the rest of the cortex does to it.
     """
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     rest = lgn.maintained(parameters)
@@ -466,7 +466,10 @@ def begun(
             f"v1_{name}.rest": np.broadcast_to(rest[name].reshape(-1, 1, 1, 1), shape),
         }
     shape = (_PHASES * len(cells), *one)
-    state |= {"v1_inhibitory.V": random.uniform(0, 0.5, shape), "v1_inhibitory.sent": np.zeros(shape)}
+    state |= {
+        "v1_inhibitory.V": random.uniform(0, 0.5, shape),
+        "v1_inhibitory.sent": np.full(shape, p["v1.inhibitory_spontaneous"]),
+    }
     state |= {"v1_dendrite.carried": np.zeros(shape)}
     state |= {"v1_fired.carried": np.full((len(cells), *one), p["v1.spontaneous"])}
     quiet = np.zeros(one)
