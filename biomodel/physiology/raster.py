@@ -24,7 +24,7 @@ _V1_INK, _RATE_INK = "#5b5f97", "#212121"
 _BEFORE_V1 = [(station, cell) for station in ("ganglion", "lgn") for cell in ("midget_on", "parasol_on")]
 
 
-def draw(pathway: Pathway, path: str | Path, workers: int = 1) -> None:
+def draw(pathway: Pathway, path: str | Path, workers: int = 1, seed: int = 0) -> None:
     """Draw one PNG page: of each station's cells in the middle of a screen a raster, and below it rates over the trials.
 
     Gratings of full contrast flash on grey, four phases of each; each cell is shown the one that it answers most at rate
@@ -36,6 +36,9 @@ def draw(pathway: Pathway, path: str | Path, workers: int = 1) -> None:
         Of fidelity "spiking".
     path : str or pathlib.Path
     workers : int
+        Processes to simulate with.
+    seed : int
+        Of the noise.
     """
     radius = pathway.parameters.value("bipolar.midget_centre_radius")
     pixels = max(33, pathway.classical_centre(0.8 / radius))
@@ -59,7 +62,7 @@ def draw(pathway: Pathway, path: str | Path, workers: int = 1) -> None:
     shown = [*_BEFORE_V1, *(("v1", _liveliest(rates.v1, kind)) for kind in ("simple", "complex"))]
     best = [int(rates[s].sel({f"{s}_channel": cell}).mean("time").values.argmax()) for s, cell in shown]
     flashed = sorted(set(best))
-    spikes = pathway.simulate(stimulus.isel(image=flashed), record="spikes", trials=TRIALS, **settings)
+    spikes = pathway.simulate(stimulus.isel(image=flashed), record="spikes", trials=TRIALS, seed=seed, **settings)
     figure = Figure(figsize=(3.0 * len(shown) / 2, 7.6), dpi=110, layout="constrained")
     grid = figure.subplots(4, len(shown) // 2, sharex=True, height_ratios=(1.1, 1, 1.1, 1), squeeze=False)
     for k, (station, cell) in enumerate(shown):
