@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -372,6 +373,28 @@ def study_luminance(
     found = luminance.run(settings, out, workers, data)
     report.write(settings, found, out, workers, data)
     _write_json(json_file, found.summary())
+    typer.echo(f"{out / 'report.html'}")
+
+
+@study.command("reproduction")
+def study_reproduction(
+    out: Out = Path("out/reproduction"),
+    seed: Seed = 0,
+    json_file: Json = None,
+    dataset: Annotated[str, typer.Option(help="digits, mnist, fashion-mnist or svhn; several by commas.")] = "digits",
+    data: Data = None,
+    arms: Annotated[str, typer.Option(help="Arms, separated by commas; all by default.")] = "",
+    budget: Annotated[str, typer.Option(help="smoke, reduced or full, the published one.")] = "reduced",
+    seeds: Annotated[int, typer.Option(help="Networks trained per arm, with seeds from --seed on.")] = 5,
+    workers: Workers = _CORES,
+) -> None:
+    """The published experiment, arXiv 2202.07432: tables, verdicts and report of all that --out holds."""
+    from studies.reproduction import report
+    from studies.reproduction.study import Settings, run
+
+    settings = Settings(_names(dataset), _names(arms) or Settings.arms, budget, seeds, seed)
+    found = report.write(run(settings, out, workers, data), out)
+    _write_json(json_file, [asdict(one) for one in found])
     typer.echo(f"{out / 'report.html'}")
 
 

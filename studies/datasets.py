@@ -2,7 +2,8 @@
 
 Digits ship with scikit-learn. MNIST, Fashion-MNIST and SVHN are read from a folder: `DATA` names it, and holds one for each data
 set; or from the cache that ``precortical download`` fills. What is read is checked: its form, its labels, and, of MNIST and
-Fashion-MNIST, that it is what was published. SVHN may be a part of it. SVHN's colours become grey, by luminance.
+Fashion-MNIST, that it is what was published. SVHN may be a part of it; its colours become grey, by luminance, unless they are
+asked for.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _CONTENTS = {
 
 @dataclass(frozen=True)
 class Images:
-    """A data set: images (n, 32, 32) as sRGB codes in [0, 1], and labels (n,)."""
+    """A data set: images (n, 32, 32), or in colour (n, 32, 32, 3), as sRGB codes in [0, 1], and labels (n,)."""
 
     name: str
     train: np.ndarray
@@ -71,7 +72,7 @@ class Images:
         )
 
 
-def load(name: str, data: Path | None = None) -> Images:
+def load(name: str, data: Path | None = None, colour: bool = False) -> Images:
     """One data set by name.
 
     Parameters
@@ -81,6 +82,8 @@ def load(name: str, data: Path | None = None) -> Images:
     data : pathlib.Path, optional
         The folder of data sets, each in a folder of its name; by default what the environment variable `DATA` says, else the
         cache.
+    colour : bool
+        Whether images that have colours keep them.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def load(name: str, data: Path | None = None) -> Images:
     if name == "digits":
         return _digits()
     folder = _folder(name, data)
-    return _svhn(folder) if name == "svhn" else _idx(name, folder)
+    return _svhn(folder, colour) if name == "svhn" else _idx(name, folder)
 
 
 def _folder(name: str, data: Path | None) -> Path:
@@ -147,16 +150,18 @@ def _published(name: str, folder: Path, stem: str) -> Path:
     raise ValueError(f"{folder / stem}.gz is missing: {name} has four files, {', '.join(_CONTENTS[name])}")
 
 
-def _svhn(folder: Path) -> Images:
-    """Cropped house numbers, or a part of them, in grey; the digit 0 is labelled 10 in the files."""
+def _svhn(folder: Path, colour: bool) -> Images:
+    """Cropped house numbers, or a part of them, in colour or grey; the digit 0 is labelled 10 in the files."""
     parts: list[np.ndarray] = []
     for part in ("train", "test"):
         path = folder / f"{part}_{SIDE}x{SIDE}.mat"
         images, labels = read_matlab(path, SIDE)
         if labels.min() < 1 or labels.max() > 10:
             raise ValueError(f"{path} has labels from {labels.min()} to {labels.max()}: accepted are 1 to 10")
-        light = decode_srgb(images / 255.0) @ np.asarray(SRGB_LUMINANCE)
-        parts += [encode_srgb(light).astype(np.float32), labels.astype(np.int64) % 10]
+        codes = images / 255.0
+        if not colour:
+            codes = encode_srgb(decode_srgb(codes) @ np.asarray(SRGB_LUMINANCE))
+        parts += [codes.astype(np.float32), labels.astype(np.int64) % 10]
     return _shuffled("svhn", *parts)
 
 

@@ -51,7 +51,7 @@ KINDS = 16
 Agreement = tuple[Right, Right, pd.DataFrame]
 
 #: Modules that tell of what was found, and have no part in it.
-_TELLING = ("cli", "download", "kernel_figure", "report", "report_page", "verdict")
+_TELLING = ("cli", "download", "kernel_figure", "pages", "report", "report_page", "verdict")
 
 #: Images that costs are measured on.
 _TIMED = 64

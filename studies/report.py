@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import re
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import jinja2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -27,6 +20,7 @@ from studies.arms import BOUNDS, is_rival
 from studies.cells import Right
 from studies.illumination import LIGHTS, PIXELS_PER_DEGREE, illuminate, scene
 from studies.luminance import Settings, Study
+from studies.pages import FIGURES, GREY, INK, rendered, svg
 from studies.report_page import PAGE
 from studies.statistics import interval, scored
 
@@ -43,10 +37,6 @@ COLOURS = {
     "front_end_v1": "#59a14f",
     "simulated_lgn": "#e15759",
 }
-_GREY = "#9a9fa8"
-
-#: Ink of figures, which pages of either theme replace by their own.
-_INK = "#010203"
 
 #: What the images of a data set are.
 _IMAGES = {
@@ -73,21 +63,6 @@ _DOES = {
     "shot_noise": "N photons a pixel at white",
 }
 
-_STYLE: Any = {
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
-
 
 def write(settings: Settings, study: Study, out: Path, workers: int, data: Path | None = None) -> None:
     """Draw the figures of a study and write its report into the study's folder."""
@@ -99,60 +74,43 @@ def write(settings: Settings, study: Study, out: Path, workers: int, data: Path 
     for cell, found in study.compared.items():
         if (cell.classifier, cell.arm, cell.state) == ("lenet", "simulated_lgn", "settled"):
             findings += verdict.kept_by_the_twin(*found)
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(FIGURES):
         kernel_pairs, correlations = kernels(front_end, pathway, out / "kernels", workers)
         lights = {
-            name: (_title(name), _DOES[name], _svg(light_figure(results, name), out / f"light_{name}.png"))
+            name: (_title(name), _DOES[name], svg(light_figure(results, name), out / f"light_{name}.png"))
             for name in LIGHTS
             if name in set(results.light)
         }
-        text = (
-            jinja2.Environment(autoescape=True)
-            .from_string(PAGE)
-            .render(
-                settings=settings,
-                images=_IMAGES[settings.dataset],
-                verdict=_in_words(study, findings),
-                findings=verdict.told(findings),
-                contrasts=verdict.contrasts(steady),
-                groups=list(dict.fromkeys(results.group)),
-                tables=_tables(study),
-                colours={name: colour for name, colour in COLOURS.items() if name in set(results.arm)},
-                lights=lights,
-                lesions={s: _svg(lesion_figure(s, f), out / f"lesions_{s}.png") for s, f in study.lesions.items()},
-                agreement=_agreements(study),
-                agreement_figures={
-                    arm: _svg(agreement_figure(study.agreement, arm), out / f"agreement_{arm}.png")
-                    for arm in dict.fromkeys(cell.arm for cell in study.compared if cell.classifier == "lenet")
-                },
-                costs=_svg(cost_figure(study, "local"), out / "costs.png") if _has_local(steady) else "",
-                lesion_rows=study.lesion_scores.to_dict("records"),
-                met=_met(study),
-                fit=_fit_table(pd.read_csv(out / "fit.csv")),
-                correlations=correlations,
-                kernels=_svg(kernel_pairs, out / "kernels.png"),
-                examples=_svg(example_figure(settings, scene(image), front_end, pathway), out / "examples.png"),
-            )
+        text = rendered(
+            PAGE,
+            settings=settings,
+            images=_IMAGES[settings.dataset],
+            verdict=_in_words(study, findings),
+            findings=verdict.told(findings),
+            contrasts=verdict.contrasts(steady),
+            groups=list(dict.fromkeys(results.group)),
+            tables=_tables(study),
+            colours={name: colour for name, colour in COLOURS.items() if name in set(results.arm)},
+            lights=lights,
+            lesions={s: svg(lesion_figure(s, f), out / f"lesions_{s}.png") for s, f in study.lesions.items()},
+            agreement=_agreements(study),
+            agreement_figures={
+                arm: svg(agreement_figure(study.agreement, arm), out / f"agreement_{arm}.png")
+                for arm in dict.fromkeys(cell.arm for cell in study.compared if cell.classifier == "lenet")
+            },
+            costs=svg(cost_figure(study, "local"), out / "costs.png") if _has_local(steady) else "",
+            lesion_rows=study.lesion_scores.to_dict("records"),
+            met=_met(study),
+            fit=_fit_table(pd.read_csv(out / "fit.csv")),
+            correlations=correlations,
+            kernels=svg(kernel_pairs, out / "kernels.png"),
+            examples=svg(example_figure(settings, scene(image), front_end, pathway), out / "examples.png"),
         )
     (out / "report.html").write_text(text)
 
 
 def _has_local(cells: dict[str, Right]) -> bool:
     return bool(cells) and all("local" in scored(cell) for cell in cells.values())
-
-
-def _svg(figure: Figure, path: Path) -> str:
-    """A figure as SVG for a page of either theme; and written as PNG."""
-    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None}, facecolor="white")
-    text = io.StringIO()
-    with plt.rc_context({"svg.hashsalt": path.stem}):
-        figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
-    plt.close(figure)
-    drawn = text.getvalue()
-    # Without its prologue and metadata, its identifiers its own among the other figures'.
-    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
-    drawn = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{path.stem}-", drawn)
-    return drawn.replace(_INK, "currentColor")
 
 
 def _title(light: str) -> str:
@@ -195,7 +153,7 @@ def _met(study: Study) -> dict[str, Any]:
 
 
 def _tables(study: Study) -> dict[str, list[dict]]:
-    """By classifier, a row a cell: mean and interval of each group, in percent; the best of those that met all images is marked."""
+    """By classifier, a row a cell: mean and interval of each group, in percent; the best that met all images is marked."""
     speeds = study.costs.set_index("arm").images_per_second
     tables: dict[str, list[dict]] = {}
     for cell, right in study.cells.items():
@@ -274,7 +232,7 @@ def light_figure(results: pd.DataFrame, light: str) -> Figure:
 def _draw_line(ax: Axes, arm: str, state: str, values: pd.DataFrame) -> None:
     by_level = values.groupby("level").accuracy
     mean, known = 100 * by_level.mean(), arm in COLOURS
-    colour = COLOURS.get(arm, _GREY)
+    colour = COLOURS.get(arm, GREY)
     marker = "s" if arm.startswith("simulated") else "o"
     line = "--" if state == "sudden" else "-"
     if known or state != "sudden":
@@ -304,12 +262,12 @@ def agreement_figure(table: pd.DataFrame, arm: str) -> Figure:
         part = rows[rows.adaptation == state]
         places = [names.index(_condition(light, level)) for light, level in zip(part.light, part.level, strict=True)]
         accuracy, responses = axes[2 * k], axes[2 * k + 1]
-        accuracy.hlines(places, 100 * part.simulated, 100 * part.learned, color=_GREY, lw=1)
+        accuracy.hlines(places, 100 * part.simulated, 100 * part.learned, color=GREY, lw=1)
         accuracy.plot(100 * part.simulated, places, "s", ms=5, color=COLOURS["simulated_lgn"])
         accuracy.plot(100 * part.learned, places, "o", ms=4, color=COLOURS["front_end_lgn"])
         accuracy.set_title(f"accuracy (%), {state}", fontsize=9)
-        responses.plot(part.r2, places, "o", ms=4, color=_INK)
-        responses.axvline(0.95, color=_GREY, lw=1, ls=":")
+        responses.plot(part.r2, places, "o", ms=4, color=INK)
+        responses.axvline(0.95, color=GREY, lw=1, ls=":")
         responses.set_xlim(min(0.9, float(part.r2.min()) - 0.01), 1.005)
         responses.set_title(f"R² of responses, {state}", fontsize=9)
     for ax in axes:
@@ -325,13 +283,13 @@ def _condition(light: str, level: float | None) -> str:
 
 
 def cost_figure(study: Study, group: str) -> Figure:
-    """What arms keep when nothing changes and in a group's lights, beside images a second; settled, behind LeNet, the best on top."""
+    """What arms keep clean and in a group's lights, beside images a second; settled, behind LeNet, the best on top."""
     speeds = study.costs.set_index("arm").images_per_second
     scores = {name: scored(cell) for name, cell in study.steady().items()}
     order = sorted(scores, key=lambda name: scores[name][group].mean(), reverse=True)
     figure, axes = plt.subplots(1, 3, figsize=(10, 0.22 * len(order) + 1), sharey=True, layout="constrained")
     for place, name in enumerate(order):
-        colour = COLOURS.get(name, _GREY)
+        colour = COLOURS.get(name, GREY)
         for ax, which in zip(axes, ("clean", group), strict=False):
             one = interval(scores[name][which])
             ax.plot([100 * one.low, 100 * one.high], [place, place], color=colour, lw=1.5)

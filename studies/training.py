@@ -5,16 +5,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long every classifier is trained, however many images it is given (Adam, cross-entropy; half a cosine)."""
+    """How long every classifier is trained, however many images it is given (Adam, cross-entropy)."""
 
     steps: int = 440
     batch: int = 64
@@ -63,14 +68,20 @@ class Scaled(nn.Module):
         return (maps - self.shift) / self.scale
 
 
+def half_cosine(optimiser: Optimizer, steps: int) -> LRScheduler:
+    """A rate that falls to zero along half a cosine."""
+    return CosineAnnealingLR(optimiser, steps)
+
+
 def train(
-    network: Callable[[], nn.Module],
+    network: Callable[[], Network],
     seen: Callable[[Tensor], Tensor],
     labels: Tensor,
     seed: int,
     budget: Budget,
     learning_rate: float,
-) -> nn.Module:
+    schedule: Callable[[Optimizer, int], LRScheduler] = half_cosine,
+) -> Network:
     """Make a network, and train it; global random state is left alone.
 
     Parameters
@@ -83,19 +94,21 @@ def train(
     seed : int
     budget : Budget
     learning_rate : float
+    schedule : callable
+        Of the rate, over so many steps.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         trained = network().train()
         order = torch.Generator().manual_seed(seed)
         optimiser = torch.optim.Adam(trained.parameters(), lr=learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, budget.steps)
+        rate = schedule(optimiser, budget.steps)
         for chosen in itertools.islice(_batches(len(labels), budget.batch, order), budget.steps):
             loss = functional.cross_entropy(trained(seen(chosen)), labels[chosen])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            schedule.step()
+            rate.step()
     return trained.eval()
 
 

@@ -1,3 +1,9 @@
+import os
+
+# Workers of a parallel run share the cores: threads of torch's on top of them wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import numpy as np
 import pytest
 

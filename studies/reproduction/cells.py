@@ -1,0 +1,149 @@
+"""Cells of the reproduction: one arm trained with one seed, then tested at every level of its sweeps; each kept in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
+
+import bridge
+from biomodel.whole_files import whole
+from studies.classifiers import right
+from studies.datasets import Images
+from studies.reproduction import networks, sweeps
+from studies.reproduction.arms import Arm
+from studies.reproduction.sweeps import Sweep
+from studies.training import Budget, Scaling, train
+
+#: Images in a step, Adam's rate, and what it is multiplied by for the last fifth of the epochs (arXiv 2202.07432).
+BATCH, RATE, LATE, LATE_SHARE = 128, 1e-3, 0.01, 0.2
+
+#: Images that the front end answers at a time.
+_TOGETHER = 64
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a cell found.
+
+    Attributes
+    ----------
+    accuracy : dict of (str, float) to float
+        By sweep and level.
+    images : int
+        That it was tested on.
+    kernels : dict of str to numpy.ndarray
+        That were learned, (out, in, h, w), by layer.
+    """
+
+    accuracy: dict[tuple[str, float], float]
+    images: int
+    kernels: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path) as scratch:
+            kept = {
+                "sweep": np.array([sweep for sweep, _ in self.accuracy]),
+                "level": np.array([level for _, level in self.accuracy]),
+                "accuracy": np.array(list(self.accuracy.values())),
+                "images": np.array(self.images),
+            }
+            np.savez_compressed(scratch, **kept, **{f"kernel_{name}": k for name, k in self.kernels.items()})  # type: ignore[arg-type]
+
+    @staticmethod
+    def load(path: Path) -> Found:
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as kept:
+            places = zip(kept["sweep"].tolist(), kept["level"].tolist(), strict=True)
+            accuracy = dict(zip(places, kept["accuracy"].tolist(), strict=True))
+            names = [name for name in kept.files if name.startswith("kernel_")]
+            kernels = {name.removeprefix("kernel_"): kept[name] for name in names}
+            return Found(accuracy, int(kept["images"]), kernels)
+
+
+def steps(images: int, epochs: int) -> int:
+    """Of so many epochs."""
+    return epochs * -(-images // BATCH)
+
+
+def late_rate(optimiser: Optimizer, steps: int) -> LRScheduler:
+    """The published schedule: a hundredth of the rate for the last fifth of the steps."""
+    return MultiStepLR(optimiser, [round((1 - LATE_SHARE) * steps)], LATE)
+
+
+def of_codes(arm: Arm, images: Images, epochs: int, seed: int) -> Found:
+    """An arm that takes codes, trained with one seed and tested in all sweeps."""
+    codes, tests = _codes(images.train), _codes(images.test)
+    network = _trained(arm, codes, images, epochs, seed)
+    told: dict[tuple[str, float], float] = {}
+    for sweep in sweeps.SWEEPS.values():
+        told |= _tested([network], images, sweep, partial(_changed, tests))[0]
+    return Found(told, len(tests), networks.learned_kernels(network))
+
+
+def of_light(arm: Arm, images: Images, epochs: int, seeds: Sequence[int], together: Sequence[Sweep]) -> list[Found]:
+    """An arm that takes luminance, trained with every seed under the affine map that some sweeps share, and tested in them."""
+    front_end = bridge.pretrained("macaque_parafovea", fidelity="rate", output="lgn")
+
+    def maps(codes: Tensor, sweep: Sweep) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([front_end(part) for part in sweep.luminance(codes).split(_TOGETHER)])
+
+    met = maps(_codes(images.train), together[0])
+    scaling = Scaling.of(met.numpy())
+    given = scaling.apply(met.numpy())
+    trained = [_trained(arm, given, images, epochs, seed) for seed in seeds]
+    told: list[dict[tuple[str, float], float]] = [{} for _ in seeds]
+    tests = _codes(images.test)
+    for sweep in together:
+
+        def seen(sweep: Sweep, level: float) -> Tensor:
+            return scaling.apply(maps(_changed(tests, sweep, level), sweep).numpy())
+
+        for mine, more in zip(told, _tested(trained, images, sweep, seen), strict=True):
+            mine |= more
+    return [Found(one, len(tests)) for one in told]
+
+
+def _codes(images: np.ndarray) -> Tensor:
+    """Images (n, H, W) or (n, H, W, 3) as codes (n, C, H, W)."""
+    whole = torch.tensor(images, dtype=torch.float32)
+    return whole[:, None] if whole.ndim == 3 else whole.movedim(3, 1)
+
+
+def _changed(codes: Tensor, sweep: Sweep, level: float) -> Tensor:
+    return sweep.change(codes, level)
+
+
+def _trained(arm: Arm, inputs: Tensor, images: Images, epochs: int, seed: int) -> nn.Sequential:
+    chance = torch.Generator().manual_seed(seed)
+
+    def seen(chosen: Tensor) -> Tensor:
+        return sweeps.augmented(inputs[chosen], chance) if arm.augmented else inputs[chosen]
+
+    budget = Budget(steps(len(inputs), epochs), BATCH)
+    labels = torch.tensor(images.train_labels)
+    return train(partial(arm.network, inputs.shape[1], images.classes), seen, labels, seed, budget, RATE, late_rate)
+
+
+def _tested(
+    trained: Iterable[nn.Module], images: Images, sweep: Sweep, seen: Callable[[Sweep, float], Tensor]
+) -> list[dict[tuple[str, float], float]]:
+    """Accuracy of each network at every level of a sweep."""
+    labels = torch.tensor(images.test_labels)
+    trained = list(trained)
+    told: list[dict[tuple[str, float], float]] = [{} for _ in trained]
+    for level in sweep.levels:
+        given = seen(sweep, level)
+        for mine, network in zip(told, trained, strict=True):
+            mine[sweep.name, level] = float(right(network, given, labels).float().mean())
+    return told

@@ -1,0 +1,67 @@
+"""The reproduction's page, as a Jinja template."""
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>precortical: the seed paper, reproduced</title>
+<style>{{ style }}</style></head><body>
+{% macro points(value) %}{{ "%+.1f"|format(100 * value) }}{% endmacro %}
+<h1>A precortical module for robust CNNs to light variations: reproduced</h1>
+<p class="lead">Of the {{ counted.values()|sum }} published numbers of the small sweeps {{ counted["reproduced"] }} are
+reproduced, {{ counted["not reproduced"] }} are not, {{ counted["inconclusive"] }} are inconclusive,
+{{ counted["not comparable"] }} are not
+comparable{% if counted["not run"] %}, {{ counted["not run"] }} were not run{% endif %}.</p>
+<h2>Ten lines</h2>
+<div class="wide"><table><tr><th class="words">claim</th>{% for d in datasets %}<th>{{ names[d] }}</th>{% endfor %}</tr>
+{% for claim in claims %}<tr><td class="words">{{ claim.words }}</td>{% for d in datasets %}{% set j = claim.judged[d] %}<td>{% if
+j %}<span class="{{ {true: 'yes', false: 'no'}.get(j.holds, 'quiet') }}">{{ {true: "holds", false: "fails"}.get(j.holds, "open")
+}}</span> {{ points(j.difference) }} <small>{{ points(j.low) }} to {{ points(j.high) }}, {{ j.budget }}</small>{% else
+%}<span class="quiet">not run</span>{% endif %}</td>{% endfor %}</tr>{% endfor %}</table></div>
+<p><small>Difference in points, of means over seeds; Welch's interval of 95 %; at the largest budget that both arms were run at.
+The first six are the paper's, or what its tables say; the others are what it leaves out. Luminosity and contrast: means over the
+small sweeps. A claim is open where the interval holds both answers.</small></p>
+<h2>Published beside ours</h2>
+{% for dataset, rows in verdicts.items() %}<h3>{{ names[dataset] }}</h3>
+<div class="wide"><table><tr><th>arm</th>{% for head in ("μ, mean", "μ, minimum", "σ, mean", "σ, minimum") %}<th>{{ head
+}}</th>{% endfor %}</tr>{% for row in rows %}<tr><td>{{ row.arm }}</td>{% for n in row.numbers %}<td>{{ "%.3f"|format(n.published)
+}} → {% if n.mean is not none %}{{ "%.3f"|format(n.mean) }}{% if n.low is not none %} <small>{{ "%.3f"|format(n.low) }} to {{
+"%.3f"|format(n.high) }}</small>{% endif %}{% endif %}<br><small class="{{ {'reproduced': 'yes', 'not reproduced':
+'no'}.get(n.verdict, 'quiet') }}">{{ n.verdict }}{% if n.budget %}, {{ n.budget }}{% endif %}</small></td>{% endfor %}</tr>{%
+endfor %}</table></div>{% endfor %}
+<p><small>Published accuracy of one seed → mean of ours, and where one more seed of ours would lie with 95 %. <i>Reproduced</i>:
+that interval holds the published number and is at most 5 points wide to either side; <i>inconclusive</i>: it is wider; <i>not
+comparable</i>: another budget, or fewer images, than published.</small></p>
+<h2>Every arm</h2>
+{% for one in ran %}<h3>{{ names[one.dataset] }}, {{ one.budget }} budget</h3>
+<div class="wide"><table><tr><th>arm</th><th>seeds</th><th>unaltered</th><th>μ</th><th>σ</th><th>μ, large</th><th>σ,
+large</th></tr>
+{% for row in one.arms %}<tr><td>{{ row.arm }}</td><td>{{ row.seeds }}</td>{% for sweep in ("clean", "mu", "sigma", "mu_large",
+"sigma_large") %}<td>{% if sweep in row.means %}{{ "%.1f"|format(row.means[sweep].mean) }}{% if row.means[sweep].half is not none
+%} <small>± {{ "%.1f"|format(row.means[sweep].half) }}</small>{% endif %}{% endif %}</td>{% endfor %}</tr>{% endfor
+%}</table></div>
+<div class="wide">{{ sweeps[one.dataset ~ "-" ~ one.budget]|safe }}</div>{% endfor %}
+<div class="key">{% for arm, colour in colours.items() %}<span style="--of: {{ colour }}">{{ arm }}</span>{% endfor %}<span
+style="--of: #9a9fa8">other arms (dashed: augmented)</span></div>
+<p><small>Percent right, means over seeds and a sweep's levels; ±: half of the interval in which one more seed would lie. Bands:
+least to largest seed. front_end_lgn takes luminance: it sees each sweep, training included, through one affine map to 1–200
+cd/m², which leaves black and white of an unaltered image a Michelson contrast of {{ "%.2f"|format(contrast.mu) }} (μ), {{
+"%.2f"|format(contrast.mu_large) }} (μ, large) and {{ "%.2f"|format(contrast.sigma) }} (σ, both); unaltered images are those of
+μ = 0.</small></p>
+{% if kernels %}<h2>What the kernels learn</h2>
+{% for called, figure in kernels.items() %}<h3>{{ called }}</h3><div class="wide">{{ figure|safe }}</div>{% endfor %}
+<p><small>Kernels of the modules' layers, seed by seed, red where more light gives more; under each |Σw| / Σ|w|, 0 for a kernel
+that an even field leaves silent, 1 for one of a single sign. Of several channels: their sum.</small></p>
+<div class="wide"><table><tr><th>data set</th><th>budget</th><th>arm</th><th>layer</th><th>seeds</th><th>|Σw| / Σ|w|</th>
+<th>centre and surround</th></tr>{% for row in layers %}<tr><td>{{ names[row.dataset] }}</td><td>{{ row.budget }}</td><td>{{
+row.arm }}</td><td>{{ row.layer }}</td><td>{{ row.seeds }}</td>{% for what in ("balance", "centre_surround") %}<td>{{
+"%.3f"|format(row[what][0]) }} <small>{{ "%.3f"|format(row[what][1]) }}–{{ "%.3f"|format(row[what][2]) }}</small></td>{% endfor
+%}</tr>{% endfor %}</table></div>
+<p><small>Medians over seeds, and least to largest.</small></p>
+<h2>Does robustness follow them?</h2>
+<div class="wide">{{ follows|safe }}</div>
+<div class="wide"><table><tr><th>data set</th><th>budget</th><th>of the first kernels</th><th>over</th><th>networks</th>
+<th>Spearman's ρ with accuracy over μ</th></tr>{% for c in correlations %}<tr><td>{{ names[c.dataset] }}</td><td>{{
+c.budget }}</td><td>{{ c.what }}</td><td>{{ c.which }}</td><td>{{ c.networks }}</td><td>{{ "%+.2f"|format(c.rho) }} <small>{{
+"%+.2f"|format(c.low) }} to {{ "%+.2f"|format(c.high) }}</small></td></tr>{% endfor %}</table></div>
+<p><small>Bootstrap over networks, 95 %. Balance that protects has a ρ below 0.</small></p>{% endif %}
+</body></html>
+"""

@@ -1,0 +1,214 @@
+"""The report of the reproduction: tables, figures as PNG files, and one HTML page that carries them as SVG."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from biomodel.whole_files import whole
+from studies.pages import FIGURES, GREY, INK, rendered, svg
+from studies.reproduction import kernels
+from studies.reproduction.arms import ARMS
+from studies.reproduction.claims import CLAIMS, judged, scores
+from studies.reproduction.networks import STATIONS
+from studies.reproduction.page import PAGE
+from studies.reproduction.study import Study
+from studies.reproduction.sweeps import SWEEPS
+from studies.reproduction.verdicts import Verdict, prediction, verdicts
+
+#: How data sets are called.
+NAMES = {"digits": "digits", "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "svhn": "SVHN"}
+
+#: Arms that have a colour; the others are grey.
+COLOURS = {
+    "lenet": "#8a6d5b",
+    "retilenet": "#e15759",
+    "bn_lenet": "#d4a92a",
+    "in_lenet": "#b07aa1",
+    "standardise": "#59a14f",
+    "front_end_lgn": "#4e79a7",
+}
+
+#: Seeds whose kernels are drawn.
+_DRAWN = 5
+
+
+def write(study: Study, out: Path) -> list[Verdict]:
+    """Write results.csv, kernels.csv, cells.json, the figures and report.html into a folder."""
+    results, measured, found = study.results, kernels.measured(study), verdicts(study)
+    _write(out / "results.csv", results.to_csv(index=False))
+    _write(out / "kernels.csv", measured.to_csv(index=False, float_format="%.6g"))
+    _write(out / "cells.json", json.dumps([asdict(one) for one in found], indent=2) + "\n")
+    per_seed = scores(results)
+    ran = [(d, b) for d, b in dict.fromkeys(zip(results.dataset, results.budget, strict=True))]
+    with plt.rc_context(FIGURES):
+        text = rendered(
+            PAGE,
+            names=NAMES,
+            ran=[{"dataset": d, "budget": b, "images": study.sizes[d], "arms": _table(per_seed, d, b)} for d, b in ran],
+            claims=_claims(per_seed, list(dict.fromkeys(results.dataset))),
+            datasets=list(dict.fromkeys(results.dataset)),
+            verdicts=_grouped(found),
+            counted={told: sum(one.verdict == told for one in found) for told in _VERDICTS},
+            sweeps={f"{d}-{b}": svg(sweep_figure(results, d, b), out / f"sweeps_{d}_{b}.png") for d, b in ran},
+            colours=COLOURS,
+            contrast={sweep.name: sweep.contrast_left for sweep in SWEEPS.values()},
+            kernels={
+                f"{d}-{b}": svg(kernel_figure(study, d, b), out / f"kernels_{d}_{b}.png")
+                for d, b in ran
+                if kernels.pictured(study, d, b)
+            },
+            layers=_layers(measured),
+            follows=svg(follow_figure(measured), out / "follows.png") if len(kernels.first_layers(measured)) else "",
+            correlations=[
+                {"dataset": d, "budget": b, "what": what.replace("_", " "), "which": which, **one._asdict()}
+                for d, b, what, which, one in kernels.correlations(measured)
+            ],
+        )
+    _write(out / "report.html", text)
+    return found
+
+
+#: Every verdict, in the order of the page.
+_VERDICTS = ("reproduced", "not reproduced", "inconclusive", "not comparable", "not run")
+
+
+def _claims(per_seed: pd.DataFrame, datasets: list[str]) -> list[dict]:
+    """Claims, and how each data set judges them."""
+    return [{"words": claim.words, "judged": {d: judged(claim, d, per_seed) for d in datasets}} for claim in CLAIMS]
+
+
+def _grouped(found: list[Verdict]) -> dict[str, list[dict]]:
+    """Verdicts by data set, a row an arm, four to a row."""
+    rows: dict[str, dict[str, dict]] = {}
+    for one in found:
+        row = rows.setdefault(one.dataset, {}).setdefault(one.arm, {"arm": one.arm, "numbers": []})
+        row["numbers"].append(one)
+    return {
+        dataset: list(by_arm.values())
+        for dataset, by_arm in rows.items()
+        if any(number.mean is not None for row in by_arm.values() for number in row["numbers"])
+    }
+
+
+def _table(per_seed: pd.DataFrame, dataset: str, budget: str) -> list[dict]:
+    """A row an arm: mean over seeds in each sweep and on unaltered images, and where one more seed would lie."""
+    rows = per_seed[(per_seed.dataset == dataset) & (per_seed.budget == budget)]
+    told = []
+    for arm in ARMS:
+        mine = rows[rows.arm == arm]
+        if not len(mine):
+            continue
+        means = {}
+        for sweep in ("clean", *SWEEPS):
+            values = mine[mine.sweep == sweep]["mean"].to_numpy()
+            if len(values):
+                low, high = prediction(values)
+                means[sweep] = {"mean": 100 * values.mean(), "half": 50 * (high - low) if np.isfinite(low) else None}
+        told.append({"arm": arm, "seeds": mine.seed.nunique(), "means": means})
+    return told
+
+
+def _layers(measured: pd.DataFrame) -> list[dict]:
+    """By data set, budget, arm and layer: median, least and most of balance and of centre and surround over seeds."""
+    told = []
+    for (dataset, budget, arm, layer), rows in measured.groupby(["dataset", "budget", "arm", "layer"], sort=False):
+        if layer in STATIONS:
+            row = {"dataset": dataset, "budget": budget, "arm": arm, "layer": layer, "seeds": len(rows)}
+            for what in ("balance", "centre_surround"):
+                row[what] = tuple(float(rows[what].quantile(q)) for q in (0.5, 0, 1))
+            told.append(row)
+    return told
+
+
+def sweep_figure(results: pd.DataFrame, dataset: str, budget: str) -> Figure:
+    """Accuracy along every sweep, a line an arm; bands from the least to the largest seed."""
+    part = results[(results.dataset == dataset) & (results.budget == budget)]
+    figure, axes = plt.subplots(1, len(SWEEPS), figsize=(12, 2.8), sharey=True, layout="constrained")
+    for ax, sweep in zip(axes, SWEEPS.values(), strict=True):
+        for arm in sorted(dict.fromkeys(part.arm), key=lambda name: name in COLOURS):
+            rows = part[(part.arm == arm) & (part.sweep == sweep.name)]
+            by_level = 100 * rows.groupby("level").accuracy.agg(["mean", "min", "max"])
+            if not len(by_level):
+                continue
+            colour, known = COLOURS.get(arm, GREY), arm in COLOURS
+            style = "--" if arm.endswith("_augmented") else "-"
+            ax.plot(by_level.index, by_level["mean"], style, color=colour, lw=1.6 if known else 0.9)
+            if known:
+                ax.fill_between(by_level.index, by_level["min"], by_level["max"], color=colour, alpha=0.15, lw=0)
+        ax.set_title(
+            f"{'luminosity' if sweep.parameter == 'μ' else 'contrast'}, {sweep.name.endswith('large') and 'large' or 'small'}",
+            fontsize=9,
+        )
+        ax.set_xlabel(sweep.parameter, fontsize=9)
+        ax.set_ylim(0, 100)
+        ax.grid(alpha=0.2)
+        ax.tick_params(labelsize=8)
+    axes[0].set_ylabel("percent right", fontsize=9)
+    return figure
+
+
+def kernel_figure(study: Study, dataset: str, budget: str) -> Figure:
+    """Kernels of every module, a row an arm and layer, a column a seed; red where more light gives more, each scaled alone."""
+    by_arm = kernels.pictured(study, dataset, budget)
+    rows = [(arm, layer) for arm, seeds in by_arm.items() for layer in STATIONS if layer in seeds[0][1]]
+    columns = min(_DRAWN, max(len(seeds) for seeds in by_arm.values()))
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(1.1 * columns + 2.4, 1.15 * len(rows) + 0.3), layout="constrained", squeeze=False
+    )
+    for row, (arm, layer) in enumerate(rows):
+        for column in range(columns):
+            ax = axes[row, column]
+            ax.set_xticks([])
+            ax.set_yticks([])
+            if column >= len(by_arm[arm]):
+                ax.set_visible(False)
+                continue
+            cell, learned = by_arm[arm][column]
+            # What even light of all channels meets, of the first output.
+            kernel = learned[layer].sum(axis=1)[0]
+            limit = np.abs(kernel).max()
+            ax.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
+            ax.set_xlabel(f"{kernels.balance(learned[layer]):.2f}", fontsize=7, labelpad=1)
+            if row == 0:
+                ax.set_title(f"seed {cell.seed}", fontsize=8)
+        axes[row, 0].set_ylabel(f"{arm}\n{layer}", fontsize=7, rotation=0, ha="right", va="center")
+    return figure
+
+
+def follow_figure(measured: pd.DataFrame) -> Figure:
+    """What networks keep over μ, against their first kernel's balance and its centre and surround; a point a network."""
+    first = kernels.first_layers(measured)
+    markers = dict(zip([name for name, arm in ARMS.items() if arm.has_module], "osD^", strict=True))
+    places = list(dict.fromkeys(zip(first.dataset, first.budget, strict=True)))
+    figure, axes = plt.subplots(
+        2, len(places), figsize=(3.2 * len(places) + 1.6, 5.2), sharey="col", layout="constrained", squeeze=False
+    )
+    for column, (dataset, budget) in enumerate(places):
+        rows = first[(first.dataset == dataset) & (first.budget == budget)]
+        for ax, what in zip(axes[:, column], ("balance", "centre_surround"), strict=True):
+            for arm, marker in markers.items():
+                mine = rows[rows.arm == arm]
+                face = "none" if arm.endswith("_augmented") else COLOURS["retilenet"]
+                ax.plot(mine[what], 100 * mine.mu, marker, mec=COLOURS["retilenet"], mfc=face, ms=5, label=arm)
+            ax.set_xlabel("|Σw| / Σ|w|" if what == "balance" else "centre and surround", fontsize=8)
+            ax.set_ylabel("percent right over μ", fontsize=8)
+            ax.tick_params(labelsize=8)
+            ax.grid(alpha=0.2)
+        axes[0, column].set_title(f"{NAMES[dataset]}, {budget}", fontsize=9)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    legend = figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    for text in legend.get_texts():
+        text.set_color(INK)
+    return figure
+
+
+def _write(path: Path, text: str) -> None:
+    with whole(path) as scratch:
+        scratch.write_text(text)

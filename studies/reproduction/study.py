@@ -1,0 +1,238 @@
+"""The reproduction: which cells a command asks for, what of them is there, and the tables of all that a folder holds."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+
+import bridge
+from biomodel.whole_files import whole
+from studies import classifiers, datasets, side_by_side, training
+from studies.reproduction import arms, cells, networks, sweeps
+from studies.reproduction.arms import ARMS
+from studies.reproduction.cells import Found
+from studies.reproduction.sweeps import SWEEPS
+
+#: Columns of results.csv.
+COLUMNS = ("dataset", "arm", "sweep", "level", "seed", "accuracy", "n", "budget")
+
+#: Sweeps that share an affine map to light, trained and tested together.
+_MAPS = (("mu",), ("mu_large",), ("sigma", "sigma_large"))
+
+#: Modules that decide what a cell finds.
+_DECIDING = (arms, cells, networks, sweeps, classifiers, training, datasets)
+
+
+class Budget(NamedTuple):
+    """Epochs, and how many training and test images at most; None for all."""
+
+    epochs: int
+    train: int | None = None
+    test: int | None = None
+
+
+#: Budgets by name: the published one is the full one.
+BUDGETS = {"smoke": Budget(1, 256, 50), "reduced": Budget(5, 20_000), "full": Budget(25)}
+
+
+class Cell(NamedTuple):
+    """One arm trained with one seed, in what it is tested."""
+
+    dataset: str
+    budget: str
+    arm: str
+    seed: int
+    sweeps: tuple[str, ...]
+
+    def path(self, out: Path) -> Path:
+        """Its file."""
+        part = f"-{self.sweeps[0]}" if ARMS[self.arm].takes_light else ""
+        return out / "cells" / self.dataset / self.budget / f"{self.arm}{part}-{self.seed}.npz"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a command asks for."""
+
+    datasets: tuple[str, ...] = ("digits",)
+    arms: tuple[str, ...] = tuple(ARMS)
+    budget: str = "reduced"
+    seeds: int = 5
+    seed: int = 0
+
+    def check(self) -> None:
+        """Refuse unknown names and empty numbers.
+
+        Raises
+        ------
+        ValueError
+        """
+        for names, accepted, what in (
+            (self.datasets, datasets.DATASETS, "dataset"),
+            (self.arms, tuple(ARMS), "arm"),
+            ((self.budget,), tuple(BUDGETS), "budget"),
+        ):
+            if not names:
+                raise ValueError(f"no {what} is chosen: give at least one of {', '.join(accepted)}")
+            for name in names:
+                if name not in accepted:
+                    raise ValueError(f"unknown {what} {name!r}: accepted are {', '.join(accepted)}")
+        if self.seeds < 1:
+            raise ValueError(f"seeds = {self.seeds} is not accepted: give a whole number from 1")
+        if self.seed < 0:
+            raise ValueError(f"seed = {self.seed} is not accepted: give a whole number from 0")
+
+    def cells(self, dataset: str) -> list[Cell]:
+        """Of one data set."""
+        return [
+            Cell(dataset, self.budget, name, self.seed + k, together)
+            for name in self.arms
+            for together in (_MAPS if ARMS[name].takes_light else (tuple(SWEEPS),))
+            for k in range(self.seeds)
+        ]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that a folder holds.
+
+    Attributes
+    ----------
+    cells : dict of Cell to Found
+    sizes : dict of str to tuple of int
+        Training and test images that each data set had.
+    """
+
+    cells: dict[Cell, Found]
+    sizes: dict[str, tuple[int, int]]
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """The table of results.csv."""
+        rows = [
+            (cell.dataset, cell.arm, sweep, level, cell.seed, round(accuracy, 6), found.images, cell.budget)
+            for cell, found in self.cells.items()
+            for (sweep, level), accuracy in found.accuracy.items()
+        ]
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = None) -> Study:
+    """Make the cells that a command asks for, or what is left of them, into a folder, and read all that it holds.
+
+    Raises
+    ------
+    ValueError
+        For settings that are not accepted, a folder that cannot be written, or one whose cells another code or other images made.
+    """
+    settings.check()
+    for name in settings.datasets:
+        images = datasets.load(name, data, colour=True)
+        _claim(name, images, out)
+        budget = BUDGETS[settings.budget]
+        met = images.first(budget.train or len(images.train), budget.test or len(images.test))
+        waiting = [cell for cell in settings.cells(name) if not cell.path(out).exists()]
+        tasks = [(out, group, met, budget.epochs) for group in _together(waiting)]
+        side_by_side.side_by_side(_make, tasks, workers, f"{name}, {settings.budget}")
+    return read(out)
+
+
+def _together(waiting: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells that are made in one task: those of one affine map, whose costly maps serve all seeds; these first."""
+    groups: dict[tuple, list[Cell]] = {}
+    for cell in waiting:
+        alone = None if ARMS[cell.arm].takes_light else cell.seed
+        groups.setdefault((cell.arm, cell.sweeps, alone), []).append(cell)
+    return sorted(groups.values(), key=lambda group: not ARMS[group[0].arm].takes_light)
+
+
+def _make(out: Path, group: Sequence[Cell], images: datasets.Images, epochs: int) -> None:
+    """Make some cells, in a process of its own."""
+    torch.set_num_threads(1)
+    arm = ARMS[group[0].arm]
+    if arm.takes_light:
+        together = [SWEEPS[name] for name in group[0].sweeps]
+        found = cells.of_light(arm, images, epochs, [cell.seed for cell in group], together)
+    else:
+        found = [cells.of_codes(arm, images, epochs, cell.seed) for cell in group]
+    for cell, one in zip(group, found, strict=True):
+        one.save(cell.path(out))
+
+
+def read(out: Path) -> Study:
+    """All that a folder holds, in the order of data sets, budgets, arms, sweeps and seeds.
+
+    Raises
+    ------
+    ValueError
+        Where it holds nothing.
+    """
+    sizes = {name: tuple(told["images"]) for name, told in _claimed(out).items() if name != "code"}
+    everything = [
+        cell
+        for dataset in datasets.DATASETS
+        for budget in BUDGETS
+        for name in ARMS
+        for together in (_MAPS if ARMS[name].takes_light else (tuple(SWEEPS),))
+        for cell in _seeds_of(out, Cell(dataset, budget, name, 0, together))
+    ]
+    if not everything:
+        raise ValueError(f"{out} holds no reproduction: run `precortical study reproduction --out {out}`")
+    return Study({cell: Found.load(cell.path(out)) for cell in everything}, sizes)
+
+
+def _seeds_of(out: Path, cell: Cell) -> list[Cell]:
+    """The seeds of a cell that are there."""
+    path = cell.path(out)
+    stem = path.stem.removesuffix("0")
+    seeds = [p.stem.removeprefix(stem) for p in path.parent.glob(f"{stem}*.npz")]
+    return [cell._replace(seed=seed) for seed in sorted(int(text) for text in seeds if text.isdecimal())]
+
+
+def _claimed(out: Path) -> dict:
+    path = out / "config.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _claim(name: str, images: datasets.Images, out: Path) -> None:
+    """Make the folder, or find that its cells were made by this code, of these images."""
+    code = hashlib.sha256()
+    for module in _DECIDING:
+        code.update(_statements(Path(str(module.__file__)).read_text()).encode())
+    weights = bridge.pretrained("macaque_parafovea", fidelity="rate", output="lgn")
+    for parameter in weights.state_dict().values():
+        code.update(parameter.numpy().tobytes())
+    content = hashlib.sha256()
+    for part in (images.train, images.train_labels, images.test, images.test_labels):
+        content.update(part.tobytes())
+    told = {
+        "code": code.hexdigest()[:16],
+        name: {"content": content.hexdigest()[:16], "images": [len(images.train), len(images.test)]},
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        before = _claimed(out)
+        differing = [key for key in told if key in before and before[key] != told[key]]
+        if differing:
+            raise ValueError(f"{out} holds cells of another {', '.join(differing)}: choose another folder")
+        with whole(out / "config.json") as scratch:
+            scratch.write_text(json.dumps(before | told, indent=2) + "\n")
+    except OSError as error:
+        raise ValueError(f"{out} cannot be written ({error.strerror}): give a writable folder") from None
+
+
+def _statements(source: str) -> str:
+    """What a module does, whatever its comments, its docstrings and its layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return ast.dump(tree)

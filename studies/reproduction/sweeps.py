@@ -1,0 +1,104 @@
+r"""The published sweeps of raw codes, and light for them.
+
+Luminosity subtracts μ from every code; contrast divides what departs from the image's own mean, over pixels and channels, by σ.
+Both leave what a camera could give: nothing is clipped or rounded (arXiv 2202.07432).
+
+Arms that take luminance see the whole experiment, training included, through one affine map a sweep, from the codes that no image
+in [0, 1] can leave in it to `DARKEST` … `LIGHTEST` cd/m². It leaves an unaltered image little contrast (`contrast_left`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+#: Luminance between which the codes of a sweep lie, cd/m².
+DARKEST, LIGHTEST = 1.0, 200.0
+
+#: What the augmented arms' training images are drawn from: μ and σ (arXiv 2202.07432).
+AUGMENTED_MU, AUGMENTED_SIGMA = (-2.0, 2.0), (-0.1, 4.0)
+
+#: The published range of σ crosses zero; nearer to it than this, σ becomes this, its sign kept.
+LEAST_SIGMA = 1e-3
+
+
+def luminosity(codes: Tensor, mu: Tensor | float) -> Tensor:
+    """Codes (n, C, H, W) less μ."""
+    return codes - mu
+
+
+def contrast(codes: Tensor, sigma: Tensor | float) -> Tensor:
+    """Codes (n, C, H, W), what departs from each image's mean divided by σ."""
+    mean = codes.mean(dim=(1, 2, 3), keepdim=True)
+    return (codes - mean) / sigma + mean
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sweep.
+
+    Attributes
+    ----------
+    parameter : str
+        Its symbol in the paper.
+    levels : tuple of float
+    change : callable
+        Codes (n, C, H, W) at a level.
+    span : tuple of float
+        Codes that no image in [0, 1] leaves at any level of it, nor without it.
+    """
+
+    name: str
+    parameter: str
+    levels: tuple[float, ...]
+    change: Callable[[Tensor, float], Tensor]
+    span: tuple[float, float]
+
+    def luminance(self, codes: Tensor) -> Tensor:
+        """Codes (n, C, H, W) of this sweep as light (n, 1, H, W) in cd/m²; colours are averaged."""
+        low, high = self.span
+        return DARKEST + (LIGHTEST - DARKEST) * (codes.mean(dim=1, keepdim=True) - low) / (high - low)
+
+    @property
+    def contrast_left(self) -> float:
+        """Michelson contrast of black and white of an unaltered image in that light."""
+        black, white = self.luminance(torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1)).ravel().tolist()
+        return (white - black) / (white + black)
+
+
+def _of_mu(name: str, step: float) -> Sweep:
+    levels = tuple(round(step * k, 1) for k in range(-10, 11))
+    return Sweep(name, "μ", levels, luminosity, (-levels[-1], 1 - levels[0]))
+
+
+def _of_sigma(name: str, levels: tuple[float, ...]) -> Sweep:
+    # A code departs from its image's mean by less than 1, and by at most what the mean leaves room for.
+    most = 1 / min(levels)
+    return Sweep(name, "σ", levels, contrast, (1 - most, most))
+
+
+#: Every sweep by name, as published.
+SWEEPS = {
+    sweep.name: sweep
+    for sweep in (
+        _of_mu("mu", 0.2),
+        _of_sigma("sigma", tuple(round(0.1 + 0.2 * k, 1) for k in range(20))),
+        _of_mu("mu_large", 1.2),
+        _of_sigma("sigma_large", tuple(round(0.1 + 2.4 * k, 1) for k in range(19))),
+    )
+}
+
+
+def augmented(codes: Tensor, chance: torch.Generator) -> Tensor:
+    """Codes (n, C, H, W), each image less a μ and then over a σ of its own, drawn evenly; `LEAST_SIGMA` guards the division."""
+
+    def drawn(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand((len(codes), 1, 1, 1), generator=chance)
+
+    shifted = luminosity(codes, drawn(*AUGMENTED_MU))
+    sigma = drawn(*AUGMENTED_SIGMA)
+    sign = torch.where(sigma < 0, -1.0, 1.0)
+    return contrast(shifted, sign * sigma.abs().clamp_min(LEAST_SIGMA))
