@@ -95,6 +95,20 @@ def form(
     return dataset(s, dict.fromkeys(names, np.empty(0)), none, background, attributes, trials)
 
 
+def in_rates(responses: xr.Dataset) -> xr.Dataset:
+    """Responses with counts of spikes turned into rates, Hz; their attribute ``counted_s`` says over how many seconds they were.
+
+    What is in another unit is as it was.
+    """
+    counts = [name for name, values in responses.items() if values.attrs.get("units") == "spikes"]
+    if not counts:
+        return responses
+    begin, end = responses.attrs["window_s"]
+    seconds = end - begin
+    rates = {name: (responses[name] / seconds).assign_attrs(units="Hz", counted_s=seconds) for name in counts}
+    return responses.assign(rates)
+
+
 def provenance(s: Specification) -> dict[str, object]:
     """What determines the responses but the stimulus, as attributes that any file format keeps."""
     return {

@@ -6,6 +6,8 @@ is fitted through the next one that was. Then all up to the relay are fitted tog
 response comes and goes shows only in what later stations make of it. These stations have a few dozen parameters, which
 some images determine (`least_squares`). V1 stands behind the fitted relay and has thousands of weights (`cortical_fitting`).
 In the end all parameters are refined together, by gradients (`refinement`).
+
+Cells that fire are fitted to their rates over trials, and refined to the likelihood of their counts.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ from torch import Tensor
 import biomodel
 from biomodel import Display, Pathway, stimuli
 from biomodel.adaptation import GAZE_SPREAD
-from biomodel.pathway import AdaptTo, check_rates
+from biomodel.pathway import AdaptTo
 from biomodel.photographs import PHOTOGRAPHS
 from biomodel.progress import progress
-from biomodel.responses import SINGLE
+from biomodel.responses import SINGLE, in_rates
 from biomodel.stimuli import check_luminance
 from bridge import stimulus_sets
 from bridge.cortical_fitting import TURNS, fit_v1
@@ -57,6 +59,9 @@ _NEAR, _FAR = (200, 3e-3), (2_500, 1e-2)
 #: Adaptation states a pathway is presented in when `fit` does the simulating: settled, and sudden from 40 cd/m².
 ADAPTATION_STATES: tuple[AdaptTo, ...] = ("gaze", 40.0)
 
+#: Repeats of every image where cells fire.
+TRIALS = 20
+
 #: Presentations for identification, and in each held-out set, when `fit` chooses them.
 IMAGES, TEST_IMAGES = 416, 64
 
@@ -74,20 +79,22 @@ def fit(
     pixels_per_degree: float | None = None,
     until: str = "v1",
     without: Sequence[str] = (),
+    trials: int | None = None,
 ) -> tuple[FrontEnd, FitReport]:
     """Fit a front end to a pathway, or to responses that were recorded before.
 
     Parameters
     ----------
     pathway : biomodel.Pathway, optional
-        Simulated with `stimulus` in each of the states `adapt_to`, or, without one, with `stimulus_sets.identification`.
-        Give this or `responses`.
+        Of either fidelity. Simulated with `stimulus` in each of the states `adapt_to`, or, without one, with
+        `stimulus_sets.identification`. Give this or `responses`.
     stimulus : xarray.DataArray, (image, y, x), optional
         Luminance in cd/m². A coordinate `photograph` says which images belong together: none of a photograph's patches
         is fitted when others of it are held out; names of `biomodel.photographs` keep those out of the other sets.
     responses : xarray.Dataset, optional
         As `Pathway.simulate` returns it, to `stimulus`, with `background` (cd/m²) and `lgn` or `v1` in it at least. A
-        dimension `trial` holds noisy repeats: the fit sees their mean.
+        dimension `trial` holds noisy repeats: the fit sees their mean. Of counts, in the unit ``spikes``, the attribute
+        ``window_s`` says between which seconds they were counted.
     adapt_to : sequence
         States as `Pathway.simulate` takes them, but "previous".
     held_out : float
@@ -104,6 +111,8 @@ def fit(
         The last station that is simulated and fitted.
     without : sequence of str
         Mechanisms of `bridge.mechanisms` that the front end is fitted without.
+    trials : int, optional
+        Repeats of every image, of a pathway that fires; by default 20. Their noise is of `seed`.
 
     Returns
     -------
@@ -121,7 +130,6 @@ def fit(
     began = time.monotonic()
     if (pathway is None) == (responses is None):
         raise ValueError("fit takes a pathway, or a stimulus and responses to it")
-    check_rates(pathway, "a fit")
     if until not in OUTPUTS:
         raise ValueError(f"until = {until!r} is not accepted: accepted are {', '.join(OUTPUTS)}")
     for name in without:
@@ -131,16 +139,20 @@ def fit(
         raise ValueError(
             f"pixels_per_degree = {pixels_per_degree} is not accepted beside a stimulus, which has its own"
         )
+    if trials is not None and pathway is None:
+        raise ValueError(f"trials = {trials} is not accepted beside responses, which have their own")
+    if trials is None:
+        trials = TRIALS if pathway is not None and pathway.fidelity == "spiking" else 1
     if not 0 < held_out < 1:
         raise ValueError(f"held_out = {held_out} is not accepted: give a share between 0 and 1")
     if pathway is not None and stimulus is None:
         ppd = pixels_per_degree or stimulus_sets.PIXELS_PER_DEGREE
         shown = stimulus_sets.identification(images, round(stimulus_sets.WIDTH * ppd), ppd, seed)
-        light, recorded = shown.simulate(pathway, until, workers)
+        light, recorded = shown.simulate(pathway, until, workers, trials=trials, seed=seed)
         check_responses(recorded, light)
         tests: dict[str, tuple[xr.DataArray, xr.Dataset]] = {}
     else:
-        light, recorded = _given(pathway, stimulus, responses, adapt_to, until, workers)
+        light, recorded = _given(pathway, stimulus, responses, adapt_to, until, workers, trials, seed)
         held = _held_out(light, held_out, np.random.default_rng(seed))
         tests = {"photographs": (light[held], recorded.isel(image=held))}
         light, recorded = light[~held], recorded.isel(image=~held)
@@ -152,15 +164,16 @@ def fit(
         for test in stimulus_sets.held_out(min(TEST_IMAGES, images), unseen or PHOTOGRAPHS, side, ppd, seed):
             # Where every photograph was fitted, only gratings and spots are left to score on.
             if test.name not in tests and (unseen or test.name == "gratings"):
-                tests[test.name] = test.simulate(pathway, until, workers)
+                tests[test.name] = test.simulate(pathway, until, workers, trials=trials, seed=seed)
     scores = pd.concat([scored(front_end, name, *test) for name, test in tests.items()], ignore_index=True)
     names: list[str] = []
     if "photograph" in tests["photographs"][0].coords:
         names = list(dict.fromkeys(tests["photographs"][0].photograph.values.tolist()))
     seconds = time.monotonic() - began
     report = FitReport(str(recorded.attrs.get("fidelity", "unknown")), scores, tuple(names), seconds)
+    sizes = {"images": light.sizes["image"]} | ({"trials": recorded.sizes["trial"]} if "trial" in recorded.dims else {})
     front_end.metadata = {
-        "fitted_on": {k: v for k, v in recorded.attrs.items() if k != "parameters"} | {"images": light.sizes["image"]},
+        "fitted_on": {k: v for k, v in recorded.attrs.items() if k != "parameters"} | sizes,
         "scores": report.summary(),
         "held_out": names,
         "precortical": biomodel.__version__,
@@ -174,6 +187,7 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
     """A front end fitted to all of the responses; all as `fit` accepts it, and checked."""
     if "trial" in responses.dims:
         responses = responses.mean("trial", keep_attrs=True)
+    counted = {str(n): float(v.attrs["counted_s"]) for n, v in responses.items() if "counted_s" in v.attrs}
     seen = [name for name in STATIONS if name in responses]
     channels = {n: [n] if n in SINGLE else responses[f"{n}_channel"].values.tolist() for n in seen}
     gaze_spread = float(responses.attrs.get("gaze_spread_deg", GAZE_SPREAD))
@@ -212,7 +226,7 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
                     waiting = []
         every = _Data(light, responses, np.arange(light.sizes["image"]))
         steps, rate = _FAR if waiting else _NEAR
-        refine(front_end, every.light, every.background, every.response, is_aside, seed, steps, rate)
+        refine(front_end, every.light, every.background, every.response, is_aside, seed, steps, rate, counted)
     return front_end
 
 
@@ -223,6 +237,8 @@ def _given(
     adapt_to: Sequence[AdaptTo],
     until: str,
     workers: int,
+    trials: int,
+    seed: int,
 ) -> tuple[xr.DataArray, xr.Dataset]:
     """A user's stimulus as luminance, and responses to it, given or simulated, checked."""
     if stimulus is None:
@@ -233,9 +249,13 @@ def _given(
         raise ValueError(f"stimulus dimensions {stimulus.dims} are not accepted: give (image, y, x)")
     if responses is None:
         simulate = cast(Pathway, pathway).simulate
-        parts = [simulate(light, adapt_to=state, until=until, workers=workers) for state in adapt_to]
+        parts = [
+            simulate(light, adapt_to=state, until=until, workers=workers, trials=trials, seed=seed + k)
+            for k, state in enumerate(adapt_to)
+        ]
         light = xr.concat([light] * len(parts), "image")
         responses = stimulus_sets.together(parts)
+    responses = in_rates(responses)
     check_responses(responses, light)
     return light, responses
 

@@ -1,8 +1,13 @@
 """Refinement of a whole front end by gradients, once its stations have been fitted one by one.
 
 Adam (Kingma & Ba 2015) on a few images at a time; what is made small is what `least_squares` makes small, the sum over recorded
-stations of the mean over channels of the logarithm of the unexplained share of variance. Some photographs are left aside, by the
-fits before too: they say when to stop, and which state is kept. Weights of V1 that are 0 stay so: their roots have no slope.
+stations of the mean over channels of the logarithm of the unexplained share of variance; of counted spikes, that of the
+unexplained share of deviance. For counts n over trials, a mean n̄ an image, and μ spikes expected, it is
+
+    Σ n̄ ln(n̄/μ) − (n̄ − μ), over the same with the channel's mean in the place of μ,
+
+whose slope is that of the Poisson likelihood of all trials (McCullagh & Nelder 1989, §2.3). Some photographs are left aside, by
+the fits before too: they say when to stop, and which state is kept. Weights of V1 that are 0 stay so: their roots have no slope.
 """
 
 from __future__ import annotations
@@ -32,6 +37,9 @@ _BETAS, _RISE = (0.9, 0.99), 20
 #: Unexplained share of variance below which less of it counts for little: stations before the last come to 1e-5.
 _NEGLIGIBLE = 1e-3
 
+#: Hz that are added to rates and to what is told of them: none is impossible.
+_LEAST = 0.05
+
 #: How much of the shares of the last steps is kept from one to the next.
 _KEPT = 0.95
 
@@ -46,6 +54,7 @@ def refine(
     seed: int = 0,
     steps: int = 200,
     rate: float = 3e-3,
+    counted: Mapping[str, float] | None = None,
 ) -> float:
     """Refine a front end in place; where nothing is left aside, leave it as it is.
 
@@ -55,7 +64,7 @@ def refine(
     light, background : Tensor, (image, 1, H, W)
         cd/m².
     response : mapping of str to Tensor, (image, channel, y, x)
-        By station.
+        By station; rates in Hz of cells that fire, over trials.
     is_aside : numpy.ndarray of bool, (image,)
         As `stimulus_sets.left_aside` says.
     seed : int
@@ -63,6 +72,8 @@ def refine(
         At most; from 1.
     rate : float
         Adam's, of parameters that are logarithms; of weights' roots, over the largest.
+    counted : mapping of str to float, optional
+        Seconds over which spikes were counted, of the stations whose responses are counts.
 
     Returns
     -------
@@ -74,20 +85,24 @@ def refine(
         return math.nan
     random = np.random.default_rng([seed, 32])
     aside, fitted = np.flatnonzero(is_aside), np.flatnonzero(~is_aside)
-    variance = {name: values.var(dim=(0, 2, 3)) for name, values in response.items()}
+    seconds = counted or {}
+
+    def missed(name: str, told: Tensor, values: Tensor) -> Tensor:
+        """By channel: what is missed of a station's responses, square or deviance."""
+        each = _deviance(told, values, seconds[name]) if name in seconds else (told - values) ** 2
+        return each.mean(dim=(0, 2, 3))
+
+    whole = {name: missed(name, values.mean(dim=(0, 2, 3), keepdim=True), values) for name, values in response.items()}
 
     def shares(images: np.ndarray) -> dict[str, Tensor]:
-        """The unexplained share of each channel's variance."""
+        """The unexplained share of each channel's variance, or deviance."""
         at = torch.from_numpy(images)
         told = front_end.responses(light[at], background[at])
-        return {
-            name: ((told[name] - values[at]) ** 2).mean(dim=(0, 2, 3)) / variance[name]
-            for name, values in response.items()
-        }
+        return {name: missed(name, told[name], values[at]) / whole[name] for name, values in response.items()}
 
     @torch.no_grad()
     def on_aside() -> float:
-        total = {name: torch.zeros_like(values) for name, values in variance.items()}
+        total = {name: torch.zeros_like(values) for name, values in whole.items()}
         for first in range(0, len(aside), _FOLLOWED):
             some = aside[first : first + _FOLLOWED]
             for name, values in shares(some).items():
@@ -106,12 +121,14 @@ def refine(
     before, kept = least, _state(front_end)
     usual: dict[str, Tensor] = {}
     for step in progress(range(steps), what="refining"):
-        missed = shares(random.choice(fitted, min(_TOGETHER, len(fitted)), replace=False))
-        for name, values in missed.items():
+        unexplained = shares(random.choice(fitted, min(_TOGETHER, len(fitted)), replace=False))
+        for name, values in unexplained.items():
             now = values.detach()
             usual[name] = _KEPT * usual[name] + (1 - _KEPT) * now if name in usual else now
         # The slope of a logarithm: each channel's share over what it usually is.
-        loss = torch.stack([(values / (usual[name] + _NEGLIGIBLE)).mean() for name, values in missed.items()]).sum()
+        loss = torch.stack(
+            [(values / (usual[name] + _NEGLIGIBLE)).mean() for name, values in unexplained.items()]
+        ).sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -127,6 +144,12 @@ def refine(
     front_end.load_state_dict(kept)
     logger.info("refined: unexplained variance %.2e, before %.2e, on images left aside", _share(least), _share(before))
     return _share(least)
+
+
+def _deviance(told: Tensor, rate: Tensor, seconds: float) -> Tensor:
+    """Deviance of mean counts, given as rates over so many seconds, from those expected, half of it."""
+    expected, mean = seconds * (told.clamp_min(0) + _LEAST), seconds * (rate + _LEAST)
+    return mean * (mean / expected).log() - (mean - expected)
 
 
 def _share(loss: float) -> float:

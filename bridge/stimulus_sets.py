@@ -16,6 +16,7 @@ edge of a shadow, which dim by 3, 10 or 30 in directions and at places chosen by
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ import xarray as xr
 from biomodel import Display, Pathway
 from biomodel.pathway import AdaptTo
 from biomodel.photographs import PHOTOGRAPHS, photographs
+from biomodel.responses import in_rates
 from biomodel.stimuli import luminance
 
 #: Pixels in a degree, and degrees across, of what is shown where nothing else is asked for.
@@ -94,9 +96,19 @@ class StimulusSet:
     fields: np.ndarray
 
     def simulate(
-        self, pathway: Pathway, until: str = "v1", workers: int = 1, store: Path | None = None
+        self,
+        pathway: Pathway,
+        until: str = "v1",
+        workers: int = 1,
+        store: Path | None = None,
+        trials: int = 1,
+        seed: int = 0,
     ) -> tuple[xr.DataArray, xr.Dataset]:
-        """Light and responses, image by image, settled ones first; kept in a folder, where one is given."""
+        """Light and responses, image by image, settled ones first; kept in a folder, where one is given.
+
+        Where cells fire, each image is repeated `trials` times, and responses are rates of each; the noise is of `seed`, of the
+        set and of the state.
+        """
         settled = np.isnan(self.fields)
         lights, responses = [], []
         for chosen, state in ((settled, "settled"), (~settled, "sudden")):
@@ -104,8 +116,16 @@ class StimulusSet:
                 adapt_to: AdaptTo = "gaze" if state == "settled" else self.fields[chosen].tolist()
                 lights.append(self.light[chosen])
                 kept = None if store is None else store / f"{self.name}-{state}"
-                found = pathway.simulate(lights[-1], adapt_to=adapt_to, until=until, workers=workers, store=kept)
-                responses.append(found.load())
+                found = pathway.simulate(
+                    lights[-1],
+                    adapt_to=adapt_to,
+                    until=until,
+                    workers=workers,
+                    store=kept,
+                    trials=trials,
+                    seed=zlib.crc32(f"{self.name} {state}".encode(), seed),
+                )
+                responses.append(in_rates(found.load()))
         return xr.concat(lights, "image"), together(responses)
 
 

@@ -390,11 +390,16 @@ def study_reproduction(
 ) -> None:
     """The published experiment, arXiv 2202.07432: tables, verdicts and report of all that --out holds."""
     from studies.reproduction import report
+    from studies.reproduction.arms import ARMS
     from studies.reproduction.study import Settings, run
+    from studies.reproduction.sweeps import SWEEPS
 
     settings = Settings(_names(dataset), _names(arms) or Settings.arms, budget, seeds, seed)
     found = report.write(run(settings, out, workers, data), out)
     _write_json(json_file, [asdict(one) for one in found])
+    if any(ARMS[name].takes_light for name in settings.arms):
+        left = ", ".join(f"{sweep.contrast_left:.2f} ({sweep.name})" for sweep in SWEEPS.values())
+        typer.echo(f"Michelson contrast left to arms that take luminance: {left}")
     typer.echo(f"{out / 'report.html'}")
 
 
@@ -407,6 +412,11 @@ def fit_command(
     images: Annotated[int, typer.Option(help="Presentations that it is fitted to.")] = _IMAGES,
     kinds: Kinds = _KINDS,
     pixels_per_degree: Annotated[float | None, typer.Option(help="Of what is shown; 16 by default.")] = None,
+    fidelity: Annotated[str, typer.Option(help="Of the pathway: rate, or spiking.")] = "rate",
+    trials: Annotated[
+        int | None, typer.Option(help="Repeats of every image at spiking fidelity; 20 by default.", min=1)
+    ] = None,
+    until: Annotated[str, typer.Option(help="The last station: lgn, or v1.")] = "v1",
     evidence: Annotated[
         bool,
         typer.Option(
@@ -418,20 +428,31 @@ def fit_command(
 ) -> None:
     """Fit a front end to the simulated pathway; writes weights and scores on four held-out sets of stimuli."""
     import bridge
-    from studies.luminance import Settings
+    from biomodel import Pathway
 
-    pathway = Settings(preset=preset, kinds=kinds).pathway
-    _make_folder(out)
+    pathway = Pathway(preset, fidelity=fidelity, parameters={"v1.kinds": kinds})
     if evidence:
         if pixels_per_degree is not None:
             raise ValueError("--pixels-per-degree is not accepted with --evidence: it is gathered at 16")
+        if (fidelity, trials, until) != ("rate", None, "v1"):
+            raise ValueError(
+                "--fidelity, --trials and --until are not accepted with --evidence: it is gathered of V1's rates"
+            )
+    _make_folder(out)
+    if evidence:
         from studies import evidence as page
 
         _write_json(json_file, page.write(pathway, out, images, seed, workers))
         typer.echo(f"{out / 'evidence.html'}")
         return
     front_end, report = bridge.fit(
-        pathway, images=images, pixels_per_degree=pixels_per_degree, seed=seed, workers=workers
+        pathway,
+        images=images,
+        pixels_per_degree=pixels_per_degree,
+        seed=seed,
+        workers=workers,
+        until=until,
+        trials=trials,
     )
     front_end.save(out / "front_end.safetensors")
     report.save(out / "fit.json")

@@ -6,7 +6,8 @@ import torch
 
 from bridge import FrontEnd
 from bridge.front_end import RELAY
-from bridge.refinement import refine
+from bridge.metrics import explainable_share
+from bridge.refinement import _LEAST, _deviance, refine
 from bridge.stimulus_sets import NOISE, left_aside
 
 
@@ -54,6 +55,44 @@ def test_a_front_end_gone_astray_is_brought_back(truth):
     told = refine(other, light, background, response, is_aside, steps=150, rate=1e-2)
     assert missed() < before / 5 and told < 0.05
     assert torch.equal(frozen, other.cone.log_gain)
+
+
+def test_deviance_has_the_slope_of_the_poisson_likelihood_of_all_trials():
+    generator = torch.Generator().manual_seed(0)
+    seconds, trials = 0.15, 20
+    rate = torch.rand(50, generator=generator) * 40
+    counts = torch.poisson((seconds * rate).expand(trials, -1).contiguous(), generator=generator)
+    told = (torch.rand(50, generator=generator) * 40).requires_grad_()
+    _deviance(told, counts.mean(dim=0) / seconds, seconds).sum().backward()
+    slope, told.grad = told.grad.clone(), None
+    # McCullagh & Nelder 1989, section 2.3; the rate that is added to both is small.
+    likelihood = torch.nn.functional.poisson_nll_loss(
+        (seconds * (told + _LEAST)).expand(trials, -1), counts + seconds * _LEAST, log_input=False, reduction="sum"
+    )
+    (likelihood / trials).backward()
+    assert torch.allclose(slope, told.grad, rtol=1e-4, atol=1e-6)
+    silent = _deviance(torch.zeros(3), torch.zeros(3), seconds)
+    assert torch.equal(silent, torch.zeros(3))
+    assert torch.isfinite(_deviance(torch.zeros(3), torch.full((3,), 50.0), seconds)).all()
+
+
+@pytest.mark.slow
+def test_a_front_end_gone_astray_is_brought_back_by_counts_of_spikes(truth):
+    light, background = shown(32)
+    rates = answered(truth, light, background)["lgn"]
+    generator, seconds, trials = torch.Generator().manual_seed(2), 0.15, 20
+    counts = torch.poisson((seconds * rates).expand(trials, *rates.shape).contiguous(), generator=generator)
+    other, held = astray(truth), slice(24, 32)
+    expected = counts[:, held].numpy() / seconds
+
+    def feve() -> float:
+        with torch.no_grad():
+            return explainable_share(expected, other(light[held], background[held]).numpy())
+
+    before, is_aside = feve(), left_aside([k // 3 for k in range(24)], 0)
+    response = {"lgn": counts[:, :24].mean(dim=0) / seconds}
+    refine(other, light[:24], background[:24], response, is_aside, steps=150, rate=1e-2, counted={"lgn": seconds})
+    assert before < 0.9 and feve() > 0.95
 
 
 @pytest.mark.slow

@@ -17,9 +17,12 @@ from biomodel.physiology import experiments, measures, repeated
 from biomodel.physiology.preparation import Preparation
 from biomodel.physiology.repeated import Repeated
 from biomodel.probe import equivalent_kernels
+from biomodel.responses import in_rates
 from biomodel.spiking.noise import numbers
 from biomodel.spiking.v1 import COMPLEX, SIMPLE, resting_potential
 from biomodel.wiring import Grid
+from bridge import fitting
+from bridge.refinement import refine
 
 GANGLION = ("midget_on", "midget_off", "parasol_on", "parasol_off")
 
@@ -307,9 +310,39 @@ def test_the_noisier_a_kind_the_farther_below_threshold_it_rests():
 
 def test_what_takes_rates_refuses_a_spiking_pathway():
     pathway, field = small()
-    for asks in (equivalent_kernels, bridge.fit):
-        with pytest.raises(ValueError, match="'spiking' is not accepted"):
-            asks(pathway)
+    with pytest.raises(ValueError, match="'spiking' is not accepted"):
+        equivalent_kernels(pathway)
+
+
+def test_counts_become_rates_and_say_over_how_long_they_were():
+    pathway, field = small()
+    counts = pathway.simulate(field, until="lgn", trials=2, window=(0.05, 0.15), duration=0.15)
+    rates = in_rates(counts)
+    assert np.allclose(rates.lgn * 0.1, counts.lgn) and rates.lgn.attrs["units"] == "Hz"
+    assert rates.lgn.attrs["counted_s"] == pytest.approx(0.1)
+    assert rates.cone.identical(counts.cone) and in_rates(rates) is rates
+
+
+@pytest.mark.slow
+def test_a_fit_of_spikes_explains_what_repeats_leave_to_explain(monkeypatch):
+    """Few images, short: far from what ships; docs/spikes.md has the goal's numbers."""
+    seen = []
+
+    def watched(*given):
+        seen.append(given[-1])
+        return refine(*given)
+
+    monkeypatch.setattr(fitting, "refine", watched)
+    front_end, report = bridge.fit(Pathway(fidelity="spiking"), images=26, until="lgn", trials=4, workers=2)
+    assert report.fidelity == front_end.metadata["fitted_on"]["fidelity"] == "spiking"
+    assert front_end.metadata["fitted_on"]["trials"] == 4
+    # Ganglion and relay cells were counted between 50 and 200 ms, and those before them were not.
+    assert seen == [pytest.approx({"ganglion": 0.15, "lgn": 0.15})]
+    scores = report.summary()["lgn"]["photographs"]
+    print(report.summary())
+    assert 0.6 < scores["median_r2"] < scores["median_feve"] and scores["median_feve"] > 0.8
+    with pytest.raises(ValueError, match="trials = 3 is not accepted beside responses"):
+        bridge.fit(responses=1, trials=3)
 
 
 @hypothesis.settings(max_examples=12, deadline=None, derandomize=True)

@@ -30,6 +30,7 @@ class Arm:
 
     Attributes
     ----------
+    name : str
     front : callable
         Makes, for so many channels, what stands in front of LeNet.
     norm : str

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +21,14 @@ from studies.datasets import Images
 from studies.reproduction import networks, sweeps
 from studies.reproduction.arms import Arm
 from studies.reproduction.sweeps import Sweep
-from studies.training import Budget, Scaling, train
+from studies.training import Budget as Steps
+from studies.training import Scaling, train
 
 #: Images in a step, Adam's rate, and what it is multiplied by for the last fifth of the epochs (arXiv 2202.07432).
 BATCH, RATE, LATE, LATE_SHARE = 128, 1e-3, 0.01, 0.2
+
+#: What the augmentation's chance is drawn from, beside a seed: another stream than the first weights'.
+_AUGMENTING = 1
 
 #: Images that the front end answers at a time.
 _TOGETHER = 64
@@ -39,13 +44,14 @@ class Found:
         By sweep and level.
     images : int
         That it was tested on.
-    kernels : dict of str to numpy.ndarray
-        That were learned, (out, in, h, w), by layer.
+    kernels, began_with : dict of str to numpy.ndarray
+        That were learned, and that were there before, (out, in, h, w), by layer.
     """
 
     accuracy: dict[tuple[str, float], float]
     images: int
     kernels: dict[str, np.ndarray] = field(default_factory=dict)
+    began_with: dict[str, np.ndarray] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
@@ -57,7 +63,9 @@ class Found:
                 "accuracy": np.array(list(self.accuracy.values())),
                 "images": np.array(self.images),
             }
-            np.savez_compressed(scratch, **kept, **{f"kernel_{name}": k for name, k in self.kernels.items()})  # type: ignore[arg-type]
+            for when, kernels in (("after", self.kernels), ("before", self.began_with)):
+                kept |= {f"{when} {name}": kernel for name, kernel in kernels.items()}
+            np.savez_compressed(scratch, **kept)  # type: ignore[arg-type]
 
     @staticmethod
     def load(path: Path) -> Found:
@@ -65,9 +73,23 @@ class Found:
         with np.load(path, allow_pickle=False) as kept:
             places = zip(kept["sweep"].tolist(), kept["level"].tolist(), strict=True)
             accuracy = dict(zip(places, kept["accuracy"].tolist(), strict=True))
-            names = [name for name in kept.files if name.startswith("kernel_")]
-            kernels = {name.removeprefix("kernel_"): kept[name] for name in names}
-            return Found(accuracy, int(kept["images"]), kernels)
+            kernels, before = (
+                {name.removeprefix(when): kept[name] for name in kept.files if name.startswith(when)}
+                for when in ("after ", "before ")
+            )
+            return Found(accuracy, int(kept["images"]), kernels, before)
+
+
+class Budget(NamedTuple):
+    """Epochs, and how many training and test images at most; None for all."""
+
+    epochs: int
+    train: int | None = None
+    test: int | None = None
+
+
+#: Budgets by name, the published one last.
+BUDGETS = {"smoke": Budget(1, 256, 50), "reduced": Budget(5, 20_000), "full": Budget(25)}
 
 
 def steps(images: int, epochs: int) -> int:
@@ -81,33 +103,48 @@ def late_rate(optimiser: Optimizer, steps: int) -> LRScheduler:
 
 
 def of_codes(arm: Arm, images: Images, epochs: int, seed: int) -> Found:
-    """An arm that takes codes, trained with one seed and tested in all sweeps."""
+    """An arm that takes codes, trained with one seed and tested in all sweeps.
+
+    Parameters
+    ----------
+    arm : Arm
+    images : Images
+        In colour, where they have colours.
+    epochs : int
+        Of which the last fifth is at the low rate.
+    seed : int
+        Of first weights, of the order of images, of dropout and of the augmentation.
+    """
     codes, tests = _codes(images.train), _codes(images.test)
-    network = _trained(arm, codes, images, epochs, seed)
+    network, began_with = _trained(arm, codes, images, epochs, seed)
     told: dict[tuple[str, float], float] = {}
     for sweep in sweeps.SWEEPS.values():
         told |= _tested([network], images, sweep, partial(_changed, tests))[0]
-    return Found(told, len(tests), networks.learned_kernels(network))
+    return Found(told, len(tests), networks.learned_kernels(network), began_with)
 
 
 def of_light(arm: Arm, images: Images, epochs: int, seeds: Sequence[int], together: Sequence[Sweep]) -> list[Found]:
-    """An arm that takes luminance, trained with every seed under the affine map that some sweeps share, and tested in them."""
+    """An arm that takes luminance, trained with every seed under the affine map that some sweeps share, and tested in them.
+
+    What LeNet is given has one fixed shift and scale a map of the relay, from training images. Parameters as of `of_codes`;
+    `together` are sweeps of one span.
+    """
     front_end = bridge.pretrained("macaque_parafovea", fidelity="rate", output="lgn")
 
-    def maps(codes: Tensor, sweep: Sweep) -> Tensor:
+    def maps(codes: Tensor, sweep: Sweep) -> np.ndarray:
         with torch.no_grad():
-            return torch.cat([front_end(part) for part in sweep.luminance(codes).split(_TOGETHER)])
+            return torch.cat([front_end(part) for part in sweep.luminance(codes).split(_TOGETHER)]).numpy()
 
     met = maps(_codes(images.train), together[0])
-    scaling = Scaling.of(met.numpy())
-    given = scaling.apply(met.numpy())
-    trained = [_trained(arm, given, images, epochs, seed) for seed in seeds]
+    scaling = Scaling.of(met)
+    given = scaling.apply(met)
+    trained = [_trained(arm, given, images, epochs, seed)[0] for seed in seeds]
     told: list[dict[tuple[str, float], float]] = [{} for _ in seeds]
     tests = _codes(images.test)
     for sweep in together:
 
         def seen(sweep: Sweep, level: float) -> Tensor:
-            return scaling.apply(maps(_changed(tests, sweep, level), sweep).numpy())
+            return scaling.apply(maps(_changed(tests, sweep, level), sweep))
 
         for mine, more in zip(told, _tested(trained, images, sweep, seen), strict=True):
             mine |= more
@@ -124,15 +161,23 @@ def _changed(codes: Tensor, sweep: Sweep, level: float) -> Tensor:
     return sweep.change(codes, level)
 
 
-def _trained(arm: Arm, inputs: Tensor, images: Images, epochs: int, seed: int) -> nn.Sequential:
-    chance = torch.Generator().manual_seed(seed)
+def _trained(
+    arm: Arm, inputs: Tensor, images: Images, epochs: int, seed: int
+) -> tuple[nn.Sequential, dict[str, np.ndarray]]:
+    """The network, and the kernels that it began with."""
+    chance = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, _AUGMENTING]).generate_state(1)[0]))
+    began_with: dict[str, np.ndarray] = {}
+
+    def network() -> nn.Sequential:
+        made = arm.network(inputs.shape[1], images.classes)
+        began_with.update(networks.learned_kernels(made))
+        return made
 
     def seen(chosen: Tensor) -> Tensor:
         return sweeps.augmented(inputs[chosen], chance) if arm.augmented else inputs[chosen]
 
-    budget = Budget(steps(len(inputs), epochs), BATCH)
-    labels = torch.tensor(images.train_labels)
-    return train(partial(arm.network, inputs.shape[1], images.classes), seen, labels, seed, budget, RATE, late_rate)
+    budget, labels = Steps(steps(len(inputs), epochs), BATCH), torch.tensor(images.train_labels)
+    return train(network, seen, labels, seed, budget, RATE, late_rate), began_with
 
 
 def _tested(

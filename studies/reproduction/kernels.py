@@ -1,12 +1,13 @@
 r"""What the module's kernels are like, and whether robustness follows it.
 
-Balance, |Σw| / Σ|w|: 0 for a kernel that an even field leaves silent, 1 for one of a single sign (arXiv 2202.07432 asks for no
-constraint, and finds it near 0 in the first layer). Over all inputs of an output, and the mean over outputs.
+Balance, |Σw| / Σ|w|: 0 for a kernel that an even field leaves silent, 1 for one of a single sign. Over all inputs of an output,
+and the mean over outputs. Of 49 weights drawn evenly about zero, as a layer begins, it is some .1 already: what is learned is
+told beside what a network began with.
 
-Centre and surround: with s the sign of the strongest weight and r the distance from it, rounded to whole taps, Σᵣ is the sum
-of weights at r. C = Σ (s Σᵣ)₊ and S = Σ (−s Σᵣ)₊ are what the centre and the surround weigh once what differs between directions
-has cancelled; the index is 2 min(C, S) / Σ|w|: 1 for a difference of Gaussians that sums to zero, 0 for a blob, small for an
-edge. Of several inputs, of their sum: what grey light meets.
+Centre and surround: Σᵣ is the sum of weights at the distance r, rounded to whole taps, from the centroid of |w|. What differs
+between directions cancels in it. With P the sum of the rings above zero and N that of those below, the index is 2 min(P, N) over
+Σ|w|: 1 for a difference of Gaussians that sums to zero, 0 for a blob and for an edge. Of several inputs, of their sum: what grey
+light meets.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from studies.reproduction.arms import ARMS
 from studies.reproduction.networks import STATIONS
 from studies.reproduction.study import Cell, Study
 
-#: Resamples of a bootstrap over networks.
-_RESAMPLES = 4_000
+#: Networks from which on a correlation has an interval, and the share within it.
+_ENOUGH, _WITHIN = 8, 0.95
 
 
 class Correlation(NamedTuple):
-    """Spearman's correlation and its interval of 95 % (bootstrap over networks, percentiles); how many they are."""
+    """Spearman's correlation, its interval of 95 % (NaN for fewer networks than eight), and how many networks there are."""
 
     rho: float
     low: float
@@ -48,60 +49,98 @@ def centre_surround(kernels: np.ndarray) -> float:
 
 def _centre_surround(kernel: np.ndarray) -> float:
     """Of one kernel (h, w)."""
-    total = np.abs(kernel).sum()
+    weight = np.abs(kernel)
+    total = weight.sum()
     if total == 0:
         return 0.0
-    y, x = np.unravel_index(np.abs(kernel).argmax(), kernel.shape)
     rows, columns = np.indices(kernel.shape)
+    y, x = (weight * rows).sum() / total, (weight * columns).sum() / total
     rings = np.bincount(np.rint(np.hypot(rows - y, columns - x)).astype(int).ravel(), kernel.ravel())
-    rings = rings * np.sign(kernel[y, x])
-    centre, surround = rings[rings > 0].sum(), -rings[rings < 0].sum()
-    return float(2 * min(centre, surround) / total)
+    return float(2 * min(rings[rings > 0].sum(), -rings[rings < 0].sum()) / total)
 
 
 def measured(study: Study) -> pd.DataFrame:
-    """Every learned layer; columns mu and sigma are the mean accuracies of its network over the small sweeps."""
+    """Every learned layer, before and after training.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns dataset, budget, arm, seed, layer, balance, centre_surround, both also with ``_before`` for what the layer began
+        with; mu and sigma, the mean accuracies of its network over the small sweeps.
+    """
     rows = []
     for cell, found in study.cells.items():
-        accuracy = {
-            name: np.mean([told for (sweep, _), told in found.accuracy.items() if sweep == name])
+        accuracy: dict[str, object] = {
+            name: float(np.mean([told for (sweep, _), told in found.accuracy.items() if sweep == name]))
             for name in ("mu", "sigma")
             if name in cell.sweeps
         }
         for layer, kernel in found.kernels.items():
-            told = (cell.dataset, cell.budget, cell.arm, cell.seed, layer)
-            rows.append((*told, balance(kernel), centre_surround(kernel), accuracy["mu"], accuracy["sigma"]))
-    names = ["dataset", "budget", "arm", "seed", "layer", "balance", "centre_surround", "mu", "sigma"]
-    return pd.DataFrame(rows, columns=names)
+            before = found.began_with[layer]
+            row: dict[str, object] = {
+                "dataset": cell.dataset,
+                "budget": cell.budget,
+                "arm": cell.arm,
+                "seed": cell.seed,
+                "layer": layer,
+                "balance": balance(kernel),
+                "balance_before": balance(before),
+                "centre_surround": centre_surround(kernel),
+                "centre_surround_before": centre_surround(before),
+                **accuracy,
+            }
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def first_layers(table: pd.DataFrame) -> pd.DataFrame:
     """Of `measured`, the first layers of modules."""
+    if not len(table):
+        return table
     return table[(table.layer == STATIONS[0]) & table.arm.map(lambda name: ARMS[name].has_module)]
 
 
-def correlations(table: pd.DataFrame) -> Iterator[tuple[str, str, str, str, Correlation]]:
-    """By data set and budget: dataset, budget, what of the kernel, which networks, and its correlation with the mean over μ.
+def correlations(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str, str, str], Correlation]]:
+    """Of first layers' balance, and of their centre and surround, with accuracy over μ and over σ.
 
-    Of all modules' first layers, and of the published module without augmentation alone, over its seeds.
+    The module whose first kernels are held to a zero sum is left out: its balance is no finding. Over all other modules together,
+    and within arms, where what arms differ by has no part.
+
+    Yields
+    ------
+    tuple
+        Data set, budget, which networks, what of the kernel, and which sweep.
+    Correlation
     """
-    for (dataset, budget), rows in first_layers(table).groupby(["dataset", "budget"], sort=False):
+    free = first_layers(table)
+    free = free[free.arm != "retilenet_zero_sum"] if len(free) else free
+    for (dataset, budget), rows in free.groupby(["dataset", "budget"], sort=False) if len(free) else ():
         for what in ("balance", "centre_surround"):
-            for which, some in (("all modules", rows), ("retilenet", rows[rows.arm == "retilenet"])):
-                if some[what].nunique() > 2 and some.mu.nunique() > 2:
-                    yield str(dataset), str(budget), what, which, correlation(some[what].to_numpy(), some.mu.to_numpy())
+            for sweep in ("mu", "sigma"):
+                for which, groups in (("across arms", np.zeros(len(rows))), ("within arms", rows.arm.to_numpy())):
+                    if len(rows) > len(set(groups)) + 1:
+                        found = correlation(rows[what].to_numpy(), rows[sweep].to_numpy(), groups)
+                        yield (str(dataset), str(budget), which, what, sweep), found
 
 
-def correlation(one: np.ndarray, other: np.ndarray, seed: int = 0) -> Correlation:
-    """Spearman's correlation of two numbers of each network, with its interval."""
-    chance = np.random.default_rng([seed, 61])
-    drawn = chance.integers(len(one), size=(_RESAMPLES, len(one)))
-    ranks = [stats.rankdata(values[drawn], axis=1) for values in (one, other)]
-    centred = [rank - rank.mean(axis=1, keepdims=True) for rank in ranks]
-    spread = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))
-    resampled = (centred[0] * centred[1]).sum(axis=1)[spread > 0] / spread[spread > 0]
-    low, high = np.quantile(resampled, (0.025, 0.975))
-    return Correlation(float(stats.spearmanr(one, other).statistic), float(low), float(high), len(one))
+def correlation(one: np.ndarray, other: np.ndarray, groups: np.ndarray) -> Correlation:
+    """Spearman's correlation of two numbers of each network, within groups, with its interval.
+
+    Ranks are taken over all, and each group's mean taken off. The interval is Fisher's, with the standard error √((1 + ρ²/2) /
+    (n − 3)) of Bonett & Wright 2000, a degree less for every group after the first.
+    """
+    ranks = [stats.rankdata(values).astype(float) for values in (one, other)]
+    for rank in ranks:
+        for group in set(groups):
+            rank[groups == group] -= rank[groups == group].mean()
+    spread = float(np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum()))
+    rho = float((ranks[0] * ranks[1]).sum()) / spread if spread > 0 else float("nan")
+    degrees = len(one) - 3 - (len(set(groups)) - 1)
+    if len(one) < _ENOUGH or degrees < 1 or not abs(rho) < 1:
+        return Correlation(rho, float("nan"), float("nan"), len(one))
+    wide = float(stats.norm.ppf((1 + _WITHIN) / 2)) * np.sqrt((1 + rho**2 / 2) / degrees)
+    low, high = np.tanh(np.arctanh(rho) + np.array([-wide, wide]))
+    return Correlation(rho, float(low), float(high), len(one))
 
 
 def pictured(study: Study, dataset: str, budget: str) -> dict[str, list[tuple[Cell, dict[str, np.ndarray]]]]:

@@ -40,7 +40,13 @@ _DRAWN = 5
 
 
 def write(study: Study, out: Path) -> list[Verdict]:
-    """Write results.csv, kernels.csv, cells.json, the figures and report.html into a folder."""
+    """Write results.csv, kernels.csv, cells.json, the figures and report.html of all that a folder holds into it.
+
+    Returns
+    -------
+    list of Verdict
+        What cells.json holds.
+    """
     results, measured, found = study.results, kernels.measured(study), verdicts(study)
     _write(out / "results.csv", results.to_csv(index=False))
     _write(out / "kernels.csv", measured.to_csv(index=False, float_format="%.6g"))
@@ -67,8 +73,8 @@ def write(study: Study, out: Path) -> list[Verdict]:
             layers=_layers(measured),
             follows=svg(follow_figure(measured), out / "follows.png") if len(kernels.first_layers(measured)) else "",
             correlations=[
-                {"dataset": d, "budget": b, "what": what.replace("_", " "), "which": which, **one._asdict()}
-                for d, b, what, which, one in kernels.correlations(measured)
+                dict(zip(("dataset", "budget", "which", "what", "sweep"), told, strict=True)) | one._asdict()
+                for told, one in kernels.correlations(measured)
             ],
         )
     _write(out / "report.html", text)
@@ -121,7 +127,7 @@ def _layers(measured: pd.DataFrame) -> list[dict]:
     for (dataset, budget, arm, layer), rows in measured.groupby(["dataset", "budget", "arm", "layer"], sort=False):
         if layer in STATIONS:
             row = {"dataset": dataset, "budget": budget, "arm": arm, "layer": layer, "seeds": len(rows)}
-            for what in ("balance", "centre_surround"):
+            for what in ("balance", "balance_before", "centre_surround", "centre_surround_before"):
                 row[what] = tuple(float(rows[what].quantile(q)) for q in (0.5, 0, 1))
             told.append(row)
     return told
@@ -158,26 +164,28 @@ def kernel_figure(study: Study, dataset: str, budget: str) -> Figure:
     """Kernels of every module, a row an arm and layer, a column a seed; red where more light gives more, each scaled alone."""
     by_arm = kernels.pictured(study, dataset, budget)
     rows = [(arm, layer) for arm, seeds in by_arm.items() for layer in STATIONS if layer in seeds[0][1]]
-    columns = min(_DRAWN, max(len(seeds) for seeds in by_arm.values()))
+    seeds = sorted({cell.seed for cells in by_arm.values() for cell, _ in cells})[:_DRAWN]
+    columns = len(seeds)
     figure, axes = plt.subplots(
         len(rows), columns, figsize=(1.1 * columns + 2.4, 1.15 * len(rows) + 0.3), layout="constrained", squeeze=False
     )
     for row, (arm, layer) in enumerate(rows):
-        for column in range(columns):
+        by_seed = {cell.seed: learned for cell, learned in by_arm[arm]}
+        for column, seed in enumerate(seeds):
             ax = axes[row, column]
             ax.set_xticks([])
             ax.set_yticks([])
-            if column >= len(by_arm[arm]):
-                ax.set_visible(False)
+            if row == 0:
+                ax.set_title(f"seed {seed}", fontsize=8)
+            if seed not in by_seed:
+                ax.set_frame_on(False)
                 continue
-            cell, learned = by_arm[arm][column]
-            # What even light of all channels meets, of the first output.
+            learned = by_seed[seed]
+            # What grey light meets, of the first output.
             kernel = learned[layer].sum(axis=1)[0]
             limit = np.abs(kernel).max()
             ax.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
             ax.set_xlabel(f"{kernels.balance(learned[layer]):.2f}", fontsize=7, labelpad=1)
-            if row == 0:
-                ax.set_title(f"seed {cell.seed}", fontsize=8)
         axes[row, 0].set_ylabel(f"{arm}\n{layer}", fontsize=7, rotation=0, ha="right", va="center")
     return figure
 

@@ -15,32 +15,28 @@ import torch
 
 import bridge
 from biomodel.whole_files import whole
-from studies import classifiers, datasets, side_by_side, training
+from studies import classifiers, data_files, datasets, side_by_side, training
 from studies.reproduction import arms, cells, networks, sweeps
 from studies.reproduction.arms import ARMS
-from studies.reproduction.cells import Found
-from studies.reproduction.sweeps import SWEEPS
+from studies.reproduction.cells import BUDGETS, Found
+from studies.reproduction.sweeps import MAPS, SWEEPS
 
 #: Columns of results.csv.
 COLUMNS = ("dataset", "arm", "sweep", "level", "seed", "accuracy", "n", "budget")
 
-#: Sweeps that share an affine map to light, trained and tested together.
-_MAPS = (("mu",), ("mu_large",), ("sigma", "sigma_large"))
-
 #: Modules that decide what a cell finds.
-_DECIDING = (arms, cells, networks, sweeps, classifiers, training, datasets)
-
-
-class Budget(NamedTuple):
-    """Epochs, and how many training and test images at most; None for all."""
-
-    epochs: int
-    train: int | None = None
-    test: int | None = None
-
-
-#: Budgets by name: the published one is the full one.
-BUDGETS = {"smoke": Budget(1, 256, 50), "reduced": Budget(5, 20_000), "full": Budget(25)}
+_DECIDING = (
+    arms,
+    cells,
+    networks,
+    sweeps,
+    classifiers,
+    training,
+    datasets,
+    data_files,
+    bridge.front_end,
+    bridge.stages,
+)
 
 
 class Cell(NamedTuple):
@@ -95,7 +91,7 @@ class Settings:
         return [
             Cell(dataset, self.budget, name, self.seed + k, together)
             for name in self.arms
-            for together in (_MAPS if ARMS[name].takes_light else (tuple(SWEEPS),))
+            for together in (MAPS if ARMS[name].takes_light else (tuple(SWEEPS),))
             for k in range(self.seeds)
         ]
 
@@ -128,6 +124,16 @@ class Study:
 def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = None) -> Study:
     """Make the cells that a command asks for, or what is left of them, into a folder, and read all that it holds.
 
+    Parameters
+    ----------
+    settings : Settings
+    out : pathlib.Path
+        The folder; `commands.txt` in it lists what was asked for.
+    workers : int
+        Processes, a network each.
+    data : pathlib.Path, optional
+        The folder of data sets, as `datasets.load` takes it.
+
     Raises
     ------
     ValueError
@@ -137,6 +143,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
     for name in settings.datasets:
         images = datasets.load(name, data, colour=True)
         _claim(name, images, out)
+        _note(settings, out)
         budget = BUDGETS[settings.budget]
         met = images.first(budget.train or len(images.train), budget.test or len(images.test))
         waiting = [cell for cell in settings.cells(name) if not cell.path(out).exists()]
@@ -181,7 +188,7 @@ def read(out: Path) -> Study:
         for dataset in datasets.DATASETS
         for budget in BUDGETS
         for name in ARMS
-        for together in (_MAPS if ARMS[name].takes_light else (tuple(SWEEPS),))
+        for together in (MAPS if ARMS[name].takes_light else (tuple(SWEEPS),))
         for cell in _seeds_of(out, Cell(dataset, budget, name, 0, together))
     ]
     if not everything:
@@ -227,6 +234,23 @@ def _claim(name: str, images: datasets.Images, out: Path) -> None:
             scratch.write_text(json.dumps(before | told, indent=2) + "\n")
     except OSError as error:
         raise ValueError(f"{out} cannot be written ({error.strerror}): give a writable folder") from None
+
+
+def _note(settings: Settings, out: Path) -> None:
+    """Add the command that asks for this to `commands.txt`, once."""
+    words = {
+        "dataset": ",".join(settings.datasets),
+        "arms": ",".join(settings.arms),
+        "budget": settings.budget,
+        "seeds": settings.seeds,
+        "seed": settings.seed,
+    }
+    line = "precortical study reproduction " + " ".join(f"--{name} {value}" for name, value in words.items())
+    path = out / "commands.txt"
+    before = path.read_text().splitlines() if path.exists() else []
+    if line not in before:
+        with whole(path) as scratch:
+            scratch.write_text("\n".join([*before, line]) + "\n")
 
 
 def _statements(source: str) -> str:

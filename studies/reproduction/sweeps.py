@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from biomodel.stimuli import SRGB_LUMINANCE
+
 #: Luminance between which the codes of a sweep lie, cd/m².
 DARKEST, LIGHTEST = 1.0, 200.0
 
@@ -26,12 +28,12 @@ LEAST_SIGMA = 1e-3
 
 
 def luminosity(codes: Tensor, mu: Tensor | float) -> Tensor:
-    """Codes (n, C, H, W) less μ."""
+    """Codes (n, C, H, W) less μ, one for all or (n, 1, 1, 1); a negative one brightens."""
     return codes - mu
 
 
 def contrast(codes: Tensor, sigma: Tensor | float) -> Tensor:
-    """Codes (n, C, H, W), what departs from each image's mean divided by σ."""
+    """Codes (n, C, H, W), what departs from an image's mean over pixels and channels over σ, one for all or (n, 1, 1, 1)."""
     mean = codes.mean(dim=(1, 2, 3), keepdim=True)
     return (codes - mean) / sigma + mean
 
@@ -42,9 +44,11 @@ class Sweep:
 
     Attributes
     ----------
+    name : str
     parameter : str
         Its symbol in the paper.
     levels : tuple of float
+        Of that parameter.
     change : callable
         Codes (n, C, H, W) at a level.
     span : tuple of float
@@ -58,9 +62,11 @@ class Sweep:
     span: tuple[float, float]
 
     def luminance(self, codes: Tensor) -> Tensor:
-        """Codes (n, C, H, W) of this sweep as light (n, 1, H, W) in cd/m²; colours are averaged."""
+        """Codes (n, 1 or 3, H, W) of this sweep as light (n, 1, H, W) in cd/m²; colours weigh as they do in luminance (sRGB)."""
         low, high = self.span
-        return DARKEST + (LIGHTEST - DARKEST) * (codes.mean(dim=1, keepdim=True) - low) / (high - low)
+        weights = codes.new_tensor(SRGB_LUMINANCE if codes.shape[1] == 3 else (1.0,))
+        grey = torch.einsum("nchw,c->nhw", codes, weights)[:, None]
+        return DARKEST + (LIGHTEST - DARKEST) * (grey - low) / (high - low)
 
     @property
     def contrast_left(self) -> float:
@@ -90,6 +96,10 @@ SWEEPS = {
         _of_sigma("sigma_large", tuple(round(0.1 + 2.4 * k, 1) for k in range(19))),
     )
 }
+
+
+#: Sweeps that share a span, and so one affine map to light.
+MAPS = (("mu",), ("mu_large",), ("sigma", "sigma_large"))
 
 
 def augmented(codes: Tensor, chance: torch.Generator) -> Tensor:

@@ -1,9 +1,10 @@
 r"""Published numbers beside ours: whether one more run of ours could have been the published one.
 
 Of n seeds with mean x̄ and standard deviation s, one more lies with 95 % within x̄ ± t₀.₉₇₅,ₙ₋₁ s √(1 + 1/n) (prediction interval
-of a normal variable: Hahn & Meeker 1991, §4.8). A published number is *reproduced* where that interval holds it and is at most 5
-points wide to either side; *inconclusive* where it is wider; *not reproduced* where it doesn't hold it; *not comparable* where
-the budget is not the published one or the images are fewer than were published.
+of a normal variable: Hahn & Meeker 1991, §4.8). A published number is *reproduced* where that interval holds it and is at
+most 5 points wide to either side (published numbers are rounded to three places: it may miss by half of the last);
+*inconclusive* where it is wider; *not reproduced* where it doesn't hold it; *not comparable* where the budget is not the
+published one or the images are fewer than were published.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from studies.reproduction.published import PUBLISHED, SIZES
-from studies.reproduction.study import BUDGETS, Study
+from studies.reproduction.cells import BUDGETS
+from studies.reproduction.published import PUBLISHED, ROUNDING, SIZES
+from studies.reproduction.study import Study
 
 #: Share of runs within an interval, and how wide one may be to either side, in shares of the images.
 WITHIN, WIDEST = 0.95, 0.05
@@ -23,7 +25,20 @@ WITHIN, WIDEST = 0.95, 0.05
 
 @dataclass(frozen=True)
 class Verdict:
-    """One published number. `mean`, `low` and `high` are ours: None where there is no run, or one alone."""
+    """One published number.
+
+    Attributes
+    ----------
+    dataset, arm, sweep : str
+    statistic : {"mean", "min"}
+        Over the sweep's levels.
+    published : float
+    mean, low, high : float or None
+        Of our seeds: their mean, and where one more would lie; None where there is no run, or one alone.
+    budget : str or None
+        That was run.
+    verdict : str
+    """
 
     dataset: str
     arm: str
@@ -38,7 +53,7 @@ class Verdict:
 
 
 def prediction(values: np.ndarray) -> tuple[float, float]:
-    """Between what one more of these values would lie; infinitely far for a single one."""
+    """Between what one more of these values, (n,), would lie with 95 %; infinitely far for a single one."""
     n = len(values)
     if n < 2:
         return -np.inf, np.inf
@@ -89,5 +104,5 @@ def _judged(
     elif (high - low) / 2 > WIDEST:
         told = "inconclusive"
     else:
-        told = "reproduced" if low <= published <= high else "not reproduced"
+        told = "reproduced" if low - ROUNDING <= published <= high + ROUNDING else "not reproduced"
     return mean, *shown, budget, told
