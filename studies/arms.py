@@ -18,18 +18,23 @@ channel, measured on clean training images, and go to the same classifier. Arms 
 | front_end_lgn_tuned, front_end_scratch | the same, trained on with the classifier, and its architecture trained from scratch |
 | front_end_shuffled | the same as front_end_lgn, its kernels' taps shuffled |
 | simulated_lgn, simulated_v1 | the circuit itself, in Brian2 |
+| simulated_lgn_spiking | its relay cells that fire, each image shown once: spikes counted in the window |
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import nn
 
 from biomodel import Pathway, luminance
+from biomodel.pathway import AdaptTo
+from biomodel.responses import in_rates
 from bridge import FrontEnd
 from bridge.published import check_installed
 from bridge.shuffling import shuffled
@@ -70,6 +75,7 @@ ARMS = (
     "front_end_scratch",
     "simulated_lgn",
     "simulated_v1",
+    "simulated_lgn_spiking",
 )
 
 #: The arms of the default study, which is to be short.
@@ -208,10 +214,11 @@ def make(name: str, front_end: FrontEnd, pathway: Pathway, workers: int = 1) -> 
         channels = _CLASSES.get(name, slice(None))
         return Arm(name, lambda light, state: learned(fixed, light, state)[:, channels], ADAPTING, costly=True)
     if name.startswith("simulated_"):
-        station = name.removeprefix("simulated_")
+        station = name.removeprefix("simulated_").removesuffix("_spiking")
+        answer = fired if name.endswith("_spiking") else simulated
         return Arm(
             name,
-            lambda light, state: simulated(pathway, station, light, state, workers),
+            lambda light, state: answer(pathway, station, light, state, workers),
             ADAPTING,
             costly=True,
             simulated=True,
@@ -237,9 +244,25 @@ def learned(front_end: FrontEnd, light: np.ndarray, state: str) -> np.ndarray:
 
 def simulated(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: int) -> np.ndarray:
     """Rates of the simulated cells of a station."""
-    adapt_to = "gaze" if state == "settled" else REFERENCE_FIELD
+    return _answered(pathway, station, light, state, workers)[station].values
+
+
+def fired(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: int) -> np.ndarray:
+    """Rates, Hz, that a single trial's spikes of the same pathway's cells come to; the noise is another for other light."""
+    spiking = Pathway(
+        pathway.preset,
+        fidelity="spiking",
+        parameters=pathway.parameters.values_by_name(),
+        lesions=pathway.lesions,
+    )
+    seed = zlib.crc32(np.ascontiguousarray(light).tobytes())
+    return in_rates(_answered(spiking, station, light, state, workers, seed))[station].isel(trial=0).values
+
+
+def _answered(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: int, seed: int = 0) -> xr.Dataset:
+    adapt_to: AdaptTo = "gaze" if state == "settled" else REFERENCE_FIELD
     stimulus = luminance(light, PIXELS_PER_DEGREE)
-    return pathway.simulate(stimulus, adapt_to=adapt_to, until=station, workers=workers)[station].values
+    return pathway.simulate(stimulus, adapt_to=adapt_to, until=station, workers=workers, seed=seed)
 
 
 @torch.no_grad()

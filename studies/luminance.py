@@ -304,8 +304,8 @@ def _cells(settings: Settings, made: dict[str, Arm]) -> list[Cell]:
 
 
 def _searched_as(name: str) -> str:
-    """The arm whose search an arm takes over: a simulated one that of its twin."""
-    return name.replace("simulated", "front_end")
+    """The arm whose search an arm takes over: a simulated one that of its twin, of whatever fidelity."""
+    return name.replace("simulated", "front_end").removesuffix("_spiking")
 
 
 def _choice_path(out: Path, classifier: str, name: str) -> Path:

@@ -315,6 +315,22 @@ def test_one_classifier_reads_circuit_and_twin(tmp_path):
     assert verdict.agreement_of_responses(responses, "clean") == pytest.approx(expected, rel=1e-4)
 
 
+def test_spikes_of_a_single_trial_are_an_arm():
+    """Relay cells' counts in 150 ms, as rates; in other light with other noise; about the rates of the same circuit."""
+    pathway = Pathway(parameters={"v1.kinds": 2})
+    light = scene(load("digits").test[:3])
+    spiking, rates = (
+        arms.make(name, None, pathway, 2).maps(light, "settled") for name in ("simulated_lgn_spiking", "simulated_lgn")
+    )
+    assert spiking.shape == rates.shape == (3, 4, 32, 32)
+    counts = spiking * 0.15
+    assert np.allclose(counts, counts.round(), atol=1e-4) and len(np.unique(counts.round())) > 4
+    assert np.corrcoef(spiking.ravel(), rates.ravel())[0, 1] > 0.6
+    again, other = (arms.fired(pathway, "lgn", seen, "settled", 1) for seen in (light, light * 1.001))
+    assert np.array_equal(again, spiking) and (other != spiking).mean() > 0.2
+    assert luminance._searched_as("simulated_lgn_spiking") == "front_end_lgn"
+
+
 def test_trained_front_ends_start_from_the_fit_or_from_scratch():
     front_end = pretrained(output="lgn")
     fitted, fresh = trained.tuned(front_end, "sudden"), trained.from_scratch(front_end, "settled")
