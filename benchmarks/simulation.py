@@ -29,6 +29,7 @@ from benchmarks.rows import CORES, Bench, Row, ratios, rounds
 from benchmarks.torch_loop import TorchLoop
 from biomodel import Pathway, builds, luminance, v1
 from biomodel.circuit import Specification, readout, settled
+from biomodel.parameters import FIDELITIES
 from biomodel.photographs import photographs
 from biomodel.presentations import Presentations
 
@@ -47,6 +48,7 @@ def run(bench: Bench) -> None:
     for until in NAMES:
         compare(bench, until)
     v1_cost(bench)
+    spiking_cost(bench)
     second_call(bench)
     scaling(bench)
     streaming(bench)
@@ -132,6 +134,23 @@ def v1_cost(bench: Bench, number: int = ROUNDS) -> None:
     ratio, low, high = ratios(added, found["lgn"])
     value = 1000 * statistics.median(added)
     bench.add(Row("simulate/v1_cost", value, "ms/image", "retina and LGN", ratio, "3 × at most", low, high))
+
+
+def spiking_cost(bench: Bench, number: int = ROUNDS) -> None:
+    """What one trial of cells that fire takes for an image of 32×32 pixels, over what its rates take."""
+    stimulus = photographs(32, seed=11)
+    for until, name in NAMES.items():
+        pathways = {fidelity: Pathway(fidelity=fidelity, parameters=STUDIES) for fidelity in FIDELITIES}
+
+        def cost(fidelity: str, of: dict[str, Pathway] = pathways, until: str = until) -> float:
+            return _seconds(lambda: of[fidelity].simulate(stimulus, until=until, workers=CORES)) / len(stimulus)
+
+        for fidelity in FIDELITIES:
+            cost(fidelity)
+        found = rounds(number, {fidelity: functools.partial(cost, fidelity) for fidelity in FIDELITIES})
+        ratio, low, high = ratios(found["spiking"], found["rate"])
+        value = 1000 * statistics.median(found["spiking"])
+        bench.add(Row(f"{name}/spiking", value, "ms/image", "its rates", ratio, "30 × at most", low, high))
 
 
 def second_call(bench: Bench) -> None:

@@ -146,6 +146,12 @@ def physiology_command(
     lesion: Annotated[list[str], typer.Option(help="A mechanism to take out; may be given again.")] = [],  # noqa: B006
     check: Annotated[list[int], typer.Option(help="Only this experiment; may be given again.")] = [],  # noqa: B006
     shadow: Annotated[bool, typer.Option("--shadow", help="Also measure what a shadow changes, by lesion.")] = False,
+    against_rates: Annotated[
+        bool,
+        typer.Option(
+            "--against-rates", help="Only cells that fire beside the rate form, 200 photographs, 50 trials; goes on."
+        ),
+    ] = False,
     draws: Annotated[
         int | None,
         typer.Option(help="Only distances to published histograms, over so many draws of V1's kinds from 0 on."),
@@ -162,6 +168,11 @@ def physiology_command(
         _measure_draws(preset, fidelity, changed, lesion, draws, check, out, json_file, workers)
         return
     pathway = Pathway(preset, fidelity=fidelity, parameters=changed, lesions=lesion)
+    if against_rates:
+        if shadow or check:
+            raise ValueError("--shadow and --check are not accepted with --against-rates, which makes no experiment")
+        _measure_fidelities(pathway, out, json_file, workers, seed)
+        return
     if shadow and fidelity == "spiking":
         raise ValueError("--shadow is not accepted with --fidelity spiking: it is measured in rates")
     if shadow and lesion:
@@ -228,6 +239,24 @@ def _measure_draws(
     for one in found:
         typer.echo(str(one))
     typer.echo(f"{out / 'distributions.json'}")
+
+
+def _measure_fidelities(pathway: Pathway, out: Path, json_file: Path | None, workers: int, seed: int) -> None:
+    """Write fidelities.csv, and print how cells that fire follow the rate form, station by station."""
+    from biomodel.physiology import fidelities
+
+    if pathway.fidelity != "spiking":
+        raise ValueError("--against-rates is not accepted with --fidelity rate: it compares cells that fire with them")
+    found = fidelities.compare(pathway, workers=workers, seed=seed, store=out / "fidelities")
+    with _whole(out / "fidelities.csv") as scratch:
+        found.to_csv(scratch, index=False, float_format="%.6g")
+    _write_json(json_file, found.to_dict("records"))
+    for station, rows in found.groupby("station", sort=False):
+        typer.echo(
+            f"{station}: r {rows.r.median():.3f} ({rows.r.min():.3f} to {rows.r.max():.3f} by channel), "
+            f"{rows.spiking.median():.3g} Hz where the rate form has {rows.rate.median():.3g}, Fano {rows.fano.median():.2f}"
+        )
+    typer.echo(f"{out / 'fidelities.csv'}")
 
 
 def _measure_shadow(pathway: Pathway, out: Path, workers: int) -> None:

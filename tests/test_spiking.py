@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bridge
-from biomodel import Pathway, luminance, v1
+from biomodel import Pathway, luminance, simulation, v1
 from biomodel.circuit import settled
 from biomodel.cortical_kinds import kinds
 from biomodel.parameters import Parameters
-from biomodel.physiology import experiments, measures, repeated
+from biomodel.photographs import photographs
+from biomodel.physiology import experiments, fidelities, measures, repeated
 from biomodel.physiology.preparation import Preparation
 from biomodel.physiology.repeated import Repeated
 from biomodel.probe import equivalent_kernels
@@ -321,6 +322,30 @@ def test_counts_become_rates_and_say_over_how_long_they_were():
     assert np.allclose(rates.lgn * 0.1, counts.lgn) and rates.lgn.attrs["units"] == "Hz"
     assert rates.lgn.attrs["counted_s"] == pytest.approx(0.1)
     assert rates.cone.identical(counts.cone) and in_rates(rates) is rates
+
+
+def test_fidelities_are_compared_cell_by_cell(tmp_path):
+    """A comparison of four trials of four patches; docs/spikes.md has that of fifty of two hundred."""
+    pathway = Pathway(fidelity="spiking", parameters={"v1.kinds": 4, "bipolar.luminance_half": 10})
+    table = fidelities.compare(pathway, patches=4, trials=4, workers=2, store=tmp_path)
+    rates = Pathway(parameters={"v1.kinds": 4, "bipolar.luminance_half": 10}).simulate(photographs(4))
+    counts = pathway.simulate(photographs(4), trials=4, workers=2)
+    row = table.set_index(["station", "channel"]).loc["lgn", "midget_on"]
+    told = counts.lgn.mean("trial").sel(lgn_channel="midget_on") / 0.15
+    expected = rates.lgn.sel(lgn_channel="midget_on")
+    assert row.r == pytest.approx(np.corrcoef(told.values.ravel(), expected.values.ravel())[0, 1])
+    assert (row.rate, row.spiking) == pytest.approx((float(expected.mean()), float(told.mean())))
+    one = counts.lgn.sel(lgn_channel="midget_on")
+    lively = (told >= 5).values
+    fano = (one.var("trial", ddof=1) / one.mean("trial")).values[lively]
+    assert row.fano == pytest.approx(np.median(fano), rel=1e-3)
+    assert len(table) == 4 + 4 + 8
+    # What is kept is not made again.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulation, "run_settled", lambda *_: pytest.fail("simulated again"))
+        assert fidelities.compare(pathway, patches=4, trials=4, workers=2, store=tmp_path).equals(table)
+    with pytest.raises(ValueError, match="give a pathway of fidelity 'spiking'"):
+        fidelities.compare(Pathway())
 
 
 @pytest.mark.slow
