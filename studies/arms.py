@@ -41,7 +41,8 @@ from bridge.shuffling import shuffled
 from studies import hand_set, normalisation
 from studies.augmentation import GLOBAL
 from studies.illumination import LIGHTS, PIXELS_PER_DEGREE, REFERENCE_FIELD, WHITE
-from studies.trained import RetiLeNet, from_scratch, tuned
+from studies.reproduction import networks
+from studies.trained import from_scratch, tuned
 
 #: Turns luminance and an adaptation state into maps.
 Maps = Callable[[np.ndarray, str], np.ndarray]
@@ -199,7 +200,7 @@ def make(name: str, front_end: FrontEnd, pathway: Pathway, workers: int = 1) -> 
     if name in ("augment_global", "augment_all"):
         return Arm(name, pixels, lights=GLOBAL if name == "augment_global" else tuple(LIGHTS))
     if name == "retilenet":
-        return Arm(name, pixels, front=lambda _: RetiLeNet())
+        return Arm(name, pixels, front=lambda _: networks.module(1))
     if name == "plenoptic_lgg":
         return Arm(name, lambda light, _: luminance_and_contrast_gain(light))
     if name == "front_end_lgn_tuned":

@@ -31,18 +31,6 @@ class Adapted(nn.Module):
         return self.front_end(light, self.field)
 
 
-class RetiLeNet(nn.Module):
-    """The module of arXiv 2202.07432, of sRGB codes: three times a 7×7 convolution, dropout of .2 and tanh."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        stages = [[nn.Conv2d(1, 1, 7, padding=3), nn.Dropout(0.2), nn.Tanh()] for _ in range(3)]
-        self.layers = nn.Sequential(*(layer for stage in stages for layer in stage))
-
-    def forward(self, codes: Tensor) -> Tensor:
-        return self.layers(codes)
-
-
 def tuned(front_end: FrontEnd, state: str) -> Adapted:
     """The fitted relay, a copy to go on from."""
     copy = front_end.altered(output="lgn")
