@@ -415,6 +415,7 @@ def study_reproduction(
     arms: Annotated[str, typer.Option(help="Arms, separated by commas; all by default.")] = "",
     budget: Annotated[str, typer.Option(help="smoke, reduced or full, the published one.")] = "reduced",
     seeds: Annotated[int, typer.Option(help="Networks trained per arm, with seeds from --seed on.")] = 5,
+    device: Annotated[str, typer.Option(help="What PyTorch computes on: cpu, or cuda.")] = "cpu",
     workers: Workers = _CORES,
 ) -> None:
     """The published experiment, arXiv 2202.07432: tables, verdicts and report of all that --out holds."""
@@ -423,7 +424,7 @@ def study_reproduction(
     from studies.reproduction.study import Settings, run
     from studies.reproduction.sweeps import SWEEPS
 
-    settings = Settings(_names(dataset), _names(arms) or Settings.arms, budget, seeds, seed)
+    settings = Settings(_names(dataset), _names(arms) or Settings.arms, budget, seeds, seed, device)
     found = report.write(run(settings, out, workers, data), out)
     _write_json(json_file, [asdict(one) for one in found])
     if any(ARMS[name].takes_light for name in settings.arms):

@@ -414,7 +414,9 @@ def test_smoke_of_every_arm_goes_on_where_it_was(tmp_path):
     assert [path.name for path, when in kept.items() if path.stat().st_mtime_ns != when] == [gone.name]
     pd.testing.assert_frame_equal(pd.read_csv(out / "results.csv"), results)
     commands = (out / "commands.txt").read_text().splitlines()
-    assert len(commands) == 2 and commands[1].endswith("--arms in_lenet,lenet --budget smoke --seeds 2 --seed 0")
+    assert len(commands) == 2 and commands[1].endswith(
+        "--arms in_lenet,lenet --budget smoke --seeds 2 --seed 0 --device cpu"
+    )
 
 
 def test_a_seed_gives_the_same_numbers_after_others():
@@ -437,6 +439,7 @@ def test_a_seed_gives_the_same_numbers_after_others():
         ({"datasets": ("cifar",)}, "unknown dataset 'cifar'"),
         ({"seeds": 0}, "seeds = 0"),
         ({"seed": -1}, "seed = -1"),
+        ({"device": "abacus"}, "device = 'abacus' is not accepted here"),
     ],
 )
 def test_settings_that_are_wrong_are_refused(tmp_path, changed, words):

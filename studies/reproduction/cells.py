@@ -102,7 +102,7 @@ def late_rate(optimiser: Optimizer, steps: int) -> LRScheduler:
     return MultiStepLR(optimiser, [round((1 - LATE_SHARE) * steps)], LATE)
 
 
-def of_codes(arm: Arm, images: Images, epochs: int, seed: int) -> Found:
+def of_codes(arm: Arm, images: Images, epochs: int, seed: int, device: str = "cpu") -> Found:
     """An arm that takes codes, trained with one seed and tested in all sweeps.
 
     Parameters
@@ -114,8 +114,10 @@ def of_codes(arm: Arm, images: Images, epochs: int, seed: int) -> Found:
         Of which the last fifth is at the low rate.
     seed : int
         Of first weights, of the order of images, of dropout and of the augmentation.
+    device : str
+        That PyTorch computes on.
     """
-    codes, tests = _codes(images.train), _codes(images.test)
+    codes, tests = _codes(images.train).to(device), _codes(images.test).to(device)
     network, began_with = _trained(arm, codes, images, epochs, seed)
     told: dict[tuple[str, float], float] = {}
     for sweep in sweeps.SWEEPS.values():
@@ -123,28 +125,31 @@ def of_codes(arm: Arm, images: Images, epochs: int, seed: int) -> Found:
     return Found(told, len(tests), networks.learned_kernels(network), began_with)
 
 
-def of_light(arm: Arm, images: Images, epochs: int, seeds: Sequence[int], together: Sequence[Sweep]) -> list[Found]:
+def of_light(
+    arm: Arm, images: Images, epochs: int, seeds: Sequence[int], together: Sequence[Sweep], device: str = "cpu"
+) -> list[Found]:
     """An arm that takes luminance, trained with every seed under the affine map that some sweeps share, and tested in them.
 
     What LeNet is given has one fixed shift and scale a map of the relay, from training images. Parameters as of `of_codes`;
     `together` are sweeps of one span.
     """
-    front_end = bridge.pretrained("macaque_parafovea", fidelity="rate", output="lgn")
+    front_end = bridge.pretrained("macaque_parafovea", fidelity="rate", output="lgn").to(device)
 
     def maps(codes: Tensor, sweep: Sweep) -> np.ndarray:
         with torch.no_grad():
-            return torch.cat([front_end(part) for part in sweep.luminance(codes).split(_TOGETHER)]).numpy()
+            parts = [front_end(part).cpu() for part in sweep.luminance(codes).split(_TOGETHER)]
+            return torch.cat(parts).numpy()
 
-    met = maps(_codes(images.train), together[0])
+    met = maps(_codes(images.train).to(device), together[0])
     scaling = Scaling.of(met)
-    given = scaling.apply(met)
+    given = scaling.apply(met).to(device)
     trained = [_trained(arm, given, images, epochs, seed)[0] for seed in seeds]
     told: list[dict[tuple[str, float], float]] = [{} for _ in seeds]
-    tests = _codes(images.test)
+    tests = _codes(images.test).to(device)
     for sweep in together:
 
         def seen(sweep: Sweep, level: float) -> Tensor:
-            return scaling.apply(maps(_changed(tests, sweep, level), sweep))
+            return scaling.apply(maps(_changed(tests, sweep, level), sweep)).to(device)
 
         for mine, more in zip(told, _tested(trained, images, sweep, seen), strict=True):
             mine |= more
@@ -171,12 +176,12 @@ def _trained(
     def network() -> nn.Sequential:
         made = arm.network(inputs.shape[1], images.classes)
         began_with.update(networks.learned_kernels(made))
-        return made
+        return made.to(inputs.device)
 
     def seen(chosen: Tensor) -> Tensor:
         return sweeps.augmented(inputs[chosen], chance) if arm.augmented else inputs[chosen]
 
-    budget, labels = Steps(steps(len(inputs), epochs), BATCH), torch.tensor(images.train_labels)
+    budget, labels = Steps(steps(len(inputs), epochs), BATCH), torch.tensor(images.train_labels, device=inputs.device)
     return train(network, seen, labels, seed, budget, RATE, late_rate), began_with
 
 
@@ -184,11 +189,11 @@ def _tested(
     trained: Iterable[nn.Module], images: Images, sweep: Sweep, seen: Callable[[Sweep, float], Tensor]
 ) -> list[dict[tuple[str, float], float]]:
     """Accuracy of each network at every level of a sweep."""
-    labels = torch.tensor(images.test_labels)
     trained = list(trained)
     told: list[dict[tuple[str, float], float]] = [{} for _ in trained]
     for level in sweep.levels:
         given = seen(sweep, level)
+        labels = torch.tensor(images.test_labels, device=given.device)
         for mine, network in zip(told, trained, strict=True):
             mine[sweep.name, level] = float(right(network, given, labels).float().mean())
     return told

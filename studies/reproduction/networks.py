@@ -91,4 +91,4 @@ def learned_kernels(network: nn.Sequential) -> dict[str, np.ndarray]:
     found = [part for part in front.modules() if isinstance(part, nn.Conv2d)]
     kernels = {name: part.weight for name, part in zip(STATIONS, found, strict=False)}
     kernels["lenet"] = next(part for part in classifier.modules() if isinstance(part, nn.Conv2d)).weight
-    return {name: weight.detach().numpy().copy() for name, weight in kernels.items()}
+    return {name: weight.detach().cpu().numpy().copy() for name, weight in kernels.items()}

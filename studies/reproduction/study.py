@@ -63,6 +63,7 @@ class Settings:
     budget: str = "reduced"
     seeds: int = 5
     seed: int = 0
+    device: str = "cpu"
 
     def check(self) -> None:
         """Refuse unknown names and empty numbers.
@@ -85,6 +86,11 @@ class Settings:
             raise ValueError(f"seeds = {self.seeds} is not accepted: give a whole number from 1")
         if self.seed < 0:
             raise ValueError(f"seed = {self.seed} is not accepted: give a whole number from 0")
+        try:
+            torch.zeros(1, device=self.device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            told = str(error).splitlines()[0]
+            raise ValueError(f"device = {self.device!r} is not accepted here ({told}): give cpu, or cuda") from None
 
     def cells(self, dataset: str) -> list[Cell]:
         """Of one data set."""
@@ -147,7 +153,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
         budget = BUDGETS[settings.budget]
         met = images.first(budget.train or len(images.train), budget.test or len(images.test))
         waiting = [cell for cell in settings.cells(name) if not cell.path(out).exists()]
-        tasks = [(out, group, met, budget.epochs) for group in _together(waiting)]
+        tasks = [(out, group, met, budget.epochs, settings.device) for group in _together(waiting)]
         side_by_side.side_by_side(_make, tasks, workers, f"{name}, {settings.budget}")
     return read(out)
 
@@ -161,15 +167,15 @@ def _together(waiting: Sequence[Cell]) -> list[list[Cell]]:
     return sorted(groups.values(), key=lambda group: not ARMS[group[0].arm].takes_light)
 
 
-def _make(out: Path, group: Sequence[Cell], images: datasets.Images, epochs: int) -> None:
+def _make(out: Path, group: Sequence[Cell], images: datasets.Images, epochs: int, device: str) -> None:
     """Make some cells, in a process of its own."""
     torch.set_num_threads(1)
     arm = ARMS[group[0].arm]
     if arm.takes_light:
         together = [SWEEPS[name] for name in group[0].sweeps]
-        found = cells.of_light(arm, images, epochs, [cell.seed for cell in group], together)
+        found = cells.of_light(arm, images, epochs, [cell.seed for cell in group], together, device)
     else:
-        found = [cells.of_codes(arm, images, epochs, cell.seed) for cell in group]
+        found = [cells.of_codes(arm, images, epochs, cell.seed, device) for cell in group]
     for cell, one in zip(group, found, strict=True):
         one.save(cell.path(out))
 
@@ -244,6 +250,7 @@ def _note(settings: Settings, out: Path) -> None:
         "budget": settings.budget,
         "seeds": settings.seeds,
         "seed": settings.seed,
+        "device": settings.device,
     }
     line = "precortical study reproduction " + " ".join(f"--{name} {value}" for name, value in words.items())
     path = out / "commands.txt"

@@ -106,7 +106,7 @@ def augmented(codes: Tensor, chance: torch.Generator) -> Tensor:
     """Codes (n, C, H, W), each image less a μ and then over a σ of its own, drawn evenly; `LEAST_SIGMA` guards the division."""
 
     def drawn(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand((len(codes), 1, 1, 1), generator=chance)
+        return low + (high - low) * torch.rand((len(codes), 1, 1, 1), generator=chance).to(codes.device)
 
     shifted = luminosity(codes, drawn(*AUGMENTED_MU))
     sigma = drawn(*AUGMENTED_SIGMA)
