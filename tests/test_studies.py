@@ -16,7 +16,7 @@ from biomodel.stimuli import decode_srgb
 from bridge import pretrained
 from bridge.fitting import IMAGES
 from bridge.shuffling import shuffled
-from studies import agreement, arms, cli, hand_set, lesions, luminance, normalisation, report, trained, verdict
+from studies import agreement, arms, cli, hand_set, lesions, luminance, normalisation, pages, report, trained, verdict
 from studies.augmentation import GLOBAL, relit
 from studies.cells import Right, Seen, development, examined
 from studies.classifiers import CLASSIFIERS, NORMS, right
@@ -361,7 +361,7 @@ def test_figures_carry_no_ink_of_their_own(tmp_path):
         for k, variant in enumerate(lesions.variants("lgn"))
         for how in ("retrained", "kept")
     }
-    drawn = report._svg(report.lesion_figure("lgn", found), tmp_path / "lesions.png")
+    drawn = pages.svg(report.lesion_figure("lgn", found), tmp_path / "lesions.png")
     assert drawn.startswith("<svg") and (tmp_path / "lesions.png").stat().st_size > 1000
     assert "without contrast gain" in drawn and "metadata" not in drawn
     identifiers = re.findall(r'id="([^"]+)"', drawn)
@@ -402,7 +402,7 @@ def test_agreement_is_told_light_by_light(tmp_path):
         ("agreement", report.agreement_figure(table, "simulated_lgn")),
         ("costs", report.cost_figure(study, "local")),
     ):
-        assert "hard shadow 30" in report._svg(figure, tmp_path / f"{name}.png") or name == "costs"
+        assert "hard shadow 30" in pages.svg(figure, tmp_path / f"{name}.png") or name == "costs"
 
 
 def test_summary_and_table_say_the_same():
