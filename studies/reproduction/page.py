@@ -70,8 +70,7 @@ c.budget }}</td><td>{{ c.what }}, {{ c.which }}</td><td>{{ {"mu": "μ", "sigma":
 }} <small>{% if c.low == c.low %}{{ "%+.2f"|format(c.low) }} to {{ "%+.2f"|format(c.high) }}{% else %}too few{% endif
 %}</small></td>
 <td>{{ c.networks }}</td></tr>{% endfor %}</table></div>
-<p><small>Spearman's ρ and its interval of 95 %, of modules whose first kernels are free (open symbols: augmented; triangles of
-another shape: one layer; diamonds, held to a zero sum, are left out). Within arms: each arm's mean rank taken off. Balance that
-protects has a ρ below 0.</small></p>{% endif %}
+<p><small>Spearman's ρ and its interval of 95 %, of modules whose first kernels are free: those held to a zero sum are left out.
+Within arms: each arm's mean rank taken off. Balance that protects has a ρ below 0.</small></p>{% endif %}
 </body></html>
 """

@@ -66,7 +66,7 @@ def write(study: Study, out: Path) -> list[Verdict]:
             colours=COLOURS,
             contrast={sweep.name: sweep.contrast_left for sweep in SWEEPS.values()},
             kernels={
-                f"{d}-{b}": svg(kernel_figure(study, d, b), out / f"kernels_{d}_{b}.png")
+                f"{NAMES[d]}, {b} budget": svg(kernel_figure(study, d, b), out / f"kernels_{d}_{b}.png")
                 for d, b in ran
                 if kernels.pictured(study, d, b)
             },
@@ -161,32 +161,30 @@ def sweep_figure(results: pd.DataFrame, dataset: str, budget: str) -> Figure:
 
 
 def kernel_figure(study: Study, dataset: str, budget: str) -> Figure:
-    """Kernels of every module, a row an arm and layer, a column a seed; red where more light gives more, each scaled alone."""
+    """Kernels of every module, a row an arm, a block of columns a layer, a column a seed; red positive, each scaled alone."""
     by_arm = kernels.pictured(study, dataset, budget)
-    rows = [(arm, layer) for arm, seeds in by_arm.items() for layer in STATIONS if layer in seeds[0][1]]
     seeds = sorted({cell.seed for cells in by_arm.values() for cell, _ in cells})[:_DRAWN]
-    columns = len(seeds)
-    figure, axes = plt.subplots(
-        len(rows), columns, figsize=(1.1 * columns + 2.4, 1.15 * len(rows) + 0.3), layout="constrained", squeeze=False
-    )
-    for row, (arm, layer) in enumerate(rows):
-        by_seed = {cell.seed: learned for cell, learned in by_arm[arm]}
-        for column, seed in enumerate(seeds):
-            ax = axes[row, column]
-            ax.set_xticks([])
-            ax.set_yticks([])
-            if row == 0:
-                ax.set_title(f"seed {seed}", fontsize=8)
-            if seed not in by_seed:
+    figure = plt.figure(figsize=(12, 1.0 * len(by_arm) + 0.6), layout="constrained")
+    for block, layer in zip(np.ravel(figure.subfigures(1, len(STATIONS))), STATIONS, strict=True):
+        axes = block.subplots(len(by_arm), len(seeds), squeeze=False)
+        block.suptitle(layer, fontsize=9)
+        for row, arm in enumerate(by_arm):
+            by_seed = {cell.seed: learned for cell, learned in by_arm[arm] if layer in learned}
+            for ax, seed in zip(axes[row], seeds, strict=True):
+                ax.set_xticks([])
+                ax.set_yticks([])
                 ax.set_frame_on(False)
-                continue
-            learned = by_seed[seed]
-            # What grey light meets, of the first output.
-            kernel = learned[layer].sum(axis=1)[0]
-            limit = np.abs(kernel).max()
-            ax.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
-            ax.set_xlabel(f"{kernels.balance(learned[layer]):.2f}", fontsize=7, labelpad=1)
-        axes[row, 0].set_ylabel(f"{arm}\n{layer}", fontsize=7, rotation=0, ha="right", va="center")
+                if row == 0:
+                    ax.set_title(f"seed {seed}", fontsize=7)
+                if seed not in by_seed:
+                    continue
+                # What grey light meets, of the first output.
+                kernel = by_seed[seed][layer].sum(axis=1)[0]
+                limit = np.abs(kernel).max()
+                ax.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
+                ax.set_xlabel(f"{kernels.balance(by_seed[seed][layer]):.2f}", fontsize=7, labelpad=1)
+            if layer == STATIONS[0]:
+                axes[row, 0].set_ylabel(arm.replace("_", "\n", 1), fontsize=7, rotation=0, ha="right", va="center")
     return figure
 
 
