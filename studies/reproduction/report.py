@@ -165,7 +165,9 @@ def kernel_figure(study: Study, dataset: str, budget: str) -> Figure:
     by_arm = kernels.pictured(study, dataset, budget)
     seeds = sorted({cell.seed for cells in by_arm.values() for cell, _ in cells})[:_DRAWN]
     figure = plt.figure(figsize=(12, 1.0 * len(by_arm) + 0.6), layout="constrained")
-    for block, layer in zip(np.ravel(figure.subfigures(1, len(STATIONS))), STATIONS, strict=True):
+    grid = figure.add_gridspec(1, len(STATIONS))
+    for place, layer in enumerate(STATIONS):
+        block = figure.add_subfigure(grid[0, place])
         axes = block.subplots(len(by_arm), len(seeds), squeeze=False)
         block.suptitle(layer, fontsize=9)
         for row, arm in enumerate(by_arm):
