@@ -15,6 +15,7 @@ channel, measured on clean training images, and go to the same classifier. Arms 
 | plenoptic_lgg | luminance and contrast gain control fitted to human judgements, as plenoptic has it |
 | front_end_lgn, front_end_v1 | the front end fitted to the simulated circuit |
 | front_end_midget, front_end_parasol | its relay cells of one class alone: which of them carries what is recognised |
+| front_end_fixating | the same as front_end_lgn, adapted to what gaze of .1° leaves, as in fixation, in the place of .5° |
 | front_end_lgn_tuned, front_end_scratch | the same, trained on with the classifier, and its architecture trained from scratch |
 | front_end_shuffled | the same as front_end_lgn, its kernels' taps shuffled |
 | simulated_lgn, simulated_v1 | the circuit itself, in Brian2 |
@@ -71,6 +72,7 @@ ARMS = (
     "front_end_v1",
     "front_end_midget",
     "front_end_parasol",
+    "front_end_fixating",
     "front_end_lgn_tuned",
     "front_end_shuffled",
     "front_end_scratch",
@@ -92,6 +94,9 @@ DEFAULT = (
 
 #: Which of the relay's channels the arms of one class of cells are given.
 _CLASSES = {"front_end_midget": slice(0, 2), "front_end_parasol": slice(2, 4)}
+
+#: Degrees over which the gaze of the arm that fixates wanders (of the order of Cherici, Kuang, Poletti & Rucci 2012).
+FIXATION = 0.1
 
 #: Images that a front end answers at a time, and seed of what is shuffled.
 _TOGETHER, _SHUFFLED = 64, 0
@@ -207,6 +212,9 @@ def make(name: str, front_end: FrontEnd, pathway: Pathway, workers: int = 1) -> 
         return Arm(name, luminance_itself, ADAPTING, front=lambda state: tuned(front_end, state))
     if name == "front_end_scratch":
         return Arm(name, luminance_itself, ADAPTING, front=lambda state: from_scratch(front_end, state))
+    if name == "front_end_fixating":
+        held = altered_gaze(front_end.ending_at("lgn"), FIXATION)
+        return Arm(name, lambda light, state: learned(held, light, state), ADAPTING[:1], costly=True)
     if name.startswith("front_end_"):
         station = "v1" if name == "front_end_v1" else "lgn"
         fixed = front_end.ending_at(station)
@@ -233,6 +241,13 @@ def make(name: str, front_end: FrontEnd, pathway: Pathway, workers: int = 1) -> 
 def _channels(maps: np.ndarray) -> np.ndarray:
     """Maps (n, C, h, w), of one channel where there is no axis for it."""
     return maps[:, None] if maps.ndim == 3 else maps
+
+
+def altered_gaze(front_end: FrontEnd, gaze_spread: float) -> FrontEnd:
+    """The same front end, settled before the field that gaze of another spread, in degrees, leaves."""
+    other = front_end.altered(gaze_spread=gaze_spread)
+    other.load_state_dict(front_end.state_dict())
+    return other
 
 
 @torch.no_grad()

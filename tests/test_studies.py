@@ -315,6 +315,21 @@ def test_one_classifier_reads_circuit_and_twin(tmp_path):
     assert verdict.agreement_of_responses(responses, "clean") == pytest.approx(expected, rel=1e-4)
 
 
+def test_the_arm_that_fixates_is_adapted_to_less_of_what_is_near():
+    front_end = pretrained(output="lgn")
+    light = scene(load("digits").test[:3])
+    fixating, usual = (
+        arms.make(name, pretrained(), Pathway(), 1).maps(light, "settled")
+        for name in ("front_end_fixating", "front_end_lgn")
+    )
+    tensor = torch.from_numpy(light[:, None]).float()
+    with torch.no_grad():
+        blurred = front_end.altered(gaze_spread=arms.FIXATION).background(tensor)
+        expected = front_end(tensor, blurred)
+    assert np.allclose(fixating, expected, rtol=1e-5, atol=1e-4) and not np.allclose(fixating, usual, rtol=0.1)
+    assert arms.make("front_end_fixating", pretrained(), Pathway(), 1).adaptations == ("settled",)
+
+
 def test_spikes_of_a_single_trial_are_an_arm():
     """Relay cells' counts in 150 ms, as rates; in other light with other noise; about the rates of the same circuit."""
     pathway = Pathway(parameters={"v1.kinds": 2})
