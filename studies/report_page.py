@@ -19,7 +19,8 @@ arriving with the image.</p>
 <td>{{ "%+.1f"|format(f.low) }} to {{ "%+.1f"|format(f.high) }}</td></tr>{% endfor %}</table></div>
 <p><small>{% if settings.dataset != "fashion-mnist" %}Goals were set for Fashion-MNIST; of other images they are told for
 comparison. {% endif %}Paired by seed and image, bootstrap over both.{% if contrasts %} The primary
-contrasts on local lights, corrected for how many they are (Holm): {% for name, c in contrasts.items() %}against {{ name }} {{ "%+.1f"|format(100 * c.mean) }} ({{
+contrasts on local lights, corrected for how many they are (Holm):
+{% for name, c in contrasts.items() %}against {{ name }} {{ "%+.1f"|format(100 * c.mean) }} ({{
 "%+.1f"|format(100 * c.low) }} to {{ "%+.1f"|format(100 * c.high) }}, p = {{ "%.2g"|format(c.corrected) }}){{ "; " if not
 loop.last }}{% endfor %}.{% endif %}</small></p>{% endif %}
 <h2>Accuracy by group of lights</h2>
