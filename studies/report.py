@@ -34,6 +34,7 @@ COLOURS = {
     "local_contrast_norm": "#f28e2b",
     "hand_set": "#d4a92a",
     "front_end_lgn": "#4e79a7",
+    "front_end_midget": "#76b7b2",
     "front_end_v1": "#59a14f",
     "simulated_lgn": "#e15759",
 }
@@ -135,7 +136,7 @@ def _in_words(study: Study, findings: list[verdict.Finding]) -> str:
         words[-1] += "."
     if findings:
         held = sum(one.met for one in findings)
-        words.append(f"Of {len(findings)} goals set beforehand that this run can judge, {held} hold.")
+        words.append(f"Of {len(findings)} goals set beforehand that this run can judge, {held} {'holds' if held == 1 else 'hold'}.")
     return " ".join(words) or "Accuracy of every arm in every light that was asked for."
 
 
