@@ -136,7 +136,8 @@ def _in_words(study: Study, findings: list[verdict.Finding]) -> str:
         words[-1] += "."
     if findings:
         held = sum(one.met for one in findings)
-        words.append(f"Of {len(findings)} goals set beforehand that this run can judge, {held} {'holds' if held == 1 else 'hold'}.")
+        holds = "holds" if held == 1 else "hold"
+        words.append(f"Of {len(findings)} goals set beforehand that this run can judge, {held} {holds}.")
     return " ".join(words) or "Accuracy of every arm in every light that was asked for."
 
 
