@@ -30,10 +30,11 @@ from biomodel.photographs import PHOTOGRAPHS
 from biomodel.whole_files import whole
 from bridge import FrontEnd, fit
 from bridge.fitting import IMAGES
-from studies import agreement, arms, cost, datasets, lesions
+from studies import agreement, arms, cost, datasets, lesions, reproduction
 from studies.arms import Arm
 from studies.cells import Right, Seen, conditions, examined, prepare
 from studies.illumination import DEFAULT, LIGHTS, scene
+from studies.reproduction import networks
 from studies.search import LEAST, search
 from studies.side_by_side import side_by_side
 from studies.statistics import interval, scored
@@ -357,12 +358,7 @@ def _claim(settings: Settings, pathway: Pathway, images: datasets.Images, out: P
         "data": _digest(
             part.tobytes() for part in (images.train, images.train_labels, images.test, images.test_labels)
         ),
-        "code": _digest(
-            path.read_bytes()
-            for package in (bridge, studies)
-            for path in sorted(Path(str(package.__file__)).parent.glob("*.py"))
-            if not (package is studies and path.stem in _TELLING)
-        ),
+        "code": _digest(path.read_bytes() for path in _deciding()),
         "simulation": builds.source_digest(),
         "levels": {name: LIGHTS[name].levels for name in settings.lights},
         "parameters": pathway.parameters.digest,
@@ -380,6 +376,18 @@ def _claim(settings: Settings, pathway: Pathway, images: datasets.Images, out: P
         _write(path, text)
     except OSError as error:
         raise ValueError(f"{out} cannot be written ({error.strerror}): give a writable folder") from None
+
+
+def _deciding() -> list[Path]:
+    """The modules of bridge and studies that a study's numbers depend on."""
+    found = [
+        path
+        for package in (bridge, studies)
+        for path in sorted(Path(str(package.__file__)).parent.glob("*.py"))
+        if not (package is studies and path.stem in _TELLING)
+    ]
+    # Of the reproduction, the module that one arm is made of.
+    return [*found, *(Path(str(package.__file__)) for package in (reproduction, networks))]
 
 
 def _digest(parts: Iterable[bytes]) -> str:

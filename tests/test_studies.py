@@ -2,6 +2,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -328,6 +329,19 @@ def test_the_arm_that_fixates_is_adapted_to_less_of_what_is_near():
         expected = front_end(tensor, blurred)
     assert np.allclose(fixating, expected, rtol=1e-5, atol=1e-4) and not np.allclose(fixating, usual, rtol=0.1)
     assert arms.make("front_end_fixating", pretrained(), Pathway(), 1).adaptations == ("settled",)
+
+
+def test_what_a_study_depends_on_is_in_its_digest():
+    """All of bridge and studies that its modules import, but what tells of it and the commands that start it."""
+    told = (
+        "import sys, studies.luminance\n"
+        "print(*[m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in ('bridge', 'studies')])"
+    )
+    imported = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.split()
+    assert set(imported) <= {str(path) for path in luminance._deciding()} | {
+        path for path in imported if Path(path).stem in luminance._TELLING
+    }
+    assert len(imported) > 30
 
 
 def test_spikes_of_a_single_trial_are_an_arm():

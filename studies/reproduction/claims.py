@@ -10,6 +10,7 @@ from scipy import stats
 
 from studies.reproduction.cells import BUDGETS
 from studies.reproduction.published import CLEAN, PUBLISHED
+from studies.reproduction.verdicts import per_seed
 
 #: Share of differences within an interval.
 _WITHIN = 0.95
@@ -99,12 +100,12 @@ class Judged:
     holds: bool | None
 
 
-def judged(claim: Claim, dataset: str, per_seed: pd.DataFrame) -> Judged | None:
+def judged(claim: Claim, dataset: str, by_seed: pd.DataFrame) -> Judged | None:
     """A claim in a data set, at the largest budget that both arms were run at twice or more; None where there is none.
 
-    `per_seed` is what `scores` makes.
+    `by_seed` is what `scores` makes.
     """
-    rows = per_seed[(per_seed.dataset == dataset) & per_seed.sweep.isin(claim.sweeps)]
+    rows = by_seed[(by_seed.dataset == dataset) & by_seed.sweep.isin(claim.sweeps)]
     for budget in reversed(BUDGETS):
         ran = rows[rows.budget == budget]
         one, other = (_means(ran[ran.arm == arm], len(claim.sweeps)) for arm in (claim.one, claim.other))
@@ -134,7 +135,7 @@ def welch(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
 
 
 def scores(results: pd.DataFrame) -> pd.DataFrame:
-    """Means over each sweep, and accuracy on unaltered images as the sweep ``clean``, by seed.
+    """Mean and minimum over each sweep, and accuracy on unaltered images as the sweep ``clean``, by seed.
 
     Parameters
     ----------
@@ -144,9 +145,7 @@ def scores(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns dataset, budget, arm, sweep, seed, mean.
+        As `verdicts.per_seed`.
     """
-    keys = ["dataset", "budget", "arm", "sweep", "seed"]
     clean = results[(results.sweep == "mu") & (results.level == 0)].assign(sweep="clean")
-    both = pd.concat([results, clean])
-    return both.groupby(keys, sort=False).accuracy.mean().rename("mean").reset_index()
+    return per_seed(pd.concat([results, clean]))

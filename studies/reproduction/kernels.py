@@ -27,6 +27,22 @@ from studies.reproduction.study import Cell, Study
 _ENOUGH, _WITHIN = 8, 0.95
 
 
+#: Columns of kernels.csv.
+COLUMNS = (
+    "dataset",
+    "budget",
+    "arm",
+    "seed",
+    "layer",
+    "balance",
+    "balance_before",
+    "centre_surround",
+    "centre_surround_before",
+    "mu",
+    "sigma",
+)
+
+
 class Correlation(NamedTuple):
     """Spearman's correlation, its interval of 95 % (NaN for fewer networks than eight), and how many networks there are."""
 
@@ -65,8 +81,8 @@ def measured(study: Study) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns dataset, budget, arm, seed, layer, balance, centre_surround, both also with ``_before`` for what the layer began
-        with; mu and sigma, the mean accuracies of its network over the small sweeps.
+        Columns `COLUMNS`: balance and centre_surround, with ``_before`` of what the layer began with; mu and sigma, the mean
+        accuracies of its network over the small sweeps.
     """
     rows = []
     for cell, found in study.cells.items():
@@ -90,14 +106,12 @@ def measured(study: Study) -> pd.DataFrame:
                 **accuracy,
             }
             rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def first_layers(table: pd.DataFrame) -> pd.DataFrame:
     """Of `measured`, the first layers of modules."""
-    if not len(table):
-        return table
-    return table[(table.layer == STATIONS[0]) & table.arm.map(lambda name: ARMS[name].has_module)]
+    return table[(table.layer == STATIONS[0]) & table.arm.isin([name for name, arm in ARMS.items() if arm.has_module])]
 
 
 def correlations(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str, str, str], Correlation]]:
@@ -113,8 +127,8 @@ def correlations(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str, str
     Correlation
     """
     free = first_layers(table)
-    free = free[free.arm != "retilenet_zero_sum"] if len(free) else free
-    for (dataset, budget), rows in free.groupby(["dataset", "budget"], sort=False) if len(free) else ():
+    free = free[free.arm != "retilenet_zero_sum"]
+    for (dataset, budget), rows in free.groupby(["dataset", "budget"], sort=False):
         for what in ("balance", "centre_surround"):
             for sweep in ("mu", "sigma"):
                 for which, groups in (("across arms", np.zeros(len(rows))), ("within arms", rows.arm.to_numpy())):

@@ -54,9 +54,26 @@ class Cell(NamedTuple):
         return out / "cells" / self.dataset / self.budget / f"{self.arm}{part}-{self.seed}.npz"
 
 
+def _sweeps(arm: str) -> tuple[tuple[str, ...], ...]:
+    """The sweeps of each of an arm's cells: one cell for all of them, or one for each affine map to light."""
+    return MAPS if ARMS[arm].takes_light else (tuple(SWEEPS),)
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What a command asks for."""
+    """What a command asks for.
+
+    Attributes
+    ----------
+    datasets, arms : tuple of str
+        Of `datasets.DATASETS`, and of `ARMS`.
+    budget : str
+        Of `cells.BUDGETS`.
+    seeds, seed : int
+        How many networks an arm, and the first one's seed.
+    device : str
+        That PyTorch computes on.
+    """
 
     datasets: tuple[str, ...] = ("digits",)
     arms: tuple[str, ...] = tuple(ARMS)
@@ -86,6 +103,7 @@ class Settings:
             raise ValueError(f"seeds = {self.seeds} is not accepted: give a whole number from 1")
         if self.seed < 0:
             raise ValueError(f"seed = {self.seed} is not accepted: give a whole number from 0")
+        # PyTorch says in any of these ways that a device is unknown, or not there.
         try:
             torch.zeros(1, device=self.device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -97,7 +115,7 @@ class Settings:
         return [
             Cell(dataset, self.budget, name, self.seed + k, together)
             for name in self.arms
-            for together in (MAPS if ARMS[name].takes_light else (tuple(SWEEPS),))
+            for together in _sweeps(name)
             for k in range(self.seeds)
         ]
 
@@ -194,7 +212,7 @@ def read(out: Path) -> Study:
         for dataset in datasets.DATASETS
         for budget in BUDGETS
         for name in ARMS
-        for together in (MAPS if ARMS[name].takes_light else (tuple(SWEEPS),))
+        for together in _sweeps(name)
         for cell in _seeds_of(out, Cell(dataset, budget, name, 0, together))
     ]
     if not everything:
