@@ -20,7 +20,7 @@ from biomodel.physiology.repeated import Repeated
 from biomodel.probe import equivalent_kernels
 from biomodel.responses import in_rates
 from biomodel.spiking.noise import numbers
-from biomodel.spiking.v1 import COMPLEX, SIMPLE, resting_potential
+from biomodel.spiking.v1 import COMPLEX, SIMPLE, homeostasis
 from biomodel.wiring import Grid
 from bridge import fitting
 from bridge.refinement import refine
@@ -299,14 +299,22 @@ def test_push_pull_and_complex_cells_are_wired_by_phase_and_place(spiking, patch
     assert (np.array(complexes.carried_here) != np.array(complexes.carried_beside)).any()
 
 
-def test_the_noisier_a_kind_the_farther_below_threshold_it_rests():
-    """Kinds of few afferents hear more noise."""
+def test_kinds_are_as_sensitive_as_their_noise_lets_them():
+    """Kinds of few afferents hear more noise. Of simple ones, a Hz moves the membrane by the same share of its noise."""
     parameters = Parameters("macaque_parafovea", {"v1.kinds": 16}, "spiking")
     cells = [cell for cell in kinds(parameters, 16.0) if cell.relay == "midget"]
-    simple, complexes = resting_potential(parameters, cells)
+    found = homeostasis(parameters, cells)
     noise = [sum(w * w for w, _, _ in v1.heard(parameters, cell)[0]) for cell in cells]
-    assert simple.shape == (2, len(cells)) and max(simple.max(), complexes) < -0.053
-    assert np.corrcoef(simple[0], np.sqrt(noise))[0, 1] < -0.9
+    assert found.scaling.shape == found.simple_rest.shape == (2, len(cells))
+    assert max(found.simple_rest.max(), found.complex_rest) < -0.053
+    assert np.corrcoef(found.simple_rest[0], np.sqrt(noise))[0, 1] < -0.9
+    deviation = (-0.053 - found.simple_rest) / parameters.value("v1.rest_margin")
+    volts = 0.053 * parameters.value("v1.excitatory_strength") * 1e-3 * found.scaling
+    wanted = parameters.value("v1.midget_sensitivity") * 1e-3
+    scaled = found.scaling < 1
+    assert scaled.any() and not scaled.all()
+    np.testing.assert_allclose(volts[scaled] / deviation[scaled], wanted, rtol=1e-9)
+    assert (volts[~scaled] / deviation[~scaled] <= wanted).all()
 
 
 def test_what_takes_rates_refuses_a_spiking_pathway():

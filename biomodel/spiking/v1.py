@@ -20,8 +20,9 @@ A *simple* cell's dendrite carries what it hears to the soma, y, where it opens 
 it is slow, for the soma of the rate form is, after its power, and a cell that fires when it crosses a threshold is not. As in the
 rate form, what its synapses transmit before a still field counts for nothing, for inhibition balances it, and less than that
 takes excitation away. :math:`g_I = k_I\, (r - r_0)`, with r the transmission of the inhibitory cell of the opposite phase, and r₀
-what inhibitory cells fire before a still field: push-pull. Where each kind rests, :math:`E_r`, is what homeostasis would leave:
-the same number of standard deviations of its noise below threshold (`resting_potential`).
+what inhibitory cells fire before a still field: push-pull. How strong a kind's synapses are, a factor of both k, and where it
+rests, :math:`E_r`, is what homeostasis would leave (`homeostasis`): kinds are alike in how many standard deviations of its noise
+a membrane moves for each Hz, and in how many it rests below threshold.
 Recurrent pools shunt its dendrite: with n what inhibitory cells of its relay class fire nearby above rest, through synapses of
 :math:`\tau_I`, and f what simple cells in the wider surround fire above rest, those of like orientation counting more,
 
@@ -30,7 +31,8 @@ Recurrent pools shunt its dendrite: with n what inhibitory cells of its relay cl
 
 so that for the power p that threshold and noise make of a membrane (Priebe & Ferster 2008) the surround divides a rate as it
 does in the rate form. A *complex* cell hears the simple cells of its column and of the one a quarter of a cycle away, as in the
-rate form, through a dendrite of its own. *Inhibitory* cells are leaky integrators without adaptation that hear x undivided.
+rate form, through a dendrite of its own; strong adaptation makes its rate linear in theirs (Ermentrout 1998). *Inhibitory* cells
+are leaky integrators without adaptation that hear x undivided.
 
 Lesions are the rate form's.
 """
@@ -38,6 +40,7 @@ Lesions are the rate form's.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 from brian2 import NeuronGroup, Quantity, Synapses, linked_var, ms
@@ -115,6 +118,7 @@ dsent/dt = -sent/synaptic_time : Hz
 SIMPLE_INPUTS = """
 carried : Hz (linked)
 transmitted : Hz (linked)
+scaling : 1 (constant)
 """
 
 COMPLEX_INPUTS = """
@@ -130,7 +134,7 @@ dsent/dt = -sent/inhibitory_synaptic_time : Hz
 spiked : 1
 """
 
-EXCITATORY_RESET = "V = spike_reset\nadaptation += adaptation_jump\nsent += 1/synaptic_time\n"
+EXCITATORY_RESET = "V = spike_reset\nadaptation += {jump}\nsent += 1/synaptic_time\n"
 INHIBITORY_RESET = "V = 0\nspiked += 1\nsent += 1/inhibitory_synaptic_time\n"
 
 
@@ -165,9 +169,10 @@ def v1(
     simple = _excitatory(
         "v1_simple",
         SIMPLE * len(dendrites),
-        "excitatory_strength*carried",
-        "0" if "push_pull" in lesions else "inhibition_strength*(transmitted - inhibitory_spontaneous)",
+        "scaling*excitatory_strength*carried",
+        "0" if "push_pull" in lesions else "scaling*inhibition_strength*(transmitted - inhibitory_spontaneous)",
         SIMPLE_INPUTS,
+        "adaptation_jump",
         trials,
         clock,
         namespace,
@@ -198,6 +203,7 @@ def v1(
         "excitatory_strength*complex_strength*(0.5*(carried_here + carried_beside) - spontaneous)",
         "0",
         COMPLEX_INPUTS,
+        "complex_adaptation_jump",
         trials,
         clock,
         namespace,
@@ -218,6 +224,7 @@ def _excitatory(
     excitation: str,
     inhibition: str,
     inputs: str,
+    jump: str,
     trials: Trials,
     clock: Quantity,
     namespace: dict[str, Quantity | float],
@@ -230,7 +237,7 @@ def _excitatory(
         + SEED_EQUATION
         + COUNT_EQUATION,
         threshold="V >= spike_cut",
-        reset=EXCITATORY_RESET + trials.count,
+        reset=EXCITATORY_RESET.format(jump=jump) + trials.count,
         refractory=namespace["refractory_time"],
         method="euler",
         dt=clock,
@@ -407,11 +414,37 @@ def place(channel: str, columns: int) -> tuple[str, int]:
     return f"v1_{name}", int(kind) * columns
 
 
-def resting_potential(parameters: Parameters, cells: list[Kind]) -> tuple[np.ndarray, float]:
-    """Where noise lets cells rest, volt: simple ones, (phase, kind), and complex ones.
+@dataclass(frozen=True)
+class Homeostasis:
+    """What homeostasis leaves each kind with.
+
+    Attributes
+    ----------
+    scaling : numpy.ndarray, (phase, kind)
+        Of simple cells' synapses, in shares of the strongest.
+    simple_rest : numpy.ndarray, (phase, kind)
+        Where simple cells rest, volt.
+    complex_rest : float
+        Where complex cells do.
+    """
+
+    scaling: np.ndarray
+    simple_rest: np.ndarray
+    complex_rest: float
+
+
+def homeostasis(parameters: Parameters, cells: list[Kind]) -> Homeostasis:
+    r"""Scaled synapses (Turrigiano 2008), by which kinds are as sensitive as each other, and resting potentials.
 
     What a synapse transmits before a still field has the variance of a Poisson train of the maintained rate times
-    `v1.relay_irregularity`; synapse, dendrite and membrane filter it, and the membrane what the rest of the cortex does to it.
+    `v1.relay_irregularity`; synapse, dendrite and membrane filter it to h, and the membrane what the rest of the cortex does to it
+    to b. Synapses scaled by a bring a membrane :math:`a k E` a Hz, and with noise of :math:`\sqrt{a^2 h + b}` are as sensitive,
+    in standard deviations a Hz, as
+
+    .. math:: g = \frac{a k E}{\sqrt{a^2 h + b}}, \quad a^2 = \frac{b}{(k E / g)^2 - h} .
+
+    Kinds whose input is too noisy to be so sensitive have the strongest synapses, a = 1. All rest `v1.rest_margin` standard
+    deviations below threshold.
     """
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     rest = lgn.maintained(parameters)
@@ -431,13 +464,16 @@ def resting_potential(parameters: Parameters, cells: list[Kind]) -> tuple[np.nda
     left = (synapse * dendrite + dendrite * membrane + membrane * synapse) / 2
     left /= (synapse + dendrite) * (dendrite + membrane) * (membrane + synapse)
 
-    def rested(variance: np.ndarray | float) -> np.ndarray:
-        heard = strength**2 * np.asarray(variance) * left
-        slow = p["v1.background_time"] / (p["v1.background_time"] + p["v1.membrane_time"])
-        noise = np.sqrt(heard + p["v1.background_noise"] ** 2 * slow)
-        return p["v1.spike_threshold"] - p["v1.rest_margin"] * noise
+    background = p["v1.background_noise"] ** 2 * p["v1.background_time"] / (p["v1.background_time"] + membrane)
+    heard = strength**2 * left * p["v1.relay_irregularity"] * simple
+    sensitivity = np.array([p[f"v1.{cell.relay}_sensitivity"] for cell in cells])
+    quieter = (strength / sensitivity) ** 2 - heard
+    scaling = np.sqrt(np.divide(background, quieter, where=quieter > background, out=np.ones_like(heard)))
 
-    return rested(p["v1.relay_irregularity"] * simple), float(rested(complexes))
+    def rested(noise: np.ndarray | float) -> np.ndarray:
+        return p["v1.spike_threshold"] - p["v1.rest_margin"] * np.sqrt(np.asarray(noise) + background)
+
+    return Homeostasis(scaling, rested(scaling**2 * heard), float(rested(strength**2 * left * complexes)))
 
 
 def begun(
@@ -449,8 +485,11 @@ def begun(
     cells = kinds(parameters, grid.pixels_per_degree)
     one = (columns.images, columns.height, columns.width)
     full = np.ones((grid.images, grid.height, grid.width))
-    simple, complexes = resting_potential(parameters, cells)
-    rest = {"simple": np.tile(simple, (SIMPLE, 1)), "complex": np.full((COMPLEX, len(cells)), complexes)}
+    left = homeostasis(parameters, cells)
+    rest = {
+        "simple": np.tile(left.simple_rest, (SIMPLE, 1)),
+        "complex": np.full((COMPLEX, len(cells)), left.complex_rest),
+    }
     state: State = {}
     for channel, rate in lgn.maintained(parameters).items():
         state[f"thalamocortical_{channel}.sent_{channel}"] = full * rate
@@ -465,6 +504,8 @@ def begun(
             f"v1_{name}.sent": np.full(shape, p["v1.spontaneous"]),
             f"v1_{name}.rest": np.broadcast_to(rest[name].reshape(-1, 1, 1, 1), shape),
         }
+    scaling = np.tile(left.scaling, (SIMPLE, 1)).reshape(-1, 1, 1, 1)
+    state |= {"v1_simple.scaling": np.broadcast_to(scaling, (len(scaling), *one))}
     shape = (_PHASES * len(cells), *one)
     state |= {
         "v1_inhibitory.V": random.uniform(0, 0.5, shape),
