@@ -437,7 +437,7 @@ def homeostasis(parameters: Parameters, cells: list[Kind]) -> Homeostasis:
     r"""Scaled synapses (Turrigiano 2008), by which kinds are as sensitive as each other, and resting potentials.
 
     What a synapse transmits before a still field has the variance of a Poisson train of the maintained rate times
-    `v1.relay_irregularity`; synapse, dendrite and membrane filter it to h, and the membrane what the rest of the cortex does to b.
+    `v1.relay_irregularity`; synapse, dendrite and membrane filter it to h, and the membrane what comes from elsewhere to b.
     Synapses scaled by a bring a membrane :math:`a k E` a Hz, and with noise of :math:`\sqrt{a^2 h + b}` are as sensitive, in
     standard deviations a Hz, as
 
