@@ -14,7 +14,8 @@ from biomodel.circuit import settled
 from biomodel.cortical_kinds import kinds
 from biomodel.parameters import Parameters
 from biomodel.photographs import photographs
-from biomodel.physiology import experiments, fidelities, measures, repeated
+from biomodel.physiology import experiments, fidelities, measures, raster, repeated
+from biomodel.physiology.column import Column, Panel
 from biomodel.physiology.preparation import Preparation
 from biomodel.physiology.repeated import Repeated
 from biomodel.probe import equivalent_kernels
@@ -451,6 +452,50 @@ def test_fano_factors():
     mean, factor = measures.fano_factors(counts)
     assert mean == pytest.approx([6, 3, 0.5], rel=0.05)
     assert factor[0] == pytest.approx(1, abs=0.1) and factor[1] == 0 and np.isnan(factor[2])
+
+
+def test_cortical_cells_vary_before_the_grating_that_serves_them(monkeypatch):
+    """Of three cells that fire in pairs, singly, or not at all, before two gratings of four phases each."""
+    preparation = Preparation(Repeated(Pathway(fidelity="spiking")))
+    column = Column(preparation)
+    mean = np.arange(2.0, 10.0)  # By grating and phase.
+    drawn = np.random.default_rng(0).poisson(mean[:, None, None], (8, 4000, 3)) * [2, 1, 0]
+    shown = []
+
+    def counts(screen, images, until, **settings):
+        shown.extend([until, images.shape])
+        return xr.Dataset({"v1": (("image", "trial", "v1_channel", "v1_y", "v1_x"), drawn[..., None, None])})
+
+    monkeypatch.setattr(preparation, "counts", counts)
+    panel = Panel(np.array([0, 3]), np.array([2, 4]), cells=np.array([0, 1, 2]), grating=np.array([1, 0, 1]))
+    told, factor = column.count_variability(panel)
+    assert shown == ["v1", (8, column.film.pixels, column.film.pixels)]
+    pairs = factor > 1.5
+    assert sorted(told[pairs] / 2) == pytest.approx(mean[4:], rel=0.05) and factor[pairs] == pytest.approx(2, rel=0.15)
+    assert sorted(told[~pairs]) == pytest.approx(mean[:4], rel=0.05) and factor[~pairs] == pytest.approx(1, rel=0.15)
+
+
+@pytest.mark.slow
+def test_rasters_show_the_spikes_of_which_time_courses_are_told(tmp_path, monkeypatch):
+    """Four cells before V1, a simple and a complex one: in a raster as many spikes as the bars below it count."""
+    pages = []
+    monkeypatch.setattr(raster, "TRIALS", 4)
+    monkeypatch.setattr(raster.Figure, "savefig", lambda figure, path, **_: pages.append((figure, path)))
+    raster.draw(Pathway(fidelity="spiking", parameters={"v1.kinds": 4}), tmp_path / "rasters.png")
+    ((page, path),) = pages
+    assert path == tmp_path / "rasters.png" and len(page.axes) == 12
+    titles = []
+    for row in (0, 6):
+        for spikes, course in zip(page.axes[row : row + 3], page.axes[row + 3 : row + 6], strict=True):
+            titles.append(spikes.get_title(loc="left"))
+            time, trial = spikes.lines[0].get_data()
+            assert set(trial) <= set(range(4)) and 0 <= min(time) and max(time) <= 250
+            counted = course.patches[0].get_data().values.sum() * 4 * raster.BIN
+            assert counted == pytest.approx(len(time)) and counted > 4
+            rates = course.lines[0].get_ydata()
+            assert 0.3 * rates.mean() < len(time) / (4 * raster.SHOWN) < 3 * rates.mean()
+    assert titles[:4] == ["ganglion, midget on", "ganglion, parasol on", "lgn, midget on", "lgn, parasol on"]
+    assert titles[4].startswith("v1, simple") and titles[5].startswith("v1, complex")
 
 
 @pytest.mark.slow
