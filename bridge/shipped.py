@@ -10,8 +10,8 @@ from bridge.front_end import OUTPUTS, FrontEnd
 
 _FOLDER = Path(__file__).parent / "weights"
 
-#: Fidelities of which front ends ship.
-FIDELITIES = ("rate",)
+#: Presets of which front ends ship, by fidelity.
+SHIPPED = {"rate": PRESETS, "spiking": PRESETS[:1]}
 
 
 def path(preset: str, fidelity: str = "rate") -> Path:
@@ -29,7 +29,8 @@ def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output
     ----------
     preset : str
         Of the pathway that it was fitted to.
-    fidelity : {"rate"}
+    fidelity : {"rate", "spiking"}
+        Of the pathway; fits of cells that fire ship for the default preset.
     output : {"lgn", "v1"}
 
     Raises
@@ -39,8 +40,8 @@ def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output
         parameters than the preset has now.
     """
     for value, accepted, what in (
-        (preset, PRESETS, "preset"),
-        (fidelity, FIDELITIES, "fidelity"),
+        (fidelity, tuple(SHIPPED), "fidelity"),
+        (preset, SHIPPED.get(fidelity, PRESETS), "preset"),
         (output, OUTPUTS, "output"),
     ):
         if value not in accepted:
@@ -51,7 +52,8 @@ def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output
 def _checked(front_end: FrontEnd, preset: str, fidelity: str) -> FrontEnd:
     """Refuse a front end that was not fitted to this preset as it is now."""
     fitted_on = cast(dict[str, object], front_end.metadata.get("fitted_on", {}))
-    digest = Parameters(preset).digest
+    kinds = len(front_end.channels) // 2
+    digest = Parameters(preset, {"v1.kinds": kinds}, fidelity).digest
     now = {"preset": preset, "fidelity": fidelity, "lesions": "", "parameters_digest": digest}
     for name, value in now.items():
         if fitted_on.get(name) != value:
