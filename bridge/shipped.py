@@ -10,8 +10,8 @@ from bridge.front_end import OUTPUTS, FrontEnd
 
 _FOLDER = Path(__file__).parent / "weights"
 
-#: Presets of which front ends ship, by fidelity.
-SHIPPED = {"rate": PRESETS, "spiking": PRESETS[:1]}
+#: Fidelities of which front ends ship.
+FIDELITIES = ("rate",)
 
 
 def path(preset: str, fidelity: str = "rate") -> Path:
@@ -29,8 +29,7 @@ def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output
     ----------
     preset : str
         Of the pathway that it was fitted to.
-    fidelity : {"rate", "spiking"}
-        Of the pathway; fits of cells that fire ship for the default preset.
+    fidelity : {"rate"}
     output : {"lgn", "v1"}
 
     Raises
@@ -40,8 +39,8 @@ def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output
         parameters than the preset has now.
     """
     for value, accepted, what in (
-        (fidelity, tuple(SHIPPED), "fidelity"),
-        (preset, SHIPPED.get(fidelity, PRESETS), "preset"),
+        (preset, PRESETS, "preset"),
+        (fidelity, FIDELITIES, "fidelity"),
         (output, OUTPUTS, "output"),
     ):
         if value not in accepted:
@@ -52,8 +51,7 @@ def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output
 def _checked(front_end: FrontEnd, preset: str, fidelity: str) -> FrontEnd:
     """Refuse a front end that was not fitted to this preset as it is now."""
     fitted_on = cast(dict[str, object], front_end.metadata.get("fitted_on", {}))
-    kinds = len(front_end.channels) // 2
-    digest = Parameters(preset, {"v1.kinds": kinds}, fidelity).digest
+    digest = Parameters(preset).digest
     now = {"preset": preset, "fidelity": fidelity, "lesions": "", "parameters_digest": digest}
     for name, value in now.items():
         if fitted_on.get(name) != value:
