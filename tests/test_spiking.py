@@ -7,16 +7,17 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import signal
 
 import bridge
-from biomodel import Pathway, luminance, simulation, v1
+from biomodel import Pathway, lgn, luminance, simulation, v1
 from biomodel.circuit import settled
 from biomodel.cortical_kinds import kinds
 from biomodel.parameters import Parameters
 from biomodel.photographs import photographs
 from biomodel.physiology import experiments, fidelities, measures, raster, repeated
-from biomodel.physiology.column import Column, Panel
-from biomodel.physiology.preparation import Preparation
+from biomodel.physiology.column import ORIENTATIONS, Column, Panel
+from biomodel.physiology.preparation import PHASES, Preparation
 from biomodel.physiology.repeated import Repeated
 from biomodel.probe import equivalent_kernels
 from biomodel.responses import in_rates
@@ -300,22 +301,62 @@ def test_push_pull_and_complex_cells_are_wired_by_phase_and_place(spiking, patch
     assert (np.array(complexes.carried_here) != np.array(complexes.carried_beside)).any()
 
 
-def test_kinds_are_as_sensitive_as_their_noise_lets_them():
-    """Kinds of few afferents hear more noise. Of simple ones, a Hz moves the membrane by the same share of its noise."""
-    parameters = Parameters("macaque_parafovea", {"v1.kinds": 16}, "spiking")
-    cells = [cell for cell in kinds(parameters, 16.0) if cell.relay == "midget"]
+def variance_of_a_train(*times):
+    """Of Poisson impulses, one a second, behind exponential filters in s, one after the other (Campbell's theorem)."""
+    step = 2e-5
+    sampled = np.arange(0, 1, step)
+    kernel = np.exp(-sampled / times[0]) / times[0]
+    for time in times[1:]:
+        kernel = signal.fftconvolve(kernel, np.exp(-sampled / time) / time)[: len(sampled)] * step
+    return float((kernel**2).sum() * step)
+
+
+@pytest.mark.parametrize("background", [4, 30])
+def test_kinds_are_as_sensitive_as_their_noise_lets_them(background):
+    """A Hz moves simple cells of one class by as much of their noise, unless most of that is their own synapses'."""
+    parameters = Parameters("macaque_parafovea", {"v1.kinds": 16, "v1.background_noise": background}, "spiking")
+    cells = kinds(parameters, 16.0)
     found = homeostasis(parameters, cells)
-    noise = [sum(w * w for w, _, _ in v1.heard(parameters, cell)[0]) for cell in cells]
-    assert found.scaling.shape == found.simple_rest.shape == (2, len(cells))
-    assert max(found.simple_rest.max(), found.complex_rest) < -0.053
-    assert np.corrcoef(found.simple_rest[0], np.sqrt(noise))[0, 1] < -0.9
-    deviation = (-0.053 - found.simple_rest) / parameters.value("v1.rest_margin")
-    volts = 0.053 * parameters.value("v1.excitatory_strength") * 1e-3 * found.scaling
-    wanted = parameters.value("v1.midget_sensitivity") * 1e-3
-    scaled = found.scaling < 1
-    assert scaled.any() and not scaled.all()
-    np.testing.assert_allclose(volts[scaled] / deviation[scaled], wanted, rtol=1e-9)
-    assert (volts[~scaled] / deviation[~scaled] <= wanted).all()
+    p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
+    synapse, dendrite, membrane, told = (
+        p[f"v1.{name}_time"] for name in ("synaptic", "dendritic", "membrane", "inhibitory_synaptic")
+    )
+    afferent = variance_of_a_train(synapse, dendrite, membrane)
+    excitation, inhibition = (p[f"v1.{name}_strength"] for name in ("excitatory", "inhibition"))
+    slow = p["v1.background_time"] / (p["v1.background_time"] + membrane) * (background / 1e3) ** 2
+    reached = []
+    for k, cell in enumerate(cells):
+        for phase, heard in enumerate(v1.heard(parameters, cell)):
+            spikes = sum(w**2 * lgn.maintained(parameters)[name.removeprefix("sent_")] for w, name, _ in heard)
+            own = 0.45 * spikes * (excitation * 0.053) ** 2 * afferent
+            own += p["v1.inhibitory_spontaneous"] * (inhibition * 0.027) ** 2 * variance_of_a_train(told, membrane)
+            scaling = found.scaling[phase, k]
+            noise = np.sqrt(scaling**2 * own + slow)
+            assert -0.053 - found.simple_rest[phase, k] == pytest.approx(p["v1.rest_margin"] * noise, rel=5e-3)
+            sensitivity = scaling * excitation * 0.053 / noise / p[f"v1.{cell.relay}_set_point"]
+            share = scaling**2 * own / slow
+            assert sensitivity <= 1.005 and scaling <= 1 and share <= 9.1
+            reached.append((sensitivity > 0.995, scaling == 1, share > 8.9))
+    assert np.all(np.any(reached, axis=1))
+    assert np.any(reached, axis=0).tolist() == [background == 4, True, background == 4]
+    together = 0.8 / 4 * (p["v1.complex_strength"] * excitation * 0.053) ** 2 * afferent
+    assert -0.053 - found.complex_rest == pytest.approx(p["v1.rest_margin"] * np.sqrt(together + slow), rel=5e-3)
+
+
+def test_homeostasis_scales_what_excites_and_what_inhibits_each_simple_cell(spiking, patches, monkeypatch):
+    monkeypatch.setitem(brian2.prefs, "codegen.target", "numpy")
+    network = spiking.network(patches[:1])
+    dendrites, simple, inhibitory = (network[f"v1_{name}"] for name in ("dendrite", "simple", "inhibitory"))
+    found = homeostasis(spiking.parameters, kinds(spiking.parameters, 16.0))
+    of_dendrites = np.repeat(found.scaling.ravel(), len(dendrites) // found.scaling.size)
+    scaling = np.array(simple.scaling)
+    assert (scaling.reshape(SIMPLE, -1) == of_dendrites).all() and len(set(scaling)) == found.scaling.size
+    dendrites.carried = np.arange(len(dendrites)) * brian2.Hz
+    inhibitory.sent = 20 * brian2.Hz
+    simple.V = -60 * brian2.mV
+    excited, inhibited = (np.array(getattr(simple, name)) for name in ("excited", "inhibited"))
+    assert excited == pytest.approx(scaling * 0.09 * np.tile(np.arange(len(dendrites)), SIMPLE) * 0.06)
+    assert inhibited == pytest.approx(scaling * 0.025 * (20 - 8.5) * -0.02)
 
 
 def test_what_takes_rates_refuses_a_spiking_pathway():
@@ -463,13 +504,16 @@ def test_cortical_cells_vary_before_the_grating_that_serves_them(monkeypatch):
     shown = []
 
     def counts(screen, images, until, **settings):
-        shown.extend([until, images.shape])
+        shown.append((screen, images, until, settings["v1_within"]))
         return xr.Dataset({"v1": (("image", "trial", "v1_channel", "v1_y", "v1_x"), drawn[..., None, None])})
 
     monkeypatch.setattr(preparation, "counts", counts)
     panel = Panel(np.array([0, 3]), np.array([2, 4]), cells=np.array([0, 1, 2]), grating=np.array([1, 0, 1]))
     told, factor = column.count_variability(panel)
-    assert shown == ["v1", (8, column.film.pixels, column.film.pixels)]
+    ((screen, images, until, within),) = shown
+    waves = [screen.grating(column.frequencies[f], PHASES, ORIENTATIONS[o]) for o, f in ((0, 2), (3, 4))]
+    assert screen is column.film and until == "v1" and 0 < within < screen.pixels / screen.pixels_per_degree / 2
+    assert np.allclose(images, 100 * (1 + 0.98 * np.concatenate(waves)))
     pairs = factor > 1.5
     assert sorted(told[pairs] / 2) == pytest.approx(mean[4:], rel=0.05) and factor[pairs] == pytest.approx(2, rel=0.15)
     assert sorted(told[~pairs]) == pytest.approx(mean[:4], rel=0.05) and factor[~pairs] == pytest.approx(1, rel=0.15)
@@ -478,12 +522,20 @@ def test_cortical_cells_vary_before_the_grating_that_serves_them(monkeypatch):
 @pytest.mark.slow
 def test_rasters_show_the_spikes_of_which_time_courses_are_told(tmp_path, monkeypatch):
     """Four cells before V1, a simple and a complex one: in a raster as many spikes as the bars below it count."""
-    pages = []
+    pages, simulated = [], {}
+
+    def simulate(pathway, stimulus, *, record, **settings):
+        simulated[record] = original(pathway, stimulus, record=record, **settings)
+        return simulated[record]
+
+    original = Pathway.simulate
+    monkeypatch.setattr(Pathway, "simulate", simulate)
     monkeypatch.setattr(raster, "TRIALS", 4)
     monkeypatch.setattr(raster.Figure, "savefig", lambda figure, path, **_: pages.append((figure, path)))
     raster.draw(Pathway(fidelity="spiking", parameters={"v1.kinds": 4}), tmp_path / "rasters.png")
     ((page, path),) = pages
     assert path == tmp_path / "rasters.png" and len(page.axes) == 12
+    told = simulated["spikes"]
     titles = []
     for row in (0, 6):
         for spikes, course in zip(page.axes[row : row + 3], page.axes[row + 3 : row + 6], strict=True):
@@ -494,6 +546,12 @@ def test_rasters_show_the_spikes_of_which_time_courses_are_told(tmp_path, monkey
             assert counted == pytest.approx(len(time)) and counted > 4
             rates = course.lines[0].get_ydata()
             assert 0.3 * rates.mean() < len(time) / (4 * raster.SHOWN) < 3 * rates.mean()
+            station, cell = titles[-1].split(", ")
+            own = told[(told.station == station) & (told.channel == cell.replace(" ", "_"))]
+            of_images = [own[own.image == image] for image in sorted(set(told.image))]
+            assert any(np.array_equal(1000 * one.time, time) and np.array_equal(one.trial, trial) for one in of_images)
+            means = simulated["trace"][station].sel({f"{station}_channel": cell.replace(" ", "_")}).mean("time")
+            assert rates.mean() == pytest.approx(float(means.max()))
     assert titles[:4] == ["ganglion, midget on", "ganglion, parasol on", "lgn, midget on", "lgn, parasol on"]
     assert titles[4].startswith("v1, simple") and titles[5].startswith("v1, complex")
 

@@ -13,16 +13,16 @@ Each kind has at each column three simple cells of either phase, two complex cel
 
 a grows with each spike (Brette & Gerstner 2005); η is what the rest of the cortex does to a membrane.
 
-A *simple* cell's dendrite carries what it hears to the soma, y, where it opens :math:`g_E = k\, y`:
+A *simple* cell's dendrite carries what it hears to the soma, y, where it opens :math:`g_E = s k\, y`:
 
 .. math:: \tau_d \dot y = x / d - y ;
 
 it is slow, for the soma of the rate form is, after its power, and a cell that fires when it crosses a threshold is not. As in the
 rate form, what its synapses transmit before a still field counts for nothing, for inhibition balances it, and less than that
-takes excitation away. :math:`g_I = k_I\, (r - r_0)`, with r the transmission of the inhibitory cell of the opposite phase, and r₀
-what inhibitory cells fire before a still field: push-pull. How strong a kind's synapses are, a factor of both k, and where it
-rests, :math:`E_r`, is what homeostasis would leave (`homeostasis`): kinds are alike in how many standard deviations of its noise
-a membrane moves for each Hz, and in how many it rests below threshold.
+takes excitation away. :math:`g_I = s k_I\, (r - r_0)`, with r what the inhibitory cell of the opposite phase transmits, and r₀
+what inhibitory cells fire before a still field: push-pull. How strong a kind's synapses are, s, and where it rests, :math:`E_r`,
+is what homeostasis would leave (`homeostasis`): simple cells that hear one class of relay cells move by as many standard
+deviations of their noise for each Hz, as far as they can.
 Recurrent pools shunt its dendrite: with n what inhibitory cells of its relay class fire nearby above rest, through synapses of
 :math:`\tau_I`, and f what simple cells in the wider surround fire above rest, those of like orientation counting more,
 
@@ -61,6 +61,9 @@ SIMPLE, COMPLEX = 3, 2
 
 #: Phases: a kind's own and the opposite.
 _PHASES = 2
+
+#: Variance of noise that a simple cell hears over that of all other noise, at most.
+_OWN_NOISE = 9
 
 TERMINAL_EQUATIONS = """
 dresource/dt = (1 - resource)/recovery_time : 1
@@ -421,7 +424,7 @@ class Homeostasis:
     Attributes
     ----------
     scaling : numpy.ndarray, (phase, kind)
-        Of simple cells' synapses, in shares of the strongest.
+        Of what excites and inhibits simple cells, 1 at most.
     simple_rest : numpy.ndarray, (phase, kind)
         Where simple cells rest, volt.
     complex_rest : float
@@ -434,46 +437,51 @@ class Homeostasis:
 
 
 def homeostasis(parameters: Parameters, cells: list[Kind]) -> Homeostasis:
-    r"""Scaled synapses (Turrigiano 2008), by which kinds are as sensitive as each other, and resting potentials.
+    r"""How strong each kind's synapses are, and where it rests, by the noise that it hears before a still field.
 
-    What a synapse transmits before a still field has the variance of a Poisson train of the maintained rate times
-    `v1.relay_irregularity`; synapse, dendrite and membrane filter it to h, and the membrane what comes from elsewhere to b.
-    Synapses scaled by a bring a membrane :math:`a k E` a Hz, and with noise of :math:`\sqrt{a^2 h + b}` are as sensitive, in
-    standard deviations a Hz, as
+    A Hz that the relay transmits moves a simple cell's membrane by :math:`s k (E_E - V_T)`; its noise has the variance
+    :math:`s^2 h + b`. In h are the relay's trains, of maintained rates and `v1.relay_irregularity` times as variable as Poisson
+    trains, through synapse, dendrite and membrane, and Poisson trains of what inhibits it; in b is what the rest of the cortex
+    does. Homeostasis seeks the set point g, standard deviations of noise a Hz, in the manner of synaptic scaling (Turrigiano
+    2008, there of rates), but not by synapses so strong that nearly all noise is their own, for they gain nothing more:
 
-    .. math:: g = \frac{a k E}{\sqrt{a^2 h + b}}, \quad a^2 = \frac{b}{(k E / g)^2 - h} .
+    .. math:: s^2 = \min\left(\frac{b}{(k (E_E - V_T) / g)^2 - h},\ \frac{9 b}{h},\ 1\right),
 
-    Kinds whose input is too noisy to be so sensitive have the strongest synapses, a = 1. All rest `v1.rest_margin` standard
-    deviations below threshold.
+    the first where it is positive. Where :math:`s^2 h = 9 b` a membrane has .95 of the greatest sensitivity that there is. All
+    cells rest `v1.rest_margin` standard deviations below threshold. Lesions leave what homeostasis left.
     """
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     rest = lgn.maintained(parameters)
-    simple = np.array(
+    trains = np.array(
         [
             [sum(weight**2 * rest[name.removeprefix("sent_")] for weight, name, _ in heard) for heard in both]
             for both in zip(*(rate_form.heard(parameters, cell) for cell in cells), strict=True)
         ]
     )
-    # Simple cells of one phase at one place hear the same trains, and fire together more often than not.
-    complexes = p["v1.complex_strength"] ** 2 * p["v1.spontaneous"] / (2 * _PHASES)
-    strength = p["v1.excitatory_strength"] * (p["v1.excitatory_reversal"] - p["v1.spike_threshold"])
+    # At most: as if the three simple cells of one phase at one place, which hear the same trains, always fired together.
+    simple_trains = p["v1.complex_strength"] ** 2 * p["v1.spontaneous"] / (2 * _PHASES)
+    threshold = p["v1.spike_threshold"]
+    excitation = p["v1.excitatory_strength"] * (p["v1.excitatory_reversal"] - threshold)
+    inhibition = p["v1.inhibition_strength"] * (p["v1.inhibitory_reversal"] - threshold)
 
     synapse, dendrite, membrane = (p[f"v1.{name}_time"] for name in ("synaptic", "dendritic", "membrane"))
-
-    # What three filters one after the other leave of the variance of a train.
-    left = (synapse * dendrite + dendrite * membrane + membrane * synapse) / 2
-    left /= (synapse + dendrite) * (dendrite + membrane) * (membrane + synapse)
+    # Variance of a train of 1 Hz behind three filters, one after the other, and behind two.
+    through_three = (synapse * dendrite + dendrite * membrane + membrane * synapse) / 2
+    through_three /= (synapse + dendrite) * (dendrite + membrane) * (membrane + synapse)
+    through_two = 1 / (2 * (p["v1.inhibitory_synaptic_time"] + membrane))
 
     background = p["v1.background_noise"] ** 2 * p["v1.background_time"] / (p["v1.background_time"] + membrane)
-    heard = strength**2 * left * p["v1.relay_irregularity"] * simple
-    sensitivity = np.array([p[f"v1.{cell.relay}_sensitivity"] for cell in cells])
-    quieter = (strength / sensitivity) ** 2 - heard
-    scaling = np.sqrt(np.divide(background, quieter, where=quieter > background, out=np.ones_like(heard)))
+    heard = excitation**2 * through_three * p["v1.relay_irregularity"] * trains
+    heard = heard + inhibition**2 * through_two * p["v1.inhibitory_spontaneous"]
+    set_point = np.array([p[f"v1.{cell.relay}_set_point"] for cell in cells])
+    most = np.maximum(heard / _OWN_NOISE, background)
+    scaling = np.sqrt(background / np.maximum((excitation / set_point) ** 2 - heard, most))
 
-    def rested(noise: np.ndarray | float) -> np.ndarray:
-        return p["v1.spike_threshold"] - p["v1.rest_margin"] * np.sqrt(np.asarray(noise) + background)
+    def rested(variance: np.ndarray | float) -> np.ndarray:
+        return threshold - p["v1.rest_margin"] * np.sqrt(np.asarray(variance) + background)
 
-    return Homeostasis(scaling, rested(scaling**2 * heard), float(rested(strength**2 * left * complexes)))
+    complex_noise = excitation**2 * through_three * simple_trains
+    return Homeostasis(scaling, rested(scaling**2 * heard), float(rested(complex_noise)))
 
 
 def begun(
@@ -485,10 +493,10 @@ def begun(
     cells = kinds(parameters, grid.pixels_per_degree)
     one = (columns.images, columns.height, columns.width)
     full = np.ones((grid.images, grid.height, grid.width))
-    left = homeostasis(parameters, cells)
+    kept = homeostasis(parameters, cells)
     rest = {
-        "simple": np.tile(left.simple_rest, (SIMPLE, 1)),
-        "complex": np.full((COMPLEX, len(cells)), left.complex_rest),
+        "simple": np.tile(kept.simple_rest, (SIMPLE, 1)),
+        "complex": np.full((COMPLEX, len(cells)), kept.complex_rest),
     }
     state: State = {}
     for channel, rate in lgn.maintained(parameters).items():
@@ -504,7 +512,7 @@ def begun(
             f"v1_{name}.sent": np.full(shape, p["v1.spontaneous"]),
             f"v1_{name}.rest": np.broadcast_to(rest[name].reshape(-1, 1, 1, 1), shape),
         }
-    scaling = np.tile(left.scaling, (SIMPLE, 1)).reshape(-1, 1, 1, 1)
+    scaling = np.tile(kept.scaling, (SIMPLE, 1)).reshape(-1, 1, 1, 1)
     state |= {"v1_simple.scaling": np.broadcast_to(scaling, (len(scaling), *one))}
     shape = (_PHASES * len(cells), *one)
     state |= {
