@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -80,6 +81,7 @@ def fit(
     until: str = "v1",
     without: Sequence[str] = (),
     trials: int | None = None,
+    store: str | Path | None = None,
 ) -> tuple[FrontEnd, FitReport]:
     """Fit a front end to a pathway, or to responses that were recorded before.
 
@@ -113,6 +115,8 @@ def fit(
         Mechanisms of `bridge.mechanisms` that the front end is fitted without.
     trials : int, optional
         Repeats of every image, of a pathway that fires; by default 20. Their noise is of `seed`.
+    store : str or pathlib.Path, optional
+        A folder in which what is simulated is kept as it comes, so that the same call goes on after a stop.
 
     Returns
     -------
@@ -141,18 +145,21 @@ def fit(
         )
     if trials is not None and pathway is None:
         raise ValueError(f"trials = {trials} is not accepted beside responses, which have their own")
+    if store is not None and pathway is None:
+        raise ValueError(f"store = {str(store)!r} is not accepted beside responses: nothing is simulated")
     if trials is None:
         trials = TRIALS if pathway is not None and pathway.fidelity == "spiking" else 1
+    kept = None if store is None else Path(store)
     if not 0 < held_out < 1:
         raise ValueError(f"held_out = {held_out} is not accepted: give a share between 0 and 1")
     if pathway is not None and stimulus is None:
         ppd = pixels_per_degree or stimulus_sets.PIXELS_PER_DEGREE
         shown = stimulus_sets.identification(images, round(stimulus_sets.WIDTH * ppd), ppd, seed)
-        light, recorded = shown.simulate(pathway, until, workers, trials=trials, seed=seed)
+        light, recorded = shown.simulate(pathway, until, workers, kept, trials, seed)
         check_responses(recorded, light)
         tests: dict[str, tuple[xr.DataArray, xr.Dataset]] = {}
     else:
-        light, recorded = _given(pathway, stimulus, responses, adapt_to, until, workers, trials, seed)
+        light, recorded = _given(pathway, stimulus, responses, adapt_to, until, workers, trials, seed, kept)
         held = _held_out(light, held_out, np.random.default_rng(seed))
         tests = {"photographs": (light[held], recorded.isel(image=held))}
         light, recorded = light[~held], recorded.isel(image=~held)
@@ -164,7 +171,7 @@ def fit(
         for test in stimulus_sets.held_out(min(TEST_IMAGES, images), unseen or PHOTOGRAPHS, side, ppd, seed):
             # Where every photograph was fitted, only gratings and spots are left to score on.
             if test.name not in tests and (unseen or test.name == "gratings"):
-                tests[test.name] = test.simulate(pathway, until, workers, trials=trials, seed=seed)
+                tests[test.name] = test.simulate(pathway, until, workers, kept, trials, seed)
     scores = pd.concat([scored(front_end, name, *test) for name, test in tests.items()], ignore_index=True)
     names: list[str] = []
     if "photograph" in tests["photographs"][0].coords:
@@ -239,6 +246,7 @@ def _given(
     workers: int,
     trials: int,
     seed: int,
+    store: Path | None,
 ) -> tuple[xr.DataArray, xr.Dataset]:
     """A user's stimulus as luminance, and responses to it, given or simulated, checked."""
     if stimulus is None:
@@ -249,8 +257,10 @@ def _given(
         raise ValueError(f"stimulus dimensions {stimulus.dims} are not accepted: give (image, y, x)")
     if responses is None:
         simulate = cast(Pathway, pathway).simulate
+        settings = {"until": until, "workers": workers, "trials": trials}
+        kept = [None if store is None else store / f"state-{k}" for k in range(len(adapt_to))]
         parts = [
-            simulate(light, adapt_to=state, until=until, workers=workers, trials=trials, seed=seed + k)
+            simulate(light, adapt_to=state, seed=seed + k, store=kept[k], **settings)
             for k, state in enumerate(adapt_to)
         ]
         light = xr.concat([light] * len(parts), "image")

@@ -456,7 +456,10 @@ def fit_command(
     ] = False,
     workers: Workers = _CORES,
 ) -> None:
-    """Fit a front end to the simulated pathway; writes weights and scores on four held-out sets of stimuli."""
+    """Fit a front end to the simulated pathway; writes weights and scores on four held-out sets of stimuli.
+
+    At spiking fidelity responses are kept, and the same command goes on after a stop.
+    """
     import bridge
     from biomodel import Pathway
 
@@ -483,6 +486,8 @@ def fit_command(
         workers=workers,
         until=until,
         trials=trials,
+        # Repeats take hours.
+        store=out / "responses" if fidelity == "spiking" else None,
     )
     front_end.save(out / "front_end.safetensors")
     report.save(out / "fit.json")

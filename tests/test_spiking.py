@@ -399,8 +399,8 @@ def test_fidelities_are_compared_cell_by_cell(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_fit_of_spikes_explains_what_repeats_leave_to_explain(monkeypatch):
-    """Few images, short: far from what ships; docs/spikes.md has the goal's numbers."""
+def test_a_fit_of_spikes_explains_what_repeats_leave_to_explain(monkeypatch, tmp_path):
+    """Few images, short: far from what ships; docs/spikes.md has the goal's numbers. It goes on from what was simulated."""
     seen = []
 
     def watched(*given):
@@ -408,16 +408,20 @@ def test_a_fit_of_spikes_explains_what_repeats_leave_to_explain(monkeypatch):
         return refine(*given)
 
     monkeypatch.setattr(fitting, "refine", watched)
-    front_end, report = bridge.fit(Pathway(fidelity="spiking"), images=26, until="lgn", trials=4, workers=2)
+    asked = {"images": 26, "until": "lgn", "trials": 4, "workers": 2, "store": tmp_path / "responses"}
+    front_end, report = bridge.fit(Pathway(fidelity="spiking"), **asked)
     assert report.fidelity == front_end.metadata["fitted_on"]["fidelity"] == "spiking"
     assert front_end.metadata["fitted_on"]["trials"] == 4
     # Ganglion and relay cells were counted between 50 and 200 ms, and those before them were not.
     assert seen == [pytest.approx({"ganglion": 0.15, "lgn": 0.15})]
     scores = report.summary()["lgn"]["photographs"]
-    print(report.summary())
     assert 0.6 < scores["median_r2"] < scores["median_feve"] and scores["median_feve"] > 0.8
-    with pytest.raises(ValueError, match="trials = 3 is not accepted beside responses"):
-        bridge.fit(responses=1, trials=3)
+    for refused in ({"trials": 3}, {"store": tmp_path}):
+        with pytest.raises(ValueError, match=f"{next(iter(refused))} = .* is not accepted beside responses"):
+            bridge.fit(responses=1, **refused)
+    monkeypatch.setattr(simulation, "run_settled", lambda *_: pytest.fail("simulated again"))
+    monkeypatch.setattr(fitting, "identify", lambda *_: front_end)
+    assert bridge.fit(Pathway(fidelity="spiking"), **asked)[1].summary() == report.summary()
 
 
 @hypothesis.settings(max_examples=12, deadline=None, derandomize=True)
