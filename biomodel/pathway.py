@@ -171,7 +171,8 @@ class Pathway:
         resume : bool
             Whether to go on with what the store already holds; otherwise it must not be there yet.
         chunk : int, optional
-            Images that a store keeps together; by default as many as have 65,536 responses at each cell.
+            Images that a store keeps together, with all of their trials; by default as many as have 65,536 responses of a
+            channel.
         v1_within : float, optional
             Degrees from the middle of the image, across and down, to which V1 stands; by default everywhere. Its layers
             end there, as they do at the border of an image.
@@ -267,7 +268,7 @@ class Pathway:
             )
 
         if store is not None:
-            chunk = min(chunk or simulation.chunk_images(spec), len(presentations))
+            chunk = min(chunk or simulation.chunk_images(spec, trials), len(presentations))
             # Worker processes may stand in another folder.
             return self._simulate_into(
                 Path(store).absolute(), resume, chunk, spec, target, presentations, attributes, workers, trials

@@ -44,7 +44,7 @@ T = TypeVar("T")
 #: Cells a batch holds at each station: its state stays in the processor's cache.
 BATCH_CELLS = 8_192
 
-#: Cells whose responses are stored together.
+#: Cells whose responses are stored together; each trial has cells of its own.
 CHUNK_CELLS = 65_536
 
 
@@ -104,10 +104,10 @@ def _code_digest() -> str:
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
 
 
-def chunk_images(specification: Specification) -> int:
-    """Images that are stored together, unless told otherwise."""
+def chunk_images(specification: Specification, trials: int) -> int:
+    """Images that are stored together with all of their trials, unless told otherwise."""
     s = specification
-    samples = s.trace_samples if s.record == "trace" else 1
+    samples = trials * (s.trace_samples if s.record == "trace" else 1)
     batches = CHUNK_CELLS // (s.grid.height * s.grid.width * samples * s.grid.images)
     return s.grid.images * max(1, batches)
 

@@ -151,6 +151,17 @@ def test_a_store_of_trials_goes_on_where_it_was(many, tmp_path):
         pathway.simulate(shown, **settings | {"trials": 4})
 
 
+def test_a_store_keeps_an_image_as_soon_as_its_many_trials_are_done(tmp_path):
+    """With hundreds of trials an image is a chunk of its own, or a stop would lose an hour."""
+    pathway, field = small()
+    shown = xr.concat([field] * 3, "image")
+    asked = {"until": "ganglion", "duration": 0.01, "window": (0.0, 0.01)}
+    for trials, chunk in ((1, 3), (500, 1)):
+        pathway.simulate(shown, 100.0, trials=trials, store=tmp_path / str(trials), **asked)
+        kept = xr.open_zarr(tmp_path / str(trials) / "responses.zarr", consolidated=False)
+        assert kept.ganglion.encoding["chunks"][0] == chunk
+
+
 def spikes_by_cell(table, station, start):
     """Number of a station's spikes from `start` on, by image, trial and cell, of those that fired."""
     # Half a step keeps the edge clear of rounding.
