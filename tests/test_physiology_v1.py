@@ -9,13 +9,15 @@ import xarray as xr
 from scipy.optimize import linprog
 from scipy.signal import lfilter
 
-from biomodel import physiology
+from biomodel import Pathway, physiology
 from biomodel.parameters import Parameters
 from biomodel.physiology import battery, cortex, dip, distributions, draws, fields, population, tuning
 from biomodel.physiology.column import ORIENTATIONS, Column
+from biomodel.physiology.equivalent import at_phases
 from biomodel.physiology.measurement import CellValues
 from biomodel.physiology.preparation import PHASES, Preparation
 from biomodel.physiology.protocols import Screen
+from biomodel.physiology.repeated import Repeated
 
 
 def test_gratings_of_any_orientation():
@@ -319,6 +321,40 @@ def test_cells_are_told_apart_by_their_answers(column):
     assert max(near) <= 7.5
     octaves = [np.log2(column.frequencies[f] / c[2]) for f, c in zip(found.best[1], GaborCells().cells, strict=True)]
     assert np.abs(octaves).max() <= 0.3
+
+
+def test_neighbours_tell_what_the_middle_column_does_at_every_phase():
+    """Cells of 1, cosines and sines of the phase, and its fourth harmonic, on a lattice: found again, to rounding."""
+    screen = Screen(9, 8)
+    down = right = screen.degrees[::2]
+    gratings = np.stack([screen.grating(0.9, phase, orientation=30) for phase in PHASES])[:, ::2, ::2]
+    turned = np.stack([screen.grating(0.9, phase + np.pi / 2, orientation=30) for phase in PHASES])[:, ::2, ::2]
+    rates = np.stack([3 + gratings, 5 + turned * gratings, 8 * gratings**4], axis=-1)
+    found = at_phases(rates, 30, 0.9, down, right)
+    assert np.allclose(found, rates[:, 2, 2], atol=1e-9)
+    # Noise of single columns is averaged: nine terms are told from 100 rates.
+    noisy = np.random.default_rng(0).standard_normal((*rates.shape[:-1], 4000))
+    assert at_phases(noisy, 30, 0.9, down, right).std() == pytest.approx(np.sqrt(9 / 100), rel=0.05)
+
+
+class RatesAsRepeats(Repeated):
+    """The rate form where repeats are asked for."""
+
+    def simulate(self, *args, trials=1, **settings):
+        return self.pathway.simulate(*args, **settings)
+
+
+@pytest.mark.slow
+def test_columns_are_alike_before_a_grating_that_fills_the_screen():
+    """In the rate form, which has no noise, neighbours stand for the middle column: within 5 % of a cell's peak, rms."""
+    pathway = Pathway(parameters={"v1.kinds": 4})
+    shown = 0.98, np.array([[0], [1], [5]]), np.array([2, 5, 7])
+    middle, told = (
+        Column(Preparation(subject, workers=2)).gratings(*shown) for subject in (pathway, RatesAsRepeats(pathway))
+    )
+    error = told - middle
+    assert (np.sqrt((error**2).mean((0, 1, 2))) < 0.05 * middle.max((0, 1, 2))).all() and error.any()
+    assert told.shape == (3, 3, 4, 8) and middle.max() > 20
 
 
 def test_panels_serve_every_cell_with_a_grating_that_is_near(column):

@@ -6,7 +6,7 @@ flashed grating is that at the best of four phases for a simple cell and the mea
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -16,6 +16,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from biomodel.physiology import measures, tuning
+from biomodel.physiology.equivalent import at_phases
 from biomodel.physiology.preparation import (
     FILM,
     FILMS,
@@ -49,6 +50,12 @@ NEAR = 0.85
 
 #: Pixels from the middle to which V1 stands where all it sees is alike: .75° on the fine screen, for a radius of .05°.
 _CORTEX = 12.0
+
+#: Pixels from the middle within which columns stand for the middle one, 5 × 5 of them; trials of each.
+_NEIGHBOURS, _NEIGHBOURS_TRIALS = 4.5, 2
+
+#: Trials of an even field: in .15 s 25 columns of 1 Hz fire 38 spikes in so many.
+_SPONTANEOUS_TRIALS = 10
 
 #: Batches whose responses are in memory together, whatever the number of processes: noise depends on it.
 _BATCHES = 16
@@ -188,12 +195,7 @@ class Column:
         return Screen(max(pixels, smallest + (1 - smallest) % 4), pixels_per_degree)
 
     def rates(
-        self,
-        screen: Screen,
-        images: Iterable[np.ndarray],
-        levels: float | np.ndarray = MEAN,
-        whole: bool = False,
-        trials: int | None = None,
+        self, screen: Screen, images: Iterable[np.ndarray], levels: float | np.ndarray = MEAN, whole: bool = False
     ) -> np.ndarray:
         """Mean rates from 50 to 200 ms after images were flashed on even fields: (image, cell), Hz.
 
@@ -206,15 +208,24 @@ class Column:
             Of the even field before all, or each, cd/m².
         whole : bool
             Whether V1 stands behind all of the screen; else, behind its middle, where its layers end.
-        trials : int, optional
-            Of each image, of a subject that fires; by default as many as it makes itself.
         """
+        return np.concatenate([_middle_column(found) for found in self._shown(screen, images, levels, whole)])
+
+    def _shown(
+        self,
+        screen: Screen,
+        images: Iterable[np.ndarray],
+        levels: float | np.ndarray = MEAN,
+        whole: bool = False,
+        pixels: float = 0.5,
+        **settings: int,
+    ) -> Iterator[xr.Dataset]:
+        """Responses of the columns within some pixels of the middle, many images at a time; else as `rates`."""
         together = _BATCHES * batch_images(screen.pixels, screen.pixels)
-        shown, parts = iter(images), []
-        first = 0
+        shown, first = iter(images), 0
         while chosen := list(islice(shown, together)):
             before = levels if np.ndim(levels) == 0 else np.asarray(levels)[first : first + len(chosen)].tolist()
-            found = self._preparation.subject.simulate(
+            yield self._preparation.subject.simulate(
                 luminance(np.stack(chosen), screen.pixels_per_degree),
                 adapt_to=np.broadcast_to(before, len(chosen)).tolist(),
                 duration=FLASH,
@@ -222,12 +233,10 @@ class Column:
                 until="v1",
                 workers=self._preparation.workers,
                 v1_within=None if whole else _CORTEX / screen.pixels_per_degree,
-                record_within=screen.one_pixel,
-                **({} if trials is None else {"trials": trials}),
+                record_within=pixels / screen.pixels_per_degree,
+                **settings,
             )
-            parts.append(_middle_column(found))
             first += len(chosen)
-        return np.concatenate(parts)
 
     def flashed(self, screen: Screen, images: np.ndarray, whole: bool = False) -> np.ndarray:
         """Rates of the cells after images were flashed: (…, cell) in Hz, from (…, y, x) in cd/m²; `whole` as in `rates`."""
@@ -236,11 +245,41 @@ class Column:
         found = self.rates(screen, images.reshape(-1, *images.shape[-2:]), whole=whole)
         return found.reshape(*images.shape[:-2], self.cells)
 
+    def gratings(self, contrast: ArrayLike, orientation: ArrayLike, frequency: ArrayLike) -> np.ndarray:
+        """Rates before flashed gratings that fill the `fine` screen, at each of `PHASES`: (…, phase, cell), Hz.
+
+        Of a subject that fires, columns about the middle stand for the middle one (`biomodel.physiology.equivalent`).
+
+        Parameters
+        ----------
+        contrast : array_like
+        orientation, frequency : array_like of int
+            Indices into `ORIENTATIONS` and `frequencies`; all three are broadcast to (…).
+        """
+        shown = (contrast, ORIENTATIONS[np.asarray(orientation)], self.frequencies[np.asarray(frequency)])
+        each = np.broadcast_arrays(*shown)
+        listed = list(zip(*(one.ravel().tolist() for one in each), strict=True))
+        if not listed or not self.cells:
+            return np.zeros((*each[0].shape, len(PHASES), self.cells))
+        waves = (c * self.fine.grating(f, phase, o) for c, o, f in listed for phase in PHASES)
+        images = (MEAN * (1 + wave) for wave in waves)
+        if not self._preparation.fires:
+            return self.rates(self.fine, images).reshape(*each[0].shape, len(PHASES), -1)
+        parts = self._shown(self.fine, images, pixels=_NEIGHBOURS, trials=_NEIGHBOURS_TRIALS)
+        found = xr.concat([part["v1"] for part in parts], "image").transpose("image", "v1_y", "v1_x", "v1_channel")
+        down, right = (found[axis].values - found[axis].values.mean() for axis in ("v1_y", "v1_x"))
+        by_phase = found.values.reshape(len(listed), len(PHASES), *found.shape[1:])
+        rates = [at_phases(one, o, f, down, right) for one, (_, o, f) in zip(by_phase, listed, strict=True)]
+        return np.reshape(rates, (*each[0].shape, len(PHASES), -1))
+
     @cached_property
     def maintained(self) -> np.ndarray:
         """Rates before even fields of the luminances `LEVELS`: (level, cell), Hz."""
         fields = (np.full((self.fine.pixels,) * 2, level) for level in LEVELS)
-        return self.rates(self.fine, fields, LEVELS, trials=self._preparation.spontaneous_trials)
+        if not self._preparation.fires:
+            return self.rates(self.fine, fields, LEVELS)
+        (found,) = self._shown(self.fine, fields, LEVELS, pixels=_NEIGHBOURS, trials=_SPONTANEOUS_TRIALS)
+        return found["v1"].mean(("v1_y", "v1_x")).transpose("image", "v1_channel").values
 
     @property
     def spontaneous(self) -> np.ndarray:
@@ -255,13 +294,8 @@ class Column:
     @cached_property
     def characterisation(self) -> Characterisation:
         """Responses to flashed gratings of full contrast, 12 orientations × 10 spatial frequencies × 4 phases."""
-        gratings = np.stack(
-            [
-                [MEAN * (1 + FULL_CONTRAST * self.fine.grating(f, PHASES, orientation)) for f in self.frequencies]
-                for orientation in ORIENTATIONS
-            ]
-        )
-        rates = self.flashed(self.fine, gratings)
+        orientation, frequency = np.indices((len(ORIENTATIONS), len(self.frequencies)))
+        rates = self.gratings(FULL_CONTRAST, orientation, frequency)
         best = by_grating(rates.max(axis=2)).argmax(axis=0)
         by_phase = np.stack([by_grating(rates[:, :, k]) for k in range(len(PHASES))])
         modulation = tuning.modulation(PHASES, by_phase[:, best, np.arange(self.cells)] - self.spontaneous)
@@ -332,12 +366,11 @@ class Column:
         """A panel of 16 gratings, contrasts, and what they add to the rates, (contrast, served) in Hz."""
         panel = self.panel(16)
         contrasts = np.array([0.03, 0.06, 0.12, 0.25, FULL_CONTRAST / 2, 0.7, FULL_CONTRAST])
-        waves = self.waves(self.fine, panel)
-        lower = contrasts[:-1, None, None, None, None] * waves
+        lower = self.gratings(contrasts[:-1, None], panel.orientation, panel.frequency)
         # Those of full contrast have been shown.
         highest = self.characterisation.answers[panel.orientation, panel.frequency]
         full = self.evoked(panel.served(highest), panel.cells)
-        return panel, contrasts, np.concatenate([self.answers(self.fine, panel, lower), full[None]])
+        return panel, contrasts, np.concatenate([self.evoked(panel.served(self.read(lower)), panel.cells), full[None]])
 
     @cached_property
     def size_series(self) -> tuple[SizeSeries, SizeSeries]:

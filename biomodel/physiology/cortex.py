@@ -137,10 +137,7 @@ def contrast_invariance(column: Column) -> Measurement:
     contrasts = np.array([0.1, 0.8])
     ratios, curves = [], []
     if len(counted):
-        waves = np.stack(
-            [[column.fine.grating(column.frequencies[f], PHASES, o) for f in chosen] for o in ORIENTATIONS]
-        )
-        rates = column.flashed(column.fine, MEAN * (1 + contrasts[:, None, None, None, None, None] * waves))
+        rates = column.gratings(contrasts[:, None, None], np.arange(len(ORIENTATIONS))[:, None], chosen)
         answers = column.read(rates) - column.spontaneous
         for cell in counted:
             low, high = answers[:, :, list(chosen).index(found.best[1][cell]), cell]

@@ -40,9 +40,6 @@ FILMS = 4
 #: Trials of a stimulus, and seconds, of which counts of spikes are taken.
 COUNTED_TRIALS, COUNTED_IN = 50, (0.0, 0.2)
 
-#: Trials of an even field: in .15 s a cell of 1 Hz fires 12 spikes in so many.
-SPONTANEOUS_TRIALS = 80
-
 #: Standard deviation of the Gaussian by which time courses of spikes are smoothed where a latency is read off them, seconds.
 _SMOOTHING = 0.005
 
@@ -160,13 +157,13 @@ class Preparation:
         return xr.concat(parts, "image")
 
     @property
-    def spontaneous_trials(self) -> int | None:
-        """Trials of a subject that fires that are enough to tell a cell's spontaneous rate; None of one that has rates."""
-        return max(SPONTANEOUS_TRIALS, self.subject.v1_trials) if isinstance(self.subject, Repeated) else None
+    def fires(self) -> bool:
+        """Whether rates are those of repeats, with the noise of spikes."""
+        return isinstance(self.subject, Repeated)
 
     def smoothed(self, traces: np.ndarray) -> np.ndarray:
         """Traces (…, time) in the frames of a film, without the noise of spikes where there are spikes."""
-        if not isinstance(self.subject, Repeated):
+        if not self.fires:
             return traces
         return ndimage.gaussian_filter1d(traces, _SMOOTHING / FRAME, axis=-1, mode="nearest")
 
