@@ -20,6 +20,7 @@ channel, measured on clean training images, and go to the same classifier. Arms 
 | front_end_shuffled | the same as front_end_lgn, its kernels' taps shuffled |
 | simulated_lgn, simulated_v1 | the circuit itself, in Brian2 |
 | simulated_lgn_spiking | its relay cells that fire, each image shown once: spikes counted in the window |
+| simulated_lgn_pooled, simulated_lgn_spiking_pooled | the same two, of some 13 neighbours together |
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import xarray as xr
+from scipy import ndimage
 from torch import nn
 
 from biomodel import Pathway, luminance
@@ -79,6 +81,8 @@ ARMS = (
     "simulated_lgn",
     "simulated_v1",
     "simulated_lgn_spiking",
+    "simulated_lgn_pooled",
+    "simulated_lgn_spiking_pooled",
 )
 
 #: The arms of the default study, which is to be short.
@@ -97,6 +101,9 @@ _CLASSES = {"front_end_midget": slice(0, 2), "front_end_parasol": slice(2, 4)}
 
 #: Degrees over which the gaze of the arm that fixates wanders (of the order of Cherici, Kuang, Poletti & Rucci 2012).
 FIXATION = 0.1
+
+#: Standard deviation of the Gaussian that pools neighbours, pixels: as good as 4π cells of equal weight.
+_POOL = 1.0
 
 #: Images that a front end answers at a time, and seed of what is shuffled.
 _TOGETHER, _SHUFFLED = 64, 0
@@ -122,6 +129,10 @@ class Arm:
         Whether its maps are kept on disk.
     simulated : bool
         Whether it runs Brian2 for every image, and so meets fewer of them.
+    kept_as : str
+        The arm whose maps are its own before they are pooled; by default itself.
+    pool : float
+        Standard deviation, pixels, of the Gaussian by which neighbours of a map are pooled.
     """
 
     name: str
@@ -132,6 +143,12 @@ class Arm:
     front: Callable[[str], nn.Module] | None = None
     costly: bool = False
     simulated: bool = False
+    kept_as: str = ""
+    pool: float = 0.0
+
+    def pooled(self, maps: np.ndarray) -> np.ndarray:
+        """Maps (n, C, h, w), each cell the weighted mean of its neighbours where the arm pools them."""
+        return ndimage.gaussian_filter(maps, self.pool, axes=(-2, -1), mode="nearest") if self.pool else maps
 
 
 #: Arms that are functions of an image alone.
@@ -223,14 +240,17 @@ def make(name: str, front_end: FrontEnd, pathway: Pathway, workers: int = 1) -> 
         channels = _CLASSES.get(name, slice(None))
         return Arm(name, lambda light, state: learned(fixed, light, state)[:, channels], ADAPTING, costly=True)
     if name.startswith("simulated_"):
-        station = name.removeprefix("simulated_").removesuffix("_spiking")
-        answer = fired if name.endswith("_spiking") else simulated
+        alone = name.removesuffix("_pooled")
+        station = alone.removeprefix("simulated_").removesuffix("_spiking")
+        answer = fired if alone.endswith("_spiking") else simulated
         return Arm(
             name,
             lambda light, state: answer(pathway, station, light, state, workers),
             ADAPTING,
             costly=True,
             simulated=True,
+            kept_as=alone,
+            pool=0.0 if name == alone else _POOL,
         )
     if name == "pixels":
         return Arm(name, pixels)

@@ -70,15 +70,15 @@ class Seen:
     def maps(self, called: str, light: Callable[[], np.ndarray]) -> np.ndarray:
         """Maps of luminance, which is only asked for where they are not kept yet; `called` says which images and light."""
         if self.folder is None or not self.arm.costly:
-            return self.arm.maps(light(), self.state)
-        path = self.folder / f"{self.arm.name}-{self.state}" / f"{called}.npy"
+            return self.arm.pooled(self.arm.maps(light(), self.state))
+        path = self.folder / f"{self.arm.kept_as or self.arm.name}-{self.state}" / f"{called}.npy"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             # Two classifiers behind one arm may be at it side by side.
             with whole(path) as scratch:
                 # A thousandth of a rate is less than any classifier sees.
                 np.save(scratch, self.arm.maps(light(), self.state).astype(np.float16))
-        return np.load(path).astype(np.float32)
+        return self.arm.pooled(np.load(path).astype(np.float32))
 
 
 def conditions(lights: Sequence[str], few_levels: bool) -> tuple[Condition, ...]:

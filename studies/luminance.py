@@ -30,7 +30,7 @@ from biomodel.photographs import PHOTOGRAPHS
 from biomodel.whole_files import whole
 from bridge import FrontEnd, fit
 from bridge.fitting import IMAGES
-from studies import agreement, arms, cost, datasets, lesions, reproduction
+from studies import agreement, arms, cost, datasets, lesions, reproduction, spikes
 from studies.arms import Arm
 from studies.cells import Right, Seen, conditions, examined, prepare
 from studies.illumination import DEFAULT, LIGHTS, scene
@@ -200,6 +200,11 @@ class Study:
         ]
         return pd.DataFrame(rows, columns=["station", "lesion", "classifier", "group", "mean", "low", "high"])
 
+    @property
+    def spikes(self) -> pd.DataFrame:
+        """The table of spikes.csv: what it costs that the relay's cells fire, and whether pooling pays it back."""
+        return spikes.answered({(cell.classifier, cell.arm, cell.state): found for cell, found in self.cells.items()})
+
     def summary(self) -> dict:
         """By dataset, arm, classifier and group: mean and bootstrap interval over seeds and images.
 
@@ -285,7 +290,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
     found = {cell: Right.load(_files(out, cell, cell in simulated)[0]) for cell in cells}
     whole = Study(settings.dataset, found, compared, found_lesions, pd.read_csv(costs))
     _write(out / "results.csv", whole.results.to_csv(index=False))
-    for name, table in (("agreement", whole.agreement), ("lesions", whole.lesion_scores)):
+    for name, table in (("agreement", whole.agreement), ("lesions", whole.lesion_scores), ("spikes", whole.spikes)):
         if len(table):
             _write(out / f"{name}.csv", table.to_csv(index=False, float_format="%.6g"))
     _write(out / "summary.json", json.dumps(whole.summary(), indent=2) + "\n")
@@ -305,8 +310,8 @@ def _cells(settings: Settings, made: dict[str, Arm]) -> list[Cell]:
 
 
 def _searched_as(name: str) -> str:
-    """The arm whose search an arm takes over: a simulated one that of its twin, of whatever fidelity."""
-    return name.replace("simulated", "front_end").removesuffix("_spiking")
+    """The arm whose search an arm takes over: a simulated one that of its twin, of whatever fidelity, pooled or not."""
+    return name.replace("simulated", "front_end").removesuffix("_pooled").removesuffix("_spiking")
 
 
 def _choice_path(out: Path, classifier: str, name: str) -> Path:
@@ -338,8 +343,13 @@ def _cell(settings: Settings, out: Path, cell: Cell, images: datasets.Images) ->
     if not arm.simulated:
         examined(seen, met, cell.classifier, choice, budget, seeds, tests).save(paths[0])
         return
-    # The twin's maps of fewer images are kept apart.
-    apart = replace(_read_arm(settings, out, _searched_as(cell.arm)), name=f"{_searched_as(cell.arm)}-{cell.arm}")
+    # The twin's maps of fewer images are kept apart; its cells are pooled as the circuit's are.
+    apart = replace(
+        _read_arm(settings, out, _searched_as(cell.arm)),
+        name=f"{_searched_as(cell.arm)}-{cell.arm}",
+        kept_as=f"{_searched_as(cell.arm)}-simulated",
+        pool=arm.pool,
+    )
     twin = Seen(apart, cell.state, out / "maps")
     told, read, responses = agreement.measured(seen, twin, met, cell.classifier, choice, budget, seeds, tests)
     told.save(paths[0])

@@ -99,6 +99,7 @@ def write(settings: Settings, study: Study, out: Path, workers: int, data: Path 
                 arm: svg(agreement_figure(study.agreement, arm), out / f"agreement_{arm}.png")
                 for arm in dict.fromkeys(cell.arm for cell in study.compared if cell.classifier == "lenet")
             },
+            spikes=study.spikes.to_dict("records"),
             costs=svg(cost_figure(study, "local"), out / "costs.png") if _has_local(steady) else "",
             lesion_rows=study.lesion_scores.to_dict("records"),
             met=_met(study),

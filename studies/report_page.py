@@ -68,6 +68,14 @@ classifier trained anew on the lesioned circuit's responses. Open: the classifie
 </table></div><p><small>One classifier, trained on the circuit's responses, reads the circuit's and the front end's to the same
 test images (squares: the circuit's, circles: the front end's). R²: median over channels, mean over the group's lights.
 </small></p>{% endif %}
+{% if spikes %}<h2>What it costs that cells fire, and whether pooling pays it back</h2>
+<div class="wide"><table><tr><th class="words">question</th><th>classifier</th><th>adaptation</th><th>lights</th>
+<th>difference, points</th><th>95 % interval</th></tr>
+{% for row in spikes %}<tr><td class="words">{{ row.question }}</td><td>{{ row.classifier }}</td><td>{{ row.adaptation }}</td>
+<td>{{ row.lights }}</td><td>{{ "%+.1f"|format(100 * row.difference) }}</td>
+<td>{{ "%+.1f"|format(100 * row.low) }} to {{ "%+.1f"|format(100 * row.high) }}</td></tr>{% endfor %}
+</table></div><p><small>The simulated relay: rates, or spikes of one trial, each cell alone or pooled with some 13 neighbours
+(Gaussian of one pixel); each with classifiers of its own. Dark: exposures below 1, exact and in 8 bits.</small></p>{% endif %}
 {% if costs %}<h2>What it costs</h2><div class="wide">{{ costs|safe }}</div>
 <p><small>LeNet, settled, the best in local lights on top; bars: 95 %. Images a second from the light to the maps. †: trained in
 the lights of the test.</small></p>{% endif %}

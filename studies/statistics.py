@@ -45,18 +45,28 @@ class Contrast(Interval):
 
 def scored(cell: Right) -> dict[str, np.ndarray]:
     """Scores by group, each (seed, image), without the levels of development."""
-    return by_group(cell, [one for one in cell.conditions if not _development(one)])
+    return by_group(cell, tested(cell))
+
+
+def tested(cell: Right) -> list[Condition]:
+    """The conditions of a cell without the levels of development."""
+    return [one for one in cell.conditions if not _development(one)]
 
 
 def by_group(cell: Right, conditions: Iterable[Condition]) -> dict[str, np.ndarray]:
-    """Of some of the conditions, the mean over lights of the mean over levels, (seed, image), by group."""
-    by_light: dict[tuple[str, str], list[int]] = {}
-    for light, group, level in conditions:
-        by_light.setdefault((group, light), []).append(cell.conditions.index((light, group, level)))
-    groups: dict[str, list[np.ndarray]] = {}
-    for (group, _), rows in by_light.items():
-        groups.setdefault(group, []).append(cell.right[rows].mean(axis=0))
-    return {group: np.mean(lights, axis=0) for group, lights in groups.items()}
+    """Of some of the conditions, the score (seed, image) by group."""
+    groups: dict[str, list[Condition]] = {}
+    for condition in conditions:
+        groups.setdefault(condition[1], []).append(condition)
+    return {group: score(cell, members) for group, members in groups.items()}
+
+
+def score(cell: Right, conditions: Iterable[Condition]) -> np.ndarray:
+    """Of some of the conditions, the mean over lights of the mean over levels: (seed, image)."""
+    by_light: dict[str, list[int]] = {}
+    for condition in conditions:
+        by_light.setdefault(condition[0], []).append(cell.conditions.index(condition))
+    return np.mean([cell.right[rows].mean(axis=0) for rows in by_light.values()], axis=0)
 
 
 def _development(condition: Condition) -> bool:

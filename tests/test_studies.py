@@ -2,6 +2,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,20 @@ from biomodel.stimuli import decode_srgb
 from bridge import pretrained
 from bridge.fitting import IMAGES
 from bridge.shuffling import shuffled
-from studies import agreement, arms, cli, hand_set, lesions, luminance, normalisation, pages, report, trained, verdict
+from studies import (
+    agreement,
+    arms,
+    cli,
+    hand_set,
+    lesions,
+    luminance,
+    normalisation,
+    pages,
+    report,
+    spikes,
+    trained,
+    verdict,
+)
 from studies.augmentation import GLOBAL, relit
 from studies.cells import Right, Seen, development, examined
 from studies.classifiers import CLASSIFIERS, NORMS, right
@@ -358,6 +372,55 @@ def test_spikes_of_a_single_trial_are_an_arm():
     again, other = (arms.fired(pathway, "lgn", seen, "settled", 1) for seen in (light, light * 1.001))
     assert np.array_equal(again, spiking) and (other != spiking).mean() > 0.2
     assert luminance._searched_as("simulated_lgn_spiking") == "front_end_lgn"
+
+
+def test_pooled_cells_are_simulated_once(tmp_path):
+    """The pooled arm reads what the arm of single cells has kept; white noise loses all but one of 4π cells' variance."""
+    noise = np.random.default_rng(0).standard_normal((5, 4, 96, 96))
+    asked = []
+
+    def maps(light, state):
+        asked.append(state)
+        return noise
+
+    single, pooled = (
+        replace(arms.make(name, None, Pathway(), 1), maps=maps)
+        for name in ("simulated_lgn_spiking", "simulated_lgn_spiking_pooled")
+    )
+    found = [Seen(arm, "settled", tmp_path).maps("train", lambda: noise) for arm in (single, pooled)]
+    assert asked == ["settled"] and np.allclose(found[0], noise, atol=1e-2)
+    assert found[1].var() == pytest.approx(1 / (4 * np.pi), rel=0.1)
+    unkept = Seen(replace(pooled, costly=False), "settled").maps("train", lambda: noise)
+    assert np.allclose(unkept, found[1], atol=1e-2)
+    assert luminance._searched_as("simulated_lgn_spiking_pooled") == "front_end_lgn"
+
+
+def test_what_spikes_cost_and_pooling_pays_back():
+    """Of 40 images 24 are told right of rates, 16 of spikes, 20 of pooled spikes; 8 fewer of spikes in the dark."""
+    conditions = (("reference", "clean", None), ("exposure", "global", 0.01), ("exposure", "global", 30.0))
+    conditions += (("exposure", "global", 0.1), ("low_exposure", "sensor", 0.03))
+    dark = np.array([0, 1, 0, 1, 1])  # The third level below 1 is development's.
+
+    def right(number, fewer=0):
+        told = np.arange(40) < (number - fewer * dark)[:, None]
+        return Right(conditions, (0, 1), np.repeat(told[:, None], 2, axis=1))
+
+    found = {
+        ("lenet", "simulated_lgn", "settled"): right(np.full(5, 24)),
+        ("lenet", "simulated_lgn_spiking", "settled"): right(np.full(5, 16), 8),
+        ("lenet", "simulated_lgn_spiking_pooled", "settled"): right(np.full(5, 20)),
+        ("lenet", "simulated_lgn", "sudden"): right(np.full(5, 24)),
+    }
+    found["lenet", "simulated_lgn", "settled"].right[3] = False
+    table = spikes.answered(found)
+    assert set(table.adaptation) == {"settled"}
+    told = table.set_index(["question", "lights"]).difference
+    assert told["spikes less rates", "clean"] == pytest.approx(-8 / 40)
+    assert told["spikes less rates", "dark"] == pytest.approx(-16 / 40)
+    assert told["pooled less single spikes", "dark"] == pytest.approx(12 / 40)
+    assert told["pooled spikes less single rates", "global"] == pytest.approx(-4 / 40)
+    assert not any("pooled rates" in question for question in table.question)
+    assert ((table.low <= table.difference) & (table.difference <= table.high)).all()
 
 
 def test_trained_front_ends_start_from_the_fit_or_from_scratch():
