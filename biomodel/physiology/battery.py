@@ -145,7 +145,8 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
         start = time.perf_counter()
         measured[number] = _measured(number, preparation, column)
         seconds[number] = time.perf_counter() - start
-        logger.info("experiment %d took %.1f s", number, seconds[number])
+        told = ", ".join(f"{value:.4g}" for value in measured[number].values.values())
+        logger.info("experiment %d took %.1f s: %s", number, seconds[number], told)
     rows = [
         _result(row, float(measured[row["id"]].values[row["statistic"]]))
         for row in bands()
