@@ -651,10 +651,10 @@ _SPIKING = (
     ),
     Parameter(
         "v1.complex_adaptation_jump",
-        12,
+        4,
         "mV",
         "calibrated",
-        "complex cells fire in proportion to simple cells: adaptation makes rates linear (Ermentrout 1998)",
+        "complex cells fire in proportion to simple cells (Ermentrout 1998); more makes their counts too regular (experiment 13)",
         0,
         100,
     ),
@@ -667,7 +667,7 @@ _SPIKING = (
         0.1,
         50,
     ),
-    Parameter("v1.background_time", 40, "ms", "calibrated", "experiment 13", 1, 1000),
+    Parameter("v1.background_time", 80, "ms", "calibrated", "experiment 13", 1, 1000),
     Parameter(
         "v1.rest_margin",
         1.55,
@@ -768,7 +768,7 @@ _SPIKING = (
     ),
     Parameter(
         "v1.complex_strength",
-        0.4,
+        0.2,
         "1",
         "calibrated",
         "complex cells respond as strongly as simple cells: a spike of theirs over a relay cell's before homeostasis scales it",
