@@ -74,6 +74,7 @@ class Specification:
     leaves_state: bool = False
     v1_within: float | None = None
     record_within: float | None = None
+    fires_within: float | None = None
     trials: int = 1
     lead: float = 0.0
 
@@ -92,7 +93,9 @@ class Specification:
         """The spiking cells of every trial; what is counted is what they fire in the window, or all along a trace."""
         start, stop = (-self.lead, self.duration) if self.record == "trace" else self.window
         # Half a step keeps the edges clear of rounding.
-        return Trials(self.grid, self.trials, *(self.lead + edge - self.dt / 2 for edge in (start, stop)))
+        rows, columns = (range(places[0], places[-1] + 1) for places in self.stand("ganglion"))
+        begin, end = (self.lead + edge - self.dt / 2 for edge in (start, stop))
+        return Trials(self.grid, self.trials, begin, end, rows, columns)
 
     @property
     def stations(self) -> tuple[str, ...]:
@@ -133,6 +136,8 @@ class Specification:
         """Pixel rows and columns on which a station's cells stand."""
         ppd, sides = self.grid.pixels_per_degree, (self.grid.height, self.grid.width)
         rows, columns = (v1.lattice(n, ppd, self.v1_within) if station == "v1" else np.arange(n) for n in sides)
+        if station in self.spiking and station != "v1":
+            rows, columns = (near_middle(places, len(places), ppd, self.fires_within) for places in (rows, columns))
         return rows, columns
 
     def recorded(self, station: str) -> tuple[np.ndarray, np.ndarray]:

@@ -132,6 +132,7 @@ class Pathway:
         chunk: int | None = None,
         v1_within: float | None = None,
         record_within: float | None = None,
+        fires_within: float | None = None,
     ) -> xr.Dataset | SpikeTrains:
         """Responses to a stimulus, each image from an adapted state.
 
@@ -179,6 +180,9 @@ class Pathway:
         record_within : float, optional
             Degrees from the middle of the image, across and down, to which cells are recorded, as an electrode there
             would; by default everywhere. Traces of whole fields are large.
+        fires_within : float, optional
+            Degrees from the middle of the image, across and down, to which ganglion and relay cells stand that fire, up to
+            "ganglion" or "lgn"; by default everywhere. The suppressive field ends there.
 
         Returns
         -------
@@ -229,16 +233,8 @@ class Pathway:
             raise ValueError("store is not accepted with adapt_to = 'previous': each image depends on the one before")
         adaptation = self._adaptation(stimulus, ppd, "gaze" if in_sequence else adapt_to, gaze_spread)
         presentations = Presentations(stimulus, adaptation)
-        size = stimulus.sizes["y"], stimulus.sizes["x"]
-        if in_sequence:
-            batch, together = 1, trials
-        elif fires:
-            batch, together = simulation.batch_trials(len(presentations), size[0] * size[1], trials)
-        else:
-            batch, together = simulation.batch_images(*size), 1
+        batch = 1 if in_sequence else simulation.batch_images(stimulus.sizes["y"], stimulus.sizes["x"])
         spec = self._specification(stimulus, ppd, until, batch, (1000 * start, 1000 * end), record, 1000 * seconds)
-        if fires:
-            spec = replace(spec, trials=together, lead=0.0 if in_sequence else LEAD)
         for station in spec.stations if record == "mean" else ():
             if not spec.samples(station):
                 step = spec.recording_step(station) / 1000
@@ -249,6 +245,15 @@ class Pathway:
             spec = replace(spec, v1_within=stimuli.positive(v1_within, "v1_within", "deg"))
             if not all(places.size for places in spec.recorded("v1")):
                 raise ValueError(f"v1_within = {v1_within!r} is not accepted: no V1 column stands so near the middle")
+        if fires_within is not None:
+            if not fires or until == "v1":
+                raise ValueError(
+                    f"fires_within = {fires_within!r} is not accepted up to {until} at {self.fidelity} fidelity: "
+                    "give it where ganglion or relay cells fire, and no V1 stands behind them"
+                )
+            spec = replace(spec, fires_within=stimuli.positive(fires_within, "fires_within", "deg"))
+            if not all(places.size for places in spec.stand("ganglion")):
+                raise ValueError(f"fires_within = {fires_within!r} is not accepted: no cell stands so near the middle")
         if record_within is not None:
             spec = replace(spec, record_within=stimuli.positive(record_within, "record_within", "deg"))
             for station in spec.stations:
@@ -256,6 +261,15 @@ class Pathway:
                     raise ValueError(
                         f"record_within = {record_within!r} is not accepted: no cell of {station} stands so near the middle"
                     )
+        if fires:
+            most, together = simulation.batch_trials(len(presentations), spec.cells.grid.cells // batch, trials)
+            batch = min(batch, most)
+            spec = replace(
+                spec,
+                grid=replace(spec.grid, images=batch),
+                trials=trials if in_sequence else together,
+                lead=0.0 if in_sequence else LEAD,
+            )
         target = self.target or simulation.available_target()
         attributes = {
             "adapt_to": adapt_to if isinstance(adapt_to, str) else "luminance",

@@ -15,8 +15,8 @@ from biomodel.physiology import battery, cortex, dip, distributions, draws, fiel
 from biomodel.physiology.column import ORIENTATIONS, Column
 from biomodel.physiology.equivalent import at_phases
 from biomodel.physiology.measurement import CellValues
-from biomodel.physiology.preparation import PHASES, Preparation
-from biomodel.physiology.protocols import Screen
+from biomodel.physiology.preparation import Preparation
+from biomodel.physiology.protocols import PHASES, Screen
 from biomodel.physiology.repeated import Repeated
 
 

@@ -17,7 +17,8 @@ from biomodel.parameters import Parameters
 from biomodel.photographs import photographs
 from biomodel.physiology import experiments, fidelities, measures, raster, repeated
 from biomodel.physiology.column import ORIENTATIONS, Column, Panel
-from biomodel.physiology.preparation import PHASES, Preparation
+from biomodel.physiology.preparation import Preparation
+from biomodel.physiology.protocols import PHASES
 from biomodel.physiology.repeated import Repeated
 from biomodel.probe import equivalent_kernels
 from biomodel.responses import in_rates

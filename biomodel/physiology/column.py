@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from biomodel.physiology import measures, tuning
-from biomodel.physiology.equivalent import at_phases
+from biomodel.physiology.equivalent import at_phases, in_phase
 from biomodel.physiology.preparation import (
     FILM,
     FILMS,
@@ -24,12 +24,11 @@ from biomodel.physiology.preparation import (
     FRAME,
     FULL_CONTRAST,
     MEAN,
-    PHASES,
     STEADY,
     WINDOW,
     Preparation,
 )
-from biomodel.physiology.protocols import Screen, frame_times
+from biomodel.physiology.protocols import PHASES, Screen, frame_times
 from biomodel.simulation import batch_images
 from biomodel.stimuli import luminance
 
@@ -51,8 +50,9 @@ NEAR = 0.85
 #: Pixels from the middle to which V1 stands where all it sees is alike: .75° on the fine screen, for a radius of .05°.
 _CORTEX = 12.0
 
-#: Pixels from the middle within which columns stand for the middle one, 5 × 5 of them; trials of each.
-_NEIGHBOURS, _NEIGHBOURS_TRIALS = 4.5, 2
+#: Of a subject that fires: pixels from the middle within which columns stand for the middle one, 5 × 5 of them; trials of
+#: each before flashed and before drifting gratings.
+_NEIGHBOURS, _NEIGHBOURS_TRIALS, _DRIFTING_TRIALS = 4.5, 2, 1
 
 #: Trials of an even field: in .15 s 25 columns of 1 Hz fire 38 spikes in so many.
 _SPONTANEOUS_TRIALS = 10
@@ -267,7 +267,7 @@ class Column:
             return self.rates(self.fine, images).reshape(*each[0].shape, len(PHASES), -1)
         parts = self._shown(self.fine, images, pixels=_NEIGHBOURS, trials=_NEIGHBOURS_TRIALS)
         found = xr.concat([part["v1"] for part in parts], "image").transpose("image", "v1_y", "v1_x", "v1_channel")
-        down, right = (found[axis].values - found[axis].values.mean() for axis in ("v1_y", "v1_x"))
+        down, right = _from_middle(found["v1_y"]), _from_middle(found["v1_x"])
         by_phase = found.values.reshape(len(listed), len(PHASES), *found.shape[1:])
         rates = [at_phases(one, o, f, down, right) for one, (_, o, f) in zip(by_phase, listed, strict=True)]
         return np.reshape(rates, (*each[0].shape, len(PHASES), -1))
@@ -391,19 +391,23 @@ class Column:
         ]
         return SizeSeries(screen, panel, diameters, np.reshape(evoked, (2, len(diameters), len(panel.cells))))
 
-    def filmed(self, films: Iterable[np.ndarray]) -> xr.Dataset:
-        """Rates of the middle cells while films run, from an even field of the mean luminance.
+    def filmed(self, films: Iterable[np.ndarray], neighbours: bool = False) -> xr.Dataset:
+        """Rates of columns, and of relay cells, while films run, from an even field of the mean luminance.
 
         Parameters
         ----------
         films : iterable of numpy.ndarray, (frame, y, x)
             cd/m², in frames of 2 ms on the screen `film`.
+        neighbours : bool
+            Whether of a subject that fires neighbours of the middle are recorded too, in a single trial.
 
         Returns
         -------
         xarray.Dataset
-            `v1` (image, time, cell) and `lgn` (image, time, lgn_channel), Hz.
+            `v1` (image, time, v1_y, v1_x, cell) and `lgn` (image, time, y, x, lgn_channel), Hz; of the middle or about it.
         """
+        around = neighbours and self._preparation.fires
+        settings = {"trials": _DRIFTING_TRIALS} if around else {}
         together = FILMS * batch_images(self.film.pixels, self.film.pixels)
         waiting, parts = iter(films), []
         while chosen := list(islice(waiting, together)):
@@ -416,10 +420,11 @@ class Column:
                 record="trace",
                 workers=self._preparation.workers,
                 v1_within=_CORTEX / self.film.pixels_per_degree,
-                record_within=self.film.one_pixel,
+                record_within=(_NEIGHBOURS if around else 0.5) / self.film.pixels_per_degree,
+                **settings,
             )
-            relay = found["lgn"].isel(y=0, x=0, drop=True)
-            parts.append(xr.Dataset({"lgn": relay, "v1": (("image", "time", "cell"), _middle_column(found))}))
+            relay = found["lgn"].transpose("image", "time", "y", "x", "lgn_channel")
+            parts.append(xr.Dataset({"lgn": relay, "v1": _columns(found)}))
         return xr.concat(parts, "image")
 
     def smoothed(self, traces: np.ndarray) -> np.ndarray:
@@ -454,13 +459,21 @@ class Column:
         missing = [key for row in keys for key in row if key not in self._drifts]
         if missing:
             films = (MEAN * (1 + FULL_CONTRAST * self.drifting(*key, self.times)) for key in missing)
-            steady = self.filmed(films).sel(time=slice(STEADY - FRAME / 2, None))
-            time = steady.time.values
-            v1, relay = (steady[name].values.swapaxes(1, 2) for name in ("v1", "lgn"))
+            steady = self.filmed(films, neighbours=True).sel(time=slice(STEADY - FRAME / 2, None))
+            mean = steady["v1"].mean(("time", "v1_y", "v1_x")).values
             for k, key in enumerate(missing):
-                harmonics = (np.abs(measures.harmonic(traces[k], time, key[2])) for traces in (v1, relay))
-                self._drifts[key] = Drift(v1[k].mean(axis=1), *harmonics)
+                one = steady.isel(image=k)
+                self._drifts[key] = Drift(
+                    mean[k], self._first_harmonics(one["v1"], key), self._first_harmonics(one["lgn"], key)
+                )
         return [[self._drifts[key] for key in row] for row in keys]
+
+    def _first_harmonics(self, traces: xr.DataArray, shown: tuple[int, int, float]) -> np.ndarray:
+        """Amplitudes (cell,) of responses (time, y, x, cell) to a drifting grating, of the middle and what stands about it."""
+        orientation, frequency, temporal = shown
+        down, right = (_from_middle(traces[axis]) for axis in traces.dims[1:3])
+        harmonics = measures.harmonic(traces.transpose(..., "time").values, traces.time.values, temporal)
+        return np.abs(in_phase(harmonics, ORIENTATIONS[orientation], self.frequencies[frequency], down, right))
 
     @cached_property
     def drift_modulation(self) -> tuple[np.ndarray, np.ndarray]:
@@ -490,9 +503,22 @@ def by_grating(values: np.ndarray) -> np.ndarray:
     return values.reshape(orientations * frequencies, cells)
 
 
+def _columns(found: xr.Dataset) -> xr.DataArray:
+    """V1's rates (…, v1_y, v1_x, cell); no cell where there is no V1."""
+    if "v1" in found:
+        return (
+            found["v1"].transpose(..., "v1_y", "v1_x", "v1_channel").drop_vars("v1_channel").rename(v1_channel="cell")
+        )
+    shown = {name: found.sizes[name] for name in ("image", "time") if name in found.dims}
+    none = xr.DataArray(np.zeros((*shown.values(), 1, 1, 0)), dims=(*shown, "v1_y", "v1_x", "cell"))
+    return none.assign_coords(v1_y=[0.0], v1_x=[0.0])
+
+
 def _middle_column(found: xr.Dataset) -> np.ndarray:
-    """V1's rates (…, cell) in the column in the middle of the screen; no cell where there is no V1."""
-    if "v1" not in found:
-        shown = [found.sizes[dimension] for dimension in ("image", "time") if dimension in found.dims]
-        return np.zeros((*shown, 0))
-    return found["v1"].isel(v1_y=0, v1_x=0).transpose(..., "v1_channel").values
+    """V1's rates (…, cell) in the column in the middle of the screen."""
+    return _columns(found).values[..., 0, 0, :]
+
+
+def _from_middle(places: xr.DataArray) -> np.ndarray:
+    """Places in degrees as their distances from the one in the middle."""
+    return places.values - places.values[len(places) // 2]

@@ -13,8 +13,8 @@ import numpy as np
 from biomodel.physiology import dip, distributions, measures, tuning
 from biomodel.physiology.column import COUNTED, LEVELS, ORIENTATIONS, Column, Panel
 from biomodel.physiology.measurement import CellValues, Curve, Experiments, Measurement
-from biomodel.physiology.preparation import FRAME, FULL_CONTRAST, MEAN, PHASES
-from biomodel.physiology.protocols import Screen, flicker
+from biomodel.physiology.preparation import FRAME, FULL_CONTRAST, MEAN
+from biomodel.physiology.protocols import PHASES, Screen, flicker
 
 #: Experiments by number.
 EXPERIMENTS: Experiments[Column] = Experiments()
@@ -78,7 +78,7 @@ def latency(column: Column) -> Measurement:
         waves = column.waves(column.film, panel).reshape(-1, column.film.pixels, column.film.pixels)
         frames = round(_LATENCY_FILM / FRAME)
         films = (np.broadcast_to(MEAN * (1 + FULL_CONTRAST * wave), (frames, *wave.shape)) for wave in waves)
-        rates = column.filmed(films).v1.sel(time=slice(None, 0.249))
+        rates = column.filmed(films).v1.isel(v1_y=0, v1_x=0).sel(time=slice(None, 0.249))
         times = 1000 * rates.time.values
         by_phase = rates.values.reshape(len(panel), len(PHASES), len(times), -1)
         traces = np.moveaxis(panel.served(np.moveaxis(by_phase, 0, 2)), -1, 0)  # (served, phase, time)
@@ -403,8 +403,9 @@ def contrast_adaptation(column: Column) -> Measurement:
             for contrast in (0.0, *contrasts)
             for o, f in zip(panel.orientation, panel.frequency, strict=True)
         )
-        test = column.filmed(films).v1.sel(time=slice(test_from - FRAME / 2, test_to - FRAME / 2))
-        rates = panel.served(test.mean("time").values.reshape(2, 1 + len(contrasts), len(panel), -1))
+        test = column.filmed(films, neighbours=True).v1.sel(time=slice(test_from - FRAME / 2, test_to - FRAME / 2))
+        # Over a cycle columns are alike, whatever phase they see.
+        rates = panel.served(test.mean(("time", "v1_y", "v1_x")).values.reshape(2, 1 + len(contrasts), len(panel), -1))
         evoked = rates[:, 1:] - rates[:, :1]
         fits = [[tuning.fit_contrast_response(contrasts, cell) for cell in series.T] for series in evoked]
         shifts = [float(np.log2(adapted.half / fresh.half)) for fresh, adapted in zip(*fits, strict=True)]

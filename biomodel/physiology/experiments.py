@@ -5,6 +5,8 @@ Where an experiment names a class of cells, ON and OFF cells are measured and th
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from biomodel.physiology import measures
@@ -13,13 +15,13 @@ from biomodel.physiology.preparation import (
     CELLS,
     FRAME,
     FULL_CONTRAST,
+    GANGLION_TRIALS,
     MEAN,
-    PHASES,
     STEADY,
     Preparation,
     rate_of,
 )
-from biomodel.physiology.protocols import Screen, flicker
+from biomodel.physiology.protocols import PHASES, Screen, flicker
 from biomodel.stimuli import luminance
 
 #: Experiments by number.
@@ -29,6 +31,15 @@ _experiment = EXPERIMENTS.numbered
 
 #: Backgrounds of Weber's law, half-decades, cd/m².
 _BACKGROUNDS = np.array([30.0, 95.0, 300.0, 950.0, 3000.0])
+
+#: Of experiments on ganglion cells in the middle of the screen.
+_GANGLION: dict[str, Any] = {"until": "ganglion", "pixels": 0.5, "trials": GANGLION_TRIALS}
+
+#: Pixels from the middle to which the responses to a spot of two centre radii, four pixels, are looked at.
+_PROFILE = 5.5
+
+#: Of a subject that fires, trials of spots of growing contrast, of those that fields are mapped by, and of patches that grow.
+_SPOT_TRIALS, _MAP_TRIALS, _PATCH_TRIALS = 60, 300, 200
 
 _LUMINANCE = "background (cd/m²)"
 _CONTRAST = "contrast"
@@ -49,7 +60,7 @@ def webers_law(preparation: Preparation) -> Measurement:
         ("full field", np.ones((screen.pixels, screen.pixels))),
     ):
         images = _BACKGROUNDS[:, None, None] * (1 + 0.1 * pattern)
-        changes = preparation.flashed(screen, images, _BACKGROUNDS)
+        changes = preparation.flashed(screen, images, _BACKGROUNDS, **_GANGLION)
         gains[label] = rate_of(changes, "ganglion", "midget_on") / (0.1 * _BACKGROUNDS)
     spot = (
         "midget ganglion: slope of log gain on log background, 10 % increments of a spot over the centre, "
@@ -73,7 +84,7 @@ def fast_flicker(preparation: Preparation) -> Measurement:
     conditions = [(frequency, level) for frequency in (2, 30) for level in _BACKGROUNDS]
     courses = {f: np.sin(2 * np.pi * f * preparation.times) for f in (2, 30)}
     films = np.stack([flicker(pattern, level, 0.1, courses[f]) for f, level in conditions])
-    rates = preparation.filmed(films, [level for _, level in conditions])
+    rates = preparation.filmed(films, [level for _, level in conditions], **_GANGLION)
     steady = rates.sel(time=slice(STEADY - FRAME / 2, None))
     amplitudes = np.array(
         [
@@ -149,8 +160,8 @@ def fast_adaptation(preparation: Preparation) -> Measurement:
         *((step, test) for test in tests),
     ]
     films = np.stack([base[:, None, None] * even + test[:, None, None] * spot for base, test in conditions])
-    rates = preparation.filmed(films, old)
-    on = rate_of(rates, "ganglion", "midget_on")
+    rates = preparation.filmed(films, old, **_GANGLION)
+    on = preparation.smoothed(rate_of(rates, "ganglion", "midget_on"))
     before = (on[1] - on[0]).max() / increment
     gains = (on[3:] - on[2]).max(axis=1) / increment
     time = measures.time_to_fraction(delays, gains, before, gains[-1], 1 - np.exp(-1))
@@ -314,7 +325,7 @@ def size_tuning(preparation: Preparation) -> Measurement:
     curves: list[Curve] = []
     for cells, contrast in (("midget", 0.5), ("parasol", 0.25)):
         best = preparation.best_frequency(cells)
-        responses = preparation.gratings(cells, best, contrast, diameters=diameters)["lgn"]
+        responses = preparation.gratings(cells, best, contrast, diameters=diameters, trials=_PATCH_TRIALS)["lgn"]
         suppression = 1 - responses[:, -1] / responses.max(axis=1)
         values[f"{cells}: 1 - response to a large grating over peak"] = float(suppression.mean())
         curves += _on_and_off(cells, diameters, responses)
@@ -327,7 +338,7 @@ def light_and_dark(preparation: Preparation) -> Measurement:
 
     Saturation: spots that fill the centre on grey (100 cd/m²), contrast .02 to .98, by `measures.saturation_index`.
     Field diameters: full width at half maximum of the responses to a spot of two centre radii across at one position
-    after the other; cells of a kind are alike everywhere, so one spot and the row of cells around it say the same. On
+    after the other; cells of a kind are alike everywhere, so one spot and the cells beside and above it say the same. On
     grey both spots have contrast .98. The "dark background" of the table is Kremkow's pair of binary backgrounds:
     light spots on dark for ON, dark spots on light for OFF; both extremes are 2 and 198 cd/m².
     """
@@ -337,18 +348,18 @@ def light_and_dark(preparation: Preparation) -> Measurement:
     contrasts = np.geomspace(0.02, FULL_CONTRAST, 10)
     series = np.concatenate([contrasts, -contrasts])
     images = grey * (1 + series[:, None, None] * full)
+    changes = preparation.flashed(screen, images, pixels=0.5, trials=_SPOT_TRIALS)
+    on = rate_of(changes, "lgn", "midget_on")[: len(contrasts)]
+    off = rate_of(changes, "lgn", "midget_off")[len(contrasts) :]
     # (background, spot): ON and OFF on grey, ON and OFF on binary backgrounds.
     mapped = np.array([(grey, light), (grey, dark), (dark, light), (light, dark)])
     maps = mapped[:, :1, None] + np.diff(mapped)[:, :, None] * target
-    levels = [grey] * len(series) + mapped[:, 0].tolist()
-    changes = preparation.flashed(screen, np.concatenate([images, maps]), levels)
-    on = rate_of(changes, "lgn", "midget_on")[: len(contrasts)]
-    off = rate_of(changes, "lgn", "midget_off")[len(contrasts) : len(series)]
-    row = changes.lgn.isel(y=screen.middle, image=slice(len(series), None))
-    widths = [
-        measures.width_at_half(screen.degrees, row.isel(image=k).sel(lgn_channel=CELLS["midget"][k % 2]).values)
-        for k in range(len(mapped))
+    found = preparation.flashed(screen, maps, mapped[:, 0], pixels=_PROFILE, trials=_MAP_TRIALS)
+    profiles = [
+        _profile(found.lgn.isel(image=k).sel(lgn_channel=CELLS["midget"][k % 2]).values) for k in range(len(mapped))
     ]
+    degrees = np.arange(len(profiles[0])) / screen.pixels_per_degree
+    widths = [measures.width_at_half(degrees, profile) for profile in profiles]
     saturation = measures.saturation_index(contrasts, on) - measures.saturation_index(contrasts, off)
     return Measurement(
         {
@@ -398,7 +409,7 @@ def maintained_activity(preparation: Preparation) -> Measurement:
     """Rates of midget ganglion cells before even fields that they are adapted to; the one of 100 cd/m² counts."""
     levels, screen = np.array([1.0, 10.0, MEAN, 1000.0]), preparation.fine
     fields = np.tile(levels[:, None, None], (1, screen.pixels, screen.pixels))
-    rates = preparation.rates(screen, fields, levels)
+    rates = preparation.rates(screen, fields, levels, **_GANGLION)
     both = np.stack([rate_of(rates, "ganglion", cell) for cell in CELLS["midget"]])
     return Measurement(
         {"midget ganglion: maintained rate, median of ON and OFF": float(np.median(both[:, levels == MEAN]))},
@@ -433,6 +444,12 @@ def latency(preparation: Preparation) -> Measurement:
         "time after the flash (ms)",
         "rate (Hz)",
     )
+
+
+def _profile(responses: np.ndarray) -> np.ndarray:
+    """Responses (y, x) along the row and the column through the middle, both ways: their mean."""
+    row, column = responses[len(responses) // 2], responses[:, responses.shape[1] // 2]
+    return (row + row[::-1] + column + column[::-1]) / 4
 
 
 def _on_and_off(cells: str, x: np.ndarray, responses: np.ndarray) -> tuple[Curve, ...]:

@@ -22,7 +22,7 @@ from biomodel.physiology.battery import Results
 from biomodel.physiology.column import ORIENTATIONS, Column
 from biomodel.physiology.measurement import CellValues
 from biomodel.physiology.page import BAND
-from biomodel.physiology.preparation import PHASES
+from biomodel.physiology.protocols import PHASES
 
 #: Experiments that the picture shows: orientation, frequency, modulation, contrast and size.
 SHOWN = (16, 18, 19, 20, 22)

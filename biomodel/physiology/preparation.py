@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from biomodel.parameters import Parameters
 from biomodel.physiology import measures
-from biomodel.physiology.protocols import Screen, frame_times, patched
+from biomodel.physiology.equivalent import at_phases, in_phase
+from biomodel.physiology.protocols import PHASES, Screen, frame_times, patched
 from biomodel.physiology.repeated import Repeated
 from biomodel.simulation import batch_images
 from biomodel.stimuli import luminance
@@ -40,11 +41,20 @@ FILMS = 4
 #: Trials of a stimulus, and seconds, of which counts of spikes are taken.
 COUNTED_TRIALS, COUNTED_IN = 50, (0.0, 0.2)
 
+#: Of a subject that fires: pixels from the middle within which cells stand for the middle one before a grating that fills
+#: the screen, 9 × 9 of flashed, 5 × 5 of drifting ones, whose screen is smaller; trials of each.
+_FLASHED_NEIGHBOURS, _FLASHED_TRIALS = 4.5, 3
+_DRIFTING_NEIGHBOURS, _DRIFTING_TRIALS = 2.5, 8
+
+#: Space constants of the suppressive field beyond which relay cells of a subject that fires do not matter: mirrored at its
+#: end, 2 % of what is pooled comes back.
+_SUPPRESSION = 2.0
+
+#: Trials of a stimulus of which ganglion cells in the middle alone are recorded: no other cells are simulated that fire.
+GANGLION_TRIALS = 4000
+
 #: Standard deviation of the Gaussian by which time courses of spikes are smoothed where a latency is read off them, seconds.
 _SMOOTHING = 0.005
-
-#: Phases at which gratings are flashed; the best counts.
-PHASES = np.arange(4) * np.pi / 2
 
 #: Spatial frequencies by which cells are characterised, in cycles a centre radius: .1 to 8.9 c/deg at .05°.
 _FREQUENCIES = 0.005 * 2 ** (np.arange(14) / 2)
@@ -90,7 +100,15 @@ class Preparation:
         self.times = frame_times(FILM, FRAME)
         self._tuning: dict[str, np.ndarray] = {}
 
-    def rates(self, screen: Screen, images: np.ndarray, levels: ArrayLike = MEAN) -> xr.Dataset:
+    def rates(
+        self,
+        screen: Screen,
+        images: np.ndarray,
+        levels: ArrayLike = MEAN,
+        until: str = "lgn",
+        pixels: float | None = None,
+        trials: int | None = None,
+    ) -> xr.Dataset:
         """Mean rates from 50 to 200 ms after images were flashed.
 
         Parameters
@@ -100,6 +118,12 @@ class Preparation:
             cd/m².
         levels : array_like
             Even field in cd/m² that every image, or each, is flashed on.
+        until : str
+            "ganglion" or "lgn".
+        pixels : float, optional
+            From the middle within which cells are recorded; by default all.
+        trials : int, optional
+            Of a subject that fires; by default its own number.
 
         Returns
         -------
@@ -111,20 +135,45 @@ class Preparation:
             adapt_to=np.broadcast_to(np.asarray(levels, dtype=float), len(images)).tolist(),
             duration=FLASH,
             window=WINDOW,
-            until="lgn",
+            until=until,
             workers=self.workers,
-        )[["ganglion", "lgn"]]
+            record_within=None if pixels is None else pixels / screen.pixels_per_degree,
+            **self._repeats(screen, until, pixels, trials),
+        )[_recorded(until)]
 
-    def flashed(self, screen: Screen, images: np.ndarray, levels: ArrayLike = MEAN) -> xr.Dataset:
+    def _repeats(self, screen: Screen, until: str, pixels: float | None, trials: int | None) -> dict[str, float]:
+        """Of a subject that fires, trials, and how far from the middle cells do on whom those depend that are recorded."""
+        if not self.fires:
+            return {}
+        settings: dict[str, float] = {"trials": trials} if trials else {}
+        if pixels is not None:
+            reach = _SUPPRESSION * max(self._suppression) if until == "lgn" else 0.0
+            settings["fires_within"] = pixels / screen.pixels_per_degree + reach
+        return settings
+
+    @property
+    def _suppression(self) -> tuple[float, ...]:
+        """Space constants of the relay's suppressive fields, degrees."""
+        value = self.subject.parameters.value
+        return tuple(value(f"lgn.{cells}_suppression_space_constant") for cells in CELLS)
+
+    def flashed(self, screen: Screen, images: np.ndarray, levels: ArrayLike = MEAN, **settings: Any) -> xr.Dataset:
         """What flashed images add to the rates that stand before an even field; all as `rates`."""
         each = np.broadcast_to(np.asarray(levels, dtype=float), len(images))
         blanks, blank_of = np.unique(each, return_inverse=True)
         fields = np.broadcast_to(blanks[:, None, None], (len(blanks), *images.shape[1:]))
-        found = self.rates(screen, np.concatenate([images, fields]), np.concatenate([each, blanks]))
+        found = self.rates(screen, np.concatenate([images, fields]), np.concatenate([each, blanks]), **settings)
         return found.isel(image=slice(0, len(images))) - found.isel(image=len(images) + blank_of)
 
-    def filmed(self, films: np.ndarray, levels: ArrayLike = MEAN) -> xr.Dataset:
-        """Rates of the middle cells while films run.
+    def filmed(
+        self,
+        films: np.ndarray,
+        levels: ArrayLike = MEAN,
+        until: str = "lgn",
+        pixels: float = 0.5,
+        trials: int | None = None,
+    ) -> xr.Dataset:
+        """Rates of the cells in the middle while films run.
 
         Parameters
         ----------
@@ -132,11 +181,13 @@ class Preparation:
             cd/m², in the frames `times` on the screen `film`.
         levels : array_like
             Even field in cd/m² before every film, or each.
+        until, pixels, trials
+            As in `rates`.
 
         Returns
         -------
         xarray.Dataset
-            `ganglion` and `lgn`, (image, time, …_channel), Hz.
+            `ganglion` and `lgn`, (image, time, …_channel, y, x), Hz.
         """
         each = np.broadcast_to(np.asarray(levels, dtype=float), len(films))
         together = FILMS * batch_images(self.film.pixels, self.film.pixels)
@@ -148,12 +199,13 @@ class Preparation:
                 adapt_to=each[chosen].tolist(),
                 duration=FILM,
                 window=WINDOW,
-                until="lgn",
+                until=until,
                 record="trace",
                 workers=self.workers,
-                record_within=self.film.one_pixel,
+                record_within=pixels / self.film.pixels_per_degree,
+                **self._repeats(self.film, until, pixels, trials),
             )
-            parts.append(rates[["ganglion", "lgn"]].isel(y=0, x=0))
+            parts.append(rates[_recorded(until)])
         return xr.concat(parts, "image")
 
     @property
@@ -198,8 +250,13 @@ class Preparation:
         contrasts: float | np.ndarray,
         mean: float | np.ndarray = MEAN,
         diameters: float | np.ndarray = np.inf,
+        until: str = "lgn",
+        trials: int | None = None,
     ) -> dict[str, np.ndarray]:
         """Responses of a class of cells to flashed gratings, each at its best phase.
+
+        Of a subject that fires, neighbours stand for the middle cell before gratings that fill the screen
+        (`biomodel.physiology.equivalent`).
 
         Parameters
         ----------
@@ -207,6 +264,10 @@ class Preparation:
             A key of `CELLS`.
         frequencies, contrasts, mean, diameters : float or numpy.ndarray, (stimulus,)
             c/deg, 1, cd/m² and degrees; a grating of infinite diameter fills the screen.
+        until : str
+            "ganglion" or "lgn".
+        trials : int, optional
+            Of a subject that fires, before patches; by default its own number.
 
         Returns
         -------
@@ -214,17 +275,34 @@ class Preparation:
             What they add to the maintained rates of ganglion and relay cells, Hz.
         """
         columns = np.broadcast_arrays(*np.atleast_1d(frequencies, contrasts, mean, diameters))
+        # Light or dark in the middle is best for ON or OFF cells there; in the rate form the others do no better.
+        phases = PHASES[::2] if self.fires and np.isfinite(columns[3]).all() else PHASES
         images = [
-            patched(self.wide.grating(f, PHASES), self.wide.disc(size), level, contrast)
+            patched(self.wide.grating(f, phases), self.wide.disc(size), level, contrast)
             for f, contrast, level, size in zip(*columns, strict=True)
         ]
-        changes = self.flashed(self.wide, np.concatenate(images), np.repeat(columns[2], len(PHASES)))
+        shown: dict[str, Any] = {"until": until, "pixels": 0.5, "trials": trials}
+        if self.fires and np.isinf(columns[3]).all():
+            shown |= {"pixels": _FLASHED_NEIGHBOURS, "trials": _FLASHED_TRIALS}
+        changes = self.flashed(self.wide, np.concatenate(images), np.repeat(columns[2], len(phases)), **shown)
         return {
             station: np.stack(
-                [rate_of(changes, station, cell).reshape(-1, len(PHASES)).max(axis=1) for cell in CELLS[cells]]
+                [self._by_phase(changes, station, cell, columns[0], len(phases)).max(axis=1) for cell in CELLS[cells]]
             )
-            for station in ("ganglion", "lgn")
+            for station in _recorded(until)
         }
+
+    def _by_phase(
+        self, changes: xr.Dataset, station: str, cell: str, frequencies: np.ndarray, phases: int
+    ) -> np.ndarray:
+        """What flashed gratings of so many phases evoke in the middle cell, neighbours in its place: (stimulus, phase)."""
+        found = changes[station].sel({f"{station}_channel": cell}).transpose("image", "y", "x").values
+        by_phase = found.reshape(-1, phases, *found.shape[1:])
+        if by_phase[0, 0].size == 1:
+            return by_phase[..., 0, 0]
+        down, right = (_places(n, self.wide) for n in by_phase.shape[2:])
+        told = [at_phases(one[..., None], 90.0, f, down, right) for one, f in zip(by_phase, frequencies, strict=True)]
+        return np.stack(told)[..., 0]
 
     def frequency_tuning(self, cells: str) -> tuple[np.ndarray, np.ndarray]:
         """Spatial frequencies in c/deg, and the responses (ON and OFF, frequency) in Hz of a class of ganglion cells.
@@ -233,7 +311,7 @@ class Preparation:
         """
         frequencies = _FREQUENCIES / self.radius
         if cells not in self._tuning:
-            self._tuning[cells] = self.gratings(cells, frequencies, 0.25)["ganglion"]
+            self._tuning[cells] = self.gratings(cells, frequencies, 0.25, until="ganglion")["ganglion"]
         return frequencies, self._tuning[cells]
 
     def best_frequency(self, cells: str) -> float:
@@ -262,17 +340,29 @@ class Preparation:
         """
         columns = np.broadcast_arrays(*np.atleast_1d(temporal, contrasts, mean))
         films = [level * (1 + c * self.drifting(cells, f)) for f, c, level in zip(*columns, strict=True)]
-        rates = self.filmed(np.stack(films), columns[2])
+        pixels = _DRIFTING_NEIGHBOURS if self.fires else 0.5
+        rates = self.filmed(np.stack(films), columns[2], station, pixels, _DRIFTING_TRIALS)
         steady = rates.sel(time=slice(STEADY - FRAME / 2, None))
-        return np.array(
-            [
-                [
-                    measures.harmonic(trace, steady.time.values, f)
-                    for trace, f in zip(rate_of(steady, station, cell), columns[0], strict=True)
-                ]
-                for cell in CELLS[cells]
+        best = self.best_frequency(cells)
+        found = []
+        for cell in CELLS[cells]:
+            traces = steady[station].sel({f"{station}_channel": cell}).transpose("image", "y", "x", "time")
+            by_cell = [
+                measures.harmonic(trace, traces.time.values, f)
+                for trace, f in zip(traces.values, columns[0], strict=True)
             ]
-        )
+            down, right = (_places(traces.sizes[axis], self.film) for axis in ("y", "x"))
+            found.append(in_phase(np.stack(by_cell, axis=-1), 90.0, best, down, right))
+        return np.array(found)
+
+
+def _recorded(until: str) -> list[str]:
+    return ["ganglion", "lgn"][: 1 + (until == "lgn")]
+
+
+def _places(cells: int, screen: Screen) -> np.ndarray:
+    """Of so many cells in a row about the middle, degrees from it."""
+    return (np.arange(cells) - cells // 2) / screen.pixels_per_degree
 
 
 def rate_of(rates: xr.Dataset, station: str, cell: str) -> np.ndarray:

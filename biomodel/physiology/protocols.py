@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+#: Phases at which gratings are flashed; the best counts.
+PHASES = np.arange(4) * np.pi / 2
+
 #: Points along a pixel's side at which a disc's edge is looked at.
 _SUBPIXELS = 8
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from biomodel.pathway import Pathway
 from biomodel.physiology.page import CELL_INK
-from biomodel.physiology.preparation import FULL_CONTRAST, MEAN, PHASES
-from biomodel.physiology.protocols import Screen
+from biomodel.physiology.preparation import FULL_CONTRAST, MEAN
+from biomodel.physiology.protocols import PHASES, Screen
 from biomodel.stimuli import luminance
 
 #: Trials, seconds that the grating stands, and width in seconds of the bins in which spikes are counted.

@@ -72,7 +72,7 @@ class Repeated:
         settings |= {"duration": duration, "window": window, "until": until, "record": record, "trials": number}
         tracing = record == "trace"
         values = number * (round(duration / _TRACE_STEP) if tracing else 1)
-        if "record_within" not in settings:
+        if settings.get("record_within") is None:
             values *= stimulus.sizes["y"] * stimulus.sizes["x"]
         parts = []
         for found in self._in_parts(stimulus, adapt_to, max(1, _IN_MEMORY // values), settings):

@@ -14,23 +14,34 @@ COUNT_EQUATION = "count : 1\n"
 
 @dataclass(frozen=True)
 class Trials:
-    """Cells of `trials` repeats of the images of a grid, repeat after repeat; spikes count from `start` to `stop` ms."""
+    """Cells of `trials` repeats of the images of a grid, repeat after repeat; spikes count from `start` to `stop` ms.
+
+    They stand on `rows` and `columns` of the retina's pixels.
+    """
 
     retina: Grid
     trials: int
     start: float
     stop: float
+    rows: range
+    columns: range
 
     @property
     def grid(self) -> Grid:
         """The lattices of all trials."""
         one = self.retina
-        return Grid(one.images * self.trials, one.height, one.width, one.pixels_per_degree)
+        return Grid(one.images * self.trials, len(self.rows), len(self.columns), one.pixels_per_degree)
 
     @property
     def same_place(self) -> np.ndarray | None:
         """Of each cell, the cell of the retina, which all trials share, at the same place; None where each has its own."""
-        return None if self.trials == 1 else np.tile(np.arange(self.retina.cells), self.trials)
+        one = self.retina
+        if self.grid == one:
+            return None
+        places = np.arange(one.cells).reshape(one.images, one.height, one.width)
+        return np.tile(
+            places[:, self.rows.start : self.rows.stop, self.columns.start : self.columns.stop].ravel(), self.trials
+        )
 
     @property
     def count(self) -> str:
