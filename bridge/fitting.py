@@ -200,9 +200,7 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
     gaze_spread = float(responses.attrs.get("gaze_spread_deg", GAZE_SPREAD))
     orientations = np.split(responses.v1_orientation.values, 2)[0].tolist() if "v1" in seen else None
     ppd = stimuli.pixels_per_degree(light)
-    front_end = FrontEnd(
-        ppd, channels, seen[-1], gaze_spread, orientations=orientations, without=without, fires=bool(counted)
-    )
+    front_end = FrontEnd(ppd, channels, seen[-1], gaze_spread, orientations=orientations, without=without)
     early = [name for name in STATIONS if name != "v1"]
     photographs = light.photograph.values if "photograph" in light.coords else np.arange(light.sizes["image"])
     is_aside = stimulus_sets.left_aside(photographs.tolist(), seed)

@@ -51,8 +51,6 @@ class FrontEnd(nn.Module):
         Which kinds hear parasol cells; by default none.
     without : sequence of str
         Mechanisms that it lacks, of `bridge.mechanisms`.
-    fires : bool
-        Whether it stands for ganglion cells that fire, which their refractory time holds at a highest rate.
 
     Raises
     ------
@@ -70,7 +68,6 @@ class FrontEnd(nn.Module):
         orientations: Sequence[float] | None = None,
         parasol: Sequence[bool] | None = None,
         without: Sequence[str] = (),
-        fires: bool = False,
     ) -> None:
         super().__init__()
         if output not in OUTPUTS:
@@ -81,14 +78,13 @@ class FrontEnd(nn.Module):
         self.station_channels = {name: list(labels) for name, labels in channels.items()}
         self.metadata = dict(metadata or {})
         self.without = tuple(without)
-        self.fires = bool(fires)
         self.station_channels.setdefault("lgn", list(RELAY))
         if len(self.station_channels["lgn"]) != len(RELAY):
             raise ValueError(f"lgn channels {self.station_channels['lgn']} are not accepted: give {len(RELAY)} labels")
         self.cone = Cone()
         self.horizontal = Horizontal(self.pixels_per_degree)
         self.bipolar = Bipolar(self.pixels_per_degree)
-        self.ganglion = Ganglion(self.pixels_per_degree, self.fires)
+        self.ganglion = Ganglion(self.pixels_per_degree)
         self.lgn = LGN(self.pixels_per_degree)
         if output == "v1":
             kinds = len(self.station_channels["v1"]) // 2
@@ -255,7 +251,6 @@ class FrontEnd(nn.Module):
             "gaze_spread": self.gaze_spread,
             "metadata": self.metadata,
             "without": [name for name in self.without if MECHANISMS[name].split(".")[0] in self.stations],
-            "fires": self.fires,
         } | cortical
 
     def altered(self, **changes: Any) -> FrontEnd:

@@ -20,7 +20,7 @@ wide amacrine cells pool of it; less what lasts, and divided by the luminance ga
 to that before the image; then :math:`b = \mathcal{T}\, (\pm g x / (1 + [\pm x]_+ / s))`.
 **Ganglion**: i is what the bipolar cells say, for parasol cells through a low-pass whose gain and time constant are both
 divided by :math:`1 + c / c_{half}`, where c is pooled from the diffuse cells' rectified responses. A share w of what lasts is
-lost: :math:`\mathcal{T} [m + g (i - w \mathcal{T} i)]_+`; those that fire come to a highest rate and no further.
+lost: :math:`\mathcal{T} [m + g (i - w \mathcal{T} i)]_+`.
 **LGN**: :math:`t\, (m + \mathcal{T}\, (g - m) / (1 + s / s_{half}))`, where s² is pooled from the squared departures of
 the class's ganglion cells from their maintained rates.
 **V1**: synapses of relay cells run down, :math:`\tau \dot x = 1 - x - v\, l x`, and what arrives is
@@ -308,11 +308,9 @@ class Ganglion(nn.Module):
     Parameters
     ----------
     pixels_per_degree : float
-    fires : bool
-        Whether the cells fire, which no cell does faster than its refractory time lets it.
     """
 
-    def __init__(self, pixels_per_degree: float, fires: bool = False) -> None:
+    def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
         self.contrast_amacrine = Pool((0.05, 0.2), 0.1, pixels_per_degree, reach=1.0)
         self.log_contrast_gain = _logarithm(0.3)
@@ -322,7 +320,6 @@ class Ganglion(nn.Module):
         self.parasol_lasting = LowPass(0.3)
         self.log_maintained = _logarithm(30.0, 30.0, 30.0, 30.0)
         self.log_gain = _logarithm(10.0, 10.0, 50.0, 50.0)
-        self.log_highest = _logarithm(300.0) if fires else None
         self.membrane = LowPass(0.05)
 
     @property
@@ -338,10 +335,7 @@ class Ganglion(nn.Module):
         told_midget = told(self.midget_lasting.passed(shares[0]), midget)
         told_parasol = told(self.parasol_lasting.passed(shares[1]), parasol)
         change = torch.cat([told_midget, told_parasol], dim=2).mul_(_maps(self.log_gain))
-        change.clamp_min_(-self.maintained)
-        if self.log_highest is not None:
-            change = torch.minimum(change, self.log_highest.exp() - self.maintained)
-        return self.membrane(change)
+        return self.membrane(change.clamp_min_(-self.maintained))
 
 
 class LGN(nn.Module):

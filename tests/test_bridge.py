@@ -17,7 +17,7 @@ from bridge.front_end import RELAY
 from bridge.kernels import KernelPairs
 from bridge.metrics import correlation, r_squared
 from bridge.padding import separable
-from bridge.stages import DURATIONS, PARTS, V1, Ganglion, LowPass
+from bridge.stages import DURATIONS, PARTS, V1, LowPass
 
 
 @pytest.fixture(scope="module")
@@ -97,31 +97,6 @@ def test_every_parameter_is_reached_by_the_gradient(fitted, patches):
     for name, parameter in front_end.named_parameters():
         assert parameter.grad is not None and bool(parameter.grad.isfinite().all()), name
     front_end.zero_grad(set_to_none=True)
-
-
-def test_cells_that_fire_come_to_a_highest_rate_and_no_further(tmp_path):
-    """Below it they answer as the others do; the gradient tells where it lies; files and shorter front ends keep it."""
-    plain, firing = Ganglion(16.0), Ganglion(16.0, fires=True)
-    firing.load_state_dict(plain.state_dict(), strict=False)
-    bipolar = 10 * torch.randn(PARTS, 2, 4, 9, 9, generator=torch.Generator().manual_seed(0))
-    weak = 0.01 * bipolar
-    assert torch.equal(plain(weak.clone()), firing(weak.clone()))
-    firing.log_highest.data.fill_(float(np.log(60.0)))
-    rates = firing.maintained + firing(bipolar)
-    assert (plain.maintained + plain(bipolar)).max() > 200 and 40 < rates.max() <= 60 + 1e-3
-    rates.sum().backward()
-    assert firing.log_highest.grad.item() > 0
-    labels = {"v1": ["simple_00", "complex_00"]}
-    whole = bridge.FrontEnd(16, labels, fires=True)
-    whole.ganglion.log_highest.data.fill_(3.0)
-    whole.save(tmp_path / "x.safetensors")
-    for kept in (
-        bridge.FrontEnd.load(tmp_path / "x.safetensors"),
-        whole.ending_at("lgn"),
-        whole.altered(gaze_spread=0.1),
-    ):
-        assert kept.fires and not bridge.FrontEnd(16, labels).fires
-    assert bridge.FrontEnd.load(tmp_path / "x.safetensors").ending_at("lgn").ganglion.log_highest.item() == 3.0
 
 
 def test_held_out_photographs_are_whole(fitted):
