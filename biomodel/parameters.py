@@ -585,7 +585,7 @@ _SPIKING = (
     Parameter("lgn.refractory_time", 2, "ms", "published", f"{_MOZAIK}: relay", 0, 20),
     Parameter(
         "lgn.excitatory_time",
-        5,
+        4.5,
         "ms",
         "calibrated",
         "experiment 24: relay cells lose fast gratings, as the rate form's; of AMPA and NMDA receptors (mozaik: 1.5)",
@@ -607,7 +607,7 @@ _SPIKING = (
     ),
     Parameter(
         "lgn.afferent_strength",
-        2.1,
+        1.87,
         "ms",
         "calibrated",
         "transfer of .5: conductance over the leak's that one retinal spike opens, times its time; an EPSP of 6 mV",
@@ -634,10 +634,10 @@ _SPIKING = (
     ),
     Parameter(
         "lgn.interneuron_irregularity",
-        0.8,
+        1.15,
         "1",
         "calibrated",
-        "no suppression before a still field: variance of what interneurons hear over that of a Poisson train",
+        "no suppression before a still field: what is taken off, over the variance that Poisson trains would have",
         0,
         5,
     ),

@@ -9,6 +9,7 @@ import pytest
 
 from biomodel import Pathway, luminance
 from biomodel.photographs import photographs
+from biomodel.physiology.repeated import Repeated
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,6 +34,18 @@ def few_kinds():
 @pytest.fixture(scope="session")
 def responses(patches, few_kinds):
     return few_kinds.simulate(patches)
+
+
+class RatesAsRepeats(Repeated):
+    """The rate form, which has no noise, where repeats are asked for."""
+
+    def simulate(self, *args, trials=1, fires_within=None, **settings):
+        return self.pathway.simulate(*args, **settings)
+
+
+@pytest.fixture(scope="session")
+def as_repeats():
+    return RatesAsRepeats
 
 
 @pytest.fixture

@@ -140,9 +140,9 @@ class WeberCells:
         dims = tuple(d for d in stimulus.dims if d in ("image", "time"))
         field = np.stack(rates, axis=len(dims))
         field = np.broadcast_to(field, (*field.shape[:-2], *stimulus.shape[-2:]))
-        if record_within:
-            middle = stimulus.shape[-1] // 2
-            field = field[..., middle : middle + 1, middle : middle + 1]
+        if record_within and field.shape[-1] > 1:
+            middle, away = stimulus.shape[-1] // 2, int(record_within * pixels_per_degree(stimulus))
+            field = field[..., middle - away : middle + away + 1, middle - away : middle + away + 1]
         coordinates = {"ganglion_channel": channels, "lgn_channel": channels}
         if "time" in dims:
             coordinates["time"] = np.arange(field.shape[1]) * 0.002

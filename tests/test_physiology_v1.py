@@ -17,7 +17,6 @@ from biomodel.physiology.equivalent import at_phases
 from biomodel.physiology.measurement import CellValues
 from biomodel.physiology.preparation import Preparation
 from biomodel.physiology.protocols import PHASES, Screen
-from biomodel.physiology.repeated import Repeated
 
 
 def test_gratings_of_any_orientation():
@@ -337,20 +336,13 @@ def test_neighbours_tell_what_the_middle_column_does_at_every_phase():
     assert at_phases(noisy, 30, 0.9, down, right).std() == pytest.approx(np.sqrt(9 / 100), rel=0.05)
 
 
-class RatesAsRepeats(Repeated):
-    """The rate form where repeats are asked for."""
-
-    def simulate(self, *args, trials=1, **settings):
-        return self.pathway.simulate(*args, **settings)
-
-
 @pytest.mark.slow
-def test_columns_are_alike_before_a_grating_that_fills_the_screen():
+def test_columns_are_alike_before_a_grating_that_fills_the_screen(as_repeats):
     """In the rate form, which has no noise, neighbours stand for the middle column: within 5 % of a cell's peak, rms."""
     pathway = Pathway(parameters={"v1.kinds": 4})
     shown = 0.98, np.array([[0], [1], [5]]), np.array([2, 5, 7])
     middle, told = (
-        Column(Preparation(subject, workers=2)).gratings(*shown) for subject in (pathway, RatesAsRepeats(pathway))
+        Column(Preparation(subject, workers=2)).gratings(*shown) for subject in (pathway, as_repeats(pathway))
     )
     error = told - middle
     assert (np.sqrt((error**2).mean((0, 1, 2))) < 0.05 * middle.max((0, 1, 2))).all() and error.any()

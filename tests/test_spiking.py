@@ -17,8 +17,9 @@ from biomodel.parameters import Parameters
 from biomodel.photographs import photographs
 from biomodel.physiology import experiments, fidelities, measures, raster, repeated
 from biomodel.physiology.column import ORIENTATIONS, Column, Panel
+from biomodel.physiology.equivalent import in_phase
 from biomodel.physiology.preparation import Preparation
-from biomodel.physiology.protocols import PHASES
+from biomodel.physiology.protocols import PHASES, Screen
 from biomodel.physiology.repeated import Repeated
 from biomodel.probe import equivalent_kernels
 from biomodel.responses import in_rates
@@ -219,6 +220,8 @@ def test_spike_trains_as_neo_objects():
         ({"record": "rasters"}, "rasters"),
         ({"record": "spikes", "store": "here"}, "with a store"),
         ({"record": "spikes", "until": "bipolar"}, "up to bipolar"),
+        ({"fires_within": 0.01}, "fires_within = 0.01"),
+        ({"fires_within": 0.5, "until": "cone"}, "up to cone"),
     ],
 )
 def test_settings_of_spikes_that_are_refused(settings, told):
@@ -239,7 +242,7 @@ def test_rates_have_neither_trials_nor_spikes(few_kinds, even):
 @pytest.mark.parametrize("rate", [20, 60, 150])
 def test_ganglion_cell_without_noise_fires_at_the_rate_that_excites_it(rate):
     """The current for a rate inverts the leaky integrator's own closed form, to the order of (rate · leak time)^-2."""
-    leak, refractory = 0.02, 0.003
+    leak, refractory = 0.02, 0.001
     pathway, field = small(ganglion__noise=0, ganglion__midget_on_maintained=rate)
     fired = pathway.simulate(field, 100.0, until="ganglion", duration=1.0, window=(0.0, 1.0)).ganglion[0, 0, 0]
     current = 0.5 + rate * leak / (1 - rate * refractory)
@@ -501,6 +504,57 @@ def test_repeats_do_not_depend_on_what_fits_in_memory_but_on_seeds(monkeypatch):
     assert parts.sizes == whole.sizes and np.allclose(parts.background, whole.background)
     means = [one.ganglion.mean(("image", "y", "x")).values for one in (whole, parts)]
     assert np.allclose(*means, rtol=0.15) and parts.ganglion.units == "Hz"
+
+
+@pytest.mark.parametrize("until", ["ganglion", "lgn"])
+def test_cells_that_do_not_fire_far_from_the_middle_are_not_missed_there(until):
+    """With fires_within the same cells see the same light: a bright bar beside the middle, on every station that fires."""
+    pathway, _ = small()
+    image = np.full((1, 21, 25), 100.0)
+    image[:, :, 14:] = 150.0
+    asked = {"adapt_to": 100.0, "until": until, "trials": 60, "workers": 2, "record_within": 0.2}
+    everywhere, near = (
+        pathway.simulate(luminance(image, 16), seed=k, **asked | settings)
+        for k, settings in enumerate(({}, {"fires_within": 0.45}))
+    )
+    assert everywhere.sizes == near.sizes and near[until].sizes["x"] == 7
+    assert all(np.array_equal(everywhere[axis], near[axis]) for axis in ("x", "y"))
+    whole, part = (
+        one[until].mean(("trial", "y")).transpose("image", f"{until}_channel", "x")[0] for one in (everywhere, near)
+    )
+    # 420 counts each: some three standard errors, and a bar that is worth many.
+    assert np.allclose(whole, part, atol=0.35)
+    assert float(whole[0].max() - whole[0].min()) > 2
+    spec = pathway._specification(luminance(image, 16), 16.0, until, 1, (50.0, 200.0), "mean", 200.0)
+    cropped = replace(spec, fires_within=0.45, trials=3).cells
+    assert cropped.grid.cells == 3 * 15 * 15 and len(cropped.same_place) == 3 * 15 * 15
+    with pytest.raises(ValueError, match="no V1 stands behind them"):
+        pathway.simulate(luminance(np.full((1, 48, 48), 100.0), 16), 100.0, fires_within=0.5)
+
+
+@pytest.mark.slow
+def test_neighbours_stand_for_the_middle_before_gratings(as_repeats):
+    """In the rate form, which has no noise: within 5 % of the best response, flashed and drifting, before V1."""
+    pathway = Pathway()
+    middle, told = (Preparation(subject, workers=2) for subject in (pathway, as_repeats(pathway)))
+    found = [
+        one.gratings("parasol", np.array([0.4, 1.4, 2.8]), np.array([0.1, 0.25, 0.98]))["lgn"] for one in (middle, told)
+    ]
+    assert np.allclose(*found, atol=0.05 * found[0].max()) and not np.allclose(*found, rtol=1e-9)
+    for one in (middle, told):
+        one.best_frequency = lambda cells: 1.9
+    found = [one.harmonics("midget", "ganglion", np.array([2, 8]), 0.2) for one in (middle, told)]
+    assert np.allclose(*found, atol=0.05 * np.abs(found[0]).max()) and not np.allclose(*found, rtol=1e-9)
+
+
+def test_harmonics_of_neighbours_in_the_phase_of_the_middle():
+    """A grating that drifts passes cells one after the other: their mean, in phase, is the middle's, to rounding."""
+    screen, times = Screen(9, 8), np.arange(0, 1, 0.002)
+    films = screen.grating(0.9, 2 * np.pi * 4 * times, orientation=30)
+    traces = np.stack([3 + 2 * films, 5 + np.roll(films, 25, axis=0)], axis=-1)
+    harmonics = measures.harmonic(np.moveaxis(traces, 0, -1), times, 4)
+    found = in_phase(harmonics, 30, 0.9, screen.degrees, screen.degrees)
+    assert np.allclose(found, harmonics[4, 4], atol=1e-9) and abs(found[0]) == pytest.approx(2)
 
 
 def test_fano_factors():

@@ -54,6 +54,9 @@ _CORTEX = 12.0
 #: each before flashed and before drifting gratings.
 _NEIGHBOURS, _NEIGHBOURS_TRIALS, _DRIFTING_TRIALS = 4.5, 2, 1
 
+#: Trials of patches and surrounds, behind which V1 stands behind all of the screen.
+_PATCH_TRIALS = 2
+
 #: Trials of an even field: in .15 s 25 columns of 1 Hz fire 38 spikes in so many.
 _SPONTANEOUS_TRIALS = 10
 
@@ -209,7 +212,10 @@ class Column:
         whole : bool
             Whether V1 stands behind all of the screen; else, behind its middle, where its layers end.
         """
-        return np.concatenate([_middle_column(found) for found in self._shown(screen, images, levels, whole)])
+        settings = {"trials": _PATCH_TRIALS} if whole and self._preparation.fires else {}
+        return np.concatenate(
+            [_middle_column(found) for found in self._shown(screen, images, levels, whole, **settings)]
+        )
 
     def _shown(
         self,
