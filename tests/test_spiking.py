@@ -488,7 +488,8 @@ def test_rates_over_repeats():
     assert counts.lgn.dims[:2] == ("image", "trial") and "trial" not in rates.dims
     assert np.allclose(rates.lgn, counts.lgn.mean("trial") / 0.08) and float(rates.lgn.max()) > 20
     trace = subject.simulate(twice, record="trace", **asked)
-    assert np.allclose(trace.ganglion.sel(time=slice(0.021, None)).mean("time"), rates.ganglion, atol=8)
+    # The last 2 ms are in no sample: three spikes of three trials.
+    assert np.allclose(trace.ganglion.sel(time=slice(0.021, None)).mean("time"), rates.ganglion, atol=13)
     other = subject.simulate(2 * twice, **asked)
     assert not np.allclose(other.ganglion[0], rates.ganglion[1], atol=1e-9)
 

@@ -513,7 +513,10 @@ def _columns(found: xr.Dataset) -> xr.DataArray:
     """V1's rates (…, v1_y, v1_x, cell); no cell where there is no V1."""
     if "v1" in found:
         return (
-            found["v1"].transpose(..., "v1_y", "v1_x", "v1_channel").drop_vars("v1_channel").rename(v1_channel="cell")
+            found["v1"]
+            .transpose(..., "v1_y", "v1_x", "v1_channel")
+            .drop_vars("v1_channel", errors="ignore")
+            .rename(v1_channel="cell")
         )
     shown = {name: found.sizes[name] for name in ("image", "time") if name in found.dims}
     none = xr.DataArray(np.zeros((*shown.values(), 1, 1, 0)), dims=(*shown, "v1_y", "v1_x", "cell"))
