@@ -15,7 +15,6 @@ from biomodel.physiology.preparation import (
     CELLS,
     FRAME,
     FULL_CONTRAST,
-    GANGLION_TRIALS,
     MEAN,
     STEADY,
     Preparation,
@@ -32,8 +31,8 @@ _experiment = EXPERIMENTS.numbered
 #: Backgrounds of Weber's law, half-decades, cd/m².
 _BACKGROUNDS = np.array([30.0, 95.0, 300.0, 950.0, 3000.0])
 
-#: Of experiments on ganglion cells in the middle of the screen.
-_GANGLION: dict[str, Any] = {"until": "ganglion", "pixels": 0.5, "trials": GANGLION_TRIALS}
+#: Of experiments on ganglion cells in the middle of the screen: of a subject that fires no other cells are simulated.
+_GANGLION: dict[str, Any] = {"until": "ganglion", "pixels": 0.5, "trials": 4000}
 
 #: Pixels from the middle to which the responses to a spot of two centre radii, four pixels, are looked at.
 _PROFILE = 5.5

@@ -50,9 +50,6 @@ _DRIFTING_NEIGHBOURS, _DRIFTING_TRIALS = 2.5, 8
 #: end, 2 % of what is pooled comes back.
 _SUPPRESSION = 2.0
 
-#: Trials of a stimulus of which ganglion cells in the middle alone are recorded: no other cells are simulated that fire.
-GANGLION_TRIALS = 4000
-
 #: Standard deviation of the Gaussian by which time courses of spikes are smoothed where a latency is read off them, seconds.
 _SMOOTHING = 0.005
 
@@ -147,15 +144,11 @@ class Preparation:
             return {}
         settings: dict[str, float] = {"trials": trials} if trials else {}
         if pixels is not None:
-            reach = _SUPPRESSION * max(self._suppression) if until == "lgn" else 0.0
+            value = self.subject.parameters.value
+            widest = max(value(f"lgn.{cells}_suppression_space_constant") for cells in CELLS)
+            reach = _SUPPRESSION * widest if until == "lgn" else 0.0
             settings["fires_within"] = pixels / screen.pixels_per_degree + reach
         return settings
-
-    @property
-    def _suppression(self) -> tuple[float, ...]:
-        """Space constants of the relay's suppressive fields, degrees."""
-        value = self.subject.parameters.value
-        return tuple(value(f"lgn.{cells}_suppression_space_constant") for cells in CELLS)
 
     def flashed(self, screen: Screen, images: np.ndarray, levels: ArrayLike = MEAN, **settings: Any) -> xr.Dataset:
         """What flashed images add to the rates that stand before an even field; all as `rates`."""
