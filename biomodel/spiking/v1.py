@@ -101,7 +101,7 @@ spiked_opposite_{k} : 1 (linked)
 SUMS = """
 heard_{k} = {drive} - {drive_rest!r}*Hz
 heard_opposite_{k} = {opposite} - {opposite_rest!r}*Hz
-share_{k} = 1/((1{pool}){surround})
+share_{k} = {unsuppressed}/(1{pool})
 drive_{k} = share_{k}*heard_{k}
 drive_opposite_{k} = share_{k}*heard_opposite_{k}
 """
@@ -337,6 +337,7 @@ def _columns(
         columns.cells,
         "".join(COLUMN_EQUATIONS.format(k=k) for k in range(len(cells)))
         + "".join(f"{name} : Hz (linked)\ntold_{name} : Hz\n" for name in names)
+        + "".join(f"{name.replace('surround', 'unsuppressed')} : 1\n" for name in bands)
         + "".join(links.equations for links in afferents.values()),
         dt=clock,
         order=10,
@@ -361,8 +362,6 @@ def _columns(
     rest = lgn.maintained(parameters)
     statements = []
     for k, (cell, (drive, opposite)) in enumerate(zip(cells, terms, strict=True)):
-        own_band, all_bands = f"surround_{rate_form.band_of(cell)}", " + ".join(bands)
-        tuned = f"(surround_tuning*{own_band} + (1 - surround_tuning)*({all_bands})/{max(1, len(bands))})"
         statements.append(
             SUMS.format(
                 k=k,
@@ -373,8 +372,16 @@ def _columns(
                 pool=f" + clip(normalisation_{cell.relay}, 0*Hz, inf*Hz)/{cell.relay}_normalisation_half"
                 if pools
                 else "",
-                surround=f"*(1 + clip({tuned}, 0*Hz, inf*Hz)/surround_half)**(1/exponent)" if bands else "",
+                unsuppressed=f"unsuppressed_{rate_form.band_of(cell)}" if bands else "1",
             )
+        )
+    if bands:
+        group.run_regularly(
+            "\n".join(_unsuppressed(name, bands) for name in bands),
+            dt=clock,
+            when="groups",
+            order=9,
+            name="v1_suppression",
         )
     for k in range(0, len(statements), rate_form.LOOP):
         together = "".join(statements[k : k + rate_form.LOOP])
@@ -409,6 +416,13 @@ def _sum(afferents: dict[str, Links], terms: list[tuple[float, str, tuple[int, i
         own = [term for term in terms if term[1] == f"sent_{channel}"]
         parts += [links.weighted_sum(own)] if own else []
     return " + ".join(parts)
+
+
+def _unsuppressed(band: str, bands: list[str]) -> str:
+    """What the surround leaves of the drive of a band's cells."""
+    tuned = f"(surround_tuning*{band} + (1 - surround_tuning)*({' + '.join(bands)})/{len(bands)})"
+    left = band.replace("surround", "unsuppressed")
+    return f"{left} = (1 + clip({tuned}, 0*Hz, inf*Hz)/surround_half)**(-1/exponent)"
 
 
 def place(channel: str, columns: int) -> tuple[str, int]:
