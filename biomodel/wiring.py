@@ -7,7 +7,7 @@ cells are numbered image by image, row by row.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import Literal, TypeAlias
@@ -151,13 +151,22 @@ class Links:
         """An expression that sums variables at offsets, each with its weight."""
         return " + ".join(f"{weight!r}*{self.name(variable, offset)}" for weight, variable, offset in terms)
 
-    def link(self, group: NeuronGroup, source: NeuronGroup, index: Callable[[int, int], np.ndarray]) -> None:
-        """Link the declared variables of `group` to `source`; `index` gives the source cells of an offset."""
+    def link(
+        self,
+        group: NeuronGroup,
+        source: NeuronGroup | Mapping[str, NeuronGroup],
+        index: Callable[[int, int], np.ndarray],
+    ) -> None:
+        """Link the declared variables of `group` to `source`, or to each one's own of several lattices that are alike.
+
+        `index` gives the source cells of an offset.
+        """
         for offset in self._offsets:
             setattr(group, f"{self._index}{_where(offset)}", index(*offset))
         for variable, offset in self._reads:
             name = f"{self._index}{_where(offset)}"
-            setattr(group, self.name(variable, offset), linked_var(source, variable, index=name))
+            one = source[variable] if isinstance(source, Mapping) else source
+            setattr(group, self.name(variable, offset), linked_var(one, variable, index=name))
 
 
 def _where(offset: Offset) -> str:

@@ -89,6 +89,9 @@ dcarried/dt = (fired - carried)/dendritic_time : Hz
 """
 
 COLUMN_EQUATIONS = """
+share_{k} : 1
+sum_{k} : Hz
+sum_opposite_{k} : Hz
 heard_{k} : Hz (linked)
 heard_opposite_{k} : Hz (linked)
 drive_{k} : Hz (linked)
@@ -99,11 +102,17 @@ spiked_opposite_{k} : 1 (linked)
 """
 
 SUMS = """
-heard_{k} = {drive} - {drive_rest!r}*Hz
-heard_opposite_{k} = {opposite} - {opposite_rest!r}*Hz
+sum_{k} = {drive} - {drive_rest!r}*Hz
+sum_opposite_{k} = {opposite} - {opposite_rest!r}*Hz
 share_{k} = {unsuppressed}/(1{pool})
-drive_{k} = share_{k}*heard_{k}
-drive_opposite_{k} = share_{k}*heard_opposite_{k}
+"""
+
+#: Apart from the sums: a loop that writes to another group's cells is not vectorised.
+PASSED_ON = """
+heard_{k} = sum_{k}
+heard_opposite_{k} = sum_opposite_{k}
+drive_{k} = share_{k}*sum_{k}
+drive_opposite_{k} = share_{k}*sum_opposite_{k}
 """
 
 #: Of an excitatory cell; {excitation} and {inhibition} are conductances in leaks.
@@ -323,14 +332,7 @@ def _columns(
     ppd = trials.grid.pixels_per_degree
     places = tuple(rate_form.lattice(n, ppd, within) for n in (trials.grid.height, trials.grid.width))
     terms = [rate_form.heard(parameters, cell) for cell in cells]
-    afferents = {
-        channel: Links(
-            "Hz",
-            [(v, o) for both in terms for one in both for _, v, o in one if v == f"sent_{channel}"],
-            f"index_{channel}",
-        )
-        for channel in GANGLION_CHANNELS
-    }
+    afferents = Links("Hz", [(variable, offset) for both in terms for one in both for _, variable, offset in one])
     pools, bands = rate_form.pools_of(cells, lesions), rate_form.bands_of(cells, lesions)
     names = [*pools, *bands]
     group = NeuronGroup(
@@ -338,14 +340,14 @@ def _columns(
         "".join(COLUMN_EQUATIONS.format(k=k) for k in range(len(cells)))
         + "".join(f"{name} : Hz (linked)\ntold_{name} : Hz\n" for name in names)
         + "".join(f"{name.replace('surround', 'unsuppressed')} : 1\n" for name in bands)
-        + "".join(links.equations for links in afferents.values()),
+        + afferents.equations,
         dt=clock,
         order=10,
         name="v1",
         namespace=parameters.quantities("v1"),
     )
-    for channel, links in afferents.items():
-        links.link(group, made[f"thalamocortical_{channel}"], lambda d, r: trials.grid.neighbour(d, r, *places))
+    terminals = {f"sent_{channel}": made[f"thalamocortical_{channel}"] for channel in GANGLION_CHANNELS}
+    afferents.link(group, terminals, lambda d, r: trials.grid.neighbour(d, r, *places))
     here = np.arange(columns.cells)
     for k in range(len(cells)):
         own, other = k * columns.cells + here, (len(cells) + k) * columns.cells + here
@@ -365,8 +367,8 @@ def _columns(
         statements.append(
             SUMS.format(
                 k=k,
-                drive=_sum(afferents, drive),
-                opposite=_sum(afferents, opposite),
+                drive=afferents.weighted_sum(drive),
+                opposite=afferents.weighted_sum(opposite),
                 drive_rest=sum(weight * rest[name.removeprefix("sent_")] for weight, name, _ in drive),
                 opposite_rest=sum(weight * rest[name.removeprefix("sent_")] for weight, name, _ in opposite),
                 pool=f" + clip(normalisation_{cell.relay}, 0*Hz, inf*Hz)/{cell.relay}_normalisation_half"
@@ -386,6 +388,8 @@ def _columns(
     for k in range(0, len(statements), rate_form.LOOP):
         together = "".join(statements[k : k + rate_form.LOOP])
         group.run_regularly(together, dt=clock, when="groups", order=10, name=f"v1_sums_{k}")
+    passed = "".join(PASSED_ON.format(k=k) for k in range(len(cells)))
+    group.run_regularly(passed, dt=clock, when="groups", order=10, name="v1_sums_told")
     told = []
     for relay, members in rate_form.kinds_of_relays(cells).items():
         if f"normalisation_{relay}" in pools:
@@ -407,15 +411,6 @@ def _columns(
         layers[name] = coupled_layer(name, "Hz", layer, time, group, f"told_{name}", columns, step, 14)
         setattr(group, name, linked_var(layers[name], "pooled"))
     return layers
-
-
-def _sum(afferents: dict[str, Links], terms: list[tuple[float, str, tuple[int, int]]]) -> str:
-    """What a dendrite hears through the columns' links to each channel's terminals."""
-    parts = []
-    for channel, links in afferents.items():
-        own = [term for term in terms if term[1] == f"sent_{channel}"]
-        parts += [links.weighted_sum(own)] if own else []
-    return " + ".join(parts)
 
 
 def _unsuppressed(band: str, bands: list[str]) -> str:
