@@ -50,15 +50,15 @@ NEAR = 0.85
 #: Pixels from the middle to which V1 stands where all it sees is alike: .75° on the fine screen, for a radius of .05°.
 _CORTEX = 12.0
 
-#: Of a subject that fires: pixels from the middle within which columns stand for the middle one, 5 × 5 of them; trials of
-#: each before flashed and before drifting gratings.
-_NEIGHBOURS, _NEIGHBOURS_TRIALS, _DRIFTING_TRIALS = 4.5, 2, 1
+#: Of a subject that fires: pixels from the middle within which columns stand for the middle one before flashed and before
+#: drifting gratings, 7 × 7 and 5 × 5 of them, and trials of each.
+_FLASHED_NEIGHBOURS, _DRIFTING_NEIGHBOURS, _NEIGHBOURS_TRIALS = 6.5, 4.5, 1
 
 #: Trials of patches and surrounds, behind which V1 stands behind all of the screen.
 _PATCH_TRIALS = 2
 
-#: Trials of an even field: in .15 s 25 columns of 1 Hz fire 38 spikes in so many.
-_SPONTANEOUS_TRIALS = 10
+#: Times that an even field is shown: in .15 s 49 columns of 1 Hz fire 37 spikes in so many.
+_SPONTANEOUS_TIMES = 5
 
 #: Batches whose responses are in memory together, whatever the number of processes: noise depends on it.
 _BATCHES = 16
@@ -271,7 +271,7 @@ class Column:
         images = (MEAN * (1 + wave) for wave in waves)
         if not self._preparation.fires:
             return self.rates(self.fine, images).reshape(*each[0].shape, len(PHASES), -1)
-        parts = self._shown(self.fine, images, pixels=_NEIGHBOURS, trials=_NEIGHBOURS_TRIALS)
+        parts = self._shown(self.fine, images, pixels=_FLASHED_NEIGHBOURS, trials=_NEIGHBOURS_TRIALS)
         found = xr.concat([part["v1"] for part in parts], "image").transpose("image", "v1_y", "v1_x", "v1_channel")
         down, right = _from_middle(found["v1_y"]), _from_middle(found["v1_x"])
         by_phase = found.values.reshape(len(listed), len(PHASES), *found.shape[1:])
@@ -284,8 +284,11 @@ class Column:
         fields = (np.full((self.fine.pixels,) * 2, level) for level in LEVELS)
         if not self._preparation.fires:
             return self.rates(self.fine, fields, LEVELS)
-        (found,) = self._shown(self.fine, fields, LEVELS, pixels=_NEIGHBOURS, trials=_SPONTANEOUS_TRIALS)
-        return found["v1"].mean(("v1_y", "v1_x")).transpose("image", "v1_channel").values
+        shown = (field for field in fields for _ in range(_SPONTANEOUS_TIMES))
+        levels = np.repeat(LEVELS, _SPONTANEOUS_TIMES)
+        parts = self._shown(self.fine, shown, levels, pixels=_FLASHED_NEIGHBOURS, trials=_NEIGHBOURS_TRIALS)
+        rates = np.concatenate([_columns(part).mean(("v1_y", "v1_x")).values for part in parts])
+        return rates.reshape(len(LEVELS), _SPONTANEOUS_TIMES, -1).mean(axis=1)
 
     @property
     def spontaneous(self) -> np.ndarray:
@@ -413,7 +416,7 @@ class Column:
             `v1` (image, time, v1_y, v1_x, cell) and `lgn` (image, time, y, x, lgn_channel), Hz; of the middle or about it.
         """
         around = neighbours and self._preparation.fires
-        settings = {"trials": _DRIFTING_TRIALS} if around else {}
+        settings = {"trials": _NEIGHBOURS_TRIALS} if around else {}
         together = FILMS * batch_images(self.film.pixels, self.film.pixels)
         waiting, parts = iter(films), []
         while chosen := list(islice(waiting, together)):
@@ -426,7 +429,7 @@ class Column:
                 record="trace",
                 workers=self._preparation.workers,
                 v1_within=_CORTEX / self.film.pixels_per_degree,
-                record_within=(_NEIGHBOURS if around else 0.5) / self.film.pixels_per_degree,
+                record_within=(_DRIFTING_NEIGHBOURS if around else 0.5) / self.film.pixels_per_degree,
                 **settings,
             )
             relay = found["lgn"].transpose("image", "time", "y", "x", "lgn_channel")

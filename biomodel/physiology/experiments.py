@@ -38,7 +38,7 @@ _GANGLION: dict[str, Any] = {"until": "ganglion", "pixels": 0.5, "trials": 4000}
 _PROFILE = 5.5
 
 #: Of a subject that fires, trials of spots of growing contrast, of those that fields are mapped by, and of patches that grow.
-_SPOT_TRIALS, _MAP_TRIALS, _PATCH_TRIALS = 60, 300, 200
+_SPOT_TRIALS, _MAP_TRIALS, _PATCH_TRIALS = 60, 150, 200
 
 _LUMINANCE = "background (cd/m²)"
 _CONTRAST = "contrast"
