@@ -18,12 +18,14 @@ study: setup
 bench: setup
 	$(BIN)/python -m benchmarks --out bench.json
 
-# The front ends that ship, with all 64 kinds of V1 cells.
+# The front ends that ship: with all 64 kinds of V1 cells, and with 16 that spike.
 weights: setup
 	$(BIN)/precortical fit --preset macaque_parafovea --kinds 64 --out out/weights/macaque_parafovea
 	$(BIN)/precortical fit --preset macaque_fovea --kinds 64 --out out/weights/macaque_fovea
+	$(BIN)/precortical fit --fidelity spiking --trials 20 --kinds 16 --out out/weights/macaque_parafovea_spiking
 	cp out/weights/macaque_parafovea/front_end.safetensors bridge/weights/macaque_parafovea_rate.safetensors
 	cp out/weights/macaque_fovea/front_end.safetensors bridge/weights/macaque_fovea_rate.safetensors
+	cp out/weights/macaque_parafovea_spiking/front_end.safetensors bridge/weights/macaque_parafovea_spiking.safetensors
 
 docs: setup
 	$(BIN)/python docs/tables.py

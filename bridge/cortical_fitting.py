@@ -5,12 +5,14 @@ told from the responses themselves before anything else is known, but for their 
 is left is linear in what arrives from relay cells, and weights are its non-negative least squares. Then, in turns: the few
 parameters that all kinds share, by Levenberg's and Marquardt's method, and each kind's weights, by Gauss's and Newton's with
 non-negative least squares, divisors being what the twin says. A complex cell's weights are the non-negative least squares of
-its rates over those of its kind's simple cells, of both phases, as the twin has them.
+its rates over those of its kind's simple cells, of both phases, as the twin has them. All this is of rates without noise;
+`cortical_counts` fits cells that spike.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -347,15 +349,21 @@ def _reach(chosen: Tensor) -> int:
 
 
 @torch.no_grad()
-def pool(v1: V1, arriving: Tensor, beyond: Tensor, random: np.random.Generator) -> None:
-    """Fit complex cells' weights on the simple cells of their kind to what they fire beyond rest."""
+def pool(
+    v1: V1,
+    arriving: Tensor,
+    beyond: Tensor,
+    random: np.random.Generator,
+    choose: Callable[[Tensor, np.random.Generator], Tensor] = _some_places,
+) -> None:
+    """Fit complex cells' weights on the simple cells of their kind to what they fire beyond rest, at places that are chosen."""
     reach = v1.complex_reach
     fired = v1.fired(v1.powers(v1.drives(arriving)))
     told = pad(v1.reaching_complex(fired), reach, "replicate")
     around = told.unfold(2, 2 * reach + 1, 1).unfold(3, 2 * reach + 1, 1).unflatten(1, (-1, 2))
     height, width = around.shape[3:5]
     for kind, rates in enumerate(beyond.transpose(0, 1).flatten(1)):
-        places = _some_places(rates, random)
+        places = choose(rates, random)
         rows = around[places // (height * width), kind, :, places // width % height, places % width].flatten(1)
         weight = non_negative(rows, rates[places])
         weight = non_negative(rows, rates[places], torch.where(weight > _FEW * weight.max(), weight, 0.0), rounds=1)

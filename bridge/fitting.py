@@ -4,8 +4,8 @@ The fit sees luminance, the field adapted to, and responses; never a parameter o
 recorded are fitted one after the other, each behind the twins already fitted; a twin whose own station was not recorded
 is fitted through the next one that was. Then all up to the relay are fitted together to all their recordings, for when a
 response comes and goes shows only in what later stations make of it. These stations have a few dozen parameters, which
-some images determine (`least_squares`). V1 stands behind the fitted relay and has thousands of weights (`cortical_fitting`).
-In the end all parameters are refined together, by gradients (`refinement`).
+some images determine (`least_squares`). V1 stands behind the fitted relay and has thousands of weights (`cortical_fitting`, of
+cells that spike `cortical_counts`). In the end all parameters are refined together, by gradients (`refinement`).
 
 Cells that fire are fitted to their rates over trials, and refined to the likelihood of their counts.
 """
@@ -36,6 +36,7 @@ from biomodel.progress import progress
 from biomodel.responses import SINGLE, in_rates
 from biomodel.stimuli import check_luminance
 from bridge import stimulus_sets
+from bridge.cortical_counts import fit_v1_to_counts
 from bridge.cortical_fitting import TURNS, fit_v1
 from bridge.front_end import OUTPUTS, STATIONS, FrontEnd, State
 from bridge.least_squares import minimise
@@ -200,7 +201,9 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
     gaze_spread = float(responses.attrs.get("gaze_spread_deg", GAZE_SPREAD))
     orientations = np.split(responses.v1_orientation.values, 2)[0].tolist() if "v1" in seen else None
     ppd = stimuli.pixels_per_degree(light)
-    front_end = FrontEnd(ppd, channels, seen[-1], gaze_spread, orientations=orientations, without=without)
+    front_end = FrontEnd(
+        ppd, channels, seen[-1], gaze_spread, orientations=orientations, without=without, spiking="v1" in counted
+    )
     early = [name for name in STATIONS if name != "v1"]
     photographs = light.photograph.values if "photograph" in light.coords else np.arange(light.sizes["image"])
     is_aside = stimulus_sets.left_aside(photographs.tolist(), seed)
@@ -210,6 +213,7 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
     pixels = light.sizes["y"] * light.sizes["x"] / finer
     data = _Data(light, responses, shown[: max(1, int(_EARLY_PLACES / pixels))])
     guesses = {name: values.clone() for name, values in front_end.state_dict().items()}
+    every = _Data(light, responses, np.arange(light.sizes["image"]))
     waiting: list[str] = []
     # Matrices are small: threads would wait for one another longer than they work.
     with one_thread():
@@ -217,7 +221,9 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
             if station == "all":
                 _adjust(front_end, guesses, early, [name for name in seen if name in early], data)
             elif station == "v1":
-                if "v1" in seen:
+                if "v1" in counted:
+                    _fit_v1_to_counts(front_end, every, counted["v1"], is_aside, seed)
+                elif "v1" in seen:
                     chosen = shown[: max(1, int(_V1_PLACES * finer / responses.v1[0, 0].size))]
                     whole, random = _Data(light, responses, chosen), np.random.default_rng([seed, 2])
                     _fit_v1(front_end, whole, random, TURNS, afresh=True)
@@ -231,7 +237,6 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
                 if station in seen:
                     _adjust(front_end, guesses, waiting, [station], data)
                     waiting = []
-        every = _Data(light, responses, np.arange(light.sizes["image"]))
         steps, rate = _FAR if waiting else _NEAR
         refine(front_end, every.light, every.background, every.response, is_aside, seed, steps, rate, counted)
     return front_end
@@ -389,6 +394,19 @@ def _adjust(
 @torch.no_grad()
 def _fit_v1(front_end: FrontEnd, data: _Data, random: np.random.Generator, turns: int, afresh: bool) -> None:
     """Fit V1 behind the relay's twin."""
+    relay, maintained = _relayed(front_end, data)
+    fit_v1(cast(V1, front_end.v1), relay, maintained, data.response["v1"], random, turns, afresh)
+
+
+def _fit_v1_to_counts(front_end: FrontEnd, data: _Data, seconds: float, is_aside: np.ndarray, seed: int) -> None:
+    """Fit V1 that spikes behind the relay's twin."""
+    relay, maintained = _relayed(front_end, data)
+    fit_v1_to_counts(cast(V1, front_end.v1), relay, maintained, data.response["v1"], seconds, is_aside, seed)
+
+
+@torch.no_grad()
+def _relayed(front_end: FrontEnd, data: _Data) -> tuple[Tensor, Tensor]:
+    """Rates of the relay's twin, part by part, (PARTS, image, 4, y, x), and before a field that stands still."""
     relay = []
     for first in range(0, len(data.light), BATCH):
         chosen = slice(first, first + BATCH)
@@ -396,5 +414,4 @@ def _fit_v1(front_end: FrontEnd, data: _Data, random: np.random.Generator, turns
         for name in STATIONS[: STATIONS.index("v1")]:
             state = front_end.advance(name, state)
         relay.append(front_end.relay(state))
-    maintained = front_end.lgn.settled(front_end.ganglion.maintained)
-    fit_v1(cast(V1, front_end.v1), torch.cat(relay, dim=1), maintained, data.response["v1"], random, turns, afresh)
+    return torch.cat(relay, dim=1), front_end.lgn.settled(front_end.ganglion.maintained)

@@ -51,6 +51,8 @@ class FrontEnd(nn.Module):
         Which kinds hear parasol cells; by default none.
     without : sequence of str
         Mechanisms that it lacks, of `bridge.mechanisms`.
+    spiking : bool
+        Whether its V1 stands for cells that spike (`bridge.stages`).
 
     Raises
     ------
@@ -68,6 +70,7 @@ class FrontEnd(nn.Module):
         orientations: Sequence[float] | None = None,
         parasol: Sequence[bool] | None = None,
         without: Sequence[str] = (),
+        spiking: bool = False,
     ) -> None:
         super().__init__()
         if output not in OUTPUTS:
@@ -93,7 +96,7 @@ class FrontEnd(nn.Module):
             for what, given in (("orientations", angles), ("parasol", classes)):
                 if len(given) != kinds:
                     raise ValueError(f"{len(given)} {what} of {kinds} kinds are not accepted: give one each")
-            self.v1 = V1(angles, self.pixels_per_degree)
+            self.v1 = V1(angles, self.pixels_per_degree, spiking=spiking)
             self.v1.hear(classes)
         take_out(self, self.stations, self.without)
 
@@ -243,7 +246,9 @@ class FrontEnd(nn.Module):
 
     def description(self) -> dict[str, Any]:
         """What a front end is made from, beside its weights: the constructor's arguments."""
-        cortical = {"orientations": self.v1.orientations, "parasol": self.v1.parasol} if self.output == "v1" else {}
+        cortical: dict[str, Any] = {}
+        if self.output == "v1":
+            cortical = {"orientations": self.v1.orientations, "parasol": self.v1.parasol, "spiking": self.v1.spiking}
         return {
             "pixels_per_degree": self.pixels_per_degree,
             "channels": self.station_channels,

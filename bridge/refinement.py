@@ -8,17 +8,19 @@ unexplained share of deviance. For counts n over trials, a mean n̄ an image, an
 
 whose slope is that of the Poisson likelihood of all trials (McCullagh & Nelder 1989, §2.3). Some photographs are left aside, by
 the fits before too: they say when to stop, and which state is kept. Weights of V1 that are 0 stay so: their roots have no slope.
+
+`descend` does the same to a part, told how it answers.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from biomodel.progress import progress
 from bridge.front_end import FrontEnd
@@ -44,7 +46,6 @@ _LEAST = 0.05
 _KEPT = 0.95
 
 
-@torch.enable_grad()
 def refine(
     front_end: FrontEnd,
     light: Tensor,
@@ -63,10 +64,50 @@ def refine(
     front_end : FrontEnd
     light, background : Tensor, (image, 1, H, W)
         cd/m².
+    response, is_aside, seed, steps, rate, counted
+        As of `descend`.
+
+    Returns
+    -------
+    float
+        As `descend`; NaN where nothing is left aside.
+    """
+    if not is_aside.any():
+        return math.nan
+    return descend(
+        front_end,
+        lambda images: front_end.responses(light[images], background[images]),
+        response,
+        is_aside,
+        seed,
+        steps,
+        rate,
+        counted,
+    )
+
+
+@torch.enable_grad()
+def descend(
+    part: nn.Module,
+    tell: Callable[[Tensor], Mapping[str, Tensor]],
+    response: Mapping[str, Tensor],
+    is_aside: np.ndarray,
+    seed: int = 0,
+    steps: int = 200,
+    rate: float = 3e-3,
+    counted: Mapping[str, float] | None = None,
+) -> float:
+    """Bring what a part answers nearer to responses, by changing its parameters in place.
+
+    Parameters
+    ----------
+    part : torch.nn.Module
+    tell : callable
+        What it answers now to the images of these numbers, by station.
     response : mapping of str to Tensor, (image, channel, y, x)
         By station; rates in Hz of cells that fire, over trials.
     is_aside : numpy.ndarray of bool, (image,)
-        As `stimulus_sets.left_aside` says.
+        As `stimulus_sets.left_aside` says; some are and some are not.
     seed : int
     steps : int
         At most; from 1.
@@ -79,56 +120,39 @@ def refine(
     -------
     float
         The geometric mean of the unexplained shares, over stations and channels, of the images left aside, each with what is
-        `_NEGLIGIBLE` added before and taken off after; NaN without any.
+        `_NEGLIGIBLE` added before and taken off after.
     """
-    if not is_aside.any():
-        return math.nan
     random = np.random.default_rng([seed, 32])
-    aside, fitted = np.flatnonzero(is_aside), np.flatnonzero(~is_aside)
-    seconds = counted or {}
+    aside, fitted = torch.from_numpy(np.flatnonzero(is_aside)), np.flatnonzero(~is_aside)
 
-    def missed(name: str, told: Tensor, values: Tensor) -> Tensor:
-        """By channel: what is missed of a station's responses, square or deviance."""
-        each = _deviance(told, values, seconds[name]) if name in seconds else (told - values) ** 2
-        return each.mean(dim=(0, 2, 3))
-
-    whole = {name: missed(name, values.mean(dim=(0, 2, 3), keepdim=True), values) for name, values in response.items()}
-
-    def shares(images: np.ndarray) -> dict[str, Tensor]:
-        """The unexplained share of each channel's variance, or deviance."""
-        at = torch.from_numpy(images)
-        told = front_end.responses(light[at], background[at])
-        return {name: missed(name, told[name], values[at]) / whole[name] for name, values in response.items()}
-
-    @torch.no_grad()
     def on_aside() -> float:
-        total = {name: torch.zeros_like(values) for name, values in whole.items()}
-        for first in range(0, len(aside), _FOLLOWED):
-            some = aside[first : first + _FOLLOWED]
-            for name, values in shares(some).items():
-                total[name] += values * len(some) / len(aside)
-        return float(np.mean([float((values + _NEGLIGIBLE).log().mean()) for values in total.values()]))
+        found = unexplained(tell, response, aside, counted)
+        return float(np.mean([float((values + _NEGLIGIBLE).log().mean()) for values in found.values()]))
 
-    parameters = [(name, p) for name, p in front_end.named_parameters() if p.requires_grad]
-    scales = [float(p.detach().abs().max()) if ".root_" in name else 1.0 for name, p in parameters]
-    optimiser = torch.optim.Adam(
-        [{"params": [p], "lr": rate * scale} for (_, p), scale in zip(parameters, scales, strict=True)], betas=_BETAS
-    )
+    groups = [
+        {
+            "params": [p],
+            "lr": rate * (float(p.detach().abs().max()) if name.split(".")[-1].startswith("root_") else 1.0),
+        }
+        for name, p in part.named_parameters()
+        if p.requires_grad
+    ]
+    optimiser = torch.optim.Adam(groups, betas=_BETAS)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min(1.0, (step + 1) / _RISE) * 0.5 * (1 + math.cos(math.pi * step / steps))
     )
+    whole = _whole(response, counted)
     least, waited = on_aside(), 0
-    before, kept = least, _state(front_end)
+    before, kept = least, _state(part)
     usual: dict[str, Tensor] = {}
     for step in progress(range(steps), what="refining"):
-        unexplained = shares(random.choice(fitted, min(_TOGETHER, len(fitted)), replace=False))
-        for name, values in unexplained.items():
+        some = torch.from_numpy(random.choice(fitted, min(_TOGETHER, len(fitted)), replace=False))
+        shares = _shares(tell, response, whole, some, counted)
+        for name, values in shares.items():
             now = values.detach()
             usual[name] = _KEPT * usual[name] + (1 - _KEPT) * now if name in usual else now
         # The slope of a logarithm: each channel's share over what it usually is.
-        loss = torch.stack(
-            [(values / (usual[name] + _NEGLIGIBLE)).mean() for name, values in unexplained.items()]
-        ).sum()
+        loss = torch.stack([(values / (usual[name] + _NEGLIGIBLE)).mean() for name, values in shares.items()]).sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -137,13 +161,51 @@ def refine(
             found = on_aside()
             waited += 1
             if found < least:
-                least, waited, kept = found, 0, _state(front_end)
+                least, waited, kept = found, 0, _state(part)
             if waited == _PATIENCE:
                 break
-    front_end.zero_grad(set_to_none=True)
-    front_end.load_state_dict(kept)
+    part.zero_grad(set_to_none=True)
+    part.load_state_dict(kept)
     logger.info("refined: unexplained variance %.2e, before %.2e, on images left aside", _share(least), _share(before))
     return _share(least)
+
+
+@torch.no_grad()
+def unexplained(
+    tell: Callable[[Tensor], Mapping[str, Tensor]],
+    response: Mapping[str, Tensor],
+    images: Tensor,
+    counted: Mapping[str, float] | None = None,
+) -> dict[str, Tensor]:
+    """The unexplained share of each channel's variance, or deviance, over the images of these numbers; all as of `descend`."""
+    whole = _whole(response, counted)
+    total = {name: torch.zeros_like(values) for name, values in whole.items()}
+    for some in images.split(_FOLLOWED):
+        for name, values in _shares(tell, response, whole, some, counted).items():
+            total[name] += values * len(some) / len(images)
+    return total
+
+
+def _shares(
+    tell: Callable[[Tensor], Mapping[str, Tensor]],
+    response: Mapping[str, Tensor],
+    whole: Mapping[str, Tensor],
+    images: Tensor,
+    counted: Mapping[str, float] | None,
+) -> dict[str, Tensor]:
+    told = tell(images)
+    return {n: _missed(n, told[n], values[images], counted) / whole[n] for n, values in response.items()}
+
+
+def _whole(response: Mapping[str, Tensor], counted: Mapping[str, float] | None) -> dict[str, Tensor]:
+    """What each channel's mean misses of it."""
+    return {n: _missed(n, v.mean(dim=(0, 2, 3), keepdim=True), v, counted) for n, v in response.items()}
+
+
+def _missed(name: str, told: Tensor, values: Tensor, counted: Mapping[str, float] | None) -> Tensor:
+    """By channel: what is missed of a station's responses, square or deviance."""
+    each = _deviance(told, values, counted[name]) if counted and name in counted else (told - values) ** 2
+    return each.mean(dim=(0, 2, 3))
 
 
 def _deviance(told: Tensor, rate: Tensor, seconds: float) -> Tensor:
@@ -156,5 +218,5 @@ def _share(loss: float) -> float:
     return math.exp(loss) - _NEGLIGIBLE
 
 
-def _state(front_end: FrontEnd) -> dict[str, Tensor]:
-    return {name: values.detach().clone() for name, values in front_end.state_dict().items()}
+def _state(part: nn.Module) -> dict[str, Tensor]:
+    return {name: values.detach().clone() for name, values in part.state_dict().items()}

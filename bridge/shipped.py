@@ -1,7 +1,8 @@
-"""Front ends that ship with the package, one a preset: fitted by ``make weights``, checked when they are loaded."""
+"""Front ends that ship with the package, by preset and fidelity: fitted by ``make weights``, checked when they are loaded."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import cast
 
@@ -10,8 +11,12 @@ from bridge.front_end import OUTPUTS, FrontEnd
 
 _FOLDER = Path(__file__).parent / "weights"
 
-#: Fidelities of which front ends ship.
-FIDELITIES = ("rate",)
+#: Presets of which front ends ship, by fidelity, each with the parameters in which the fitted pathway departs from it. Kinds of
+#: V1 cells that spike are few: every image is simulated 20 times.
+SHIPPED: dict[str, dict[str, dict[str, float]]] = {
+    "rate": {preset: {} for preset in PRESETS},
+    "spiking": {"macaque_parafovea": {"v1.kinds": 16}},
+}
 
 
 def path(preset: str, fidelity: str = "rate") -> Path:
@@ -28,30 +33,32 @@ def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output
     Parameters
     ----------
     preset : str
-        Of the pathway that it was fitted to.
-    fidelity : {"rate"}
+        Of the pathway that it was fitted to; "macaque_parafovea" alone at spiking fidelity.
+    fidelity : {"rate", "spiking"}
+        Of that pathway. Fitted to spikes, it has 16 kinds of V1 cells, and tells rates over trials.
     output : {"lgn", "v1"}
 
     Raises
     ------
     ValueError
         For an unknown preset, fidelity or output, and for weights that are missing, damaged, or fitted to other
-        parameters than the preset has now.
+        parameters than the pathway has now.
     """
-    for value, accepted, what in (
-        (preset, PRESETS, "preset"),
-        (fidelity, FIDELITIES, "fidelity"),
-        (output, OUTPUTS, "output"),
-    ):
-        if value not in accepted:
-            raise ValueError(f"{what} = {value!r} is not accepted: accepted are {', '.join(accepted)}")
+    _check(fidelity, SHIPPED, "fidelity")
+    _check(preset, SHIPPED[fidelity], "preset")
+    _check(output, OUTPUTS, "output")
     return _checked(FrontEnd.load(path(preset, fidelity)), preset, fidelity).ending_at(output)
 
 
+def _check(value: str, accepted: Collection[str], what: str) -> None:
+    if value not in accepted:
+        raise ValueError(f"{what} = {value!r} is not accepted: accepted are {', '.join(accepted)}")
+
+
 def _checked(front_end: FrontEnd, preset: str, fidelity: str) -> FrontEnd:
-    """Refuse a front end that was not fitted to this preset as it is now."""
+    """Refuse a front end that was not fitted to this pathway as it is now."""
     fitted_on = cast(dict[str, object], front_end.metadata.get("fitted_on", {}))
-    digest = Parameters(preset).digest
+    digest = Parameters(preset, SHIPPED[fidelity][preset], fidelity).digest
     now = {"preset": preset, "fidelity": fidelity, "lesions": "", "parameters_digest": digest}
     for name, value in now.items():
         if fitted_on.get(name) != value:

@@ -30,7 +30,8 @@ phase hears them exchanged, d′. Push less pull gives :math:`u = [d - p\, \math
 :math:`s_0 + \mathcal{T} R\, u / ((1 + n) (1 + b))`. n is pooled from both phases' u, which is
 raised to its power already, their mean over the kinds of one class; b from what both fire beyond rest, by bands of preferred
 orientations, a share from the kind's own band and the rest from all; the loop is gone through a few times. Complex cells sum
-neighbouring simple cells of their kind with weights ≥ 0.
+neighbouring simple cells of their kind with weights ≥ 0. Of cells that spike, each channel has a rest of its own, for each hears
+noise of its own, and a kind's complex cells raise their sum to a power, as noise makes of a threshold (Priebe & Ferster 2008).
 """
 
 from __future__ import annotations
@@ -66,6 +67,9 @@ ROUNDS = 3
 
 #: Hz² added to a pooled square, so that its root has a slope at 0.
 _FLOOR = 1e-2
+
+#: Hz added to a sum that is raised to a power, for the same reason.
+_LEAST_SUM = 1e-3
 
 
 def _logarithm(*values: float) -> nn.Parameter:
@@ -386,12 +390,16 @@ class V1(nn.Module):
     pixels_per_degree : float
     reach : float
         Degrees from a cell, across and down, within which its afferents are sought.
+    spiking : bool
+        Whether it stands for cells that spike.
     """
 
     relays: Tensor
     bands: Tensor
 
-    def __init__(self, orientations: Sequence[float], pixels_per_degree: float, reach: float = 0.9) -> None:
+    def __init__(
+        self, orientations: Sequence[float], pixels_per_degree: float, reach: float = 0.9, spiking: bool = False
+    ) -> None:
         super().__init__()
         kinds = len(orientations)
         self.orientations = tuple(float(angle) for angle in orientations)
@@ -402,7 +410,10 @@ class V1(nn.Module):
         self.root_complex_weight = nn.Parameter(torch.full((kinds, 2, complex_taps, complex_taps), 1 / complex_taps))
         self.register_buffer("bands", _bands(self.orientations), persistent=False)
         self.hear([False] * kinds)
-        self.log_spontaneous = _logarithm(1.0)
+        self.spiking = spiking
+        self.log_spontaneous = _logarithm(*[1.0] * (2 * kinds if spiking else 1))
+        if spiking:
+            self.log_complex_exponent = _logarithm(*[1.0] * kinds)
         self.recovery = LowPass(3.0)
         self.log_release = _logarithm(0.02, 0.02)
         self.midget_synapse = LowPass(0.05)
@@ -429,8 +440,14 @@ class V1(nn.Module):
 
     @property
     def spontaneous(self) -> Tensor:
-        """The rate of every cell before a field that stands still."""
-        return self.log_spontaneous.exp()
+        """The rates before a field that stands still, one of all channels or of each, (1 or 2 K, 1, 1)."""
+        return _maps(self.log_spontaneous)
+
+    @property
+    def resting(self) -> tuple[Tensor, Tensor]:
+        """The same of simple cells, and of complex ones."""
+        simple, complex_ = self.spontaneous.chunk(2) if self.spiking else (self.spontaneous, self.spontaneous)
+        return simple, complex_
 
     def forward(self, relay: Tensor, maintained: Tensor) -> Tensor:
         """Rates over the window; `maintained` are those of the relay before a field that stands still, (4, 1, 1)."""
@@ -499,7 +516,8 @@ class V1(nn.Module):
     def pooled(self, fired: Tensor) -> Tensor:
         """What complex cells fire beyond rest, over the window, (B, K, h, w)."""
         around = pad(self.reaching_complex(fired), self.complex_reach, "replicate")
-        return functional.conv2d(around, self.root_complex_weight**2, groups=len(self.root_complex_weight))
+        summed = functional.conv2d(around, self.root_complex_weight**2, groups=len(self.root_complex_weight))
+        return (summed + _LEAST_SUM) ** _maps(self.log_complex_exponent) if self.spiking else summed
 
 
 def _bands(orientations: Sequence[float]) -> Tensor:

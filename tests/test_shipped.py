@@ -8,6 +8,7 @@ import biomodel
 import bridge
 from biomodel.parameters import PRESETS, Parameters
 from biomodel.photographs import photographs
+from biomodel.responses import in_rates
 from bridge import shipped
 from bridge.report import scored
 
@@ -33,6 +34,30 @@ def test_what_ships_carries_its_evidence(preset):
     images = torch.rand(2, 3, 40, 36)
     rates = torch.nn.Sequential(bridge.DisplayLayer(display), bridge.pretrained(preset, output="lgn"))(images)
     assert rates.shape == (2, 4, 40, 36) and bool((rates >= 0).all())
+
+
+def test_what_ships_of_spikes_carries_its_evidence():
+    front_end = bridge.pretrained(fidelity="spiking")
+    told = front_end.metadata
+    assert len(front_end.channels) == 32 and told["fitted_on"]["trials"] == 20
+    assert told["scores"]["lgn"]["photographs"]["median_feve"] > 0.95
+    assert told["scores"]["v1"]["photographs"]["median_feve"] > 0.9
+    assert told["scores"]["v1"]["photographs"]["median_r2"] < told["scores"]["v1"]["photographs"]["median_feve"]
+    light = torch.from_numpy(photographs(4, 32, biomodel.Display(), 5).values[:, None]).float()
+    with torch.no_grad():
+        spiking = bridge.pretrained(fidelity="spiking", output="lgn")(light)
+        rate = bridge.pretrained(output="lgn")(light)
+    assert float(torch.corrcoef(torch.stack([spiking.flatten(), rate.flatten()]))[0, 1]) > 0.95
+
+
+@pytest.mark.slow
+def test_what_ships_of_spikes_stands_for_the_circuit_as_it_is_now():
+    """Relay cells, on photographs that it was not fitted on."""
+    front_end = bridge.pretrained(fidelity="spiking", output="lgn")
+    light = photographs(6, 32, biomodel.Display(), 5, tuple(front_end.metadata["held_out"]))
+    responses = biomodel.Pathway(fidelity="spiking").simulate(light, until="lgn", trials=10, workers=2)
+    scores = scored(front_end, "photographs", light, in_rates(responses))
+    assert scores[scores.station == "lgn"].feve.min() > 0.9
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -62,7 +87,11 @@ def test_what_ships_stands_for_the_circuit_as_it_is_now(preset):
     ("asked", "words"),
     [
         ({"preset": "cat"}, "preset = 'cat'.*macaque_parafovea"),
-        ({"fidelity": "analogue"}, "fidelity = 'analogue'.*rate"),
+        (
+            {"preset": "macaque_fovea", "fidelity": "spiking"},
+            "preset = 'macaque_fovea'.*accepted are macaque_parafovea$",
+        ),
+        ({"fidelity": "analogue"}, "fidelity = 'analogue'.*rate, spiking"),
         ({"output": "ganglion"}, "output = 'ganglion'.*lgn, v1"),
     ],
 )
@@ -80,7 +109,7 @@ def test_weights_of_another_preset_or_of_other_parameters_are_refused(elsewhere,
     with pytest.raises(ValueError, match="fitted to preset 'macaque_parafovea'.*'macaque_fovea'"):
         bridge.pretrained("macaque_fovea")
     other = Parameters("macaque_parafovea", {"bipolar.luminance_half": 9.0})
-    monkeypatch.setattr(shipped, "Parameters", lambda preset: other)
+    monkeypatch.setattr(shipped, "Parameters", lambda *_: other)
     with pytest.raises(ValueError, match="parameters digest.*make weights"):
         bridge.pretrained()
 
