@@ -25,23 +25,20 @@ from bridge.refinement import descend, unexplained
 from bridge.reverse_correlation import moments
 from bridge.stages import STRIDE, V1, recorded
 
-#: Steps of the refinement that tells a kind's class, and of the last one; Adam's rate.
-_CLASS_STEPS, _STEPS, _RATE = 150, 1_500, 1e-2
+#: Steps of the refinement that tells a kind's class, or follows earlier stations, and of the one of all; Adam's rate.
+_FEW_STEPS, _STEPS, _RATE = 150, 1_500, 1e-2
 
-#: Root of the least weight that is begun with, over the largest.
-_LEAST_ROOT = 0.03
+#: Root of the least weight that is begun with, over the kind's largest; of which the least is this much of all kinds' largest.
+_LEAST_ROOT, _LEAST_LARGEST = 0.03, 0.1
 
 #: Ridge of the regressions, over the mean variance of what arrives.
 _RIDGE = 1e-4
 
-#: Images on which strengths are matched, turns of it, and by how much one changes at most.
-_MATCHED, _TURNS, _AT_MOST = 96, 12, 10.0
+#: Images on which strengths are matched and complex cells' weights begun, turns of matching, and by how much one changes at most.
+_SOME, _TURNS, _AT_MOST = 96, 12, 10.0
 
-#: Rates beyond rest, Hz, below which a channel's mean is taken for this.
-_LEAST_RATE = 0.05
-
-#: Share of the images that only choose, where photographs are too few to spare one.
-_ASIDE = 0.15
+#: Share of the places, where least is to be expected, at which cells are taken to rest; the least rate, Hz, of a channel.
+_AT_REST, _LEAST_RATE = 0.1, 0.05
 
 
 def fit_v1_to_counts(
@@ -52,6 +49,7 @@ def fit_v1_to_counts(
     seconds: float,
     is_aside: np.ndarray,
     seed: int,
+    afresh: bool = True,
 ) -> None:
     """Fit V1 that spikes to counts.
 
@@ -68,24 +66,21 @@ def fit_v1_to_counts(
     seconds : float
         Over which spikes were counted.
     is_aside : numpy.ndarray of bool, (image,)
-        Which images only choose; where there are none, some are chosen by chance.
+        Which images only choose, as `descend` takes them.
     seed : int
+    afresh : bool
+        Whether to begin with guesses rather than with what V1 has.
     """
-    if not is_aside.any():
-        count = len(is_aside)
-        is_aside = np.isin(np.arange(count), _random(seed).permutation(count)[: max(1, round(_ASIDE * count))])
-    fitted = torch.from_numpy(np.flatnonzero(~is_aside))
-    simple, complex_ = response.chunk(2, dim=1)
-    begin(v1, relay, maintained, simple, seconds, is_aside, seed)
-    with torch.no_grad():
-        arriving = v1.arriving(relay[:, fitted], maintained)
-        pool(v1, arriving, complex_[fitted] - v1.resting[1], _random(seed), anywhere)
-        _raise_least(v1.root_complex_weight)
+    if afresh:
+        begin(v1, relay, maintained, response.chunk(2, dim=1)[0], seconds, is_aside, seed)
+        some = _evenly(torch.from_numpy(np.flatnonzero(~is_aside)))
+        begin_complex(v1, relay[:, some], maintained, response.chunk(2, dim=1)[1][some], seed)
 
     def tell(images: Tensor) -> dict[str, Tensor]:
         return {"v1": v1(relay[:, images], maintained)}
 
-    descend(v1, tell, {"v1": response}, is_aside, seed, _STEPS, _RATE, {"v1": seconds})
+    steps = _STEPS if afresh else _FEW_STEPS
+    descend(v1, tell, {"v1": response}, is_aside, seed, steps, _RATE, {"v1": seconds})
 
 
 def begin(
@@ -93,7 +88,8 @@ def begin(
 ) -> None:
     """Guess each kind's class of relay cells and its weights; other parameters as of `fit_v1_to_counts`."""
     kinds = simple.shape[1]
-    aside, fitted = (torch.from_numpy(np.flatnonzero(which)) for which in (is_aside, ~is_aside))
+    fitted = torch.from_numpy(np.flatnonzero(~is_aside))
+    aside = torch.from_numpy(np.flatnonzero(is_aside)) if is_aside.any() else fitted
     counted, response = {"v1": seconds}, {"v1": simple}
     tried, missed = [], []
     for parasol in (False, True):
@@ -104,14 +100,17 @@ def begin(
         def tell(images: Tensor, one: V1 = one) -> dict[str, Tensor]:
             return {"v1": one(relay[:, images], maintained)[:, :kinds]}
 
-        descend(one, tell, response, is_aside, seed, _CLASS_STEPS, _RATE, counted)
+        descend(one, tell, response, is_aside, seed, _FEW_STEPS, _RATE, counted)
         tried.append(one)
         missed.append(unexplained(tell, response, aside, counted)["v1"])
     is_parasol = missed[1] < missed[0]
-    midget, parasols = tried
-    v1.load_state_dict(midget.state_dict())
+    # What all kinds share comes from the class that most of them hear.
+    most = bool(is_parasol.float().mean() > 0.5)
+    usual, other, odd = tried[most], tried[not most], is_parasol != most
+    v1.load_state_dict(usual.state_dict())
     with torch.no_grad():
-        v1.root_weight[is_parasol] = parasols.root_weight[is_parasol]
+        v1.root_weight[odd] = other.root_weight[odd]
+        v1.log_spontaneous[:kinds][odd] = other.log_spontaneous[:kinds][odd]
     v1.hear(is_parasol.tolist())
 
 
@@ -132,13 +131,40 @@ def regress(v1: V1, relay: Tensor, maintained: Tensor, simple: Tensor) -> None:
         weight = non_negative(rows, torch.from_numpy(targets[:, kind]).float())
         v1.root_weight[kind] = weight.sqrt().view_as(v1.root_weight[kind])
     _raise_least(v1.root_weight)
-    some = arriving[:, :_MATCHED]
-    beyond = simple[:_MATCHED] - v1.resting[0]
-    wanted = beyond.mean(dim=(0, 2, 3)).clamp_min(_LEAST_RATE)
+    some = _evenly(torch.arange(simple.shape[0]))
+    drives = v1.drives(arriving[:, some])
+    rest = _resting(recorded(drives[0]), simple[some])
+    v1.log_spontaneous[: len(rest)] = rest.log()
+    wanted = (simple[some].mean(dim=(0, 2, 3)) - rest).clamp_min(_LEAST_RATE)
+    strength = torch.ones_like(wanted)
     for _ in range(_TURNS):
-        told = recorded(v1.fired(v1.powers(v1.drives(some)))[0]).mean(dim=(0, 2, 3))
+        told = recorded(v1.fired(v1.powers(drives * strength[:, None, None]))[0]).mean(dim=(0, 2, 3))
         factor = (wanted / told.clamp_min(_LEAST_RATE / _AT_MOST)).clamp(1 / _AT_MOST, _AT_MOST)
-        v1.root_weight.mul_(factor[:, None, None, None] ** (0.5 / v1.log_exponent.exp()))
+        strength *= factor ** (1 / v1.log_exponent.exp())
+    v1.root_weight.mul_(strength[:, None, None, None].sqrt())
+
+
+@torch.no_grad()
+def begin_complex(v1: V1, relay: Tensor, maintained: Tensor, complex_: Tensor, seed: int) -> None:
+    """Guess where complex cells rest, and their weights on the simple cells of their kind."""
+    arriving = v1.arriving(relay, maintained)
+    fired = v1.fired(v1.powers(v1.drives(arriving)))
+    rest = _resting(recorded(fired.sum(dim=0)), complex_)
+    v1.log_spontaneous[-len(rest) :] = rest.log()
+    pool(v1, arriving, complex_ - rest[:, None, None], np.random.default_rng([seed, 33]), anywhere)
+    _raise_least(v1.root_complex_weight)
+
+
+def _resting(expected: Tensor, rates: Tensor) -> Tensor:
+    """The mean rate of each channel where least is to be expected; both (image, K, y, x)."""
+    expected, rates = (each.transpose(0, 1).flatten(1) for each in (expected, rates))
+    least = expected.argsort(dim=1)[:, : max(1, round(_AT_REST * expected.shape[1]))]
+    return rates.gather(1, least).mean(dim=1).clamp_min(_LEAST_RATE)
+
+
+def _evenly(images: Tensor) -> Tensor:
+    """Some of the images, from first to last."""
+    return images[torch.linspace(0, len(images) - 1, min(len(images), _SOME)).long()]
 
 
 def anywhere(rates: Tensor, random: np.random.Generator, places: int = 6_000) -> Tensor:
@@ -148,8 +174,5 @@ def anywhere(rates: Tensor, random: np.random.Generator, places: int = 6_000) ->
 
 def _raise_least(roots: Tensor) -> None:
     """Let no root be less than `_LEAST_ROOT` of its kind's largest."""
-    roots.copy_(torch.maximum(roots, _LEAST_ROOT * roots.amax(dim=(1, 2, 3), keepdim=True)))
-
-
-def _random(seed: int) -> np.random.Generator:
-    return np.random.default_rng([seed, 33])
+    largest = roots.amax(dim=(1, 2, 3), keepdim=True).clamp_min(_LEAST_LARGEST * float(roots.max()))
+    roots.copy_(torch.maximum(roots, _LEAST_ROOT * largest))

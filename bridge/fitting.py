@@ -97,7 +97,7 @@ def fit(
     responses : xarray.Dataset, optional
         As `Pathway.simulate` returns it, to `stimulus`, with `background` (cd/m²) and `lgn` or `v1` in it at least. A
         dimension `trial` holds noisy repeats: the fit sees their mean. Of counts, in the unit ``spikes``, the attribute
-        ``window_s`` says between which seconds they were counted.
+        ``window_s`` says between which seconds they were counted; of V1 cells that spike, give counts.
     adapt_to : sequence
         States as `Pathway.simulate` takes them, but "previous".
     held_out : float
@@ -221,17 +221,24 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
             if station == "all":
                 _adjust(front_end, guesses, early, [name for name in seen if name in early], data)
             elif station == "v1":
-                if "v1" in counted:
-                    _fit_v1_to_counts(front_end, every, counted["v1"], is_aside, seed)
-                elif "v1" in seen:
+                if "v1" in seen:
                     chosen = shown[: max(1, int(_V1_PLACES * finer / responses.v1[0, 0].size))]
                     whole, random = _Data(light, responses, chosen), np.random.default_rng([seed, 2])
-                    _fit_v1(front_end, whole, random, TURNS, afresh=True)
+
+                    def fit_cortex(
+                        turns: int, afresh: bool, whole: _Data = whole, random: np.random.Generator = random
+                    ) -> None:
+                        if "v1" in counted:
+                            _fit_v1_to_counts(front_end, every, counted["v1"], is_aside, seed, afresh)
+                        else:
+                            _fit_v1(front_end, whole, random, turns, afresh)
+
+                    fit_cortex(TURNS, afresh=True)
                     for _ in range(_ROUNDS if waiting else 0):
                         places = int(_THROUGH_PLACES * finer / responses.v1[0, 0].size)
                         few = _Data(light, responses, chosen[: max(1, places)])
                         _adjust(front_end, guesses, early, seen, few, through=["v1"], iterations=_THROUGH_ITERATIONS)
-                        _fit_v1(front_end, whole, random, 2, afresh=False)
+                        fit_cortex(2, afresh=False)
             else:
                 waiting.append(station)
                 if station in seen:
@@ -398,10 +405,12 @@ def _fit_v1(front_end: FrontEnd, data: _Data, random: np.random.Generator, turns
     fit_v1(cast(V1, front_end.v1), relay, maintained, data.response["v1"], random, turns, afresh)
 
 
-def _fit_v1_to_counts(front_end: FrontEnd, data: _Data, seconds: float, is_aside: np.ndarray, seed: int) -> None:
+def _fit_v1_to_counts(
+    front_end: FrontEnd, data: _Data, seconds: float, is_aside: np.ndarray, seed: int, afresh: bool
+) -> None:
     """Fit V1 that spikes behind the relay's twin."""
     relay, maintained = _relayed(front_end, data)
-    fit_v1_to_counts(cast(V1, front_end.v1), relay, maintained, data.response["v1"], seconds, is_aside, seed)
+    fit_v1_to_counts(cast(V1, front_end.v1), relay, maintained, data.response["v1"], seconds, is_aside, seed, afresh)
 
 
 @torch.no_grad()

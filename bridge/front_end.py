@@ -52,7 +52,7 @@ class FrontEnd(nn.Module):
     without : sequence of str
         Mechanisms that it lacks, of `bridge.mechanisms`.
     spiking : bool
-        Whether its V1 stands for cells that spike (`bridge.stages`).
+        Whether its V1 stands for cells that spike (`bridge.stages`); without V1 it is the same.
 
     Raises
     ------

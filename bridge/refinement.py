@@ -107,7 +107,7 @@ def descend(
     response : mapping of str to Tensor, (image, channel, y, x)
         By station; rates in Hz of cells that fire, over trials.
     is_aside : numpy.ndarray of bool, (image,)
-        As `stimulus_sets.left_aside` says; some are and some are not.
+        As `stimulus_sets.left_aside` says; where none is, all choose and all are fitted.
     seed : int
     steps : int
         At most; from 1.
@@ -123,7 +123,8 @@ def descend(
         `_NEGLIGIBLE` added before and taken off after.
     """
     random = np.random.default_rng([seed, 32])
-    aside, fitted = torch.from_numpy(np.flatnonzero(is_aside)), np.flatnonzero(~is_aside)
+    fitted = np.flatnonzero(~is_aside)
+    aside = torch.from_numpy(np.flatnonzero(is_aside) if is_aside.any() else fitted)
 
     def on_aside() -> float:
         found = unexplained(tell, response, aside, counted)
@@ -166,7 +167,8 @@ def descend(
                 break
     part.zero_grad(set_to_none=True)
     part.load_state_dict(kept)
-    logger.info("refined: unexplained variance %.2e, before %.2e, on images left aside", _share(least), _share(before))
+    told = "refined %s: unexplained variance %.2e, before %.2e, on images left aside"
+    logger.info(told, ", ".join(response), _share(least), _share(before))
     return _share(least)
 
 

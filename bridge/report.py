@@ -42,7 +42,7 @@ class FitReport:
     seconds: float
 
     def summary(self) -> dict[str, dict[str, dict[str, float | int | None]]]:
-        """By station and set: median and least R², medians of FEVe and correlation over channels, number of channels.
+        """By station and set: median and least R² and FEVe, median correlation over channels, number of channels.
 
         Where no channel has a number, or half of them are infinite, as R² of channels that never vary, it is None.
         """
@@ -52,6 +52,7 @@ class FitReport:
                 "median_r2": finite(rows.r2.median()),
                 "min_r2": finite(rows.r2.min()),
                 "median_feve": finite(rows.feve.median()),
+                "min_feve": finite(rows.feve.min()),
                 "median_correlation": finite(rows.correlation.median()),
                 "channels": len(rows),
             }

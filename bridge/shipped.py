@@ -45,14 +45,14 @@ def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output
         parameters than the pathway has now.
     """
     _check(fidelity, SHIPPED, "fidelity")
-    _check(preset, SHIPPED[fidelity], "preset")
+    _check(preset, SHIPPED[fidelity], "preset", f" at fidelity {fidelity!r}")
     _check(output, OUTPUTS, "output")
     return _checked(FrontEnd.load(path(preset, fidelity)), preset, fidelity).ending_at(output)
 
 
-def _check(value: str, accepted: Collection[str], what: str) -> None:
+def _check(value: str, accepted: Collection[str], what: str, where: str = "") -> None:
     if value not in accepted:
-        raise ValueError(f"{what} = {value!r} is not accepted: accepted are {', '.join(accepted)}")
+        raise ValueError(f"{what} = {value!r} is not accepted{where}: accepted are {', '.join(accepted)}")
 
 
 def _checked(front_end: FrontEnd, preset: str, fidelity: str) -> FrontEnd:

@@ -443,12 +443,6 @@ class V1(nn.Module):
         """The rates before a field that stands still, one of all channels or of each, (1 or 2 K, 1, 1)."""
         return _maps(self.log_spontaneous)
 
-    @property
-    def resting(self) -> tuple[Tensor, Tensor]:
-        """The same of simple cells, and of complex ones."""
-        simple, complex_ = self.spontaneous.chunk(2) if self.spiking else (self.spontaneous, self.spontaneous)
-        return simple, complex_
-
     def forward(self, relay: Tensor, maintained: Tensor) -> Tensor:
         """Rates over the window; `maintained` are those of the relay before a field that stands still, (4, 1, 1)."""
         return self.respond(self.drives(self.arriving(relay, maintained)))
