@@ -459,6 +459,16 @@ def test_a_folder_of_other_code_or_images_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(study.datasets, "load", lambda *_, **__: few.first(130, 20))
     with pytest.raises(ValueError, match="another digits: choose another folder"):
         study.run(Settings(budget="smoke"), tmp_path)
+    # Another front end is another experiment to those alone that take light.
+    monkeypatch.setattr(study.datasets, "load", lambda *_, **__: few)
+    monkeypatch.setattr(study, "_DECIDING_LIGHT", ())
+    with pytest.raises(ValueError, match="another front end: choose another folder"):
+        study.run(Settings(budget="smoke", arms=("lenet", "front_end_lgn")), tmp_path)
+    with pytest.raises(ValueError, match="holds no reproduction"):
+        study.run(Settings(budget="smoke", arms=("lenet",)), tmp_path)
+    monkeypatch.setattr(study, "_DECIDING", ())
+    with pytest.raises(ValueError, match="another code: choose another folder"):
+        study.run(Settings(budget="smoke", arms=("lenet",)), tmp_path)
 
 
 def test_what_a_module_says_of_itself_is_no_part_of_what_it_does():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pandas as pd
@@ -24,19 +25,9 @@ from studies.reproduction.sweeps import MAPS, SWEEPS
 #: Columns of results.csv.
 COLUMNS = ("dataset", "arm", "sweep", "level", "seed", "accuracy", "n", "budget")
 
-#: Modules that decide what a cell finds.
-_DECIDING = (
-    arms,
-    cells,
-    networks,
-    sweeps,
-    classifiers,
-    training,
-    datasets,
-    data_files,
-    bridge.front_end,
-    bridge.stages,
-)
+#: Modules that decide what every cell finds, and what those find that take light.
+_DECIDING = (arms, cells, networks, sweeps, classifiers, training, datasets, data_files)
+_DECIDING_LIGHT = (bridge.front_end, bridge.stages, bridge.padding)
 
 
 class Cell(NamedTuple):
@@ -166,7 +157,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
     settings.check()
     for name in settings.datasets:
         images = datasets.load(name, data, colour=True)
-        _claim(name, images, out)
+        _claim(name, images, out, any(ARMS[arm].takes_light for arm in settings.arms))
         _note(settings, out)
         budget = BUDGETS[settings.budget]
         met = images.first(budget.train or len(images.train), budget.test or len(images.test))
@@ -206,7 +197,7 @@ def read(out: Path) -> Study:
     ValueError
         Where it holds nothing.
     """
-    sizes = {name: tuple(told["images"]) for name, told in _claimed(out).items() if name != "code"}
+    sizes = {name: tuple(told["images"]) for name, told in _claimed(out).items() if name in datasets.DATASETS}
     everything = [
         cell
         for dataset in datasets.DATASETS
@@ -233,21 +224,16 @@ def _claimed(out: Path) -> dict:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def _claim(name: str, images: datasets.Images, out: Path) -> None:
-    """Make the folder, or find that its cells were made by this code, of these images."""
-    code = hashlib.sha256()
-    for module in _DECIDING:
-        code.update(_statements(Path(str(module.__file__)).read_text()).encode())
-    weights = bridge.pretrained("macaque_parafovea", fidelity="rate", output="lgn")
-    for parameter in weights.state_dict().values():
-        code.update(parameter.numpy().tobytes())
-    content = hashlib.sha256()
-    for part in (images.train, images.train_labels, images.test, images.test_labels):
-        content.update(part.tobytes())
-    told = {
-        "code": code.hexdigest()[:16],
-        name: {"content": content.hexdigest()[:16], "images": [len(images.train), len(images.test)]},
+def _claim(name: str, images: datasets.Images, out: Path, light: bool) -> None:
+    """Make the folder, or find that its cells were made by this code, of these images and, of light, by this front end."""
+    content = (images.train, images.train_labels, images.test, images.test_labels)
+    told: dict[str, object] = {
+        "code": _digest(_done_by(_DECIDING)),
+        name: {"content": _digest(part.tobytes() for part in content), "images": [len(images.train), len(images.test)]},
     }
+    if light:
+        weights = bridge.pretrained("macaque_parafovea", fidelity="rate", output="lgn").state_dict().values()
+        told["front end"] = _digest([*_done_by(_DECIDING_LIGHT), *(one.numpy().tobytes() for one in weights)])
     try:
         out.mkdir(parents=True, exist_ok=True)
         before = _claimed(out)
@@ -276,6 +262,18 @@ def _note(settings: Settings, out: Path) -> None:
     if line not in before:
         with whole(path) as scratch:
             scratch.write_text("\n".join([*before, line]) + "\n")
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]
+
+
+def _done_by(modules: Iterable[ModuleType]) -> list[bytes]:
+    """What modules do, module by module."""
+    return [_statements(Path(str(module.__file__)).read_text()).encode() for module in modules]
 
 
 def _statements(source: str) -> str:
