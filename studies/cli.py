@@ -413,7 +413,9 @@ def study_reproduction(
     dataset: Annotated[str, typer.Option(help="digits, mnist, fashion-mnist or svhn; several by commas.")] = "digits",
     data: Data = None,
     arms: Annotated[str, typer.Option(help="Arms, separated by commas; all by default.")] = "",
-    budget: Annotated[str, typer.Option(help="smoke, reduced or full, the published one.")] = "reduced",
+    budget: Annotated[
+        str, typer.Option(help="smoke, reduced, notebook (another schedule) or full, the published one.")
+    ] = "reduced",
     seeds: Annotated[int, typer.Option(help="Networks trained per arm, with seeds from --seed on.")] = 5,
     device: Annotated[str, typer.Option(help="What PyTorch computes on: cpu, or cuda.")] = "cpu",
     workers: Workers = _CORES,

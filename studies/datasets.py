@@ -33,6 +33,9 @@ SIDE = 32
 #: Share of the digits that is kept for the test.
 _TEST_SHARE = 0.25
 
+#: Pixels along a side of MNIST's and Fashion-MNIST's images.
+_PUBLISHED_SIDE = 28
+
 #: MD5 of what the files hold, unpacked.
 _CONTENTS = {
     "mnist": {
@@ -64,6 +67,11 @@ class Images:
     def classes(self) -> int:
         """Number of labels."""
         return int(self.train_labels.max()) + 1
+
+    @property
+    def margin(self) -> int:
+        """Black pixels that each side of an image was padded with."""
+        return (SIDE - _PUBLISHED_SIDE) // 2 if self.name in _CONTENTS else 0
 
     def first(self, train: int, test: int) -> Images:
         """The first so many training and test images; their order is random."""
@@ -129,7 +137,7 @@ def _idx(name: str, folder: Path) -> Images:
         pixels, told = read_idx(images, 3), read_idx(labels, 1)
         if len(pixels) != len(told):
             raise ValueError(f"{images} has {len(pixels)} images, {labels.name} {len(told)} labels: give one each")
-        if pixels.shape[1:] != (28, 28):
+        if pixels.shape[1:] != (_PUBLISHED_SIDE, _PUBLISHED_SIDE):
             raise ValueError(f"{images} has images of {pixels.shape[1]}×{pixels.shape[2]} pixels: accepted is 28×28")
         _check_labels(told, labels)
         for path in (images, labels):
@@ -137,7 +145,7 @@ def _idx(name: str, folder: Path) -> Images:
                 others = [n for n, files in _CONTENTS.items() if content(path) in files.values()]
                 whose = f": it is {others[0]}'s" if others else ""
                 raise ValueError(f"{path} is not {name}'s {path.name.removesuffix('.gz')}{whose}")
-        margin = (SIDE - 28) // 2
+        margin = (SIDE - _PUBLISHED_SIDE) // 2
         padded = np.pad(pixels, ((0, 0), (margin, margin), (margin, margin)))
         parts += [padded.astype(np.float32) / 255, told.astype(np.int64)]
     return _shuffled(name, *parts)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 import bridge
 from biomodel.whole_files import whole
@@ -24,8 +24,11 @@ from studies.reproduction.sweeps import Sweep
 from studies.training import Budget as Steps
 from studies.training import Scaling, train
 
-#: Images in a step, Adam's rate, and what it is multiplied by for the last fifth of the epochs (arXiv 2202.07432).
-BATCH, RATE, LATE, LATE_SHARE = 128, 1e-3, 0.01, 0.2
+#: Images in a step (arXiv 2202.07432).
+BATCH = 128
+
+#: So many epochs at one of Adam's rates, then so many at the next.
+Rates: TypeAlias = tuple[tuple[int, float], ...]
 
 #: What the augmentation's chance is drawn from, beside a seed: another stream than the first weights'.
 _AUGMENTING = 1
@@ -81,15 +84,20 @@ class Found:
 
 
 class Budget(NamedTuple):
-    """Epochs, and how many training and test images at most; None for all."""
+    """How networks are trained, and on how many training and test images at most; None for all."""
 
-    epochs: int
+    rates: Rates
     train: int | None = None
     test: int | None = None
 
 
-#: Budgets by name, the published one last.
-BUDGETS = {"smoke": Budget(1, 256, 50), "reduced": Budget(5, 20_000), "full": Budget(25)}
+#: Budgets by name, the published one last. *Notebook* is how a notebook of 2021 in the authors' repository trains the module.
+BUDGETS = {
+    "smoke": Budget(((1, 1e-3),), 256, 50),
+    "reduced": Budget(((4, 1e-3), (1, 1e-5)), 20_000),
+    "notebook": Budget(((15, 1e-3), (5, 1e-4), (3, 1e-5))),
+    "full": Budget(((20, 1e-3), (5, 1e-5))),
+}
 
 
 def steps(images: int, epochs: int) -> int:
@@ -97,12 +105,17 @@ def steps(images: int, epochs: int) -> int:
     return epochs * -(-images // BATCH)
 
 
-def late_rate(optimiser: Optimizer, steps: int) -> LRScheduler:
-    """The published schedule: a hundredth of the rate for the last fifth of the steps."""
-    return MultiStepLR(optimiser, [round((1 - LATE_SHARE) * steps)], LATE)
+def staged(rates: Rates, images: int) -> Callable[[Optimizer, int], LRScheduler]:
+    """The schedule that has these rates, of so many images."""
+    ends = np.cumsum([steps(images, epochs) for epochs, _ in rates[:-1]])
+
+    def share(step: int) -> float:
+        return rates[np.searchsorted(ends, step, side="right")][1] / rates[0][1]
+
+    return lambda optimiser, _: LambdaLR(optimiser, share)
 
 
-def of_codes(arm: Arm, images: Images, epochs: int, seed: int, device: str = "cpu") -> Found:
+def of_codes(arm: Arm, images: Images, rates: Rates, seed: int, device: str = "cpu") -> Found:
     """An arm that takes codes, trained with one seed and tested in all sweeps.
 
     Parameters
@@ -110,15 +123,15 @@ def of_codes(arm: Arm, images: Images, epochs: int, seed: int, device: str = "cp
     arm : Arm
     images : Images
         In colour, where they have colours.
-    epochs : int
-        Of which the last fifth is at the low rate.
+    rates : tuple of (int, float)
+        Epochs and Adam's rate, one after the other.
     seed : int
         Of first weights, of the order of images, of dropout and of the augmentation.
     device : str
         That PyTorch computes on.
     """
     codes, tests = _codes(images.train).to(device), _codes(images.test).to(device)
-    network, began_with = _trained(arm, codes, images, epochs, seed)
+    network, began_with = _trained(arm, codes, images, rates, seed)
     told: dict[tuple[str, float], float] = {}
     for sweep in sweeps.SWEEPS.values():
         told |= _tested([network], images, sweep, partial(_changed, tests))[0]
@@ -126,7 +139,7 @@ def of_codes(arm: Arm, images: Images, epochs: int, seed: int, device: str = "cp
 
 
 def of_light(
-    arm: Arm, images: Images, epochs: int, seeds: Sequence[int], together: Sequence[Sweep], device: str = "cpu"
+    arm: Arm, images: Images, rates: Rates, seeds: Sequence[int], together: Sequence[Sweep], device: str = "cpu"
 ) -> list[Found]:
     """An arm that takes luminance, trained with every seed under the affine map that some sweeps share, and tested in them.
 
@@ -143,7 +156,7 @@ def of_light(
     met = maps(_codes(images.train).to(device), together[0])
     scaling = Scaling.of(met)
     given = scaling.apply(met).to(device)
-    trained = [_trained(arm, given, images, epochs, seed)[0] for seed in seeds]
+    trained = [_trained(arm, given, images, rates, seed)[0] for seed in seeds]
     told: list[dict[tuple[str, float], float]] = [{} for _ in seeds]
     tests = _codes(images.test).to(device)
     for sweep in together:
@@ -167,7 +180,7 @@ def _changed(codes: Tensor, sweep: Sweep, level: float) -> Tensor:
 
 
 def _trained(
-    arm: Arm, inputs: Tensor, images: Images, epochs: int, seed: int
+    arm: Arm, inputs: Tensor, images: Images, rates: Rates, seed: int
 ) -> tuple[nn.Sequential, dict[str, np.ndarray]]:
     """The network, and the kernels that it began with."""
     chance = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, _AUGMENTING]).generate_state(1)[0]))
@@ -179,10 +192,11 @@ def _trained(
         return made.to(inputs.device)
 
     def seen(chosen: Tensor) -> Tensor:
-        return sweeps.augmented(inputs[chosen], chance) if arm.augmented else inputs[chosen]
+        return sweeps.augmented(inputs[chosen], chance, images.margin) if arm.augmented else inputs[chosen]
 
-    budget, labels = Steps(steps(len(inputs), epochs), BATCH), torch.tensor(images.train_labels, device=inputs.device)
-    return train(network, seen, labels, seed, budget, RATE, late_rate), began_with
+    labels = torch.tensor(images.train_labels, device=inputs.device)
+    budget = Steps(sum(steps(len(inputs), epochs) for epochs, _ in rates), BATCH)
+    return train(network, seen, labels, seed, budget, rates[0][1], staged(rates, len(inputs))), began_with
 
 
 def _tested(

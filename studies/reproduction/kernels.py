@@ -4,10 +4,12 @@ Balance, |Σw| / Σ|w|: 0 for a kernel that an even field leaves silent, 1 for o
 and the mean over outputs. Of 49 weights drawn evenly about zero, as a layer begins, it is some .1 already: what is learned is
 told beside what a network began with.
 
-Centre and surround: Σᵣ is the sum of weights at the distance r, rounded to whole taps, from the centroid of |w|. What differs
-between directions cancels in it. With P the sum of the rings above zero and N that of those below, the index is 2 min(P, N) over
-Σ|w|: 1 for a difference of Gaussians that sums to zero, 0 for a blob and for an edge. Of several inputs, of their sum: what grey
-light meets.
+Centre and surround: Σᵣ is the sum of weights at the distance r, rounded to whole taps, from the centroid of |w|. With P the sum
+of the rings above zero and N that of those below, the index is 2 min(P, N) over Σ|w|: 1 for a difference of Gaussians that sums
+to zero, 0 for a blob and for an edge. A bar with flanks of the other sign may have .9, for it is a centre and a surround along
+one axis; what is round is told by the isotropy, the share of Σw² that is left where each weight is replaced by the mean of its
+ring: 1 for what depends on distance alone, 0 for an edge, the number of rings over that of taps (.1 to .2) for noise. Both of
+the sum over inputs, what grey light meets, and the mean over outputs.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ COLUMNS = (
     "balance_before",
     "centre_surround",
     "centre_surround_before",
+    "isotropy",
+    "isotropy_before",
     "mu",
     "sigma",
 )
@@ -59,20 +63,38 @@ def balance(kernels: np.ndarray) -> float:
 
 
 def centre_surround(kernels: np.ndarray) -> float:
-    """The index of kernels (out, in, h, w), the mean over outputs."""
+    """The index of kernels (out, in, h, w), the mean over outputs; 0 for one without weights."""
     return float(np.mean([_centre_surround(kernel) for kernel in kernels.sum(axis=1)]))
+
+
+def isotropy(kernels: np.ndarray) -> float:
+    """Of kernels (out, in, h, w), the mean over outputs; 0 for one without weights."""
+    return float(np.mean([_isotropy(kernel) for kernel in kernels.sum(axis=1)]))
+
+
+def _rings(kernel: np.ndarray) -> np.ndarray:
+    """The distance of each tap of a kernel (h, w) from the centroid of |w|, in whole taps."""
+    weight = np.abs(kernel) / np.abs(kernel).sum()
+    rows, columns = np.indices(kernel.shape)
+    y, x = (weight * rows).sum(), (weight * columns).sum()
+    return np.rint(np.hypot(rows - y, columns - x)).astype(int)
 
 
 def _centre_surround(kernel: np.ndarray) -> float:
     """Of one kernel (h, w)."""
-    weight = np.abs(kernel)
-    total = weight.sum()
-    if total == 0:
+    if not kernel.any():
         return 0.0
-    rows, columns = np.indices(kernel.shape)
-    y, x = (weight * rows).sum() / total, (weight * columns).sum() / total
-    rings = np.bincount(np.rint(np.hypot(rows - y, columns - x)).astype(int).ravel(), kernel.ravel())
-    return float(2 * min(rings[rings > 0].sum(), -rings[rings < 0].sum()) / total)
+    sums = np.bincount(_rings(kernel).ravel(), kernel.ravel())
+    return float(2 * min(sums[sums > 0].sum(), -sums[sums < 0].sum()) / np.abs(kernel).sum())
+
+
+def _isotropy(kernel: np.ndarray) -> float:
+    """Of one kernel (h, w)."""
+    if not kernel.any():
+        return 0.0
+    rings = _rings(kernel).ravel()
+    sums, taps = np.bincount(rings, kernel.ravel()), np.bincount(rings)
+    return float((sums**2 / np.maximum(taps, 1)).sum() / (kernel**2).sum())
 
 
 def measured(study: Study) -> pd.DataFrame:
@@ -81,8 +103,8 @@ def measured(study: Study) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns `COLUMNS`: balance and centre_surround, with ``_before`` of what the layer began with; mu and sigma, the mean
-        accuracies of its network over the small sweeps.
+        Columns `COLUMNS`: balance, centre_surround and isotropy, with ``_before`` of what the layer began with; mu and sigma, the
+        mean accuracies of its network over the small sweeps.
     """
     rows = []
     for cell, found in study.cells.items():
@@ -103,6 +125,8 @@ def measured(study: Study) -> pd.DataFrame:
                 "balance_before": balance(before),
                 "centre_surround": centre_surround(kernel),
                 "centre_surround_before": centre_surround(before),
+                "isotropy": isotropy(kernel),
+                "isotropy_before": isotropy(before),
                 **accuracy,
             }
             rows.append(row)
@@ -118,7 +142,8 @@ def correlations(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str, str
     """Of first layers' balance, and of their centre and surround, with accuracy over μ and over σ.
 
     The module whose first kernels are held to a zero sum is left out: its balance is no finding. Over all other modules together,
-    and within arms, where what arms differ by has no part.
+    and within arms, where what arms differ by has no part; last, within arms, budgets and data sets, over all of them. Networks
+    of one arm resemble each other: the interval across arms takes them for independent, and is too narrow where arms differ.
 
     Yields
     ------
@@ -135,6 +160,12 @@ def correlations(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str, str
                     if len(rows) > len(set(groups)) + 1:
                         found = correlation(rows[what].to_numpy(), rows[sweep].to_numpy(), groups)
                         yield (str(dataset), str(budget), which, what, sweep), found
+    groups = free.groupby(["dataset", "budget", "arm"]).ngroup().to_numpy()
+    if len(free[["dataset", "budget"]].drop_duplicates()) > 1 and len(free) > len(set(groups)) + 1:
+        for what in ("balance", "centre_surround"):
+            for sweep in ("mu", "sigma"):
+                found = correlation(free[what].to_numpy(), free[sweep].to_numpy(), groups)
+                yield ("all", "all", "within arms", what, sweep), found
 
 
 def correlation(one: np.ndarray, other: np.ndarray, groups: np.ndarray) -> Correlation:

@@ -15,15 +15,17 @@ from biomodel.whole_files import whole
 from studies.pages import FIGURES, GREY, INK, rendered, svg
 from studies.reproduction import kernels
 from studies.reproduction.arms import ARMS
+from studies.reproduction.causes import causes
 from studies.reproduction.claims import CLAIMS, judged, scores
 from studies.reproduction.networks import STATIONS
 from studies.reproduction.page import PAGE
+from studies.reproduction.published import SIZES
 from studies.reproduction.study import Study
 from studies.reproduction.sweeps import SWEEPS
 from studies.reproduction.verdicts import Verdict, prediction, verdicts
 
 #: How data sets are called.
-NAMES = {"digits": "digits", "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "svhn": "SVHN"}
+NAMES = {"digits": "digits", "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "svhn": "SVHN", "all": "all"}
 
 #: Arms that have a colour; the others are grey.
 COLOURS = {
@@ -34,6 +36,9 @@ COLOURS = {
     "standardise": "#59a14f",
     "front_end_lgn": "#4e79a7",
 }
+
+#: What the table of kernels tells, after training and before.
+MEASURES = tuple(f"{what}{when}" for what in ("balance", "centre_surround", "isotropy") for when in ("", "_before"))
 
 #: Seeds whose kernels are drawn.
 _DRAWN = 5
@@ -56,21 +61,23 @@ def write(study: Study, out: Path) -> list[Verdict]:
     with plt.rc_context(FIGURES):
         text = rendered(
             PAGE,
-            names=NAMES,
+            names=_called(study),
             ran=[{"dataset": d, "budget": b, "images": study.sizes[d], "arms": _table(per_seed, d, b)} for d, b in ran],
             claims=_claims(per_seed, list(dict.fromkeys(results.dataset))),
             datasets=list(dict.fromkeys(results.dataset)),
             verdicts=_grouped(found),
+            causes=causes(study, found),
             counted={told: sum(one.verdict == told for one in found) for told in _VERDICTS},
             sweeps={f"{d}-{b}": svg(sweep_figure(results, d, b), out / f"sweeps_{d}_{b}.png") for d, b in ran},
             colours=COLOURS,
             contrast={sweep.name: sweep.contrast_left for sweep in SWEEPS.values()},
             kernels={
-                f"{NAMES[d]}, {b} budget": svg(kernel_figure(study, d, b), out / f"kernels_{d}_{b}.png")
+                f"{_called(study)[d]}, {b} budget": svg(kernel_figure(study, d, b), out / f"kernels_{d}_{b}.png")
                 for d, b in ran
                 if kernels.pictured(study, d, b)
             },
             layers=_layers(measured),
+            measures=MEASURES,
             follows=svg(follow_figure(measured), out / "follows.png") if len(kernels.first_layers(measured)) else "",
             correlations=[
                 dict(zip(("dataset", "budget", "which", "what", "sweep"), told, strict=True)) | one._asdict()
@@ -83,6 +90,12 @@ def write(study: Study, out: Path) -> list[Verdict]:
 
 #: Every verdict, in the order of the page.
 _VERDICTS = ("reproduced", "not reproduced", "inconclusive", "not comparable", "not run")
+
+
+def _called(study: Study) -> dict[str, str]:
+    """What data sets are called: parts of what was published by their size."""
+    parts = {name for name, size in study.sizes.items() if name in SIZES and size != SIZES[name]}
+    return {name: f"{called} subset" if name in parts else called for name, called in NAMES.items()}
 
 
 def _claims(per_seed: pd.DataFrame, datasets: list[str]) -> list[dict]:
@@ -122,12 +135,12 @@ def _table(per_seed: pd.DataFrame, dataset: str, budget: str) -> list[dict]:
 
 
 def _layers(measured: pd.DataFrame) -> list[dict]:
-    """By data set, budget, arm and layer: median, least and most of balance and of centre and surround over seeds."""
+    """By data set, budget, arm and layer: median, least and most of `MEASURES` over seeds."""
     told = []
     for (dataset, budget, arm, layer), rows in measured.groupby(["dataset", "budget", "arm", "layer"], sort=False):
         if layer in STATIONS:
             row = {"dataset": dataset, "budget": budget, "arm": arm, "layer": layer, "seeds": len(rows)}
-            for what in ("balance", "balance_before", "centre_surround", "centre_surround_before"):
+            for what in MEASURES:
                 row[what] = tuple(float(rows[what].quantile(q)) for q in (0.5, 0, 1))
             told.append(row)
     return told

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -120,10 +121,18 @@ class Study:
     cells : dict of Cell to Found
     sizes : dict of str to tuple of int
         Training and test images that each data set had.
+    classes : dict of str to tuple of int
+        Test images of each class.
     """
 
     cells: dict[Cell, Found]
     sizes: dict[str, tuple[int, int]]
+    classes: dict[str, tuple[int, ...]]
+
+    def shares(self, dataset: str) -> np.ndarray:
+        """Of each class among a data set's test images."""
+        counts = np.asarray(self.classes[dataset])
+        return counts / counts.sum()
 
     @property
     def results(self) -> pd.DataFrame:
@@ -155,14 +164,14 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
         For settings that are not accepted, a folder that cannot be written, or one whose cells another code or other images made.
     """
     settings.check()
-    for name in settings.datasets:
-        images = datasets.load(name, data, colour=True)
+    loaded = {name: datasets.load(name, data, colour=True) for name in settings.datasets}
+    for name, images in loaded.items():
         _claim(name, images, out, any(ARMS[arm].takes_light for arm in settings.arms))
         _note(settings, out)
         budget = BUDGETS[settings.budget]
         met = images.first(budget.train or len(images.train), budget.test or len(images.test))
         waiting = [cell for cell in settings.cells(name) if not cell.path(out).exists()]
-        tasks = [(out, group, met, budget.epochs, settings.device) for group in _together(waiting)]
+        tasks = [(out, group, met, budget.rates, settings.device) for group in _together(waiting)]
         side_by_side.side_by_side(_make, tasks, workers, f"{name}, {settings.budget}")
     return read(out)
 
@@ -176,15 +185,15 @@ def _together(waiting: Sequence[Cell]) -> list[list[Cell]]:
     return sorted(groups.values(), key=lambda group: not ARMS[group[0].arm].takes_light)
 
 
-def _make(out: Path, group: Sequence[Cell], images: datasets.Images, epochs: int, device: str) -> None:
+def _make(out: Path, group: Sequence[Cell], images: datasets.Images, rates: cells.Rates, device: str) -> None:
     """Make some cells, in a process of its own."""
     torch.set_num_threads(1)
     arm = ARMS[group[0].arm]
     if arm.takes_light:
         together = [SWEEPS[name] for name in group[0].sweeps]
-        found = cells.of_light(arm, images, epochs, [cell.seed for cell in group], together, device)
+        found = cells.of_light(arm, images, rates, [cell.seed for cell in group], together, device)
     else:
-        found = [cells.of_codes(arm, images, epochs, cell.seed, device) for cell in group]
+        found = [cells.of_codes(arm, images, rates, cell.seed, device) for cell in group]
     for cell, one in zip(group, found, strict=True):
         one.save(cell.path(out))
 
@@ -197,7 +206,8 @@ def read(out: Path) -> Study:
     ValueError
         Where it holds nothing.
     """
-    sizes = {name: tuple(told["images"]) for name, told in _claimed(out).items() if name in datasets.DATASETS}
+    claimed = {name: told for name, told in _claimed(out).items() if name in datasets.DATASETS}
+    sizes, classes = ({name: tuple(told[key]) for name, told in claimed.items()} for key in ("images", "classes"))
     everything = [
         cell
         for dataset in datasets.DATASETS
@@ -208,7 +218,7 @@ def read(out: Path) -> Study:
     ]
     if not everything:
         raise ValueError(f"{out} holds no reproduction: run `precortical study reproduction --out {out}`")
-    return Study({cell: Found.load(cell.path(out)) for cell in everything}, sizes)
+    return Study({cell: Found.load(cell.path(out)) for cell in everything}, sizes, classes)
 
 
 def _seeds_of(out: Path, cell: Cell) -> list[Cell]:
@@ -229,7 +239,11 @@ def _claim(name: str, images: datasets.Images, out: Path, light: bool) -> None:
     content = (images.train, images.train_labels, images.test, images.test_labels)
     told: dict[str, object] = {
         "code": _digest(_done_by(_DECIDING)),
-        name: {"content": _digest(part.tobytes() for part in content), "images": [len(images.train), len(images.test)]},
+        name: {
+            "content": _digest(part.tobytes() for part in content),
+            "images": [len(images.train), len(images.test)],
+            "classes": np.bincount(images.test_labels).tolist(),
+        },
     }
     if light:
         weights = bridge.pretrained("macaque_parafovea", fidelity="rate", output="lgn").state_dict().values()
@@ -281,5 +295,5 @@ def _statements(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
-            del node.body[0]
-    return ast.dump(tree)
+            node.body[:1] = [] if len(node.body) > 1 else [ast.Pass()]
+    return ast.unparse(tree)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from biomodel.stimuli import SRGB_LUMINANCE
 
@@ -102,13 +103,19 @@ SWEEPS = {
 MAPS = (("mu",), ("mu_large",), ("sigma", "sigma_large"))
 
 
-def augmented(codes: Tensor, chance: torch.Generator) -> Tensor:
-    """Codes (n, C, H, W), each image less a μ and then over a σ of its own, drawn evenly; `LEAST_SIGMA` guards the division."""
+def augmented(codes: Tensor, chance: torch.Generator, margin: int = 0) -> Tensor:
+    """Codes (n, C, H, W), each image less a μ and then over a σ of its own, drawn evenly; `LEAST_SIGMA` guards the division.
+
+    The margin that an image was padded with, so many pixels on every side, stays as it is: as published, training images are
+    changed first and padded then, unlike those of the sweeps, which are changed with their margins.
+    """
+    inner = codes[..., margin : codes.shape[2] - margin, margin : codes.shape[3] - margin]
 
     def drawn(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand((len(codes), 1, 1, 1), generator=chance).to(codes.device)
 
-    shifted = luminosity(codes, drawn(*AUGMENTED_MU))
+    shifted = luminosity(inner, drawn(*AUGMENTED_MU))
     sigma = drawn(*AUGMENTED_SIGMA)
     sign = torch.where(sigma < 0, -1.0, 1.0)
-    return contrast(shifted, sign * sigma.abs().clamp_min(LEAST_SIGMA))
+    changed = contrast(shifted, sign * sigma.abs().clamp_min(LEAST_SIGMA))
+    return functional.pad(changed, (margin,) * 4)
