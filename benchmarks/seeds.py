@@ -1,4 +1,4 @@
-"""Whether the seed paper's networks of several seeds are trained faster stacked in one pass than one after the other, on a thread."""
+"""Whether the seed paper's networks of several seeds are trained faster stacked in one pass than in turn, on one thread."""
 
 from __future__ import annotations
 
