@@ -85,6 +85,8 @@ def test_rates_over_trials_are_those_of_the_rate_form(counts, patches, few_kinds
     told = [np.corrcoef(cortex[:, k].ravel(), responses.v1[:4, k].values.ravel())[0, 1] for k in range(cortex.shape[1])]
     # In 12 trials a cell of 2 Hz fires four spikes.
     assert np.median(told) > 0.8 and min(told) > 0.55, told
+    # Pools and surrounds divide as much: without the surround there were 1.3 times the spikes, without both 2.3 times.
+    assert 0.7 < cortex.mean() / float(responses.v1[:4].mean()) < 1.5
     spontaneous = counts.v1[4:].mean(("image", "trial", "v1_y", "v1_x")).values / seconds
     assert 0.1 < np.median(spontaneous) < 3, spontaneous
 
