@@ -1,9 +1,9 @@
-"""Numbers that are not reproduced, looked into: the same statistic of every seed, at every budget and schedule that was run.
+"""Published numbers that ours do not come to, looked into: the same statistic of every seed, at every budget that was run.
 
 A number that grows or falls with the budget beyond what was published tells of training; one that another schedule's interval
 holds, of the schedule; one that lies among single seeds, of their spread. Where a network names one class whatever it is shown,
 its accuracy is that class's share of the test images: such seeds are counted, for they have no spread that an interval could
-tell.
+tell. How many unaltered images are told right, which seeds hardly differ in, tells whether training was the published one.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from studies.reproduction.cells import BUDGETS
-from studies.reproduction.published import ROUNDING
+from studies.reproduction.claims import scores
+from studies.reproduction.published import CLEAN, ROUNDING, SIZES
 from studies.reproduction.study import Study
+from studies.reproduction.sweeps import SWEEPS
 from studies.reproduction.verdicts import Verdict, per_seed, prediction
 
 
@@ -32,7 +35,7 @@ class Beside:
     holds : bool
         Whether the published number lies there; False for a single one.
     one_class : int
-        How many networks have, at their worst level, the accuracy of naming one class alone.
+        How many networks have, at their worst level, the accuracy of naming one class alone; 0 for what is no minimum.
     """
 
     seeds: tuple[float, ...]
@@ -44,33 +47,64 @@ class Beside:
 
 @dataclass(frozen=True)
 class Cause:
-    """A published number that is not reproduced, beside what each budget that was run gives."""
+    """A published number beside what each budget that was run gives.
 
-    verdict: Verdict
+    Attributes
+    ----------
+    dataset, arm : str
+    what : str
+        Of a verdict, sweep and statistic; ``unaltered images`` where it is none.
+    published : float
+    beside : dict of str to Beside
+        By budget.
+    """
+
+    dataset: str
+    arm: str
+    what: str
+    published: float
     beside: dict[str, Beside]
 
 
 def causes(study: Study, verdicts: Sequence[Verdict]) -> list[Cause]:
-    """One for each of these verdicts that is *not reproduced*."""
+    """One for each published number that could be compared and lies outside our interval, however wide that is."""
     table = per_seed(study.results)
     found = []
     for one in verdicts:
-        if one.verdict != "not reproduced":
+        if one.verdict not in ("not reproduced", "inconclusive") or one.low is None or one.high is None:
+            continue
+        if one.low - ROUNDING <= one.published <= one.high + ROUNDING:
             continue
         rows = table[(table.dataset == one.dataset) & (table.arm == one.arm) & (table.sweep == one.sweep)]
-        by_budget = {budget: rows[rows.budget == budget][one.statistic].to_numpy() for budget in BUDGETS}
-        shares = study.shares(one.dataset)
-        beside = {b: _beside(one, values, shares) for b, values in by_budget.items() if len(values)}
-        found.append(Cause(one, beside))
+        shares = study.shares(one.dataset) if one.statistic == "min" else np.array([])
+        what = f"{SWEEPS[one.sweep].parameter}, {'mean' if one.statistic == 'mean' else 'minimum'}"
+        found.append(
+            Cause(one.dataset, one.arm, what, one.published, _budgets(rows, one.statistic, one.published, shares))
+        )
     return found
 
 
-def _beside(verdict: Verdict, values: np.ndarray, shares: np.ndarray) -> Beside:
+def unaltered(study: Study) -> list[Cause]:
+    """What was published of unaltered images, of data sets that are whole and arms that were run on them."""
+    table = scores(study.results)
+    found = []
+    for dataset, by_arm in CLEAN.items():
+        for arm, published in by_arm.items():
+            rows = table[(table.dataset == dataset) & (table.arm == arm) & (table.sweep == "clean")]
+            if len(rows) and study.sizes[dataset] == SIZES[dataset]:
+                beside = _budgets(rows, "mean", published, np.array([]))
+                found.append(Cause(dataset, arm, "unaltered images", published, beside))
+    return found
+
+
+def _budgets(rows: pd.DataFrame, statistic: str, published: float, shares: np.ndarray) -> dict[str, Beside]:
+    by_budget = {budget: rows[rows.budget == budget][statistic].to_numpy() for budget in BUDGETS}
+    return {budget: _beside(published, values, shares) for budget, values in by_budget.items() if len(values)}
+
+
+def _beside(published: float, values: np.ndarray, shares: np.ndarray) -> Beside:
     low, high = prediction(values)
-    named = (
-        np.isclose(values[:, None], shares, atol=1e-6, rtol=0).any(axis=1) if verdict.statistic == "min" else values < 0
-    )
+    named = int(np.isclose(values[:, None], shares, atol=1e-6, rtol=0).any(axis=1).sum())
     if not np.isfinite(low):
-        return Beside(tuple(values.tolist()), None, None, False, int(named.sum()))
-    holds = low - ROUNDING <= verdict.published <= high + ROUNDING
-    return Beside(tuple(values.tolist()), low, high, bool(holds), int(named.sum()))
+        return Beside(tuple(values.tolist()), None, None, False, named)
+    return Beside(tuple(values.tolist()), low, high, bool(low - ROUNDING <= published <= high + ROUNDING), named)

@@ -15,7 +15,7 @@ from biomodel.whole_files import whole
 from studies.pages import FIGURES, GREY, INK, rendered, svg
 from studies.reproduction import kernels
 from studies.reproduction.arms import ARMS
-from studies.reproduction.causes import causes
+from studies.reproduction.causes import causes, unaltered
 from studies.reproduction.claims import CLAIMS, judged, scores
 from studies.reproduction.networks import STATIONS
 from studies.reproduction.page import PAGE
@@ -67,6 +67,7 @@ def write(study: Study, out: Path) -> list[Verdict]:
             datasets=list(dict.fromkeys(results.dataset)),
             verdicts=_grouped(found),
             causes=causes(study, found),
+            unaltered=unaltered(study),
             counted={told: sum(one.verdict == told for one in found) for told in _VERDICTS},
             sweeps={f"{d}-{b}": svg(sweep_figure(results, d, b), out / f"sweeps_{d}_{b}.png") for d, b in ran},
             colours=COLOURS,
