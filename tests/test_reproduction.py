@@ -578,7 +578,12 @@ def test_report_of_a_folder_tells_budgets_and_data_sets_apart(tmp_path):
     report.write(held, tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert "MNIST, reduced budget" in page and "MNIST, full budget" in page and "not reproduced, full" in page
-    assert "Looked into: what lies outside" in page and "60,000 training" in page and "subset" not in page
+    assert (
+        "Looked into: what lies outside" in page
+        and "60,000 training" in page
+        and "20,000 training" in page
+        and "subset" not in page
+    )
     few = json.dumps({"code": "", "mnist": {"images": [20_000, 10_000], "classes": CLASSES}})
     (tmp_path / "config.json").write_text(few)
     report.write(study.read(tmp_path), tmp_path)

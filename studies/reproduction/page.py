@@ -49,7 +49,7 @@ authors' repository, 15 epochs at 10⁻³, 5 at 10⁻⁴ and 3 at 10⁻⁵, whic
 network that names one class whatever it is shown has that class's share, and no spread.</small></p>{% endif %}
 <h2>Every arm</h2>
 {% for one in ran %}<h3>{{ names[one.dataset] }}, {{ one.budget }} budget <small>{{ "{:,}".format(one.images[0]) }} training
-images at most, {{ "{:,}".format(one.images[1]) }} for tests</small></h3>
+images, {{ "{:,}".format(one.images[1]) }} for tests</small></h3>
 <div class="wide"><table><tr><th>arm</th><th>seeds</th><th>unaltered</th><th>μ</th><th>σ</th><th>μ, large</th><th>σ,
 large</th></tr>
 {% for row in one.arms %}<tr><td>{{ row.arm }}</td><td>{{ row.seeds }}</td>{% for sweep in ("clean", "mu", "sigma", "mu_large",

@@ -16,6 +16,7 @@ from studies.pages import FIGURES, GREY, INK, rendered, svg
 from studies.reproduction import kernels
 from studies.reproduction.arms import ARMS
 from studies.reproduction.causes import causes, unaltered
+from studies.reproduction.cells import BUDGETS
 from studies.reproduction.claims import CLAIMS, judged, scores
 from studies.reproduction.networks import STATIONS
 from studies.reproduction.page import PAGE
@@ -62,7 +63,9 @@ def write(study: Study, out: Path) -> list[Verdict]:
         text = rendered(
             PAGE,
             names=_called(study),
-            ran=[{"dataset": d, "budget": b, "images": study.sizes[d], "arms": _table(per_seed, d, b)} for d, b in ran],
+            ran=[
+                {"dataset": d, "budget": b, "images": _met(study, d, b), "arms": _table(per_seed, d, b)} for d, b in ran
+            ],
             claims=_claims(per_seed, list(dict.fromkeys(results.dataset))),
             datasets=list(dict.fromkeys(results.dataset)),
             verdicts=_grouped(found),
@@ -97,6 +100,12 @@ def _called(study: Study) -> dict[str, str]:
     """What data sets are called: parts of what was published by their size."""
     parts = {name for name, size in study.sizes.items() if name in SIZES and size != SIZES[name]}
     return {name: f"{called} subset" if name in parts else called for name, called in NAMES.items()}
+
+
+def _met(study: Study, dataset: str, budget: str) -> tuple[int, int]:
+    """Training and test images of a data set at a budget."""
+    (train, test), most = study.sizes[dataset], BUDGETS[budget]
+    return min(train, most.train or train), min(test, most.test or test)
 
 
 def _claims(per_seed: pd.DataFrame, datasets: list[str]) -> list[dict]:
