@@ -451,6 +451,25 @@ def test_correlation_is_spearmans_with_an_interval_that_covers():
     assert abs(apart.rho) < 0.5 < kernels.correlation(one + 5 * groups, other + 5 * groups, 0 * groups).rho
 
 
+def test_page_tells_correlations_of_enough_networks_alone():
+    """Ten networks of one budget have a row each of what is measured, three of another none; pooled, they have one again."""
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.random((13, 4)), columns=["balance", "centre_surround", "mu", "sigma"])
+    table = table.assign(dataset="mnist", budget=["reduced"] * 10 + ["full"] * 3, arm="retilenet", layer="bipolar")
+    rows = {(row["dataset"], row["budget"], row["what"]): row for row in report._correlated(table)}
+    assert list(rows) == [
+        (*place, what) for place in (("mnist", "reduced"), ("all", "all")) for what in ("balance", "centre_surround")
+    ]
+    ours, ten = rows["mnist", "reduced", "balance"], table[:10]
+    assert ours["networks"] == 10 and set(rows["all", "all", "balance"]["by"]) == {
+        "mu, within arms",
+        "sigma, within arms",
+    }
+    for sweep in ("mu", "sigma"):
+        expected = stats.spearmanr(ten.balance, ten[sweep]).statistic
+        assert ours["by"][f"{sweep}, across arms"].rho == pytest.approx(expected)
+
+
 def test_kernels_are_told_beside_what_they_began_with():
     told = {("mu", 0.0): 0.5, ("mu", 1.0): 0.7, ("sigma", 1.0): 0.9}
     kernel = np.array([[[[3.0, -1.0]]]])

@@ -69,28 +69,30 @@ cd/m², which leaves black and white of an unaltered image a Michelson contrast 
 <p><small>Kernels of the modules' layers, seed by seed, red positive; under each |Σw| / Σ|w|, 0 for a kernel that an even field
 leaves silent, 1 for one of a single sign. Of colours: the first output's kernels, summed over inputs, and the mean ratio over
 outputs.</small></p>
-<div class="wide"><table><tr><th>data set</th><th>budget</th><th>arm</th><th>layer</th><th>seeds</th><th>|Σw| / Σ|w|</th>
-<th>before training</th><th>centre and surround</th><th>before training</th><th>isotropy</th><th>before training</th></tr>
-{% for row in layers %}<tr><td>{{ names[row.dataset] }}</td><td>{{ row.budget }}</td><td>{{
-row.arm }}</td><td>{{ row.layer }}</td><td>{{ row.seeds }}</td>{% for what in measures %}<td>{{
-"%.3f"|format(row[what][0]) }} <small>{{ "%.3f"|format(row[what][1]) }}–{{ "%.3f"|format(row[what][2]) }}</small></td>{% endfor
-%}</tr>{% endfor %}</table></div>
-<p><small>Medians over seeds, and least to largest. Centre and surround: the share of a kernel that is a balanced centre and
-surround; 1 for a difference of Gaussians that sums to zero, 0 for a blob or an edge. Isotropy: the share of Σw² that depends on
-the distance from the centroid alone; 1 for what is round, 0 for an edge, .1 to .2 for noise. A bar with flanks may have .9 of the
-first, but not of the second. Published of the first layer's |Σw| / Σ|w|: MNIST .12, Fashion-MNIST .005, SVHN .001 to
-.015.</small></p>
+<div class="wide"><table><tr><th>kernels</th><th>arm</th><th>layer</th><th>seeds</th><th>|Σw| / Σ|w|</th><th>centre and
+surround</th><th>isotropy</th></tr>
+{% for row in layers %}<tr><td>{{ names[row.dataset] }}, {{ row.budget }}</td><td>{{ row.arm }}</td><td>{{ row.layer }}</td><td>{{
+row.seeds }}</td>{% for what in measures %}<td>{{ "%.2f"|format(row[what ~ "_before"][0]) }} → {{ "%.3f"|format(row[what][0])
+}} <small>{{ "%.3f"|format(row[what][1]) }}–{{ "%.3f"|format(row[what][2]) }}</small></td>{% endfor %}</tr>{% endfor
+%}</table></div>
+<p><small>Medians over seeds before training → after it, least to largest. Centre and surround: the share of a kernel that is a
+balanced centre and surround; 1 for a difference of Gaussians that sums to zero, 0 for a blob or an edge. Isotropy: the share of
+Σw² that depends on the distance from the centroid alone; 1 for what is round, 0 for an edge, .1 to .2 for noise. A bar with
+flanks may have .9 of the first, but not of the second. Published of the first layer's |Σw| / Σ|w|: MNIST .12, Fashion-MNIST .005,
+SVHN .001 to .015.</small></p>
 <h2>Does robustness follow them?</h2>
 <div class="wide">{{ follows|safe }}</div>
-<div class="wide"><table><tr><th>data set</th><th>budget</th><th>of the first kernels</th><th>with accuracy over</th>
-<th>ρ</th><th>networks</th></tr>{% for c in correlations %}<tr><td>{{ names[c.dataset] }}</td><td>{{
-c.budget }}</td><td>{{ c.what }}, {{ c.which }}</td><td>{{ {"mu": "μ", "sigma": "σ"}[c.sweep] }}</td><td>{{ "%+.2f"|format(c.rho)
-}} <small>{% if c.low == c.low %}{{ "%+.2f"|format(c.low) }} to {{ "%+.2f"|format(c.high) }}{% else %}too few{% endif
-%}</small></td>
-<td>{{ c.networks }}</td></tr>{% endfor %}</table></div>
+<div class="wide"><table><tr><th>networks</th><th>how many</th><th>of the first kernels</th>{% set of = ("mu, across arms",
+"mu, within arms", "sigma, across arms", "sigma, within arms") %}{% for one in of %}<th>ρ with {{ one|replace("mu", "μ")|replace(
+"sigma", "σ") }}</th>{% endfor %}</tr>
+{% for row in correlations %}<tr><td>{% if row.dataset == "all" %}all{% else %}{{ names[row.dataset] }}, {{ row.budget }}{% endif
+%}</td><td>{{ row.networks }}</td><td>{{ {"balance": "|Σw| / Σ|w|", "centre_surround": "centre and surround"}[row.what] }}</td>{%
+for one in of %}<td>{% if one in row.by %}{{ "%+.2f"|format(row.by[one].rho) }} <small>{% if row.by[one].low == row.by[one].low
+%}{{ "%+.2f"|format(row.by[one].low) }} to {{ "%+.2f"|format(row.by[one].high) }}{% else %}too few{% endif %}</small>{% endif
+%}</td>{% endfor %}</tr>{% endfor %}</table></div>
 <p><small>Spearman's ρ and its interval of 95 %, of modules whose first kernels are free: those held to a zero sum are
-left out. Within arms: each arm's mean rank taken off (all: each data set's, budget's and arm's). Across arms the interval takes
-networks of an arm for independent, and is too narrow where arms differ. Balance that protects has a
-ρ below 0.</small></p>{% endif %}
+left out, and so are places with fewer than eight networks, but from the last lines. Within arms: each arm's mean rank taken off
+(all: each data set's, budget's and arm's). Across arms the interval takes networks of an arm for independent, and is too narrow
+where arms differ. Balance that protects has a ρ below 0.</small></p>{% endif %}
 </body></html>
 """

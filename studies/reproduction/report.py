@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from biomodel.whole_files import whole
 from studies.pages import FIGURES, GREY, INK, rendered, svg
@@ -26,7 +27,7 @@ from studies.reproduction.sweeps import SWEEPS
 from studies.reproduction.verdicts import Verdict, prediction, verdicts
 
 #: How data sets are called.
-NAMES = {"digits": "digits", "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "svhn": "SVHN", "all": "all"}
+NAMES = {"digits": "digits", "mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "svhn": "SVHN"}
 
 #: Arms that have a colour; the others are grey.
 COLOURS = {
@@ -38,8 +39,11 @@ COLOURS = {
     "front_end_lgn": "#4e79a7",
 }
 
-#: What the table of kernels tells, after training and before.
-MEASURES = tuple(f"{what}{when}" for what in ("balance", "centre_surround", "isotropy") for when in ("", "_before"))
+#: Budgets where networks of several stand together.
+_BUDGET_COLOURS = {"smoke": GREY, "reduced": GREY, "notebook": COLOURS["front_end_lgn"], "full": COLOURS["retilenet"]}
+
+#: What the table of kernels tells.
+MEASURES = ("balance", "centre_surround", "isotropy")
 
 #: Seeds whose kernels are drawn.
 _DRAWN = 5
@@ -83,10 +87,7 @@ def write(study: Study, out: Path) -> list[Verdict]:
             layers=_layers(measured),
             measures=MEASURES,
             follows=svg(follow_figure(measured), out / "follows.png") if len(kernels.first_layers(measured)) else "",
-            correlations=[
-                dict(zip(("dataset", "budget", "which", "what", "sweep"), told, strict=True)) | one._asdict()
-                for told, one in kernels.correlations(measured)
-            ],
+            correlations=_correlated(measured),
         )
     _write(out / "report.html", text)
     return found
@@ -145,15 +146,24 @@ def _table(per_seed: pd.DataFrame, dataset: str, budget: str) -> list[dict]:
 
 
 def _layers(measured: pd.DataFrame) -> list[dict]:
-    """By data set, budget, arm and layer: median, least and most of `MEASURES` over seeds."""
+    """By data set, budget, arm and layer: median, least and most of `MEASURES` over seeds, and of what was before."""
     told = []
     for (dataset, budget, arm, layer), rows in measured.groupby(["dataset", "budget", "arm", "layer"], sort=False):
         if layer in STATIONS:
             row = {"dataset": dataset, "budget": budget, "arm": arm, "layer": layer, "seeds": len(rows)}
-            for what in MEASURES:
+            for what in (f"{measure}{when}" for measure in MEASURES for when in ("", "_before")):
                 row[what] = tuple(float(rows[what].quantile(q)) for q in (0.5, 0, 1))
             told.append(row)
     return told
+
+
+def _correlated(measured: pd.DataFrame) -> list[dict]:
+    """A row for each data set, budget and what of the kernel: correlations by sweep and networks, where one has an interval."""
+    rows: dict[tuple[str, str, str], dict] = {}
+    for (dataset, budget, which, what, sweep), one in kernels.correlations(measured):
+        row = {"dataset": dataset, "budget": budget, "what": what, "networks": one.networks, "by": {}}
+        rows.setdefault((dataset, budget, what), row)["by"][f"{sweep}, {which}"] = one
+    return [row for row in rows.values() if any(np.isfinite(one.low) for one in row["by"].values())]
 
 
 def sweep_figure(results: pd.DataFrame, dataset: str, budget: str) -> Figure:
@@ -171,10 +181,11 @@ def sweep_figure(results: pd.DataFrame, dataset: str, budget: str) -> Figure:
             ax.plot(by_level.index, by_level["mean"], style, color=colour, lw=1.6 if known else 0.9)
             if known:
                 ax.fill_between(by_level.index, by_level["min"], by_level["max"], color=colour, alpha=0.15, lw=0)
-        ax.set_title(
-            f"{'luminosity' if sweep.parameter == 'μ' else 'contrast'}, {sweep.name.endswith('large') and 'large' or 'small'}",
-            fontsize=9,
+        changed, reach = (
+            "luminosity" if sweep.parameter == "μ" else "contrast",
+            "large" if "large" in sweep.name else "small",
         )
+        ax.set_title(f"{changed}, {reach}", fontsize=9)
         ax.set_xlabel(sweep.parameter, fontsize=9)
         ax.set_ylim(0, 100)
         ax.grid(alpha=0.2)
@@ -217,24 +228,32 @@ def follow_figure(measured: pd.DataFrame) -> Figure:
     """What networks keep over μ, against their first kernel's balance and its centre and surround; a point a network."""
     first = kernels.first_layers(measured)
     markers = dict(zip([name for name, arm in ARMS.items() if arm.has_module], "osD^", strict=True))
-    places = list(dict.fromkeys(zip(first.dataset, first.budget, strict=True)))
+    datasets = list(dict.fromkeys(first.dataset))
     figure, axes = plt.subplots(
-        2, len(places), figsize=(3.2 * len(places) + 1.6, 5.2), sharey="col", layout="constrained", squeeze=False
+        2, len(datasets), figsize=(3.6 * len(datasets) + 1.2, 5.6), sharey="col", layout="constrained", squeeze=False
     )
-    for column, (dataset, budget) in enumerate(places):
-        rows = first[(first.dataset == dataset) & (first.budget == budget)]
+    for column, dataset in enumerate(datasets):
         for ax, what in zip(axes[:, column], ("balance", "centre_surround"), strict=True):
-            for arm, marker in markers.items():
-                mine = rows[rows.arm == arm]
-                face = "none" if arm.endswith("_augmented") else COLOURS["retilenet"]
-                ax.plot(mine[what], 100 * mine.mu, marker, mec=COLOURS["retilenet"], mfc=face, ms=5, label=arm)
+            for budget, colour in _BUDGET_COLOURS.items():
+                for arm, marker in markers.items():
+                    mine = first[(first.dataset == dataset) & (first.budget == budget) & (first.arm == arm)]
+                    face = "none" if arm.endswith("_augmented") else colour
+                    ax.plot(mine[what], 100 * mine.mu, marker, mec=colour, mfc=face, ms=5)
             ax.set_xlabel("|Σw| / Σ|w|" if what == "balance" else "centre and surround", fontsize=8)
-            ax.set_ylabel("percent right over μ", fontsize=8)
             ax.tick_params(labelsize=8)
             ax.grid(alpha=0.2)
-        axes[0, column].set_title(f"{NAMES[dataset]}, {budget}", fontsize=9)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    legend = figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+        axes[0, column].set_title(NAMES[dataset], fontsize=9)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("percent right over μ", fontsize=8)
+    keys = [
+        Line2D(
+            [], [], ls="", marker=marker, color=INK, mfc="none" if arm.endswith("_augmented") else INK, ms=5, label=arm
+        )
+        for arm, marker in markers.items()
+    ]
+    ran = [budget for budget in _BUDGET_COLOURS if budget in set(first.budget)]
+    keys += [Line2D([], [], ls="", marker="o", color=_BUDGET_COLOURS[budget], ms=5, label=budget) for budget in ran]
+    legend = figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=8, frameon=False)
     for text in legend.get_texts():
         text.set_color(INK)
     return figure
