@@ -414,7 +414,7 @@ def study_reproduction(
     data: Data = None,
     arms: Annotated[str, typer.Option(help="Arms, separated by commas; all by default.")] = "",
     budget: Annotated[
-        str, typer.Option(help="smoke, reduced, notebook (another schedule) or full, the published one.")
+        str, typer.Option(help="smoke, reduced, full (as published), or another schedule: notebook, fast, long.")
     ] = "reduced",
     seeds: Annotated[int, typer.Option(help="Networks trained per arm, with seeds from --seed on.")] = 5,
     device: Annotated[str, typer.Option(help="What PyTorch computes on: cpu, or cuda.")] = "cpu",

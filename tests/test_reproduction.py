@@ -165,6 +165,8 @@ def test_budgets_and_sizes_are_the_published_ones():
     assert cells.BUDGETS["reduced"] == (((4, 1e-3), (1, 1e-5)), 20_000, None)
     # The authors' notebook of 2021.
     assert cells.BUDGETS["notebook"] == (((15, 1e-3), (5, 1e-4), (3, 1e-5)), None, None)
+    assert cells.BUDGETS["fast"] == (((20, 3e-3), (5, 1e-5)), None, None)
+    assert cells.BUDGETS["long"] == (((60, 1e-3), (5, 1e-5)), None, None)
     assert SIZES == {"mnist": (60_000, 10_000), "fashion-mnist": (60_000, 10_000), "svhn": (73_257, 26_032)}
     # 20 epochs of batches of 128, then 5.
     assert cells.steps(60_000, 25) == 25 * 469
@@ -249,13 +251,13 @@ def test_house_numbers_keep_their_colours_where_they_are_asked_for(tmp_path):
     assert np.allclose(decode_srgb(grey.train.astype(float)), light, atol=1e-3)
 
 
-def rates_of(schedule, steps):
-    optimiser = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], 1e-3)
-    rate, rates = schedule(optimiser, steps), []
+def rates_of(schedule, steps, rate=1e-3):
+    optimiser = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], rate)
+    change, rates = schedule(optimiser, steps), []
     for _ in range(steps):
         rates.append(optimiser.param_groups[0]["lr"])
         optimiser.step()
-        rate.step()
+        change.step()
     return rates
 
 
@@ -263,10 +265,11 @@ def test_rates_follow_each_other():
     for name, expected in (
         ("full", [1e-3] * 200 + [1e-5] * 50),
         ("notebook", [1e-3] * 150 + [1e-4] * 50 + [1e-5] * 30),
+        ("fast", [3e-3] * 200 + [1e-5] * 50),
         ("smoke", [1e-3] * 10),
     ):
         schedule = cells.staged(cells.BUDGETS[name].rates, 1280)
-        assert rates_of(schedule, len(expected)) == pytest.approx(expected)
+        assert rates_of(schedule, len(expected), expected[0]) == pytest.approx(expected)
 
 
 def test_margins_are_black():
@@ -538,7 +541,7 @@ def test_a_seed_gives_the_same_numbers_after_others():
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"budget": "huge"}, "unknown budget 'huge': accepted are smoke, reduced, notebook, full"),
+        ({"budget": "huge"}, "unknown budget 'huge': accepted are smoke, reduced, notebook, fast, long, full"),
         ({"arms": ("vgg",)}, "unknown arm 'vgg'"),
         ({"arms": ()}, "no arm is chosen"),
         ({"datasets": ("cifar",)}, "unknown dataset 'cifar'"),

@@ -6,7 +6,8 @@ tells right of the test images is then measured in two sweeps (`sweeps`): x → 
 own mean; neither clipped nor rounded. Every network is trained and tested once a seed; what is published of one seed is compared
 with the interval in which one more seed of ours would lie (`verdicts`).
 
-Budgets (`cells.BUDGETS`): *full* is the published one, *notebook* another schedule of the authors'; *reduced* has 20,000 training
-images and 5 epochs, the last of them at the low rate; *smoke* is a check that everything runs. A folder may hold several budgets,
-data sets and arms, run one after the other; its tables and its report tell of all of them.
+Budgets (`cells.BUDGETS`): *full* is the published one; *notebook*, another schedule of the authors', *fast* and *long* serve to
+look into what is not reproduced; *reduced* has 20,000 training images and 5 epochs, the last of them at the low rate; *smoke* is
+a check that everything runs. A folder may hold several budgets, data sets and arms, run one after the other; its tables and its
+report tell of all of them.
 """

@@ -40,7 +40,14 @@ COLOURS = {
 }
 
 #: Budgets where networks of several stand together.
-_BUDGET_COLOURS = {"smoke": GREY, "reduced": GREY, "notebook": COLOURS["front_end_lgn"], "full": COLOURS["retilenet"]}
+_BUDGET_COLOURS = {
+    "smoke": GREY,
+    "reduced": GREY,
+    "notebook": COLOURS["front_end_lgn"],
+    "fast": COLOURS["standardise"],
+    "long": COLOURS["in_lenet"],
+    "full": COLOURS["retilenet"],
+}
 
 #: What the table of kernels tells.
 MEASURES = ("balance", "centre_surround", "isotropy")
