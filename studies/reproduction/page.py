@@ -14,8 +14,8 @@ comparable{% if counted["not run"] %}, {{ counted["not run"] }} were not run{% e
 <div class="wide"><table><tr><th class="words">claim</th>{% for d in datasets %}<th>{{ names[d] }}</th>{% endfor %}</tr>
 {% for claim in claims %}<tr><td class="words">{{ claim.words }}</td>{% for d in datasets %}{% set j = claim.judged[d] %}<td>{% if
 j %}<span class="{{ {true: 'yes', false: 'no'}.get(j.holds, 'quiet') }}">{{ {true: "holds", false: "fails"}.get(j.holds, "open")
-}}</span> {{ points(j.difference) }} <small>{{ points(j.low) }} to {{ points(j.high) }}, {{ j.budget }}{% if j.published is not
-none %}; published {{ points(j.published) }}{% endif %}</small>{% else
+}}</span> {{ points(j.difference) }} <small>{{ points(j.low) }} to {{ points(j.high) }}<br>{{ j.budget }}{% if j.published is not
+none %}, published {{ points(j.published) }}{% endif %}</small>{% else
 %}<span class="quiet">not run</span>{% endif %}</td>{% endfor %}</tr>{% endfor %}</table></div>
 <p><small>Difference in points, of means over seeds; Welch's interval of 95 %; at the largest budget that both arms
 were run at. Published differences are of one seed, and of all of SVHN. Luminosity and contrast: means over the small sweeps;
