@@ -440,6 +440,9 @@ def test_correlation_is_spearmans_with_an_interval_that_covers():
     one = random.normal(size=60)
     found = kernels.correlation(one, -one + 0.5 * random.normal(size=60), np.zeros(60))
     assert -1 <= found.low < found.rho < found.high < -0.5
+    # Bonett & Wright 2000: Fisher's z has the standard error √((1 + ρ²/2) / (n − 3)).
+    z, wide = np.arctanh(found.rho), 1.959964 * np.sqrt((1 + found.rho**2 / 2) / 57)
+    assert np.arctanh([found.low, found.high]) == pytest.approx([z - wide, z + wide])
     other = random.normal(size=60)
     assert kernels.correlation(one, other, np.zeros(60)).rho == pytest.approx(stats.spearmanr(one, other).statistic)
     assert np.isnan(kernels.correlation(one[:5], other[:5], np.zeros(5)).low)

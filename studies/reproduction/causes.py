@@ -16,10 +16,10 @@ import pandas as pd
 
 from studies.reproduction.cells import BUDGETS
 from studies.reproduction.claims import scores
-from studies.reproduction.published import CLEAN, ROUNDING, SIZES
+from studies.reproduction.published import CLEAN, SIZES
 from studies.reproduction.study import Study
 from studies.reproduction.sweeps import SWEEPS
-from studies.reproduction.verdicts import Verdict, per_seed, prediction
+from studies.reproduction.verdicts import Verdict, per_seed, prediction, within
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def causes(study: Study, verdicts: Sequence[Verdict]) -> list[Cause]:
     for one in verdicts:
         if one.verdict not in ("not reproduced", "inconclusive") or one.low is None or one.high is None:
             continue
-        if one.low - ROUNDING <= one.published <= one.high + ROUNDING:
+        if within(one.published, one.low, one.high):
             continue
         rows = table[(table.dataset == one.dataset) & (table.arm == one.arm) & (table.sweep == one.sweep)]
         shares = study.shares(one.dataset) if one.statistic == "min" else np.array([])
@@ -107,4 +107,4 @@ def _beside(published: float, values: np.ndarray, shares: np.ndarray) -> Beside:
     named = int(np.isclose(values[:, None], shares, atol=1e-6, rtol=0).any(axis=1).sum())
     if not np.isfinite(low):
         return Beside(tuple(values.tolist()), None, None, False, named)
-    return Beside(tuple(values.tolist()), low, high, bool(low - ROUNDING <= published <= high + ROUNDING), named)
+    return Beside(tuple(values.tolist()), low, high, within(published, low, high), named)

@@ -85,7 +85,7 @@ SVHN .001 to .015.</small></p>
 <div class="wide">{{ follows|safe }}</div>
 <div class="wide"><table><tr><th>networks</th><th>how many</th><th>of the first kernels</th>{% set of = ("mu, across arms",
 "mu, within arms", "sigma, across arms", "sigma, within arms") %}{% for one in of %}<th>ρ with {{ one|replace("mu", "μ")|replace(
-"sigma", "σ") }}</th>{% endfor %}</tr>
+"sigma", "σ")|replace(", ", ",<br>")|safe }}</th>{% endfor %}</tr>
 {% for row in correlations %}<tr><td>{% if row.dataset == "all" %}all{% else %}{{ names[row.dataset] }}, {{ row.budget }}{% endif
 %}</td><td>{{ row.networks }}</td><td>{{ {"balance": "|Σw| / Σ|w|", "centre_surround": "centre and surround"}[row.what] }}</td>{%
 for one in of %}<td>{% if one in row.by %}{{ "%+.2f"|format(row.by[one].rho) }} <small>{% if row.by[one].low == row.by[one].low

@@ -43,10 +43,10 @@ COLOURS = {
 _BUDGET_COLOURS = {
     "smoke": GREY,
     "reduced": GREY,
-    "notebook": COLOURS["front_end_lgn"],
-    "fast": COLOURS["standardise"],
-    "long": COLOURS["in_lenet"],
-    "full": COLOURS["retilenet"],
+    "notebook": "#4e79a7",
+    "fast": "#59a14f",
+    "long": "#b07aa1",
+    "full": "#e15759",
 }
 
 #: What the table of kernels tells.
@@ -93,7 +93,9 @@ def write(study: Study, out: Path) -> list[Verdict]:
             },
             layers=_layers(measured),
             measures=MEASURES,
-            follows=svg(follow_figure(measured), out / "follows.png") if len(kernels.first_layers(measured)) else "",
+            follows=svg(follow_figure(measured, _called(study)), out / "follows.png")
+            if len(kernels.first_layers(measured))
+            else "",
             correlations=_correlated(measured),
         )
     _write(out / "report.html", text)
@@ -188,11 +190,8 @@ def sweep_figure(results: pd.DataFrame, dataset: str, budget: str) -> Figure:
             ax.plot(by_level.index, by_level["mean"], style, color=colour, lw=1.6 if known else 0.9)
             if known:
                 ax.fill_between(by_level.index, by_level["min"], by_level["max"], color=colour, alpha=0.15, lw=0)
-        changed, reach = (
-            "luminosity" if sweep.parameter == "μ" else "contrast",
-            "large" if "large" in sweep.name else "small",
-        )
-        ax.set_title(f"{changed}, {reach}", fontsize=9)
+        changed = "luminosity" if sweep.parameter == "μ" else "contrast"
+        ax.set_title(f"{changed}, {'large' if sweep.name.endswith('large') else 'small'}", fontsize=9)
         ax.set_xlabel(sweep.parameter, fontsize=9)
         ax.set_ylim(0, 100)
         ax.grid(alpha=0.2)
@@ -231,7 +230,7 @@ def kernel_figure(study: Study, dataset: str, budget: str) -> Figure:
     return figure
 
 
-def follow_figure(measured: pd.DataFrame) -> Figure:
+def follow_figure(measured: pd.DataFrame, names: dict[str, str]) -> Figure:
     """What networks keep over μ, against their first kernel's balance and its centre and surround; a point a network."""
     first = kernels.first_layers(measured)
     markers = dict(zip([name for name, arm in ARMS.items() if arm.has_module], "osD^", strict=True))
@@ -249,7 +248,7 @@ def follow_figure(measured: pd.DataFrame) -> Figure:
             ax.set_xlabel("|Σw| / Σ|w|" if what == "balance" else "centre and surround", fontsize=8)
             ax.tick_params(labelsize=8)
             ax.grid(alpha=0.2)
-        axes[0, column].set_title(NAMES[dataset], fontsize=9)
+        axes[0, column].set_title(names[dataset], fontsize=9)
     for ax in axes[:, 0]:
         ax.set_ylabel("percent right over μ", fontsize=8)
     keys = [

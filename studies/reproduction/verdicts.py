@@ -61,6 +61,11 @@ def prediction(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean() - wide), float(values.mean() + wide)
 
 
+def within(published: float, low: float, high: float) -> bool:
+    """Whether a published number, which is rounded, lies between two accuracies."""
+    return low - ROUNDING <= published <= high + ROUNDING
+
+
 def per_seed(results: pd.DataFrame) -> pd.DataFrame:
     """Mean and minimum over each sweep's levels: columns dataset, budget, arm, sweep, seed, mean, min."""
     grouped = results.groupby(["dataset", "budget", "arm", "sweep", "seed"], sort=False).accuracy
@@ -104,5 +109,5 @@ def _judged(
     elif (high - low) / 2 > WIDEST:
         told = "inconclusive"
     else:
-        told = "reproduced" if low - ROUNDING <= published <= high + ROUNDING else "not reproduced"
+        told = "reproduced" if within(published, low, high) else "not reproduced"
     return mean, *shown, budget, told
