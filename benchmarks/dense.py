@@ -16,14 +16,18 @@ import numpy as np
 from brian2 import Hz, Network, NeuronGroup, Quantity, Synapses, TimedArray, linked_var, ms
 from scipy import sparse
 
-from biomodel import lgn, retina, v1
-from biomodel.circuit import V1_CLOCK, Circuit, Output, Specification, averages, settled
-from biomodel.compilation import compiled
-from biomodel.cortical_kinds import Kind, kinds
-from biomodel.retina import GANGLION_CHANNELS
-from biomodel.station import State
-from biomodel.units import cd_per_m2
-from biomodel.wiring import Coupling, Grid, MakeLayer, Term, coupling, solve_coupled_layer, stability_limit
+from biomodel.circuit import lgn, retina, v1
+from biomodel.circuit.assembly import Circuit
+from biomodel.circuit.cell_types import Kind, kinds
+from biomodel.circuit.coupled_layer import Coupling, MakeLayer, coupling, solve_coupled_layer, stability_limit
+from biomodel.circuit.lattice import Grid, Term
+from biomodel.circuit.recording import Output, averages
+from biomodel.circuit.retina import GANGLION_CHANNELS
+from biomodel.circuit.specification import V1_CLOCK, Specification
+from biomodel.circuit.station import State
+from biomodel.circuit.steady_state import settled
+from biomodel.engine.cpp import compiled
+from biomodel.utils.units import cd_per_m2
 
 #: A sheet that reaches so many space constants is as good as endless.
 _ENDLESS = 14

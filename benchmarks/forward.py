@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from benchmarks.rows import CORES, Bench, Row, ratios, rounds
 from biomodel import Pathway
-from biomodel.photographs import photographs
+from biomodel.images import photographs
 from bridge import FrontEnd, pretrained
-from studies.classifiers import LeNet
+from studies.common.classifiers import LeNet
 
 ROUNDS = 5
 

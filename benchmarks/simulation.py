@@ -27,11 +27,15 @@ import xarray as xr
 from benchmarks import dense
 from benchmarks.rows import CORES, Bench, Row, ratios, rounds
 from benchmarks.torch_loop import TorchLoop
-from biomodel import Pathway, builds, luminance, v1
-from biomodel.circuit import Specification, readout, settled
+from biomodel import Pathway, luminance
+from biomodel.circuit import v1
+from biomodel.circuit.recording import readout
+from biomodel.circuit.specification import Specification
+from biomodel.circuit.steady_state import settled
+from biomodel.engine import cache
+from biomodel.engine.presentations import Presentations
+from biomodel.images import photographs
 from biomodel.parameters import FIDELITIES
-from biomodel.photographs import photographs
-from biomodel.presentations import Presentations
 
 NAMES = {"lgn": "simulate/retina_lgn", "v1": "simulate/pathway"}
 
@@ -157,11 +161,11 @@ def second_call(bench: Bench) -> None:
     """A call with other images in the same process: the time until its first image is done, and what it compiles."""
     pathway = Pathway(parameters=STUDIES)
     pathway.simulate(photographs(8, seed=21), workers=CORES)
-    before = {entry.name for entry in builds.entries()}
+    before = {entry.name for entry in cache.entries()}
     other = photographs(8, seed=22)
     batch = min(_seconds(lambda: pathway.simulate(other[:1])) for _ in range(3))
     first = statistics.median(_seconds(lambda: pathway.simulate(other[:1], workers=CORES)) for _ in range(5))
-    compiled = len({entry.name for entry in builds.entries()} - before)
+    compiled = len({entry.name for entry in cache.entries()} - before)
     bench.add(Row("simulate/pathway/second_call", first, "s, first image done", goal="0.5 s"))
     bench.add(Row("simulate/pathway/second_call_fastest", batch, "s, first image done"))
     bench.add(Row("simulate/pathway/second_call_builds", compiled, "builds", goal="0"))
@@ -284,7 +288,7 @@ def _run_dense(
     def one(k: int) -> dict[str, np.ndarray]:
         chosen = slice(k, k + 1)
         start = dense.start(specification, presentations.background(chosen))
-        return builds.run(folder, presentations.movie(chosen)[0].reshape(1, -1), start)
+        return cache.run(folder, presentations.movie(chosen)[0].reshape(1, -1), start)
 
     with ThreadPoolExecutor(CORES) as pool:
         outs = list(pool.map(one, range(images)))

@@ -15,12 +15,19 @@ import torch.nn.functional as F
 from scipy import linalg, sparse
 from torch import Tensor
 
-from biomodel import lgn, v1
-from biomodel.circuit import V1_CLOCK, Specification
-from biomodel.cortical_kinds import Kind, kinds
-from biomodel.retina import AMACRINE_CLOCK, BIPOLAR_CHANNELS, GANGLION_CHANNELS, bipolar_centres, horizontal_coupling
-from biomodel.station import State
-from biomodel.wiring import Coupling, Grid, coupling, mirrored_index, stability_limit
+from biomodel.circuit import lgn, v1
+from biomodel.circuit.cell_types import Kind, kinds
+from biomodel.circuit.coupled_layer import Coupling, coupling, stability_limit
+from biomodel.circuit.lattice import Grid, mirrored_index
+from biomodel.circuit.retina import (
+    AMACRINE_CLOCK,
+    BIPOLAR_CHANNELS,
+    GANGLION_CHANNELS,
+    bipolar_centres,
+    horizontal_coupling,
+)
+from biomodel.circuit.specification import V1_CLOCK, Specification
+from biomodel.circuit.station import State
 
 
 class Retina(NamedTuple):

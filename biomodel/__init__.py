@@ -5,8 +5,9 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-from biomodel.circuit import LESIONS, STATIONS
-from biomodel.orientation import orientation_field
+from biomodel.analysis.orientation import orientation_field
+from biomodel.circuit.lesions import LESIONS
+from biomodel.circuit.specification import STATIONS
 from biomodel.parameters import PRESETS
 from biomodel.pathway import LuminanceRangeWarning, Pathway
 from biomodel.stimuli import Display, luminance

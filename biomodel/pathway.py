@@ -14,17 +14,24 @@ import numpy as np
 import xarray as xr
 from brian2 import Quantity
 
-from biomodel import simulation, stimuli
+from biomodel import stimuli
 from biomodel.adaptation import GAZE_SPREAD, Even, Gaze
-from biomodel.circuit import LESIONS, SPIKING, STATIONS, Specification, assemble, classical_centre, settled
+from biomodel.circuit.assembly import assemble
+from biomodel.circuit.cell_types import classical_centre
+from biomodel.circuit.lattice import Grid, centre_weights
+from biomodel.circuit.lesions import LESIONS
+from biomodel.circuit.specification import SPIKING, STATIONS, Specification
+from biomodel.circuit.station import State
+from biomodel.circuit.steady_state import settled
+from biomodel.engine import run
+from biomodel.engine.presentations import Presentations
+from biomodel.engine.responses import dataset, form, provenance
+from biomodel.engine.spike_trains import SpikeTrains, table
+from biomodel.engine.store import open_store
 from biomodel.parameters import FIDELITIES, VALID_LUMINANCE, Parameters
-from biomodel.presentations import Presentations, luminance_range
-from biomodel.responses import dataset, form, provenance
-from biomodel.spike_trains import SpikeTrains, table
-from biomodel.station import State
-from biomodel.store import only_writer, open_store
-from biomodel.units import as_number
-from biomodel.wiring import Grid, centre_weights
+from biomodel.stimuli import luminance_range
+from biomodel.utils.run_folder import only_writer
+from biomodel.utils.units import as_number
 
 #: Milliseconds that spiking cells have before the image comes, to lose what they began with.
 LEAD = 100.0
@@ -49,7 +56,7 @@ class Pathway:
     parameters : mapping of str to float or brian2.Quantity, optional
         New values by name; plain numbers are in the documented unit.
     lesions : iterable of str
-        Mechanisms to take out, of `biomodel.LESIONS`; what each leaves is told in `biomodel.retina`.
+        Mechanisms to take out, of `biomodel.LESIONS`; what each leaves is told in `biomodel.circuit.retina`.
     dt : float or brian2.Quantity
         Integration step in ms.
     target : {"cpp", "numpy"}, optional
@@ -68,7 +75,7 @@ class Pathway:
         parameters: Mapping[str, object] | None = None,
         lesions: Iterable[str] = (),
         dt: float | Quantity = 0.5,
-        target: simulation.Target | None = None,
+        target: run.Target | None = None,
     ) -> None:
         self.fidelity = _one_of(fidelity, FIDELITIES, "fidelity")
         self.parameters = Parameters(preset, parameters, fidelity)
@@ -103,9 +110,7 @@ class Pathway:
         every = slice(None)
         spec = self._specification(stimulus, ppd, until, len(presentations), (0.0, 1.0), "nothing", 1000.0)
         circuit = assemble(spec)
-        simulation.start(
-            circuit, simulation.by_frame(presentations.movie(every)), settled(spec, presentations.background(every))
-        )
+        run.start(circuit, run.by_frame(presentations.movie(every)), settled(spec, presentations.background(every)))
         return circuit.network
 
     @overload
@@ -233,7 +238,7 @@ class Pathway:
             raise ValueError("store is not accepted with adapt_to = 'previous': each image depends on the one before")
         adaptation = self._adaptation(stimulus, ppd, "gaze" if in_sequence else adapt_to, gaze_spread)
         presentations = Presentations(stimulus, adaptation)
-        batch = 1 if in_sequence else simulation.batch_images(stimulus.sizes["y"], stimulus.sizes["x"])
+        batch = 1 if in_sequence else run.batch_images(stimulus.sizes["y"], stimulus.sizes["x"])
         spec = self._specification(stimulus, ppd, until, batch, (1000 * start, 1000 * end), record, 1000 * seconds)
         for station in spec.stations if record == "mean" else ():
             if not spec.samples(station):
@@ -262,7 +267,7 @@ class Pathway:
                         f"record_within = {record_within!r} is not accepted: no cell of {station} stands so near the middle"
                     )
         if fires:
-            most, together = simulation.batch_trials(len(presentations), spec.cells.grid.cells // batch, trials)
+            most, together = run.batch_trials(len(presentations), spec.cells.grid.cells // batch, trials)
             batch = min(batch, most)
             spec = replace(
                 spec,
@@ -270,7 +275,7 @@ class Pathway:
                 trials=trials if in_sequence else together,
                 lead=0.0 if in_sequence else LEAD,
             )
-        target = self.target or simulation.available_target()
+        target = self.target or run.available_target()
         attributes = {
             "adapt_to": adapt_to if isinstance(adapt_to, str) else "luminance",
             "gaze_spread_deg": float(gaze_spread),
@@ -282,14 +287,14 @@ class Pathway:
             )
 
         if store is not None:
-            chunk = min(chunk or simulation.chunk_images(spec, trials), len(presentations))
+            chunk = min(chunk or run.chunk_images(spec, trials), len(presentations))
             # Worker processes may stand in another folder.
             return self._simulate_into(
                 Path(store).absolute(), resume, chunk, spec, target, presentations, attributes, workers, trials
             )
-        chunks = simulation.chunks(len(presentations), batch)
+        chunks = run.chunks(len(presentations), batch)
         recorded, background = _joined(
-            list(simulation.run_settled(spec, target, presentations, chunks, _as_it_is, workers, trials, seed))
+            list(run.run_settled(spec, target, presentations, chunks, _as_it_is, workers, trials, seed))
         )
         return self._labelled(spec, recorded, stimulus, background, attributes, trials)
 
@@ -315,7 +320,7 @@ class Pathway:
         resume: bool,
         chunk: int,
         spec: Specification,
-        target: simulation.Target,
+        target: run.Target,
         presentations: Presentations,
         attributes: dict[str, object],
         workers: int,
@@ -323,7 +328,7 @@ class Pathway:
     ) -> xr.Dataset:
         """Responses kept in a folder chunk by chunk, those that it already holds left as they are."""
         stimulus = presentations.stimulus
-        settings = simulation.settings(spec, target, presentations, chunk) | {
+        settings = run.settings(spec, target, presentations, chunk) | {
             "seed": attributes["seed"],
             "trials": trials,
         }
@@ -338,14 +343,14 @@ class Pathway:
 
             waiting = store.waiting()
             if waiting:
-                for _ in simulation.run_settled(spec, target, presentations, waiting, keep, workers, trials, seed):
+                for _ in run.run_settled(spec, target, presentations, waiting, keep, workers, trials, seed):
                     pass
         return store.read()
 
     def _simulate_in_sequence(
         self,
         spec: Specification,
-        target: simulation.Target,
+        target: run.Target,
         presentations: Presentations,
         attributes: dict[str, object],
         trials: int,
@@ -357,7 +362,7 @@ class Pathway:
         state, last = self._left_behind.get(key, (None, first[0]))
         if state is None:
             state = settled(spec, first, seed)
-        parts, state = simulation.run_in_sequence(spec, target, movie, state, seed)
+        parts, state = run.run_in_sequence(spec, target, movie, state, seed)
         still = movie.mean(axis=1)
         self._left_behind[key] = (state, still[-1])
         background = np.concatenate([last[None], still[:-1]])

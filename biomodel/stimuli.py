@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,7 @@ import xarray as xr
 from brian2 import Quantity
 from numpy.typing import ArrayLike
 
-from biomodel.presentations import blocks
-from biomodel.units import as_number
+from biomodel.utils.units import as_number
 
 #: Share of the luminance of white that each linear sRGB primary carries (IEC 61966-2-1).
 SRGB_LUMINANCE = (0.2126, 0.7152, 0.0722)
@@ -201,3 +201,28 @@ class Display:
             name="luminance",
             attrs=grey.attrs,
         )
+
+
+#: Luminances looked at together, so that a stimulus that lies on disk never has to fit into memory.
+_BLOCK = 4_194_304
+
+
+def movie(stimulus: xr.DataArray) -> np.ndarray:
+    """A stimulus as (image, frame, y, x) in cd/m²; a still image has one frame."""
+    light = stimulus.sum("colour") if "colour" in stimulus.dims else stimulus
+    if "time" in light.dims:
+        return light.transpose("image", "time", "y", "x").values.astype(float, copy=False)
+    return light.transpose("image", "y", "x").values.astype(float, copy=False)[:, None]
+
+
+def blocks(stimulus: xr.DataArray) -> Iterator[xr.DataArray]:
+    """A stimulus in pieces of a bounded size, some images each."""
+    images = max(1, _BLOCK * stimulus.sizes["image"] // stimulus.size)
+    for first in range(0, stimulus.sizes["image"], images):
+        yield stimulus.isel(image=slice(first, first + images))
+
+
+def luminance_range(stimulus: xr.DataArray) -> tuple[float, float]:
+    """The lowest and the highest luminance of a stimulus in cd/m²."""
+    edges = [(light.min(), light.max()) for light in map(movie, blocks(stimulus))]
+    return float(min(low for low, _ in edges)), float(max(high for _, high in edges))

@@ -10,10 +10,10 @@ from matplotlib.colors import hsv_to_rgb
 from scipy import ndimage
 
 from biomodel import Display, Pathway, luminance, orientation_field
-from biomodel.orientation import derivative_field
-from biomodel.photographs import photographs
-from biomodel.v1 import STRIDE
-from studies.illumination import LIGHTS, PIXELS_PER_DEGREE
+from biomodel.analysis.orientation import derivative_field
+from biomodel.circuit.v1 import STRIDE
+from biomodel.images import photographs
+from studies.luminance.lights import LIGHTS, PIXELS_PER_DEGREE
 
 #: Of the photographs' patches, pixels; how many; of which those shown.
 SIDE, PATCHES, SHOWN = 64, 26, (2, 4, 11)

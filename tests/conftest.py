@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from biomodel import Pathway, luminance
-from biomodel.photographs import photographs
+from biomodel.images import photographs
 from biomodel.physiology.repeated import Repeated
 
 

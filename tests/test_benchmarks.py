@@ -10,9 +10,13 @@ from brian2 import ms
 from benchmarks import dense
 from benchmarks.simulation import prepared
 from benchmarks.torch_loop import TorchLoop
-from biomodel import Pathway, simulation, v1
-from biomodel.circuit import assemble, settled
-from biomodel.wiring import Grid, coupled_layer, coupling, gaussian_weights
+from biomodel import Pathway
+from biomodel.circuit import v1
+from biomodel.circuit.assembly import assemble
+from biomodel.circuit.coupled_layer import coupled_layer, coupling
+from biomodel.circuit.lattice import Grid, gaussian_weights
+from biomodel.circuit.steady_state import settled
+from biomodel.engine import run
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,7 @@ def test_dense_v1_meets_the_network(pathway, patches):
         front.network.add(*groups.values(), *synapses)
         wired = replace(front, stations=front.stations | groups)
         for circuit, state in ((coupled, settled(s, background)), (wired, dense.start(s, background))):
-            simulation.start(circuit, simulation.by_frame(movie), state)
+            run.start(circuit, run.by_frame(movie), state)
             circuit.network.run(60 * ms, namespace={})
     for name in v1.channels(s.parameters):
         expected, found = (np.array(getattr(circuit.stations["v1"], name)) for circuit in (coupled, wired))

@@ -6,18 +6,18 @@ from safetensors.torch import save_file
 import bridge
 from biomodel import STATIONS, Display, Pathway
 from biomodel.adaptation import gaze_field
-from biomodel.photographs import photographs
-from biomodel.probe import probe
+from biomodel.analysis.equivalent_kernels import probe
+from biomodel.images import photographs
 from biomodel.stimuli import luminance
-from bridge import fitting
-from bridge.bench import Bench, resampled
-from bridge.cortical_fitting import non_negative
-from bridge.fitting import identify
-from bridge.front_end import RELAY
-from bridge.kernels import KernelPairs
-from bridge.metrics import correlation, r_squared
-from bridge.padding import separable
-from bridge.stages import DURATIONS, PARTS, V1, LowPass
+from bridge.evaluate.as_subject import Bench, resampled
+from bridge.evaluate.kernels import KernelPairs
+from bridge.evaluate.metrics import correlation, r_squared
+from bridge.fit import fitting
+from bridge.fit.fitting import identify
+from bridge.fit.v1_rates import non_negative
+from bridge.model.convolution import separable
+from bridge.model.front_end import RELAY
+from bridge.model.stages import DURATIONS, PARTS, V1, LowPass
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from torch.nn import functional
 
 import biomodel
 import bridge
-from biomodel.photographs import photographs
-from bridge import cortical_counts, fitting, stimulus_sets
-from bridge.cortical_counts import begin_complex, fit_v1_to_counts, regress
-from bridge.front_end import RELAY
-from bridge.stages import PARTS, V1
+from biomodel.images import photographs
+from bridge.fit import fitting, stimuli, v1_counts
+from bridge.fit.v1_counts import begin_complex, fit_v1_to_counts, regress
+from bridge.model.front_end import RELAY
+from bridge.model.stages import PARTS, V1
 
 PIXELS_PER_DEGREE, MAINTAINED = 4.0, 10.0
 
@@ -174,14 +174,14 @@ def counted(truth):
 @pytest.mark.parametrize("recorded", [("lgn", "v1"), ("v1",)])
 def test_a_front_end_is_fitted_to_counts(counted, recorded, monkeypatch):
     """Behind a relay that was recorded, and behind one that was not, which is then fitted through V1; in few steps."""
-    monkeypatch.setattr(cortical_counts, "_STEPS", 400)
+    monkeypatch.setattr(v1_counts, "_STEPS", 400)
     monkeypatch.setattr(fitting, "_FAR", (100, 1e-2))
     light, responses, rates = counted
     front_end = fitting.identify(light, responses.drop_vars({"lgn", "v1"} - set(recorded)))
     assert front_end.v1.spiking
     with torch.no_grad():
         told = front_end(torch.from_numpy(light.values[:, None]).float())
-    aside = stimulus_sets.left_aside(light.photograph.values.tolist(), 0)
+    aside = stimuli.left_aside(light.photograph.values.tolist(), 0)
     missed = ((told - rates) ** 2)[aside].mean(dim=(0, 2, 3)) / rates[aside].var(dim=(0, 2, 3))
     assert float(missed.median()) < 0.3, missed
     guess = bridge.FrontEnd(PIXELS_PER_DEGREE, front_end.station_channels, orientations=[0.0, 0.0])

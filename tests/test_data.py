@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from studies import datasets, download
-from studies.data_files import content, read_idx, read_matlab
+from studies.data import datasets, download
+from studies.data.readers import content, read_idx, read_matlab
 
 
 def idx(values: np.ndarray, magic: int | None = None) -> bytes:

@@ -9,7 +9,7 @@ from torch import nn
 import bridge
 from biomodel import Display
 from bridge import FrontEnd
-from bridge.export import write_onnx
+from bridge.onnx import write_onnx
 
 RELAY = ["midget_on", "midget_off", "parasol_on", "parasol_off"]
 

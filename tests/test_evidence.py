@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from biomodel import Pathway
-from bridge import evidence, published, stimulus_sets
+from bridge.fit import stimuli
+from studies.common import published
+from studies.identification import run
 
 
 def test_finished_models_are_kept_and_the_others_fitted(tmp_path, monkeypatch):
@@ -18,22 +20,22 @@ def test_finished_models_are_kept_and_the_others_fitted(tmp_path, monkeypatch):
 
         return {"front end": score("lgn", 0.99), "weber, v1": score("v1", -np.inf), "log, lgn": score("lgn", 0.8)}
 
-    monkeypatch.setattr(evidence, "_models", models)
-    monkeypatch.setattr(evidence, "record", lambda *_: None)
-    monkeypatch.setattr(evidence, "_recorded_from_others", lambda *_: {})
+    monkeypatch.setattr(run, "_models", models)
+    monkeypatch.setattr(run, "record", lambda *_: None)
+    monkeypatch.setattr(run, "_recorded_from_others", lambda *_: {})
     pathway = Pathway(parameters={"v1.kinds": 2})
-    first = evidence.gather(pathway, tmp_path, images=26, workers=2)
+    first = run.gather(pathway, tmp_path, images=26, workers=2)
     assert first.model.tolist() == ["front end", "weber, v1", "log, lgn"]
     kept = tmp_path / "scores" / "front_end.csv"
     kept.write_text(kept.read_text().replace("0.99", "0.98"))
     (tmp_path / "scores" / "log_lgn.csv").unlink()
-    again = evidence.gather(pathway, tmp_path, images=26, workers=2)
+    again = run.gather(pathway, tmp_path, images=26, workers=2)
     assert again.r2.tolist() == [0.98, -np.inf, 0.8]
-    told = evidence.summary(again)
+    told = run.summary(again)
     assert told["front end"] == {"parameters": 3, "scores": {"lgn": {"photographs": told_score(0.98)}}}
     assert told["weber, v1"]["scores"]["v1"]["photographs"]["median_r2"] is None
     with pytest.raises(ValueError, match="images"):
-        evidence.gather(pathway, tmp_path, images=39, workers=2)
+        run.gather(pathway, tmp_path, images=39, workers=2)
 
 
 def told_score(value: float) -> dict[str, float | int]:
@@ -41,7 +43,7 @@ def told_score(value: float) -> dict[str, float | int]:
 
 
 def test_a_published_model_is_recorded_as_circuits_are():
-    shown = stimulus_sets.identification(13, seed=1)
+    shown = stimuli.identification(13, seed=1)
     gaze = np.full(shown.light.shape, 7.0)
     light, responses = published.recorded(shown, gaze)
     assert responses.lgn.shape == (13, 4, 32, 32) and light is shown.light

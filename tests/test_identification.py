@@ -5,13 +5,13 @@ import xarray as xr
 from scipy.ndimage import correlate
 
 from biomodel import Pathway
-from biomodel.photographs import PHOTOGRAPHS
-from biomodel.probe import equivalent_kernels
+from biomodel.analysis.equivalent_kernels import equivalent_kernels
+from biomodel.images import PHOTOGRAPHS
 from biomodel.stimuli import luminance
-from bridge import stimulus_sets
-from bridge.metrics import explainable_share, r_squared
-from bridge.reverse_correlation import linear_kernels
-from bridge.rivals import Energy, LinearNonlinear, Network, fit_rival, rivals
+from bridge.evaluate.metrics import explainable_share, r_squared
+from bridge.evaluate.reverse_correlation import linear_kernels
+from bridge.fit import stimuli
+from studies.identification.baselines import Energy, LinearNonlinear, Network, fit_rival, rivals
 
 PIXELS_PER_DEGREE = 16.0
 
@@ -93,42 +93,42 @@ def test_bad_recordings_are_refused(change, words):
 
 
 def test_held_out_sets_hold_what_was_never_fitted():
-    fitted = stimulus_sets.identification(130, seed=3)
-    names, held = stimulus_sets.split(3)
+    fitted = stimuli.identification(130, seed=3)
+    names, held = stimuli.split(3)
     assert set(names) | set(held) == set(PHOTOGRAPHS) and len(held) == 3
     assert not set(names) & set(held)
     assert set(fitted.light.photograph.values.tolist()) == {*names, "noise"}
-    sets = {one.name: one for one in stimulus_sets.held_out(24, held, seed=3)}
+    sets = {one.name: one for one in stimuli.held_out(24, held, seed=3)}
     assert list(sets) == ["photographs", "luminance", "gratings", "local_light"]
     for name in ("photographs", "luminance", "local_light"):
         assert set(sets[name].light.photograph.values.tolist()) == set(held)
     levels = fitted.fields[~np.isnan(fitted.fields)]
     means = fitted.light.values.mean(axis=(1, 2))[~np.isnan(fitted.fields)]
     is_own = levels == means
-    assert set(levels[~is_own].tolist()) == set(stimulus_sets.FIELDS) and 0.2 < is_own.mean() < 0.5
+    assert set(levels[~is_own].tolist()) == set(stimuli.FIELDS) and 0.2 < is_own.mean() < 0.5
     shown = sets["luminance"].fields
     assert np.isnan(shown).any() and (~np.isnan(shown)).any()
     tested = np.unique(shown[~np.isnan(shown)])
     assert np.abs(np.log10(levels[:, None] / tested)).min() > 0.05
     half = np.log10(np.array([levels.min() / tested.min(), tested.max() / levels.max()]))
     assert len(tested) == 4 and (half > 0.49).all()
-    exposures = (*stimulus_sets.BETWEEN, *stimulus_sets.BEYOND)
-    assert min(abs(a - b) for a in exposures for b in stimulus_sets.EXPOSURES) >= 0.25
+    exposures = (*stimuli.BETWEEN, *stimuli.BEYOND)
+    assert min(abs(a - b) for a in exposures for b in stimuli.EXPOSURES) >= 0.25
     assert not np.isnan(sets["gratings"].fields).any()
 
 
 def test_stimulus_sets_are_the_seeds_own():
-    first, again, other = (stimulus_sets.identification(40, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (stimuli.identification(40, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(first.light, again.light) and not np.array_equal(first.light, other.light)
     assert np.array_equal(first.fields, again.fields, equal_nan=True)
     assert float(first.light.min()) >= 0 and first.light.sizes == {"image": 40, "y": 32, "x": 32}
     with pytest.raises(ValueError, match="images = 5"):
-        stimulus_sets.identification(5)
+        stimuli.identification(5)
 
 
 def test_local_light_dims_a_part_of_the_image():
-    _, held = stimulus_sets.split(0)
-    plain, _, _, local = stimulus_sets.held_out(40, held, seed=0)
+    _, held = stimuli.split(0)
+    plain, _, _, local = stimuli.held_out(40, held, seed=0)
     assert plain.light.shape == local.light.shape
     ratios = []
     for image in local.light.values[::2]:
@@ -168,7 +168,7 @@ def test_a_rival_finds_a_cell_that_is_one():
 @pytest.mark.slow
 def test_a_rival_finds_a_logarithmic_cell_on_what_is_shown():
     """The images of identification, some of them noise that goes down to 0, and a cell of log(L + 1)."""
-    shown = stimulus_sets.identification(104, pixels=16)
+    shown = stimuli.identification(104, pixels=16)
     light = shown.light.values
     background = np.where(np.isnan(shown.fields), light.mean(axis=(1, 2)), shown.fields)[:, None, None] * np.ones_like(
         light

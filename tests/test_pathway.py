@@ -6,13 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammainc
 
-from biomodel import PRESETS, STATIONS, Display, LuminanceRangeWarning, Pathway, builds, luminance, simulation
-from biomodel.cortical_kinds import kinds
+from biomodel import PRESETS, STATIONS, Display, LuminanceRangeWarning, Pathway, luminance
+from biomodel.analysis.equivalent_kernels import equivalent_kernels, probe
+from biomodel.circuit.cell_types import kinds
+from biomodel.circuit.coupled_layer import coupling, solve_coupled_layer
+from biomodel.circuit.lattice import gaussian_weights
+from biomodel.engine import cache, run
 from biomodel.parameters import Parameters
 from biomodel.physiology import measures
-from biomodel.probe import equivalent_kernels, probe
-from biomodel.units import UNITS, cd_per_m2
-from biomodel.wiring import coupling, gaussian_weights, solve_coupled_layer
+from biomodel.utils.units import UNITS, cd_per_m2
 
 SYMMETRIC = {
     "bipolar.on_saturation": 100,
@@ -315,8 +317,8 @@ def test_bad_input_is_refused_in_one_line(call, words):
 
 
 def test_without_a_compiler_the_numpy_target_is_taken_with_one_warning(monkeypatch, caplog):
-    monkeypatch.setattr(builds, "compiler", lambda: None)
-    simulation.available_target.cache_clear()
+    monkeypatch.setattr(cache, "compiler", lambda: None)
+    run.available_target.cache_clear()
     caplog.set_level("WARNING", logger="precortical")
     try:
         flash = luminance(np.full((1, 8, 8), 110.0), 16)
@@ -324,7 +326,7 @@ def test_without_a_compiler_the_numpy_target_is_taken_with_one_warning(monkeypat
             Pathway().simulate(flash, adapt_to=100.0, until="cone")
         assert sum("no C++ compiler" in r.message for r in caplog.records) == 1
     finally:
-        simulation.available_target.cache_clear()
+        run.available_target.cache_clear()
 
 
 @pytest.fixture(scope="module")

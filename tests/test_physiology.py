@@ -11,10 +11,11 @@ from scipy.ndimage import gaussian_filter
 
 from biomodel import Pathway, physiology
 from biomodel.parameters import Parameters
-from biomodel.physiology import battery, measures, shadow
+from biomodel.physiology import battery, measures
 from biomodel.physiology.battery import EXPERIMENTS, SPIKES_ONLY
-from biomodel.physiology.protocols import Screen
+from biomodel.physiology.screens import Screen
 from biomodel.stimuli import pixels_per_degree
+from studies.physiology import shadow
 
 
 def test_harmonic_of_a_known_sinusoid():
@@ -200,7 +201,7 @@ def test_known_cells_give_the_known_answers(results):
 
 
 def test_every_band_but_those_of_spikes_is_reported_as_published(results):
-    path = Path(battery.__file__).with_name("experiments.json")
+    path = Path(battery.__file__).with_name("bands.json")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert digest == "3f2f121489c1bcd2ad483ab3f78dc432e833749b8b677c5023ece26007e64f7c", "a band is never edited"
     published = [row for row in json.loads(path.read_text())["rows"] if row["needs"] == "rate"]

@@ -11,12 +11,13 @@ from scipy.signal import lfilter
 
 from biomodel import Pathway, physiology
 from biomodel.parameters import Parameters
-from biomodel.physiology import battery, cortex, dip, distributions, draws, fields, population, tuning
+from biomodel.physiology import battery, dip, distributions, draws, receptive_fields, tuning, v1
 from biomodel.physiology.column import ORIENTATIONS, Column
 from biomodel.physiology.equivalent import at_phases
-from biomodel.physiology.measurement import CellValues
-from biomodel.physiology.preparation import Preparation
-from biomodel.physiology.protocols import PHASES, Screen
+from biomodel.physiology.plots import population
+from biomodel.physiology.recording import Preparation
+from biomodel.physiology.results import CellValues
+from biomodel.physiology.screens import PHASES, Screen
 
 
 def test_gratings_of_any_orientation():
@@ -296,7 +297,7 @@ def column():
 
 @pytest.fixture(scope="module")
 def measured(column):
-    made = sorted((number, one) for number, one in cortex.EXPERIMENTS.items() if number not in battery.SPIKES_ONLY)
+    made = sorted((number, one) for number, one in v1.EXPERIMENTS.items() if number not in battery.SPIKES_ONLY)
     return {number: experiment(column) for number, experiment in made}
 
 
@@ -497,7 +498,7 @@ def test_receptive_fields_are_those_of_linear_filters():
     gratings = np.stack([[screen.grating(f, PHASES, o) for f in frequencies] for o in ORIENTATIONS])
     rates = 5 + gratings.reshape(*gratings.shape[:3], -1) @ filters.T
     both = np.concatenate([rates, np.full_like(rates[..., :1], 7.0)], axis=-1)
-    found = fields.receptive_fields(both, ORIENTATIONS, frequencies, PHASES, x, x)
+    found = receptive_fields.receptive_fields(both, ORIENTATIONS, frequencies, PHASES, x, x)
     for field, gabor in zip(found, gabors, strict=False):
         assert np.corrcoef(field.ravel(), gabor.ravel())[0, 1] > 0.98
         assert np.abs(field).max() == pytest.approx(1)

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from bridge import FrontEnd
-from bridge.front_end import RELAY
-from bridge.metrics import explainable_share
-from bridge.refinement import _LEAST, _deviance, refine
-from bridge.stimulus_sets import NOISE, left_aside
+from bridge.evaluate.metrics import explainable_share
+from bridge.fit.refinement import _LEAST, _deviance, refine
+from bridge.fit.stimuli import NOISE, left_aside
+from bridge.model.front_end import RELAY
 
 
 def shown(images: int = 24) -> tuple[torch.Tensor, torch.Tensor]:

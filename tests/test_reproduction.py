@@ -10,12 +10,13 @@ from scipy import stats
 from scipy.io import savemat
 
 from biomodel.stimuli import decode_srgb
-from studies.datasets import Images, load
-from studies.reproduction import causes, cells, claims, kernels, networks, report, study, sweeps, verdicts
+from studies.common import retilenet
+from studies.data.datasets import Images, load
+from studies.reproduction import causes, cells, claims, kernels, report, run, sweeps, verdicts
 from studies.reproduction.arms import ARMS
 from studies.reproduction.cells import Found
 from studies.reproduction.published import PUBLISHED, SIZES
-from studies.reproduction.study import Cell, Settings, Study
+from studies.reproduction.run import Cell, Settings, Study
 from studies.reproduction.sweeps import SWEEPS
 
 CLEAN = ("mu", 0.0)
@@ -25,7 +26,7 @@ ONCE = ((1, 1e-3),)
 
 
 def precortical(*arguments):
-    command = [sys.executable, "-m", "studies.cli", "study", "reproduction", *map(str, arguments)]
+    command = [sys.executable, "-m", "studies.cli.main", "study", "reproduction", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -39,9 +40,9 @@ def parameters(module):
 
 def test_networks_have_the_published_numbers_of_parameters():
     # retilenet.md, from the authors' repository.
-    assert parameters(networks.lenet(1, 10)) == 61_706 and parameters(networks.lenet(3, 10)) == 62_006
-    assert parameters(networks.module(1)) == 150 and parameters(networks.module(3)) == 1_332
-    assert networks.module(1)(images()).shape == networks.module(1, 1, 11)(images()).shape == (4, 1, 32, 32)
+    assert parameters(retilenet.lenet(1, 10)) == 61_706 and parameters(retilenet.lenet(3, 10)) == 62_006
+    assert parameters(retilenet.module(1)) == 150 and parameters(retilenet.module(3)) == 1_332
+    assert retilenet.module(1)(images()).shape == retilenet.module(1, 1, 11)(images()).shape == (4, 1, 32, 32)
 
 
 def test_sweeps_have_the_published_levels():
@@ -128,7 +129,7 @@ def test_what_is_invariant_by_construction():
     assert changes("lenet", darker) > 1e-2 and changes("lenet", fainter) > 1e-3
     for arm in ("in_lenet", "standardise"):
         assert changes(arm, darker) < 5e-4 and changes(arm, fainter) < 5e-4
-    assert torch.equal(networks.Standardise()(torch.full((1, 3, 4, 4), 0.3)), torch.zeros(1, 3, 4, 4))
+    assert torch.equal(retilenet.Standardise()(torch.full((1, 3, 4, 4), 0.3)), torch.zeros(1, 3, 4, 4))
 
 
 def layers(network):
@@ -493,7 +494,7 @@ def test_lenet_learns_and_keeps_what_it_should():
     over_mu = [told for (sweep, _), told in found.accuracy.items() if sweep.startswith("mu")]
     assert np.ptp(over_mu) <= 2 / found.images
     assert {name: kernel.shape for name, kernel in found.kernels.items()} == {
-        **{station: (1, 1, 7, 7) for station in networks.STATIONS},
+        **{station: (1, 1, 7, 7) for station in retilenet.STATIONS},
         "lenet": (6, 1, 5, 5),
     }
     assert kernels.balance(found.kernels["bipolar"]) < 1e-5
@@ -507,7 +508,7 @@ def test_smoke_of_every_arm_goes_on_where_it_was(tmp_path):
     first = precortical("--budget", "smoke", "--seeds", 2, "--out", out, "--json", tmp_path / "told.json")
     assert first.returncode == 0, first.stderr
     results = pd.read_csv(out / "results.csv")
-    assert list(results.columns) == list(study.COLUMNS)
+    assert list(results.columns) == list(run.COLUMNS)
     assert set(results.arm) == set(ARMS) and set(results.sweep) == set(SWEEPS)
     assert len(results) == len(ARMS) * 2 * 81 and (results.n == 50).all()
     told = json.loads((out / "cells.json").read_text())
@@ -555,38 +556,29 @@ def test_a_seed_gives_the_same_numbers_after_others():
 )
 def test_settings_that_are_wrong_are_refused(tmp_path, changed, words):
     with pytest.raises(ValueError, match=words):
-        study.run(Settings(**changed), tmp_path / "out")
+        run.run(Settings(**changed), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_other_code_or_images_is_refused(tmp_path, monkeypatch):
     few = load("digits").first(140, 20)
-    monkeypatch.setattr(study.datasets, "load", lambda *_, **__: few)
-    monkeypatch.setattr(study.side_by_side, "side_by_side", lambda *_: None)
+    monkeypatch.setattr(run.datasets, "load", lambda *_, **__: few)
+    monkeypatch.setattr(run.parallel, "side_by_side", lambda *_: None)
     with pytest.raises(ValueError, match="holds no reproduction"):
-        study.run(Settings(budget="smoke"), tmp_path)
-    monkeypatch.setattr(study.datasets, "load", lambda *_, **__: few.first(130, 20))
+        run.run(Settings(budget="smoke"), tmp_path)
+    monkeypatch.setattr(run.datasets, "load", lambda *_, **__: few.first(130, 20))
     with pytest.raises(ValueError, match="another digits: choose another folder"):
-        study.run(Settings(budget="smoke"), tmp_path)
+        run.run(Settings(budget="smoke"), tmp_path)
     # Another front end is another experiment to those alone that take light.
-    monkeypatch.setattr(study.datasets, "load", lambda *_, **__: few)
-    monkeypatch.setattr(study, "_DECIDING_LIGHT", ())
+    monkeypatch.setattr(run.datasets, "load", lambda *_, **__: few)
+    monkeypatch.setattr(run, "_DECIDING_LIGHT", ())
     with pytest.raises(ValueError, match="another front end: choose another folder"):
-        study.run(Settings(budget="smoke", arms=("lenet", "front_end_lgn")), tmp_path)
+        run.run(Settings(budget="smoke", arms=("lenet", "front_end_lgn")), tmp_path)
     with pytest.raises(ValueError, match="holds no reproduction"):
-        study.run(Settings(budget="smoke", arms=("lenet",)), tmp_path)
-    monkeypatch.setattr(study, "_DECIDING", ())
+        run.run(Settings(budget="smoke", arms=("lenet",)), tmp_path)
+    monkeypatch.setattr(run, "_DECIDING", ())
     with pytest.raises(ValueError, match="another code: choose another folder"):
-        study.run(Settings(budget="smoke", arms=("lenet",)), tmp_path)
-
-
-def test_what_a_module_says_of_itself_is_no_part_of_what_it_does():
-    source = 'def f(x):\n    """Doc."""\n    return x  # why\n'
-    assert (
-        study._statements(source)
-        == study._statements("def f(x): return x\n")
-        != study._statements("def f(x): return 1\n")
-    )
+        run.run(Settings(budget="smoke", arms=("lenet",)), tmp_path)
 
 
 def test_report_of_a_folder_tells_budgets_and_data_sets_apart(tmp_path):
@@ -598,7 +590,7 @@ def test_report_of_a_folder_tells_budgets_and_data_sets_apart(tmp_path):
     (tmp_path / "config.json").write_text(
         json.dumps({"code": "", "mnist": {"images": [60_000, 10_000], "classes": CLASSES}})
     )
-    held = study.read(tmp_path)
+    held = run.read(tmp_path)
     assert len(held.cells) == 12 and held.sizes == {"mnist": (60_000, 10_000)}
     report.write(held, tmp_path)
     page = (tmp_path / "report.html").read_text()
@@ -611,6 +603,6 @@ def test_report_of_a_folder_tells_budgets_and_data_sets_apart(tmp_path):
     )
     few = json.dumps({"code": "", "mnist": {"images": [20_000, 10_000], "classes": CLASSES}})
     (tmp_path / "config.json").write_text(few)
-    report.write(study.read(tmp_path), tmp_path)
+    report.write(run.read(tmp_path), tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert "MNIST subset, full budget" in page and "not reproduced, full" not in page

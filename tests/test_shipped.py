@@ -6,17 +6,17 @@ import torch
 
 import biomodel
 import bridge
+from biomodel.engine.responses import in_rates
+from biomodel.images import photographs
 from biomodel.parameters import PRESETS, Parameters
-from biomodel.photographs import photographs
-from biomodel.responses import in_rates
-from bridge import shipped
-from bridge.report import scored
+from bridge import pretrained
+from bridge.evaluate.scores import scored
 
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
     """Where weights are looked for instead."""
-    monkeypatch.setattr(shipped, "_FOLDER", tmp_path)
+    monkeypatch.setattr(pretrained, "_FOLDER", tmp_path)
     return tmp_path
 
 
@@ -103,20 +103,20 @@ def test_unknown_weights_are_refused(asked, words):
 def test_weights_of_another_preset_or_of_other_parameters_are_refused(elsewhere, monkeypatch):
     with pytest.raises(ValueError, match="not a readable"):
         bridge.pretrained()
-    original = shipped.Path(shipped.__file__).parent / "weights" / "macaque_parafovea_rate.safetensors"
+    original = pretrained.Path(pretrained.__file__).parent / "weights" / "macaque_parafovea_rate.safetensors"
     for preset in PRESETS:
         shutil.copy(original, elsewhere / f"{preset}_rate.safetensors")
     with pytest.raises(ValueError, match="fitted to preset 'macaque_parafovea'.*'macaque_fovea'"):
         bridge.pretrained("macaque_fovea")
     other = Parameters("macaque_parafovea", {"bipolar.luminance_half": 9.0})
-    monkeypatch.setattr(shipped, "Parameters", lambda *_: other)
+    monkeypatch.setattr(pretrained, "Parameters", lambda *_: other)
     with pytest.raises(ValueError, match="parameters digest.*make weights"):
         bridge.pretrained()
 
 
 def test_damaged_weights_are_refused(elsewhere):
     path = elsewhere / "macaque_parafovea_rate.safetensors"
-    shutil.copy(shipped.Path(shipped.__file__).parent / "weights" / path.name, path)
+    shutil.copy(pretrained.Path(pretrained.__file__).parent / "weights" / path.name, path)
     whole = bytearray(path.read_bytes())
     whole[-100:-96] = np.float32(7.0).tobytes()
     path.write_bytes(whole)

@@ -16,10 +16,12 @@ import pytest
 import skimage.io
 import xarray as xr
 
-from biomodel import Pathway, builds, luminance
-from biomodel.compilation import vectorisable, writing_only
-from biomodel.store import images_kept
-from studies import cli
+from biomodel import Pathway, luminance
+from biomodel.engine import cache
+from biomodel.engine.cpp import vectorisable, writing_only
+from biomodel.engine.store import images_kept
+from biomodel.utils.code import code_digest
+from studies.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -177,13 +179,13 @@ def test_build_that_is_gone_during_a_run_is_an_error(even, monkeypatch, tmp_path
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     pathway = Pathway()
     pathway.simulate(even, until="cone")
-    (entry,) = builds.entries()
+    (entry,) = cache.entries()
     broken = tmp_path / "broken"
-    shutil.copytree(builds.cache_folder() / entry.name, broken)
+    shutil.copytree(cache.cache_folder() / entry.name, broken)
     static = max((broken / "static_arrays").iterdir(), key=lambda path: path.stat().st_size)
     static.write_bytes(static.read_bytes()[:100])
     with monkeypatch.context() as patch:
-        patch.setattr(builds, "build", lambda specification: broken)
+        patch.setattr(cache, "build", lambda specification: broken)
         with pytest.raises(RuntimeError, match="was changed while it ran"):
             pathway.simulate(even, until="cone")
         shutil.rmtree(broken)
@@ -216,15 +218,15 @@ def test_trace_and_movie_go_to_a_store(even, tmp_path):
 def test_damaged_build_is_compiled_again(even, monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first = Pathway().simulate(even, until="cone")
-    (entry,) = builds.entries()
+    (entry,) = cache.entries()
     assert entry.damage is None and entry.specification.until == "cone"
-    binary = builds.cache_folder() / entry.name / "main"
+    binary = cache.cache_folder() / entry.name / "main"
     binary.write_bytes(binary.read_bytes()[:1000])
-    assert builds.entries()[0].damage == "main is missing or changed"
+    assert cache.entries()[0].damage == "main is missing or changed"
     assert Pathway().simulate(even, until="cone").identical(first)
     assert "is damaged (main is missing or changed): it is compiled again" in caplog.text
-    assert builds.entries()[0].damage is None
-    assert builds.clear() == 1 and builds.entries() == []
+    assert cache.entries()[0].damage is None
+    assert cache.clear() == 1 and cache.entries() == []
 
 
 def imported(folder, file):
@@ -246,16 +248,33 @@ def imported(folder, file):
 
 def test_builds_have_another_key_where_anything_that_makes_a_circuit_changed(monkeypatch, tmp_path):
     folder = tmp_path / "biomodel"
-    shutil.copytree(Path(builds.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(builds, "__file__", str(folder / "builds.py"))
-    files = imported(folder, "circuit.py")
-    assert {"v1.py", "cortical_kinds.py", "parameters.py", "spiking/v1.py", "spiking/cells.py"} <= set(files)
-    digests = [builds.source_digest.__wrapped__()]
-    for name in [*files, "physiology/v1_distributions.json"]:
+    shutil.copytree(Path(cache.__file__).parents[1], folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(cache, "__file__", str(folder / "engine" / "cache.py"))
+    files = imported(folder, "circuit/assembly.py")
+    assert {"circuit/v1.py", "circuit/cell_types.py", "circuit/spiking/v1.py", "parameters/table.py"} <= set(files)
+    made_by = [name for name in files if not name.startswith("__init__")]
+    digests = [cache.source_digest.__wrapped__()]
+    for name in made_by:
         with (folder / name).open("a") as file:
-            file.write("\n")
-        digests.append(builds.source_digest.__wrapped__())
+            file.write("\nchanged = 1\n")
+        digests.append(cache.source_digest.__wrapped__())
+    table = folder / "circuit" / "v1_distributions.json"
+    table.write_text(table.read_text() + "\n")
+    digests.append(cache.source_digest.__wrapped__())
     assert len(set(digests)) == len(digests)
+
+
+def test_digests_of_code_do_not_change_with_comments_or_docstrings(tmp_path):
+    source = tmp_path / "module.py"
+    digests = []
+    for text in (
+        'def f(x):\n    """Doc."""\n    return x  # why\n',
+        '"""Module."""\n\n\ndef f(x):\n    # Because.\n    return (x)\n',
+        "def f(x):\n    return x + 1\n",
+    ):
+        source.write_text(text)
+        digests.append(code_digest([source]))
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_processes_that_want_the_same_build_share_it(tmp_path):
@@ -269,7 +288,7 @@ print(Pathway().simulate(luminance(np.full((1, 8, 8), 110.0), 16), adapt_to=100.
     said = [process.communicate() for process in processes]
     assert len({out for out, _ in said}) == 1 and float(said[0][0]) > 0, said
     folders = [path for path in (tmp_path / "precortical" / "builds").iterdir() if path.is_dir()]
-    assert len(folders) == 1 and builds.damaged(folders[0]) is None
+    assert len(folders) == 1 and cache.damaged(folders[0]) is None
 
 
 LOOP = """    for(int _idx=0; _idx<_N; _idx++)
@@ -318,7 +337,7 @@ def command(monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["precortical", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         said = capsys.readouterr()
         return ended.value.code or 0, said.out, said.err
 

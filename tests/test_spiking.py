@@ -10,24 +10,28 @@ from hypothesis import strategies as st
 from scipy import signal
 
 import bridge
-from biomodel import Pathway, lgn, luminance, simulation, v1
-from biomodel.circuit import settled
-from biomodel.cortical_kinds import kinds
+from biomodel import Pathway, luminance
+from biomodel.analysis.equivalent_kernels import equivalent_kernels
+from biomodel.circuit import lgn, v1
+from biomodel.circuit.cell_types import kinds
+from biomodel.circuit.lattice import Grid
+from biomodel.circuit.spiking.noise import numbers
+from biomodel.circuit.spiking.v1 import COMPLEX, SIMPLE, homeostasis
+from biomodel.circuit.steady_state import settled
+from biomodel.engine import run
+from biomodel.engine.responses import in_rates
+from biomodel.images import photographs
 from biomodel.parameters import Parameters
-from biomodel.photographs import photographs
-from biomodel.physiology import experiments, fidelities, measures, raster, repeated
+from biomodel.physiology import measures, repeated, retina_lgn
 from biomodel.physiology.column import ORIENTATIONS, Column, Panel
 from biomodel.physiology.equivalent import in_phase
-from biomodel.physiology.preparation import Preparation
-from biomodel.physiology.protocols import PHASES, Screen
+from biomodel.physiology.plots import raster
+from biomodel.physiology.recording import Preparation
 from biomodel.physiology.repeated import Repeated
-from biomodel.probe import equivalent_kernels
-from biomodel.responses import in_rates
-from biomodel.spiking.noise import numbers
-from biomodel.spiking.v1 import COMPLEX, SIMPLE, homeostasis
-from biomodel.wiring import Grid
-from bridge import fitting
-from bridge.refinement import refine
+from biomodel.physiology.screens import PHASES, Screen
+from bridge.fit import fitting
+from bridge.fit.refinement import refine
+from studies.physiology import fidelities
 
 GANGLION = ("midget_on", "midget_off", "parasol_on", "parasol_off")
 
@@ -410,7 +414,7 @@ def test_fidelities_are_compared_cell_by_cell(tmp_path):
     assert len(table) == 4 + 4 + 8
     # What is kept is not made again.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulation, "run_settled", lambda *_: pytest.fail("simulated again"))
+        patch.setattr(run, "run_settled", lambda *_: pytest.fail("simulated again"))
         assert fidelities.compare(pathway, patches=4, trials=4, workers=2, store=tmp_path).equals(table)
     with pytest.raises(ValueError, match="give a pathway of fidelity 'spiking'"):
         fidelities.compare(Pathway())
@@ -438,7 +442,7 @@ def test_a_fit_of_spikes_explains_what_repeats_leave_to_explain(monkeypatch, tmp
     for refused in ({"trials": 3}, {"store": tmp_path}):
         with pytest.raises(ValueError, match=f"{next(iter(refused))} = .* is not accepted beside responses"):
             bridge.fit(responses=1, **refused)
-    monkeypatch.setattr(simulation, "run_settled", lambda *_: pytest.fail("simulated again"))
+    monkeypatch.setattr(run, "run_settled", lambda *_: pytest.fail("simulated again"))
     monkeypatch.setattr(fitting, "identify", lambda *_: front_end)
     assert bridge.fit(Pathway(fidelity="spiking"), **asked)[1].summary() == report.summary()
 
@@ -639,7 +643,7 @@ def test_rasters_show_the_spikes_of_which_time_courses_are_told(tmp_path, monkey
 def test_counts_vary_as_published():
     """Experiment 13 before V1: relay cells' Fano factor is .2 to .6 (Poisson trains have 1)."""
     preparation = Preparation(Repeated(Pathway(fidelity="spiking"), relay_trials=1), workers=2)
-    found = experiments.EXPERIMENTS[13](preparation)
+    found = retina_lgn.EXPERIMENTS[13](preparation)
     assert 0.2 <= found.values["LGN: Fano factor, 200 ms"] <= 0.6
     assert all(len(curve.x) for curve in found.curves)
 

@@ -16,30 +16,19 @@ from scipy import special
 from biomodel import Pathway
 from biomodel.stimuli import decode_srgb
 from bridge import pretrained
-from bridge.fitting import IMAGES
-from bridge.shuffling import shuffled
-from studies import (
-    agreement,
-    arms,
-    cli,
-    hand_set,
-    lesions,
-    luminance,
-    normalisation,
-    pages,
-    report,
-    spikes,
-    trained,
-    verdict,
-)
-from studies.augmentation import GLOBAL, relit
-from studies.cells import Right, Seen, development, examined
-from studies.classifiers import CLASSIFIERS, NORMS, right
-from studies.datasets import load
-from studies.illumination import LIGHTS, REFERENCE_FIELD, illuminate, scene
-from studies.search import part
-from studies.statistics import Contrast, contrast, holm, interval, scored
-from studies.training import Budget, Choice, train
+from bridge.fit.fitting import IMAGES
+from studies.cli import main
+from studies.common.classifiers import CLASSIFIERS, NORMS, right
+from studies.common.training import Budget, Choice, train
+from studies.data.datasets import load
+from studies.luminance import agreement, arms, hand_set, lesions, normalisation, report, run, spikes, trained, verdict
+from studies.luminance.augmentation import GLOBAL, relit
+from studies.luminance.cells import Right, Seen, development, examined
+from studies.luminance.lights import LIGHTS, REFERENCE_FIELD, illuminate, scene
+from studies.luminance.search import part
+from studies.luminance.shuffled import shuffled
+from studies.luminance.statistics import Contrast, contrast, holm, interval, scored
+from studies.reporting import html
 
 SMALL = ["--images", "26", "--kinds", "2", "--repeats", "1", "--epochs", "1", "--train", "60", "--test", "30"]
 SMALL += ["--simulated-train", "20", "--simulated-test", "10", "--lights", "gradient,exposure"]
@@ -47,7 +36,7 @@ SMALL += ["--simulated-train", "20", "--simulated-test", "10", "--lights", "grad
 
 def precortical(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "studies.cli", *map(str, arguments)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "studies.cli.main", *map(str, arguments)], capture_output=True, text=True, check=False
     )
 
 
@@ -348,13 +337,14 @@ def test_the_arm_that_fixates_is_adapted_to_less_of_what_is_near():
 def test_what_a_study_depends_on_is_in_its_digest():
     """All of bridge and studies that its modules import, but what tells of it and the commands that start it."""
     told = (
-        "import sys, studies.luminance\n"
+        "import sys, studies.luminance.run\n"
         "print(*[m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in ('bridge', 'studies')])"
     )
     imported = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.split()
-    assert set(imported) <= {str(path) for path in luminance._deciding()} | {
-        path for path in imported if Path(path).stem in luminance._TELLING
-    }
+    deciding = {file for path in run._deciding() for file in ([path] if path.is_file() else path.rglob("*.py"))}
+    presenting = {path for path in imported if Path(path).stem in run._TELLING or "reporting" in path}
+    packages = {path for path in imported if path.endswith("studies/__init__.py")}
+    assert set(imported) <= {str(path) for path in deciding} | presenting | packages
     assert len(imported) > 30
 
 
@@ -371,7 +361,7 @@ def test_spikes_of_a_single_trial_are_an_arm():
     assert np.corrcoef(spiking.ravel(), rates.ravel())[0, 1] > 0.6
     again, other = (arms.fired(pathway, "lgn", seen, "settled", 1) for seen in (light, light * 1.001))
     assert np.array_equal(again, spiking) and (other != spiking).mean() > 0.2
-    assert luminance._searched_as("simulated_lgn_spiking") == "front_end_lgn"
+    assert run._searched_as("simulated_lgn_spiking") == "front_end_lgn"
 
 
 def test_pooled_cells_are_simulated_once(tmp_path):
@@ -392,7 +382,7 @@ def test_pooled_cells_are_simulated_once(tmp_path):
     assert found[1].var() == pytest.approx(1 / (4 * np.pi), rel=0.1)
     unkept = Seen(replace(pooled, costly=False), "settled").maps("train", lambda: noise)
     assert np.allclose(unkept, found[1], atol=1e-2)
-    assert luminance._searched_as("simulated_lgn_spiking_pooled") == "front_end_lgn"
+    assert run._searched_as("simulated_lgn_spiking_pooled") == "front_end_lgn"
 
 
 def test_what_spikes_cost_and_pooling_pays_back():
@@ -453,20 +443,20 @@ def test_figures_carry_no_ink_of_their_own(tmp_path):
         for k, variant in enumerate(lesions.variants("lgn"))
         for how in ("retrained", "kept")
     }
-    drawn = pages.svg(report.lesion_figure("lgn", found), tmp_path / "lesions.png")
+    drawn = html.svg(report.lesion_figure("lgn", found), tmp_path / "lesions.png")
     assert drawn.startswith("<svg") and (tmp_path / "lesions.png").stat().st_size > 1000
     assert "without contrast gain" in drawn and "metadata" not in drawn
     identifiers = re.findall(r'id="([^"]+)"', drawn)
     assert len(set(identifiers)) == len(identifiers) and all(one.startswith("lesions-") for one in identifiers)
 
 
-def small_study() -> luminance.Study:
+def small_study() -> run.Study:
     """Two arms and a simulated one with its twin, of made-up answers."""
     random = np.random.default_rng(0)
     cells, compared = {}, {}
     for arm, state in (("pixels", "none"), ("front_end_lgn", "settled"), ("simulated_lgn", "settled")):
-        cells[luminance.Cell("lenet", arm, state)] = known(random.uniform(size=(5, 2, 40)) < 0.6)
-    simulated = luminance.Cell("lenet", "simulated_lgn", "settled")
+        cells[run.Cell("lenet", arm, state)] = known(random.uniform(size=(5, 2, 40)) < 0.6)
+    simulated = run.Cell("lenet", "simulated_lgn", "settled")
     responses = pd.DataFrame(
         [
             (*condition, channel, 0.99 - 0.01 * channel)
@@ -479,7 +469,7 @@ def small_study() -> luminance.Study:
     costs = pd.DataFrame(
         {"arm": ["pixels", "front_end_lgn", "simulated_lgn"], "images_per_second": [3e7, 1200.0, 60.0]}
     )
-    return luminance.Study("digits", cells, compared, {}, costs)
+    return run.Study("digits", cells, compared, {}, costs)
 
 
 def test_agreement_is_told_light_by_light(tmp_path):
@@ -494,7 +484,7 @@ def test_agreement_is_told_light_by_light(tmp_path):
         ("agreement", report.agreement_figure(table, "simulated_lgn")),
         ("costs", report.cost_figure(study, "local")),
     ):
-        assert "hard shadow 30" in pages.svg(figure, tmp_path / f"{name}.png") or name == "costs"
+        assert "hard shadow 30" in html.svg(figure, tmp_path / f"{name}.png") or name == "costs"
 
 
 def test_summary_and_table_say_the_same():
@@ -503,7 +493,7 @@ def test_summary_and_table_say_the_same():
     rows = study.results[(study.results.arm == "front_end_lgn") & (study.results.group == "local")]
     kept = rows[~((rows.light == "gradient") & (rows.level == "10"))]
     assert mean == pytest.approx(kept.groupby("light").accuracy.mean().mean(), abs=1e-6)
-    assert list(study.results.columns) == list(luminance.COLUMNS)
+    assert list(study.results.columns) == list(run.COLUMNS)
     assert "simulated_lgn" not in study.steady()
 
 
@@ -518,8 +508,8 @@ def test_a_lesioned_circuit_has_every_mechanism_out_and_alone_once():
 
 
 def test_command_has_the_defaults_of_the_studies():
-    assert cli._KINDS == luminance.KINDS == luminance.Settings().kinds
-    assert cli._IMAGES == IMAGES == luminance.Settings().images
+    assert main._KINDS == run.KINDS == run.Settings().kinds
+    assert main._IMAGES == IMAGES == run.Settings().images
 
 
 @pytest.mark.slow
@@ -538,7 +528,7 @@ def test_same_seed_same_results_and_a_stopped_study_goes_on(tmp_path):
         line for line in whole.decode().splitlines() if line.split(",")[1] in ("arm", "pixels", "front_end_v1")
     ]
     table = pd.read_csv(tmp_path / "a" / "results.csv")
-    assert list(table.columns) == list(luminance.COLUMNS)
+    assert list(table.columns) == list(run.COLUMNS)
     assert set(table.arm) == set(arms.DEFAULT)
     report = (tmp_path / "a" / "report.html").read_text()
     assert report.count("<svg") == 6 and "src=" not in report and "#010203" not in report

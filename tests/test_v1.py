@@ -7,14 +7,15 @@ import xarray as xr
 from brian2 import ms
 from scipy import ndimage
 
-from biomodel import Display, Pathway, luminance, orientation_field, v1
-from biomodel.circuit import V1_CLOCK
-from biomodel.cortical_kinds import REACH, kinds, preferences
-from biomodel.orientation import derivative_field
+from biomodel import Display, Pathway, luminance, orientation_field
+from biomodel.analysis.orientation import derivative_field
+from biomodel.circuit import v1
+from biomodel.circuit.cell_types import REACH, kinds, preferences
+from biomodel.circuit.specification import V1_CLOCK
+from biomodel.images import photographs
 from biomodel.parameters import Parameters
-from biomodel.photographs import photographs
-from biomodel.physiology.protocols import Screen
-from studies.illumination import LIGHTS
+from biomodel.physiology.screens import Screen
+from studies.luminance.lights import LIGHTS
 
 
 def test_draw_is_seeded_and_a_subset_is_the_beginning():

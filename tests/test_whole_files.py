@@ -1,6 +1,6 @@
 import pytest
 
-from biomodel.whole_files import whole
+from biomodel.utils.atomic import whole
 
 
 def test_a_file_that_could_not_be_finished_leaves_what_was_there(tmp_path):

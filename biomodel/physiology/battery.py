@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import Any, overload
 
 from biomodel.pathway import Pathway
-from biomodel.physiology import cortex, experiments
+from biomodel.physiology import retina_lgn, v1
 from biomodel.physiology.column import Column
-from biomodel.physiology.measurement import Measurement
-from biomodel.physiology.preparation import Preparation, Subject
+from biomodel.physiology.recording import Preparation, Subject
 from biomodel.physiology.repeated import Repeated
-from biomodel.progress import progress
+from biomodel.physiology.results import Measurement
+from biomodel.utils.progress import progress
 
 logger = logging.getLogger("precortical")
 
 #: The published bands, fixed before the first run.
-_BANDS = Path(__file__).with_name("experiments.json")
+_BANDS = Path(__file__).with_name("bands.json")
 
 #: Numbers of the experiments that are implemented, before V1 and in it; some have a part in both.
-EXPERIMENTS = tuple(sorted({*experiments.EXPERIMENTS, *cortex.EXPERIMENTS}))
+EXPERIMENTS = tuple(sorted({*retina_lgn.EXPERIMENTS, *v1.EXPERIMENTS}))
 
 #: Those about what differs between trials, which rates do not have.
 SPIKES_ONLY = (13,)
@@ -106,7 +106,7 @@ class Results(Sequence[Result]):
 
 
 def bands() -> list[dict[str, Any]]:
-    """The rows of ``experiments.json``, those of experiments that are not implemented among them."""
+    """The rows of ``bands.json``, those of experiments that are not implemented among them."""
     return json.loads(_BANDS.read_text(encoding="utf-8"))["rows"]
 
 
@@ -158,10 +158,10 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
 def _measured(number: int, preparation: Preparation, column: Column) -> Measurement:
     """What an experiment found before V1, in V1, or in both."""
     parts = []
-    if number in experiments.EXPERIMENTS:
-        parts.append(experiments.EXPERIMENTS[number](preparation))
-    if number in cortex.EXPERIMENTS:
-        parts.append(cortex.EXPERIMENTS[number](column))
+    if number in retina_lgn.EXPERIMENTS:
+        parts.append(retina_lgn.EXPERIMENTS[number](preparation))
+    if number in v1.EXPERIMENTS:
+        parts.append(v1.EXPERIMENTS[number](column))
     return functools.reduce(Measurement.beside, parts)
 
 

@@ -15,21 +15,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from biomodel.engine.run import batch_images
 from biomodel.physiology import measures, tuning
 from biomodel.physiology.equivalent import at_phases, in_phase
-from biomodel.physiology.preparation import (
-    FILM,
-    FILMS,
-    FLASH,
-    FRAME,
-    FULL_CONTRAST,
-    MEAN,
-    STEADY,
-    WINDOW,
-    Preparation,
-)
-from biomodel.physiology.protocols import PHASES, Screen, frame_times
-from biomodel.simulation import batch_images
+from biomodel.physiology.recording import FILM, FILMS, FLASH, FRAME, FULL_CONTRAST, MEAN, STEADY, WINDOW, Preparation
+from biomodel.physiology.screens import PHASES, Screen, frame_times
 from biomodel.stimuli import luminance
 
 #: Of the gratings by which cells are characterised, degrees.

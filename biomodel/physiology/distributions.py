@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from biomodel.cortical_kinds import kinds
+from biomodel.circuit.cell_types import kinds
 from biomodel.parameters import Parameters
-from biomodel.physiology.measurement import CellValues
+from biomodel.physiology.results import CellValues
 
 if TYPE_CHECKING:
     from biomodel.physiology.battery import Results
 
-_HISTOGRAMS = Path(__file__).with_name("v1_distributions.json")
+_HISTOGRAMS = Path(__file__).parent.parent / "circuit" / "v1_distributions.json"
 
 #: What a circuit's cells are drawn from: these distances hold by construction.
 BY_CONSTRUCTION = ("preferred_orientation", "peak_spatial_frequency")

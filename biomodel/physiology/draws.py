@@ -7,7 +7,6 @@ alone, and kept as it comes, so that a stopped measurement goes on with the same
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import logging
 import math
@@ -21,13 +20,14 @@ from typing import Any
 import numpy as np
 
 import biomodel
-from biomodel import builds
+from biomodel.engine import cache
 from biomodel.physiology import battery, distributions
-from biomodel.physiology.measurement import CellValues
-from biomodel.physiology.preparation import Subject
-from biomodel.progress import progress
-from biomodel.store import check_same, only_writer
-from biomodel.whole_files import whole
+from biomodel.physiology.recording import Subject
+from biomodel.physiology.results import CellValues
+from biomodel.utils.atomic import whole
+from biomodel.utils.code import code_digest
+from biomodel.utils.progress import progress
+from biomodel.utils.run_folder import check_same, only_writer
 
 logger = logging.getLogger("precortical")
 
@@ -41,7 +41,7 @@ _FREQUENCY = 18
 DRAWS = (0, 1, 2, 3, 4)
 
 #: Modules that decide what is measured of a simulation.
-_PROTOCOLS = ("column", "cortex", "measures", "preparation", "protocols", "repeated", "tuning")
+_PROTOCOLS = ("column", "measures", "recording", "repeated", "screens", "tuning", "v1")
 
 #: Values by cell of every property, by its name.
 _Cells = dict[str, CellValues]
@@ -202,7 +202,7 @@ def _settings(subject: Subject) -> dict[str, Any]:
     """All that decides what is measured of a subject, by names that a user knows."""
     told = {name: getattr(subject, name, None) for name in ("fidelity", "lesions", "dt")}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
-    code = {"precortical": biomodel.__version__, "simulation": builds.source_digest(), "protocols": _protocols()}
+    code = {"precortical": biomodel.__version__, "simulation": cache.source_digest(), "protocols": _protocols()}
     values = {f"parameter {name}": value for name, value in subject.parameters.values_by_name().items()}
     return {"preset": subject.parameters.preset} | code | plain | values
 
@@ -211,7 +211,7 @@ def _settings(subject: Subject) -> dict[str, Any]:
 def _protocols() -> str:
     """Digest of the modules that decide what is shown and what is read off the responses."""
     folder = Path(__file__).parent
-    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in _PROTOCOLS)).hexdigest()[:16]
+    return code_digest(folder / f"{name}.py" for name in _PROTOCOLS)
 
 
 def _file(folder: Path | None, seed: int) -> Path | None:

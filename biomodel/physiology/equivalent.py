@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from biomodel.physiology.protocols import PHASES
+from biomodel.physiology.screens import PHASES
 
 #: Harmonics of the phase that a response is a sum of: behind a rectifying power of 2 to 3 the rest is below a hundredth.
 HARMONICS = 4

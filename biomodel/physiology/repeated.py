@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from biomodel.circuit import SPIKING
+from biomodel.circuit.specification import SPIKING
 from biomodel.parameters import Parameters
 from biomodel.pathway import Pathway
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from studies.reproduction import networks
+from studies.common import retilenet
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Arm:
 
     def network(self, channels: int, classes: int) -> nn.Sequential:
         """What is trained, of images or maps (n, channels, 32, 32)."""
-        whole = nn.Sequential(self.front(channels), networks.lenet(channels, classes, self.norm))
+        whole = nn.Sequential(self.front(channels), retilenet.lenet(channels, classes, self.norm))
         # Three times as fast for a module of one channel.
         nn.utils.convert_conv2d_weight_memory_format(whole, torch.channels_last)
         return whole
@@ -61,11 +61,11 @@ class Arm:
 
 
 def _one_layer(channels: int) -> nn.Module:
-    return networks.module(channels, layers=1, side=11)
+    return retilenet.module(channels, layers=1, side=11)
 
 
 def _zero_sum(channels: int) -> nn.Module:
-    return networks.module(channels, zero_sum=True)
+    return retilenet.module(channels, zero_sum=True)
 
 
 #: Every arm by name, in the order of the tables.
@@ -73,13 +73,13 @@ ARMS = {
     arm.name: arm
     for arm in (
         Arm("lenet"),
-        Arm("retilenet", networks.module),
+        Arm("retilenet", retilenet.module),
         Arm("bn_lenet", norm="batch"),
         Arm("in_lenet", norm="instance"),
         Arm("lenet_augmented", augmented=True),
         Arm("bn_lenet_augmented", norm="batch", augmented=True),
-        Arm("retilenet_augmented", networks.module, augmented=True),
-        Arm("standardise", lambda channels: networks.Standardise()),
+        Arm("retilenet_augmented", retilenet.module, augmented=True),
+        Arm("standardise", lambda channels: retilenet.Standardise()),
         Arm("retilenet_zero_sum", _zero_sum),
         Arm("retilenet_one_layer", _one_layer),
         Arm("front_end_lgn", takes_light=True),

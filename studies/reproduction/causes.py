@@ -17,7 +17,7 @@ import pandas as pd
 from studies.reproduction.cells import BUDGETS
 from studies.reproduction.claims import scores
 from studies.reproduction.published import CLEAN, SIZES
-from studies.reproduction.study import Study
+from studies.reproduction.run import Study
 from studies.reproduction.sweeps import SWEEPS
 from studies.reproduction.verdicts import Verdict, per_seed, prediction, within
 

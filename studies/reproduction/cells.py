@@ -15,14 +15,15 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 import bridge
-from biomodel.whole_files import whole
-from studies.classifiers import right
-from studies.datasets import Images
-from studies.reproduction import networks, sweeps
+from biomodel.utils.atomic import whole
+from studies.common import retilenet
+from studies.common.classifiers import right
+from studies.common.training import Budget as Steps
+from studies.common.training import Scaling, train
+from studies.data.datasets import Images
+from studies.reproduction import sweeps
 from studies.reproduction.arms import Arm
 from studies.reproduction.sweeps import Sweep
-from studies.training import Budget as Steps
-from studies.training import Scaling, train
 
 #: Images in a step (arXiv 2202.07432).
 BATCH = 128
@@ -138,7 +139,7 @@ def of_codes(arm: Arm, images: Images, rates: Rates, seed: int, device: str = "c
     told: dict[tuple[str, float], float] = {}
     for sweep in sweeps.SWEEPS.values():
         told |= _tested([network], images, sweep, partial(_changed, tests))[0]
-    return Found(told, len(tests), networks.learned_kernels(network), began_with)
+    return Found(told, len(tests), retilenet.learned_kernels(network), began_with)
 
 
 def of_light(
@@ -191,7 +192,7 @@ def _trained(
 
     def network() -> nn.Sequential:
         made = arm.network(inputs.shape[1], images.classes)
-        began_with.update(networks.learned_kernels(made))
+        began_with.update(retilenet.learned_kernels(made))
         return made.to(inputs.device)
 
     def seen(chosen: Tensor) -> Tensor:

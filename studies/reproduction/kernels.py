@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from studies.common.retilenet import STATIONS
 from studies.reproduction.arms import ARMS
-from studies.reproduction.networks import STATIONS
-from studies.reproduction.study import Cell, Study
+from studies.reproduction.run import Cell, Study
 
 #: Networks from which on a correlation has an interval, and the share within it.
 _ENOUGH, _WITHIN = 8, 0.95

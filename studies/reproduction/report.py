@@ -12,17 +12,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from biomodel.whole_files import whole
-from studies.pages import FIGURES, GREY, INK, rendered, svg
+from biomodel.utils.atomic import whole
+from studies.common.retilenet import STATIONS
+from studies.reporting.html import FIGURES, GREY, INK, rendered, svg
 from studies.reproduction import kernels
 from studies.reproduction.arms import ARMS
 from studies.reproduction.causes import causes, unaltered
 from studies.reproduction.cells import BUDGETS
 from studies.reproduction.claims import CLAIMS, judged, scores
-from studies.reproduction.networks import STATIONS
 from studies.reproduction.page import PAGE
 from studies.reproduction.published import SIZES
-from studies.reproduction.study import Study
+from studies.reproduction.run import Study
 from studies.reproduction.sweeps import SWEEPS
 from studies.reproduction.verdicts import Verdict, prediction, verdicts
 

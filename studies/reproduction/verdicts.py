@@ -17,7 +17,7 @@ from scipy import stats
 
 from studies.reproduction.cells import BUDGETS
 from studies.reproduction.published import PUBLISHED, ROUNDING, SIZES
-from studies.reproduction.study import Study
+from studies.reproduction.run import Study
 
 #: Share of runs within an interval, and how wide one may be to either side, in shares of the images.
 WITHIN, WIDEST = 0.95, 0.05

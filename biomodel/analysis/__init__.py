@@ -1,0 +1,1 @@
+"""Analysis of responses: equivalent kernels, orientation field."""

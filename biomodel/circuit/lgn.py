@@ -1,0 +1,119 @@
+r"""The relay of the lateral geniculate nucleus at rate fidelity.
+
+A relay cell follows the one ganglion cell that dominates it, g; its suppressive field s divides what departs from that
+cell's maintained rate m,
+
+.. math:: \tau_l \dot l = \mathrm{transfer} \cdot (m + (g - m) / (1 + s / s_{half})) - l .
+
+The suppressive field of a midget or parasol relay cell is the local RMS contrast as its ganglion cells tell it (Bonin 2005):
+the root of what coupled interneurons pool of the squared departures of ON and OFF rates from their maintained ones. Before a
+field that stands still it is 0, and a relay cell fires at a fixed share of its afferent's rate.
+
+Lesion. `lgn_suppression` holds s at 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from brian2 import NeuronGroup, Quantity, linked_var
+
+from biomodel.circuit.coupled_layer import MakeLayer, coupled_layer, coupling, stability_limit
+from biomodel.circuit.lattice import Grid
+from biomodel.circuit.retina import AMACRINE_CLOCK, GANGLION_CHANNELS
+from biomodel.circuit.station import Readout, State
+from biomodel.parameters import Parameters
+
+#: Classes of relay cells.
+CLASSES = ("midget", "parasol")
+
+RELAY_EQUATIONS = """
+departure_{channel} = (ganglion_{channel} - {maintained!r}*Hz)/(1 + {suppression}) : Hz
+d{channel}/dt = (transfer*({maintained!r}*Hz + departure_{channel}) - {channel})/membrane_time : Hz
+ganglion_{channel} : Hz (linked)
+"""
+
+CONTRAST_EQUATIONS = """
+{name}_contrast : Hz**2
+{name}_pooled : Hz**2 (linked)
+{name}_suppression : Hz
+"""
+
+CONTRAST = """
+{name}_contrast = (ganglion_{name}_on - {on!r}*Hz)**2 + (ganglion_{name}_off - {off!r}*Hz)**2
+{name}_suppression = sqrt({name}_pooled*int({name}_pooled > 0*Hz**2))
+"""
+
+LGN_READOUT = Readout("Hz", {channel: channel for channel in GANGLION_CHANNELS})
+
+
+def lgn(
+    parameters: Parameters,
+    lesions: Collection[str],
+    grid: Grid,
+    dt: Quantity,
+    slow_dt: Quantity,
+    ganglia: NeuronGroup,
+    make_layer: MakeLayer = coupled_layer,
+) -> dict[str, NeuronGroup]:
+    """Relay cells behind midget and parasol ganglion cells, one of each a pixel (rate in Hz), and their interneurons.
+
+    The interneurons are integrated at `slow_dt`.
+    """
+    lesioned = "lgn_suppression" in lesions
+    relays = "".join(
+        RELAY_EQUATIONS.format(
+            channel=channel,
+            maintained=parameters.value(f"ganglion.{channel}_maintained"),
+            suppression="0" if lesioned else _suppression(channel),
+        )
+        for channel in GANGLION_CHANNELS
+    )
+    group = NeuronGroup(
+        grid.cells,
+        relays + ("" if lesioned else "".join(CONTRAST_EQUATIONS.format(name=name) for name in CLASSES)),
+        method="exponential_euler",
+        dt=dt,
+        order=8,
+        name="lgn",
+        namespace=parameters.quantities("lgn"),
+    )
+    for channel in GANGLION_CHANNELS:
+        setattr(group, f"ganglion_{channel}", linked_var(ganglia, channel))
+    groups = {"lgn": group}
+    if lesioned:
+        return groups
+    statements = []
+    for name in CLASSES:
+        rates = {side: parameters.value(f"ganglion.{name}_{side}_maintained") for side in ("on", "off")}
+        statements.append(CONTRAST.format(name=name, **rates))
+        time = parameters["lgn.suppression_time"].quantity
+        space_constant = parameters.value(f"lgn.{name}_suppression_space_constant") * grid.pixels_per_degree
+        layer = coupling(space_constant, stability_limit(time, slow_dt, AMACRINE_CLOCK))
+        interneurons = make_layer(
+            f"{name}_interneuron", "Hz**2", layer, time, group, f"{name}_contrast", grid, slow_dt, 7
+        )
+        setattr(group, f"{name}_pooled", linked_var(interneurons, "pooled"))
+        groups[f"{name}_interneuron"] = interneurons
+    group.run_regularly("\n".join(statements), dt=dt, when="groups", order=6, name="lgn_contrast")
+    return groups
+
+
+def _suppression(channel: str) -> str:
+    name = channel.split("_")[0]
+    return f"{name}_suppression/{name}_suppression_half"
+
+
+def maintained(parameters: Parameters) -> dict[str, float]:
+    """Rate in Hz of each relay channel while a field stands still."""
+    transfer = parameters.value("lgn.transfer")
+    return {channel: transfer * parameters.value(f"ganglion.{channel}_maintained") for channel in GANGLION_CHANNELS}
+
+
+def settled(parameters: Parameters, lesions: Collection[str], background: np.ndarray) -> State:
+    """The state in which the relay rests, as `biomodel.circuit.retina.settled`."""
+    state = {f"lgn.{channel}": np.full_like(background, rate) for channel, rate in maintained(parameters).items()}
+    if "lgn_suppression" not in lesions:
+        state |= {f"{name}_interneuron.pooled": np.zeros_like(background) for name in CLASSES}
+    return state

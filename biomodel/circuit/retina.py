@@ -1,0 +1,447 @@
+r"""The retina at rate fidelity: cones, horizontal, bipolar, amacrine and ganglion cells, midget and parasol.
+
+Equations (every constant stands in `biomodel.parameters` with its source)
+
+**Cone** (Clark 2013, Angueyra 2022). A luminance L falls through a fixed pupil of area A and isomerises
+:math:`R = k A L` pigment molecules a second. With five first-order stages y₁…y₅ of time constant τ_y, two, z₁ and z₂,
+of τ_z, and one, z_s, of seconds, the suppressed photocurrent r (pA, positive for light) and the synaptic signal v follow
+
+.. math::
+    \tau_r \dot r = \alpha y_5 - (1 + \beta z)\, r, \quad z = \gamma y_5 + (1 - \gamma - \sigma) z_2 + \sigma z_s, \quad
+    \tau_m \dot v = r - k_f h - v .
+
+**Horizontal cell**: a syncytium, each cell coupled by gap junctions to its neighbours j,
+
+.. math::
+    C \dot h = g_L (k_h v - h) + \sum_j g_j (h_j - h) .
+
+In a sheet of conductance g per cell spacing s the space constant is λ = s √(g/g_L), whatever the lattice. Through the
+feedback the surround that a bipolar cell sees has weight w = k/(1+k) and space constant λ/√(1+k), k = k_f k_h.
+
+**Bipolar cells**, midget and diffuse, pool v over a Gaussian centre to d and lose what stands still, a. A luminance gain
+control divides by the cone signal that the horizontal layer has pooled, q; it is driven by the cones' signal, which is
+itself compressed, and not by luminance, or the slopes of the two gain controls would add to -2:
+
+.. math::
+    \tau_q \dot q = h / k_h - q, \quad \tau_a \dot a = d - a, \quad x = (d - a) / (1 + q / q_{half}), \quad
+    \tau_b \dot b = \pm g\, x / (1 + [\pm x]_+ / x_{sat}) - b .
+
+**Amacrine cells**: a wide coupled layer takes its share w of the diffuse cells' signal away from them (d becomes d - w p);
+another one, narrower, pools the diffuse cells' rectified responses to c, the contrast that parasol cells divide by.
+
+**Ganglion cells** lose a share of what lasts, u. Midget: i = b. Parasol: contrast shortens the time constant of the
+integration as well as it lowers its gain (shunting; Shapley & Victor 1978, Wohrer & Kornprobst 2009),
+
+.. math::
+    \tau_i \dot i = b - (1 + c / c_{half})\, i, \quad \tau_u \dot u = i - u, \quad
+    \tau_g \dot g = [\mathrm{maintained} + \mathrm{gain} \cdot (i - w u)]_+ - g .
+
+Lesions. `cone_adaptation` holds z at the value of `cone.reference_luminance`: the cone is linear, with the gain it has
+there. `horizontal_feedback` holds the feedback to each cone at its settled value: the operating point stays, what an image
+changes does not reach the cones. `luminance_gain` holds q at the value that an even field of `cone.reference_luminance`
+settles to. `contrast_gain` holds c at 0, its value before a field that stands still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from brian2 import NeuronGroup, Quantity, TimedArray, linked_var, ms, second
+
+from biomodel.circuit.coupled_layer import (
+    Coupling,
+    MakeLayer,
+    coupled_layer,
+    coupling,
+    solve_coupled_layer,
+    stability_limit,
+)
+from biomodel.circuit.lattice import Grid, Links, centre_weights, pool, stencil
+from biomodel.circuit.station import Readout, State
+from biomodel.parameters import Parameters
+
+#: From light to transduction: linear, and therefore integrated exactly, whatever the step.
+CASCADE_EQUATIONS = """
+isomerisation : Hz
+dy1/dt = (isomerisation - y1)/cascade_time : Hz
+dy2/dt = (y1 - y2)/cascade_time : Hz
+dy3/dt = (y2 - y3)/cascade_time : Hz
+dy4/dt = (y3 - y4)/cascade_time : Hz
+dy5/dt = (y4 - y5)/cascade_time : Hz
+"""
+
+CONE_EQUATIONS = """
+y5 : Hz (linked)
+dphotocurrent/dt = (gain*y5 - (1 + desensitisation*z)*photocurrent)/response_time : amp
+dsignal/dt = (photocurrent - feedback*horizontal_potential - signal)/membrane_time : amp
+horizontal_potential : volt (linked)
+midget_row : amp
+diffuse_row : amp
+"""
+
+ADAPTING_CONE = """
+isomerisation : Hz (linked)
+dz1/dt = (isomerisation - z1)/adaptation_time : Hz
+dz2/dt = (z1 - z2)/adaptation_time : Hz
+dz_slow/dt = (isomerisation - z_slow)/slow_adaptation_time : Hz
+z = fast_adaptation_share*y5 + (1 - fast_adaptation_share - slow_adaptation_share)*z2 + slow_adaptation_share*z_slow : Hz
+"""
+
+UNADAPTING_CONE = """
+z = isomerisation_rate*pupil_area*reference_luminance : Hz
+"""
+
+HORIZONTAL_EQUATIONS = """
+dpotential/dt = (leak*(gain*drive - potential) + {currents})/capacitance : volt
+drive : amp (linked)
+previous : volt
+settled : volt (constant)
+"""
+
+#: Of the midget and of the diffuse bipolar cells.
+BIPOLAR_EQUATIONS = """
+dluminance_level/dt = (horizontal_potential/horizontal_gain - luminance_level)/luminance_time : amp
+dmidget_adaptation/dt = (midget_pooled - midget_adaptation)/adaptation_time : amp
+ddiffuse_adaptation/dt = (diffuse_pooled - diffuse_adaptation)/adaptation_time : amp
+dmidget_on/dt = (midget_on_drive - midget_on)/membrane_time : volt
+dmidget_off/dt = (midget_off_drive - midget_off)/membrane_time : volt
+ddiffuse_on/dt = (diffuse_on_drive - diffuse_on)/membrane_time : volt
+ddiffuse_off/dt = (diffuse_off_drive - diffuse_off)/membrane_time : volt
+horizontal_potential : volt (linked)
+surround : amp (linked)
+diffuse_centre : amp
+midget_pooled : amp
+diffuse_pooled : amp
+midget_on_drive : volt
+midget_off_drive : volt
+diffuse_on_drive : volt
+diffuse_off_drive : volt
+contrast : volt
+"""
+
+BIPOLAR_DRIVE = """
+luminance_gain = 1/(1 + {level}/luminance_half)
+midget_pooled = {midget}
+diffuse_centre = {diffuse}
+diffuse_pooled = diffuse_centre - surround_weight*surround
+midget_change = luminance_gain*(midget_pooled - midget_adaptation)
+diffuse_change = luminance_gain*(diffuse_pooled - diffuse_adaptation)
+midget_on_drive = on_gain*midget_change/(1 + midget_change*int(midget_change > 0*amp)/on_saturation)
+midget_off_drive = -off_gain*midget_change/(1 - midget_change*int(midget_change < 0*amp)/off_saturation)
+diffuse_on_drive = on_gain*diffuse_change/(1 + diffuse_change*int(diffuse_change > 0*amp)/on_saturation)
+diffuse_off_drive = -off_gain*diffuse_change/(1 - diffuse_change*int(diffuse_change < 0*amp)/off_saturation)
+contrast = diffuse_on*int(diffuse_on > 0*volt) + diffuse_off*int(diffuse_off > 0*volt)
+"""
+
+#: Of one midget channel, and of one parasol channel: what excites the cell, whatever it makes of that.
+MIDGET_EQUATIONS = """
+d{channel}_lasting/dt = (bipolar_{channel} - {channel}_lasting)/midget_transience_time : volt
+{channel}_excited = {channel}_maintained + midget_gain*(bipolar_{channel} - midget_transience*{channel}_lasting) : Hz
+bipolar_{channel} : volt (linked)
+"""
+
+PARASOL_EQUATIONS = """
+d{channel}_input/dt = (bipolar_{channel} - (1 + {contrast}/contrast_half)*{channel}_input)/integration_time : volt
+d{channel}_lasting/dt = ({channel}_input - {channel}_lasting)/parasol_transience_time : volt
+{channel}_excited = {channel}_maintained + parasol_gain*({channel}_input - parasol_transience*{channel}_lasting) : Hz
+bipolar_{channel} : volt (linked)
+"""
+
+RATE_EQUATIONS = """
+d{channel}/dt = ({channel}_excited*int({channel}_excited > 0*Hz) - {channel})/membrane_time : Hz
+"""
+
+CONE_READOUT = Readout("pA", {"cone": "photocurrent"})
+HORIZONTAL_READOUT = Readout("mV", {"horizontal": "potential"})
+BIPOLAR_CHANNELS = ("midget_on", "midget_off", "diffuse_on", "diffuse_off")
+GANGLION_CHANNELS = ("midget_on", "midget_off", "parasol_on", "parasol_off")
+BIPOLAR_READOUT = Readout("mV", {channel: channel for channel in BIPOLAR_CHANNELS})
+GANGLION_READOUT = Readout("Hz", {channel: channel for channel in GANGLION_CHANNELS})
+
+#: Amacrine cells are integrated at every so many steps of the retina's.
+AMACRINE_CLOCK = 2
+
+
+def cascade(
+    parameters: Parameters, grid: Grid, dt: Quantity, movie: TimedArray, movie_step: Quantity, lead: Quantity
+) -> NeuronGroup:
+    """The cones' linear stages, one set a pixel, driven by `movie` (luminance by time and cell).
+
+    Every `movie_step` the film is looked at: where it stands still, that need not be at every step. It comes after a `lead`, in
+    which there is the field that was there `before`.
+    """
+    leading = lead > 0 * second
+    group = NeuronGroup(
+        grid.cells,
+        CASCADE_EQUATIONS + ("before : candle/meter**2\n" if leading else ""),
+        method="exact",
+        dt=dt,
+        # After the cones: what they read is as old as what they tell, and half a step more lags nowhere.
+        order=1,
+        name="cascade",
+        namespace={**parameters.quantities("cone"), "movie": movie},
+    )
+    light = "isomerisation = isomerisation_rate*pupil_area*movie(t, i)"
+    if leading:
+        # Half a step keeps the edge clear of rounding.
+        came = f"int(t > {float((lead - dt / 2) / ms)!r}*ms)"
+        shown = f"({came}*movie(t - {float(lead / ms)!r}*ms, i) + (1 - {came})*before)"
+        light = f"isomerisation = isomerisation_rate*pupil_area*{shown}"
+    group.run_regularly(light, dt=movie_step, when="start", name="cascade_light")
+    return group
+
+
+def cone(
+    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, cascades: NeuronGroup
+) -> NeuronGroup:
+    """Cones, one a pixel, behind their linear stages; response: suppressed photocurrent in pA.
+
+    The cone group also pools its own signal along each row, the first half of the bipolar cells' separable centres.
+    """
+    centres = bipolar_centres(parameters, grid.pixels_per_degree)
+    rows = {name: stencil("signal", weights, "row") for name, weights in centres.items()}
+    links = Links("amp", [(variable, offset) for terms in rows.values() for _, variable, offset in terms])
+    group = NeuronGroup(
+        grid.cells,
+        CONE_EQUATIONS + (UNADAPTING_CONE if "cone_adaptation" in lesions else ADAPTING_CONE) + links.equations,
+        method="exponential_euler",
+        dt=dt,
+        order=0,
+        name="cone",
+        namespace={
+            **parameters.quantities("cone"),
+            "feedback": parameters["horizontal.feedback"].quantity,
+        },
+    )
+    links.link(group, group, grid.neighbour)
+    for told in ("y5",) if "cone_adaptation" in lesions else ("y5", "isomerisation"):
+        setattr(group, told, linked_var(cascades, told))
+    pools = "\n".join(f"{name}_row = {links.weighted_sum(terms)}" for name, terms in rows.items())
+    group.run_regularly(pools, dt=dt, when="groups", order=1, name="cone_row_pool")
+    return group
+
+
+def bipolar_centres(parameters: Parameters, pixels_per_degree: float) -> dict[str, np.ndarray]:
+    """One side of the separable centres of midget and diffuse bipolar cells, in cells of the lattice."""
+    return {
+        name: centre_weights(parameters.value(f"bipolar.{name}_centre_radius"), pixels_per_degree)
+        for name in ("midget", "diffuse")
+    }
+
+
+def horizontal(
+    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, cones: NeuronGroup
+) -> NeuronGroup:
+    """Horizontal cells, one a pixel, coupled to their neighbours; response: potential in mV, positive for light."""
+    layer = horizontal_coupling(parameters, grid.pixels_per_degree, dt)
+    junctions = [
+        ("previous", (hop * down, hop * right))
+        for hop in layer.hops
+        for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1))
+    ]
+    links = Links("volt", junctions)
+    neighbours = " + ".join(links.name(*junction) for junction in junctions)
+    group = NeuronGroup(
+        grid.cells,
+        HORIZONTAL_EQUATIONS.format(currents=f"junction*({neighbours} - {len(junctions)}*previous)") + links.equations,
+        method="euler",
+        dt=dt,
+        order=2,
+        name="horizontal",
+        namespace={
+            **parameters.quantities("horizontal"),
+            "junction": layer.strength * parameters["horizontal.leak"].quantity,
+        },
+    )
+    links.link(group, group, grid.mirrored)
+    # A group that reads its own variable would meet cells that have already moved on.
+    group.run_regularly("previous = potential", dt=dt, when="start", name="horizontal_copy")
+    group.drive = linked_var(cones, "signal")
+    feeding_back = "settled" if "horizontal_feedback" in lesions else "potential"
+    cones.horizontal_potential = linked_var(group, feeding_back)
+    return group
+
+
+def bipolar(
+    parameters: Parameters,
+    lesions: Collection[str],
+    grid: Grid,
+    dt: Quantity,
+    cones: NeuronGroup,
+    horizontals: NeuronGroup,
+) -> NeuronGroup:
+    """Midget and diffuse, ON and OFF bipolar cells, one of each a pixel; response: potential about rest in mV."""
+    centres = bipolar_centres(parameters, grid.pixels_per_degree)
+    columns = {name: stencil(f"{name}_row", weights, "column") for name, weights in centres.items()}
+    links = Links("amp", [(variable, offset) for terms in columns.values() for _, variable, offset in terms])
+    group = NeuronGroup(
+        grid.cells,
+        BIPOLAR_EQUATIONS + links.equations,
+        method="exponential_euler",
+        dt=dt,
+        order=3,
+        name="bipolar",
+        namespace={
+            **parameters.quantities("bipolar"),
+            "horizontal_gain": parameters["horizontal.gain"].quantity,
+            "surround_weight": parameters["amacrine.surround_weight"].quantity,
+        },
+    )
+    links.link(group, cones, grid.neighbour)
+    group.horizontal_potential = linked_var(horizontals, "potential")
+    level = "luminance_level"
+    if "luminance_gain" in lesions:
+        reference = np.full((1, 1, 1), parameters.value("cone.reference_luminance"))
+        level = f"{float(_even_signal(parameters, lesions, reference)[0, 0, 0])!r}*amp"
+    # Statements, not subexpressions: the integrator would write those out again wherever they occur.
+    drive = BIPOLAR_DRIVE.format(level=level, **{name: links.weighted_sum(terms) for name, terms in columns.items()})
+    group.run_regularly(drive, dt=dt, when="groups", order=2, name="bipolar_drive")
+    return group
+
+
+def wide_amacrine(
+    parameters: Parameters, grid: Grid, dt: Quantity, bipolars: NeuronGroup, make_layer: MakeLayer = coupled_layer
+) -> NeuronGroup:
+    """The amacrine layer that is the diffuse bipolar cells' surround; it takes what it pools from them, weighted."""
+    layer = wide_amacrine_coupling(parameters, grid.pixels_per_degree, dt)
+    time = parameters["amacrine.surround_time"].quantity
+    group = make_layer("wide_amacrine", "amp", layer, time, bipolars, "diffuse_centre", grid, dt, 4)
+    bipolars.surround = linked_var(group, "pooled")
+    return group
+
+
+def wide_amacrine_coupling(parameters: Parameters, pixels_per_degree: float, dt: Quantity) -> Coupling:
+    """The coupling of the wide amacrine layer."""
+    space_constant = parameters.value("amacrine.surround_space_constant") * pixels_per_degree
+    return coupling(space_constant, stability_limit(parameters["amacrine.surround_time"].quantity, dt, AMACRINE_CLOCK))
+
+
+def contrast_amacrine(
+    parameters: Parameters, grid: Grid, dt: Quantity, bipolars: NeuronGroup, make_layer: MakeLayer = coupled_layer
+) -> NeuronGroup:
+    """The amacrine layer that pools the contrast which parasol cells divide by."""
+    time = parameters["amacrine.contrast_time"].quantity
+    space_constant = parameters.value("amacrine.contrast_space_constant") * grid.pixels_per_degree
+    layer = coupling(space_constant, stability_limit(time, dt, AMACRINE_CLOCK))
+    return make_layer("contrast_amacrine", "volt", layer, time, bipolars, "contrast", grid, dt, 4)
+
+
+def ganglion(
+    parameters: Parameters,
+    lesions: Collection[str],
+    grid: Grid,
+    dt: Quantity,
+    bipolars: NeuronGroup,
+    contrast: NeuronGroup,
+    answer: str = RATE_EQUATIONS,
+    name: str = "ganglion",
+) -> NeuronGroup:
+    """Midget and parasol ganglion cells, ON and OFF, one of each a pixel; response: rate in Hz.
+
+    `answer` declares what each channel makes of its excitation.
+    """
+    linked = "" if "contrast_gain" in lesions else "contrast : volt (linked)\n"
+    told = "0*volt" if "contrast_gain" in lesions else "contrast"
+    group = NeuronGroup(
+        grid.cells,
+        "".join(
+            ((MIDGET_EQUATIONS if channel.startswith("midget") else PARASOL_EQUATIONS) + answer).format(
+                channel=channel, contrast=told
+            )
+            for channel in GANGLION_CHANNELS
+        )
+        + linked,
+        method="exponential_euler",
+        dt=dt,
+        order=5,
+        name=name,
+        namespace=parameters.quantities("ganglion"),
+    )
+    for channel, source in zip(GANGLION_CHANNELS, BIPOLAR_CHANNELS, strict=True):
+        setattr(group, f"bipolar_{channel}", linked_var(bipolars, source))
+    if linked:
+        group.contrast = linked_var(contrast, "pooled")
+    return group
+
+
+def horizontal_coupling(parameters: Parameters, pixels_per_degree: float, dt: Quantity) -> Coupling:
+    """The coupling of the horizontal-cell lattice, relative to the leak; the sheet's space constant is kept."""
+    ratio = parameters.value("horizontal.coupling") / parameters.value("horizontal.leak")
+    space_constant = np.sqrt(ratio) * parameters.value("horizontal.spacing") * pixels_per_degree
+    membrane_time = parameters["horizontal.capacitance"].quantity / parameters["horizontal.leak"].quantity
+    return coupling(float(space_constant), stability_limit(membrane_time, dt) - loop_gain(parameters))
+
+
+def loop_gain(parameters: Parameters) -> float:
+    """Gain once around the loop cone → horizontal cell → cone, for an even field."""
+    return parameters.value("horizontal.gain") * parameters.value("horizontal.feedback")
+
+
+def settled(
+    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, background: np.ndarray
+) -> State:
+    """The state that the retina reaches when `background` stands still for ever: the fixed point of its equations.
+
+    Parameters
+    ----------
+    background : numpy.ndarray, (image, y, x)
+        Luminance in cd/m².
+
+    Returns
+    -------
+    dict of "group.variable" to numpy.ndarray, (image, y, x), SI units
+    """
+    p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
+    photocurrent, isomerisation = _settled_cone(parameters, lesions, background)
+    layer = horizontal_coupling(parameters, grid.pixels_per_degree, dt)
+    potential = solve_coupled_layer(layer, 1 + loop_gain(parameters), p["horizontal.gain"] * photocurrent)
+    signal = photocurrent - p["horizontal.feedback"] * potential
+    centres = bipolar_centres(parameters, grid.pixels_per_degree)
+    rows = {name: pool(signal, weights, axis=-1) for name, weights in centres.items()}
+    pooled = {name: pool(rows[name], weights, axis=-2) for name, weights in centres.items()}
+    wide = wide_amacrine_coupling(parameters, grid.pixels_per_degree, AMACRINE_CLOCK * dt)
+    surround = solve_coupled_layer(wide, 1.0, pooled["diffuse"])
+    state = {f"cascade.y{stage}": isomerisation for stage in range(1, 6)}
+    if "cone_adaptation" not in lesions:
+        state |= {f"cone.{name}": isomerisation for name in ("z1", "z2", "z_slow")}
+    rest = np.zeros_like(background)
+    state |= {
+        "cone.photocurrent": photocurrent,
+        "cone.signal": signal,
+        "cone.midget_row": rows["midget"],
+        "cone.diffuse_row": rows["diffuse"],
+        "horizontal.potential": potential,
+        "horizontal.settled": potential,
+        "bipolar.luminance_level": potential / p["horizontal.gain"],
+        "bipolar.midget_adaptation": pooled["midget"],
+        "bipolar.diffuse_adaptation": pooled["diffuse"] - p["amacrine.surround_weight"] * surround,
+        "bipolar.diffuse_centre": pooled["diffuse"],
+        "wide_amacrine.pooled": surround,
+        "contrast_amacrine.pooled": rest,
+    }
+    state |= {f"bipolar.{channel}": rest for channel in BIPOLAR_CHANNELS}
+    for channel in GANGLION_CHANNELS:
+        state[f"ganglion.{channel}"] = rest + p[f"ganglion.{channel}_maintained"]
+        state[f"ganglion.{channel}_lasting"] = rest
+        if channel.startswith("parasol"):
+            state[f"ganglion.{channel}_input"] = rest
+    return state
+
+
+def _settled_cone(
+    parameters: Parameters, lesions: Collection[str], background: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Photocurrent (A) and isomerisations (Hz) at which cones rest before a background."""
+    p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
+    isomerisations_per_luminance = p["cone.isomerisation_rate"] * p["cone.pupil_area"]
+    isomerisation = isomerisations_per_luminance * background
+    adapted_to = isomerisation
+    if "cone_adaptation" in lesions:
+        adapted_to = np.full_like(isomerisation, isomerisations_per_luminance * p["cone.reference_luminance"])
+    return p["cone.gain"] * isomerisation / (1 + p["cone.desensitisation"] * adapted_to), isomerisation
+
+
+def _even_signal(parameters: Parameters, lesions: Collection[str], background: np.ndarray) -> np.ndarray:
+    """The cone signal (A) at which even fields of these luminances settle."""
+    return _settled_cone(parameters, lesions, background)[0] / (1 + loop_gain(parameters))

@@ -1,0 +1,172 @@
+r"""Relay cells that fire: conductances that retinal spikes open, a suppressive field, bursts.
+
+A spike of the one ganglion cell that dominates a relay cell adds :math:`1/\tau_E` to r, which decays with :math:`\tau_E`: r is
+that cell's rate in Hz, sharp in time. As in the rate form, the suppressive field s divides what departs from
+the ganglion cell's maintained rate m, here in the conductance that excites the relay cell (in leaks; w is a conductance in
+leaks times its time):
+
+.. math::
+    \tau_l \dot V = V_{rest} - V + w\, \frac{r + c\, m\, s / s_{half}}{1 + s / s_{half}} (E_E - V)
+    + g_T h\, [V > V_h] (E_T - V) + \sigma \sqrt{2 \tau_l}\, \xi ,
+
+with c somewhat above 1, for an even conductance excites less than the same in pulses.
+
+What interneurons hear of ganglion cells, n, is r again, but slower: :math:`\tau_I`. Their dendrites answer without spikes, so
+they are the rate form's coupled layer, and pool :math:`\sum_{ON, OFF} (n - m)^2` less what the irregularity of maintained
+trains leaves of it, :math:`F m / 2 \tau_I` each, with F their variance over that of Poisson trains.
+
+Bursts (Smith 2000): h, the part of the T channels that is ready, grows to 1 with :math:`\tau_h^+` below :math:`V_h` and falls
+to 0 with :math:`\tau_h^-` above. Without a `lgn.burst_conductance`, as by default, there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from brian2 import NeuronGroup, Quantity, Synapses, linked_var
+
+from biomodel.circuit.coupled_layer import coupled_layer, coupling, stability_limit
+from biomodel.circuit.lgn import CLASSES
+from biomodel.circuit.retina import AMACRINE_CLOCK, GANGLION_CHANNELS
+from biomodel.circuit.spiking.cells import COUNT_EQUATION, Trials
+from biomodel.circuit.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
+from biomodel.circuit.station import State
+from biomodel.parameters import Parameters
+
+EQUATIONS = """
+dV/dt = (rest - V + excitation{burst})/leak_time + noise*sqrt(2/(leak_time*dt))*{white} : volt (unless refractory)
+excitation = conductance*(excitatory_reversal - V) : volt
+conductance = afferent_strength*(heard + tonic_efficacy*{maintained!r}*Hz*{suppression})/(1 + {suppression}) : 1
+dheard/dt = -heard/excitatory_time : Hz
+dtold/dt = -told/interneuron_time : Hz
+{seed}
+"""
+
+BURST_EQUATIONS = """
+dready/dt = int(V < burst_threshold)*(1 - ready)/burst_recovery_time - int(V >= burst_threshold)*ready/burst_decay_time : 1
+"""
+
+BURST = " + burst_conductance*ready*int(V >= burst_threshold)*(burst_reversal - V)"
+
+CONTRAST_EQUATIONS = """
+contrast : Hz**2
+on : Hz (linked)
+off : Hz (linked)
+pooled : Hz**2 (linked)
+suppression : 1
+"""
+
+CONTRAST = """
+contrast = (on - {on!r}*Hz)**2 + (off - {off!r}*Hz)**2 - interneuron_irregularity*{both!r}*Hz/(2*interneuron_time)
+suppression = sqrt(pooled*int(pooled > 0*Hz**2))/{half!r}/Hz
+"""
+
+
+def lgn(
+    parameters: Parameters,
+    lesions: Collection[str],
+    trials: Trials,
+    dt: Quantity,
+    slow_dt: Quantity,
+    ganglia: dict[str, NeuronGroup],
+) -> dict[str, NeuronGroup | Synapses]:
+    """Spiking relay cells, a group a channel, their synapses, and the interneurons of either class."""
+    lesioned = "lgn_suppression" in lesions
+    bursting = parameters.value("lgn.burst_conductance") > 0
+    namespace = parameters.quantities("lgn") | {"unit_noise": unit_noise}
+    made: dict[str, NeuronGroup | Synapses] = {}
+    for channel in GANGLION_CHANNELS:
+        equations = EQUATIONS.format(
+            burst=BURST if bursting else "",
+            white=UNIT_NOISE,
+            seed=SEED_EQUATION,
+            maintained=parameters.value(f"ganglion.{channel}_maintained"),
+            suppression="0" if lesioned else "suppression",
+        )
+        group = NeuronGroup(
+            trials.grid.cells,
+            equations
+            + (BURST_EQUATIONS if bursting else "")
+            + ("" if lesioned else "suppression : 1 (linked)\n")
+            + COUNT_EQUATION,
+            threshold="V >= threshold",
+            reset=f"V = reset; {trials.count}",
+            refractory=namespace["refractory_time"],
+            method="euler",
+            dt=dt,
+            order=10,
+            name=f"lgn_{channel}",
+            namespace=namespace,
+        )
+        synapses = Synapses(
+            ganglia[f"ganglion_{channel}"],
+            group,
+            on_pre="heard_post += 1/excitatory_time; told_post += 1/interneuron_time",
+            dt=dt,
+            name=f"retinogeniculate_{channel}",
+            namespace=namespace,
+        )
+        synapses.connect(j="i")
+        made |= {group.name: group, synapses.name: synapses}
+    for name in () if lesioned else CLASSES:
+        made |= _suppressive_field(parameters, name, trials, dt, slow_dt, made)
+    return made
+
+
+def _suppressive_field(
+    parameters: Parameters,
+    name: str,
+    trials: Trials,
+    dt: Quantity,
+    slow_dt: Quantity,
+    made: dict[str, NeuronGroup | Synapses],
+) -> dict[str, NeuronGroup]:
+    """The local contrast that a class of ganglion cells tells, pooled by coupled interneurons."""
+    rates = {side: parameters.value(f"ganglion.{name}_{side}_maintained") for side in ("on", "off")}
+    half = parameters.value(f"lgn.{name}_suppression_half")
+    told = NeuronGroup(
+        trials.grid.cells,
+        CONTRAST_EQUATIONS,
+        dt=dt,
+        name=f"{name}_contrast",
+        namespace=parameters.quantities("lgn"),
+    )
+    told.run_regularly(
+        CONTRAST.format(**rates, both=sum(rates.values()), half=half),
+        dt=dt,
+        when="groups",
+        order=8,
+        name=f"{name}_told",
+    )
+    time = parameters["lgn.suppression_time"].quantity
+    space_constant = parameters.value(f"lgn.{name}_suppression_space_constant") * trials.grid.pixels_per_degree
+    layer = coupling(space_constant, stability_limit(time, slow_dt, AMACRINE_CLOCK))
+    interneurons = coupled_layer(f"{name}_interneuron", "Hz**2", layer, time, told, "contrast", trials.grid, slow_dt, 9)
+    told.pooled = linked_var(interneurons, "pooled")
+    for side in ("on", "off"):
+        relay = made[f"lgn_{name}_{side}"]
+        setattr(told, side, linked_var(relay, "told"))
+        relay.suppression = linked_var(told, "suppression")
+    return {told.name: told, interneurons.name: interneurons}
+
+
+def begun(parameters: Parameters, lesions: Collection[str], trials: Trials, random: np.random.Generator) -> State:
+    """A state to begin in, as `biomodel.circuit.spiking.ganglion.begun`: membranes about rest, traces at their means."""
+    grid = trials.grid
+    shape = (grid.images, grid.height, grid.width)
+    p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
+    state: State = {}
+    for channel in GANGLION_CHANNELS:
+        mean = np.full(shape, p[f"ganglion.{channel}_maintained"])
+        low, high = p["lgn.reset"], p["lgn.threshold"]
+        state |= {
+            f"lgn_{channel}.V": random.uniform(low, high, shape),
+            f"lgn_{channel}.heard": mean,
+            f"lgn_{channel}.told": mean,
+        }
+        if p["lgn.burst_conductance"] > 0:
+            state[f"lgn_{channel}.ready"] = np.zeros(shape)
+    if "lgn_suppression" not in lesions:
+        state |= {f"{name}_interneuron.pooled": np.zeros(shape) for name in CLASSES}
+    return state

@@ -1,0 +1,1 @@
+"""Runs circuits: plans, compiled binaries and their cache, responses and stores."""

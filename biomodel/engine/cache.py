@@ -1,0 +1,321 @@
+"""Compiled circuits in the user's cache folder: found, checked, made where they are missing, and run.
+
+A build is a folder, named by a key of all that decides what the binary computes, with the binary, its static arrays
+and `manifest.json`. It appears under its name in one step, complete, made by one process at a time
+(`biomodel.engine.cpp`), and is checked against its checksums before it is used.
+"""
+
+from __future__ import annotations
+
+import functools
+import glob
+import hashlib
+import json
+import logging
+import os
+import platform
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import brian2
+import filelock
+import numpy as np
+import platformdirs
+
+import biomodel
+from biomodel.circuit.specification import Specification
+from biomodel.circuit.station import State
+from biomodel.utils.code import code_digest
+from biomodel.utils.progress import progress
+
+logger = logging.getLogger("precortical")
+
+#: Modules and data that decide what a binary computes, below the package.
+_SOURCES = ("circuit", "parameters", "engine/cache.py", "engine/cpp.py", "utils/units.py")
+
+#: Folders in the cache in which builds are being made.
+BUILDING = "building-"
+
+
+def cache_folder() -> Path:
+    """Where builds are kept."""
+    return Path(platformdirs.user_cache_dir("precortical")) / "builds"
+
+
+@functools.cache
+def compiler() -> str | None:
+    """The first line of the C++ compiler's version, or None where there is none that works with make."""
+    command = shlex.split(os.environ.get("CXX") or "g++")
+    if shutil.which(command[0]) is None or shutil.which("make") is None:
+        return None
+    told = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    return told.stdout.splitlines()[0] if told.returncode == 0 and told.stdout else None
+
+
+@functools.cache
+def source_digest() -> str:
+    """Digest of the modules and data that decide what a simulation computes."""
+    package = Path(__file__).parent.parent
+    return code_digest(package / name for name in _SOURCES)
+
+
+@functools.cache
+def _surroundings() -> str:
+    """Everything outside the specification that decides what the binary is."""
+    versions = [biomodel.__version__, brian2.__version__, platform.python_version()]
+    return json.dumps([source_digest(), *versions, compiler(), _processor()])
+
+
+def _processor() -> str:
+    """The processor's model and instruction sets: binaries are built for this one."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return " ".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+
+
+def key(specification: Specification) -> str:
+    """Name of a specification's build on this machine."""
+    return hashlib.sha256((specification.to_json() + _surroundings()).encode()).hexdigest()[:32]
+
+
+def build(specification: Specification) -> Path:
+    """Folder of a specification's binary, compiled first where it is not in the cache or is damaged there.
+
+    Raises
+    ------
+    RuntimeError
+        Where the compilation fails; the message ends with the compiler's own words.
+    """
+    folder = cache_folder() / key(specification)
+    damage = damaged(folder)
+    if damage is None:
+        return folder
+    if folder.exists():
+        logger.warning("the cached build %s is damaged (%s): it is compiled again", folder.name, damage)
+    logger.info("compiling the %s pathway", specification.preset)
+    search = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
+    # A process of its own, so that Brian2's global device of the caller is never touched.
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "biomodel.engine.cpp", specification.to_json()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": search},
+        start_new_session=True,
+    )
+    try:
+        said = _wait(process)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    if process.returncode != 0 or damaged(folder) is not None:
+        lines = [line for line in said.splitlines() if "note: disable pass" not in line]
+        tail = "\n".join(lines[-15:])
+        raise RuntimeError(f"the C++ build of the pathway failed:\n{tail}")
+    return folder
+
+
+def _wait(process: subprocess.Popen[str]) -> str:
+    """What a process printed until it ended, the seconds shown meanwhile."""
+    with progress(what="compiling", unit="s") as bar:
+        while True:
+            try:
+                return process.communicate(timeout=1)[0]
+            except subprocess.TimeoutExpired:
+                bar.update(1)
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """While one process makes the build of this name, others wait; a lock ends with its process, however that ends."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(cache_folder() / f"{name}.lock"):
+        yield
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every file of a build but its manifest."""
+    return {str(path.relative_to(folder)): path.stat().st_size for path in _files(folder)}
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Of every file of a build but its manifest."""
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in _files(folder)}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
+
+
+def damaged(folder: Path) -> str | None:
+    """What is wrong with a build, or None."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        found = checksums(folder)
+    except (OSError, ValueError) as error:
+        return str(error)
+    if not isinstance(manifest, dict) or not {"inputs", "outputs", "checksums", "sizes"} <= set(manifest):
+        return "its manifest is not one"
+    wrong = [name for name, digest in manifest["checksums"].items() if found.get(name) != digest]
+    return f"{wrong[0]} is missing or changed" if wrong else None
+
+
+def run(folder: Path, movie: np.ndarray, state: State) -> dict[str, np.ndarray]:
+    """Run a binary with a film, from a state.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        As `build` returned it.
+    movie : numpy.ndarray, (frame, cell)
+        Luminance in cd/m².
+    state : dict
+        All variables that the manifest lists.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        What the manifest lists as outputs, flat, in SI units.
+
+    Raises
+    ------
+    RuntimeError
+        Where the binary fails, was changed meanwhile, or the temporary folder does not take its files.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=_scratch_prefix()) as scratch:
+            return _run(folder, {"movie": movie, **state}, Path(scratch))
+    except (OSError, ValueError, IndexError) as error:
+        raise RuntimeError(
+            f"the compiled pathway in {folder} left nothing that can be read ({error}): was it removed, or is the "
+            f"temporary folder {tempfile.gettempdir()} full?"
+        ) from error
+
+
+def _run(folder: Path, inputs: dict[str, np.ndarray], scratch: Path) -> dict[str, np.ndarray]:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    arguments = []
+    for name, size in manifest["inputs"].items():
+        values = np.ascontiguousarray(inputs[name], dtype=np.float64)
+        if values.size != size:
+            raise RuntimeError(f"input {name} has {values.size} values where the binary takes {size}")
+        given = name if name != "movie" else "movie.values"
+        if (values == values.flat[0]).all() and np.isfinite(values.flat[0]):
+            # A file each takes longer than all the rest.
+            arguments.append(f"{given}={float(values.flat[0])!r}")
+        else:
+            values.tofile(scratch / name)
+            arguments.append(f"{given}={scratch / name}")
+    told = subprocess.run(
+        ["./main", "--results_dir", f"{scratch}/", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if told.returncode != 0 or told.stderr:
+        words = told.stderr.strip()[-500:]
+        raise RuntimeError(f"the compiled pathway failed (exit code {told.returncode}): {words}")
+    # An interrupted binary stops early and says that all is well.
+    completed = float((scratch / "last_run_info.txt").read_text().split()[1])
+    if completed != 1:
+        raise RuntimeError(f"the compiled pathway was interrupted after {completed:.0%} of its run")
+    # Nor does it mind a static array that it cannot read.
+    if any(os.stat(folder / name).st_size != size for name, size in manifest["sizes"].items()):
+        raise RuntimeError(f"the compiled pathway in {folder} was changed while it ran: simulate again")
+    out = {}
+    for name, output in manifest["outputs"].items():
+        out[name] = np.fromfile(scratch / output["file"], output["type"])
+        if output["size"] not in (None, out[name].size):
+            raise OSError(f"{out[name].size} of {output['size']} values of {name}")
+    return out
+
+
+def _scratch_prefix() -> str:
+    """What names of temporary folders of this machine's (or container's) processes begin with, this process's number last."""
+    try:
+        numbers = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        numbers = 0
+    return f"precortical-{platform.node()}-{numbers}-{os.getpid()}-"
+
+
+def sweep_scratch() -> None:
+    """Remove the temporary folders of this machine's processes that were killed."""
+    family = _scratch_prefix().removesuffix(f"{os.getpid()}-")
+    for folder in Path(tempfile.gettempdir()).glob(f"{glob.escape(family)}*"):
+        process = folder.name.removeprefix(family).split("-")[0]
+        if process.isdigit() and not _alive(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One build of the cache: what it simulates, its size in bytes, when it was made, what is wrong with it."""
+
+    name: str
+    specification: Specification | None
+    size: int
+    made: datetime
+    damage: str | None
+
+
+def entries() -> list[Entry]:
+    """The builds in the cache, the newest first."""
+    found = []
+    for folder in cache_folder().glob("*/"):
+        if folder.name.startswith(BUILDING):
+            continue
+        try:
+            made = datetime.fromtimestamp(folder.stat().st_mtime)
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        except FileNotFoundError:
+            # Cleared or replaced meanwhile.
+            continue
+        found.append(Entry(folder.name, _specification(folder), size, made, damaged(folder)))
+    return sorted(found, key=lambda entry: entry.made, reverse=True)
+
+
+def _specification(folder: Path) -> Specification | None:
+    try:
+        return Specification.from_json(json.loads((folder / "manifest.json").read_text())["specification"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def clear() -> int:
+    """Empty the cache, but for what is being built now; returns the number of builds that were removed."""
+    removed = 0
+    for folder in list(cache_folder().glob("*/")):
+        name = folder.name.removeprefix(BUILDING).split("-")[0]
+        try:
+            with filelock.FileLock(cache_folder() / f"{name}.lock", timeout=0):
+                # A run that starts now finds nothing, rather than half of it.
+                gone = folder.rename(folder.with_name(f"{BUILDING}{name}-cleared"))
+                shutil.rmtree(gone, ignore_errors=True)
+                removed += not folder.name.startswith(BUILDING)
+        except (filelock.Timeout, FileNotFoundError):
+            continue
+    return removed

@@ -1,0 +1,186 @@
+"""Responses in a folder, written chunk by chunk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from biomodel.circuit.specification import STATIONS
+from biomodel.utils.run_folder import check_same
+
+#: The group beside the responses whose attributes are the settings.
+_SETTINGS = "settings"
+
+
+@dataclass(frozen=True)
+class Store:
+    """The responses of `images` images in `folder`/responses.zarr, `chunk` images at a time."""
+
+    folder: Path
+    images: int
+    chunk: int
+
+    @property
+    def path(self) -> Path:
+        """Where the responses are."""
+        return self.folder / "responses.zarr"
+
+    def waiting(self) -> list[slice]:
+        """The chunks that are not done yet, in order."""
+        arrays = [array for _, array in self._group().arrays() if array.ndim > 1]
+        firsts = range(0, self.images, self.chunk)
+        return [
+            slice(first, min(first + self.chunk, self.images))
+            for k, first in enumerate(firsts)
+            if not all(_written(self.path, array, k) for array in arrays)
+        ]
+
+    def images_kept(self) -> int:
+        """How many images' responses are there."""
+        return self.images - sum(left.stop - left.start for left in self.waiting())
+
+    def write(self, chosen: slice, responses: xr.Dataset) -> None:
+        """Keep the responses to one chunk of images.
+
+        Raises
+        ------
+        RuntimeError
+            Where the disk does not take them: full, read-only, gone. What was written before stays.
+        """
+        try:
+            group = self._group()
+            for name, variable in responses.data_vars.items():
+                _array(group, str(name))[chosen] = variable.values
+        except OSError as error:
+            reason = error.strerror or error
+            try:
+                kept = f"the responses to {self.images_kept()} of {self.images} images are kept"
+            except (OSError, KeyError, ValueError):
+                kept = "it is no longer there"
+            raise RuntimeError(
+                f"{self.path} cannot be written ({reason}); {kept}, and the same call goes on"
+            ) from error
+
+    def read(self) -> xr.Dataset:
+        """The responses; values are read from disk when they are used."""
+        found = xr.open_zarr(self.path, chunks=None, consolidated=False)
+        texts = {
+            name: (c.dims, np.array(c.values.tolist(), dtype=str))
+            for name, c in found.coords.items()
+            if c.dtype.kind == "T"
+        }
+        return found[[name for name in ("background", *STATIONS) if name in found]].assign_coords(texts)
+
+    def settings(self) -> dict[str, object]:
+        """What the store was begun with."""
+        found = self._group()[_SETTINGS].attrs["all"]
+        if not isinstance(found, dict):
+            raise ValueError(f"settings = {found!r}")
+        return dict(found)
+
+    def _group(self) -> zarr.Group:
+        return zarr.open_group(self.path, mode="r+", use_consolidated=False)
+
+
+def _written(path: Path, array: zarr.Array, chunk: int) -> bool:
+    """Whether an array has a chunk along its first dimension."""
+    file = path / array.path / array.metadata.encode_chunk_key((chunk, *[0] * (array.ndim - 1)))
+    return file.exists() and file.stat().st_size > 0
+
+
+def images_kept(folder: Path) -> int:
+    """How many images' responses a folder holds."""
+    try:
+        background = _array(zarr.open_group(folder / "responses.zarr", mode="r", use_consolidated=False), "background")
+        return Store(folder, background.shape[0], background.chunks[0]).images_kept()
+    except (OSError, KeyError, ValueError, TypeError, AttributeError):
+        return 0
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array:
+    found = group[name]
+    if not isinstance(found, zarr.Array):
+        raise ValueError(f"{group.path}/{name} is no array")
+    return found
+
+
+def open_store(
+    folder: Path, form: xr.Dataset, stimulus: xr.DataArray, chunk: int, settings: dict[str, object], resume: bool
+) -> Store:
+    """Begin a store, or go on with one that was begun with the same settings.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Is made where it is missing.
+    form : xarray.Dataset
+        The responses to no image at all: variables, coordinates and attributes.
+    stimulus : xarray.DataArray
+        Whose coordinates along `image` are taken over.
+    chunk : int
+        Images that are kept together.
+    settings : dict of str to JSON values
+        All that decides the responses.
+    resume : bool
+        Whether to go on where a store is there already.
+
+    Raises
+    ------
+    ValueError
+        For a store that is there and must not be, was made with other settings (which are named), or is no store; for
+        a folder that cannot be written.
+    """
+    store = Store(folder, stimulus.sizes["image"], chunk)
+    told = json.loads(json.dumps(settings))
+    if store.path.exists():
+        if not resume:
+            raise ValueError(f"{store.path} is there already: give resume=True to go on with it, or another folder")
+        _check_settings(store, told)
+        return store
+    making = folder / f".responses-{os.getpid()}.zarr"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _create(making, form, stimulus, chunk, told)
+        making.rename(store.path)
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be written ({error.strerror or error}): give a writable folder") from None
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return store
+
+
+def _create(path: Path, form: xr.Dataset, stimulus: xr.DataArray, chunk: int, settings: dict[str, object]) -> None:
+    images = stimulus.sizes["image"]
+    along_images = {name: c for name, c in stimulus.coords.items() if c.dims == ("image",)}
+    bare = form.drop_vars([*form.data_vars, *along_images]).assign_coords(along_images).drop_encoding()
+    # Strings of a fixed length have no place in the zarr 3 specification.
+    bare = bare.assign_coords({name: c.astype(object) for name, c in bare.coords.items() if c.dtype.kind == "U"})
+    bare.to_zarr(path, mode="w", consolidated=False, zarr_format=3)
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    for name, variable in form.data_vars.items():
+        rest = variable.shape[1:]
+        group.create_array(
+            str(name),
+            shape=(images, *rest),
+            chunks=(chunk, *rest),
+            dtype=variable.dtype,
+            fill_value=np.nan,
+            dimension_names=[str(dimension) for dimension in variable.dims],
+            attributes=variable.attrs,
+        )
+    group.create_group(_SETTINGS, attributes={"all": settings})
+
+
+def _check_settings(store: Store, settings: dict[str, object]) -> None:
+    try:
+        made_with = store.settings()
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{store.path} is not a store of simulated responses ({error}): give another folder") from None
+    check_same(store.path, made_with, settings)

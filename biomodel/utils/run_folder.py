@@ -1,0 +1,44 @@
+"""Folders that belong to one run: one writer at a time, one set of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+#: Settings that differ are named; of many, so many.
+_NAMED = 4
+
+
+def check_same(path: Path, made_with: dict[str, object], settings: dict[str, object]) -> None:
+    """Refuse, with a ValueError that names the settings that differ, what was made with others."""
+    differing = [name for name in sorted(made_with.keys() | settings) if made_with.get(name) != settings.get(name)]
+    if differing:
+        named = "; ".join(f"{name} = {made_with.get(name)}, now {settings.get(name)}" for name in differing[:_NAMED])
+        more = f"; and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
+        raise ValueError(f"{path} was made with {named}{more}: give the same settings, or another folder")
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder's store against other processes; the hold ends with the process, however that ends.
+
+    Raises
+    ------
+    ValueError
+        Where another process holds it, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except filelock.Timeout:
+        raise ValueError(f"{folder} is being written by another process: wait for it, or give another folder") from None
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be written ({error.strerror or error}): give a writable folder") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,1 @@
+"""Data sets of images and where they come from."""

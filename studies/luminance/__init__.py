@@ -1,0 +1,1 @@
+"""The luminance study: recognition when the light changes."""

@@ -1,0 +1,1 @@
+"""Studies with the physiology experiments: a shadow, rates against spikes."""
