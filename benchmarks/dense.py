@@ -179,7 +179,7 @@ def wire(specification: Specification, mass: float) -> Circuit:
         "ganglion": ganglia,
     } | relays
     stations |= {"wide_amacrine": wide, "contrast_amacrine": contrast}
-    if s.until == "v1":
+    if s.output == "v1":
         groups, afferents = cortex(s, relays["lgn"], dense_layer)
         stations |= groups
         synapses += afferents
@@ -417,7 +417,7 @@ def start(specification: Specification, background: np.ndarray) -> State:
     state = settled(specification, background)
     dropped = ("cone.midget_row", "cone.diffuse_row", "horizontal.settled")
     kept = {name: values for name, values in state.items() if name not in dropped and not name.startswith("v1.")}
-    if specification.until == "v1":
+    if specification.output == "v1":
         count = round(specification.parameters.value("v1.kinds"))
         for cell in ("simple", "opposite", "complex", "inhibitory", "inhibitory_opposite"):
             kept[f"v1_cells.{cell}"] = np.stack([state[f"v1.{cell}_{k}"] for k in range(count)], 1)

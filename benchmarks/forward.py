@@ -69,8 +69,8 @@ def beside_the_simulation(bench: Bench) -> None:
         "v1": FrontEnd(**whole.description() | _first_kinds(whole, STUDIES["v1.kinds"])),
     }
     light = torch.from_numpy(stimulus.values[:, None]).float()
-    for until, front_end in front_ends.items():
-        simulate = functools.partial(pathway.simulate, stimulus, until=until, workers=CORES)
+    for output, front_end in front_ends.items():
+        simulate = functools.partial(pathway.simulate, stimulus, output=output, workers=CORES)
         simulate()
         sides = {
             "ours": functools.partial(_images_per_second, functools.partial(_seconds, front_end, light), len(light)),
@@ -79,7 +79,7 @@ def beside_the_simulation(bench: Bench) -> None:
         found = rounds(ROUNDS, sides)
         ratio, low, high = ratios(found["ours"], found["simulation"])
         value = statistics.median(found["ours"])
-        bench.add(Row(f"forward/{until}/rate", value, "images/s", "simulation", ratio, "50 × at least", low, high))
+        bench.add(Row(f"forward/{output}/rate", value, "images/s", "simulation", ratio, "50 × at least", low, high))
 
 
 def _first_kinds(front_end: FrontEnd, kinds: int) -> dict[str, object]:

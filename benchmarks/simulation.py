@@ -49,8 +49,8 @@ COMPILED_BATCHES = (4, 8, 16, 32)
 def run(bench: Bench) -> None:
     """All rows of the simulation."""
     torch.set_num_threads(CORES)
-    for until in NAMES:
-        compare(bench, until)
+    for output in NAMES:
+        compare(bench, output)
     v1_cost(bench)
     spiking_cost(bench)
     second_call(bench)
@@ -58,15 +58,15 @@ def run(bench: Bench) -> None:
     streaming(bench)
 
 
-def compare(bench: Bench, until: str) -> None:
+def compare(bench: Bench, output: str) -> None:
     """Images a second against the dense circuit and the PyTorch loop, and how far the three agree."""
-    name, pathway = NAMES[until], Pathway(parameters=STUDIES)
+    name, pathway = NAMES[output], Pathway(parameters=STUDIES)
     stimulus = photographs(128, seed=11)
-    specification, presentations = prepared(pathway, stimulus, until)
-    responses = pathway.simulate(stimulus, until=until, workers=CORES)
+    specification, presentations = prepared(pathway, stimulus, output)
+    responses = pathway.simulate(stimulus, output=output, workers=CORES)
 
     def ours() -> float:
-        return _rate(128, lambda: pathway.simulate(stimulus, until=until, workers=CORES))
+        return _rate(128, lambda: pathway.simulate(stimulus, output=output, workers=CORES))
 
     eager, eager_batch = _best(TorchLoop(specification), presentations, EAGER_BATCHES)
     compiled, compiled_batch = _best(TorchLoop(specification, compiled=True), presentations, COMPILED_BATCHES)
@@ -84,7 +84,7 @@ def compare(bench: Bench, until: str) -> None:
             },
         )
         value = statistics.median(found["ours"])
-        goals = {"dense": "40 ×" if until == "lgn" else "3 ×", "torch": "2 ×", "torch.compile": "1 ×"}
+        goals = {"dense": "40 ×" if output == "lgn" else "3 ×", "torch": "2 ×", "torch.compile": "1 ×"}
         for against, goal in goals.items():
             ratio, low, high = ratios(found["ours"], found[against])
             bench.add(Row(name, value, "images/s", against, ratio, goal, low, high))
@@ -95,9 +95,9 @@ def compare(bench: Bench, until: str) -> None:
             out = loop()
             errors = [_difference(out[station], responses[station].values[: len(out[station])]) for station in out]
             bench.add(Row(f"{name}/difference", max(errors), "of maximum", against, goal="1e-6"))
-        onset = _difference(_run_dense(folder, one, presentations, 8)[until], responses[until].values[:8])
+        onset = _difference(_run_dense(folder, one, presentations, 8)[output], responses[output].values[:8])
         bench.add(Row(f"{name}/difference_after_onset", onset, "of maximum", "dense"))
-    if until == "lgn":
+    if output == "lgn":
         _settled_difference(bench, pathway, stimulus[:13])
 
 
@@ -112,7 +112,7 @@ def _settled_difference(bench: Bench, pathway: Pathway, stimulus: xr.DataArray) 
     specification, presentations = prepared(pathway, fields, "lgn", spread=0.0)
     one = replace(specification.grid, images=1)
     long = replace(specification, grid=one, duration=1000.0, frame_duration=1000.0, window=(900.0, 1000.0))
-    coupled = pathway.simulate(fields, until="lgn", gaze_spread=0.0, duration=1.0, window=(0.9, 1.0), workers=CORES)
+    coupled = pathway.simulate(fields, output="lgn", gaze_sd=0.0, duration=1.0, window=(0.9, 1.0), workers=CORES)
     for mass, against in ((0.99, "dense"), (0.999, "dense, 99.9 % of the mass")):
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "dense"
@@ -128,12 +128,12 @@ def v1_cost(bench: Bench, number: int = ROUNDS) -> None:
     """What V1 adds to the time of an image of 32×32 pixels, as a ratio to that of retina and LGN."""
     pathway, stimulus = Pathway(parameters=STUDIES), photographs(128, seed=11)
 
-    def cost(until: str) -> float:
-        return _seconds(lambda: pathway.simulate(stimulus, until=until, workers=CORES)) / len(stimulus)
+    def cost(output: str) -> float:
+        return _seconds(lambda: pathway.simulate(stimulus, output=output, workers=CORES)) / len(stimulus)
 
-    for until in NAMES:
-        cost(until)
-    found = rounds(number, {until: functools.partial(cost, until) for until in NAMES})
+    for output in NAMES:
+        cost(output)
+    found = rounds(number, {output: functools.partial(cost, output) for output in NAMES})
     added = [full - front for full, front in zip(found["v1"], found["lgn"], strict=True)]
     ratio, low, high = ratios(added, found["lgn"])
     value = 1000 * statistics.median(added)
@@ -143,11 +143,11 @@ def v1_cost(bench: Bench, number: int = ROUNDS) -> None:
 def spiking_cost(bench: Bench, number: int = ROUNDS) -> None:
     """What one trial of cells that fire takes for an image of 32×32 pixels, over what its rates take."""
     stimulus = photographs(32, seed=11)
-    for until, name in NAMES.items():
+    for output, name in NAMES.items():
         pathways = {fidelity: Pathway(fidelity=fidelity, parameters=STUDIES) for fidelity in FIDELITIES}
 
-        def cost(fidelity: str, of: dict[str, Pathway] = pathways, until: str = until) -> float:
-            return _seconds(lambda: of[fidelity].simulate(stimulus, until=until, workers=CORES)) / len(stimulus)
+        def cost(fidelity: str, of: dict[str, Pathway] = pathways, output: str = output) -> float:
+            return _seconds(lambda: of[fidelity].simulate(stimulus, output=output, workers=CORES)) / len(stimulus)
 
         for fidelity in FIDELITIES:
             cost(fidelity)
@@ -173,13 +173,13 @@ def second_call(bench: Bench) -> None:
 
 def scaling(bench: Bench) -> None:
     """Time an image by the size of images and by their number."""
-    for until, name in NAMES.items():
+    for output, name in NAMES.items():
         pathway = Pathway(parameters=STUDIES)
 
-        def cost(number: int, size: int, until: str = until, pathway: Pathway = pathway) -> float:
+        def cost(number: int, size: int, output: str = output, pathway: Pathway = pathway) -> float:
             images = np.random.default_rng(number).uniform(10, 200, (number, size, size))
             stimulus = luminance(images, 16)
-            return _seconds(lambda: pathway.simulate(stimulus, until=until, workers=CORES)) / number
+            return _seconds(lambda: pathway.simulate(stimulus, output=output, workers=CORES)) / number
 
         cost(16, 32), cost(8, 64)
         sizes = rounds(ROUNDS, {"32": lambda: cost(256, 32), "64": lambda: cost(64, 64)})
@@ -205,13 +205,13 @@ print(time.perf_counter() - began)
 """
 
 
-def _peaks(root: int, until: threading.Event) -> dict[int, float]:
+def _peaks(root: int, stop: threading.Event) -> dict[int, float]:
     """Peak resident memory in GiB of a process and all that it starts, by process number, looked at as they run.
 
     The kernel's own count (VmHWM) starts anew with each program; that of `getrusage` is inherited.
     """
     peaks: dict[int, float] = {}
-    while not until.wait(0.005):
+    while not stop.wait(0.005):
         family = {root}
         for status in sorted(Path("/proc").glob("[0-9]*/status"), key=lambda path: int(path.parent.name)):
             try:
@@ -246,12 +246,12 @@ def streaming(bench: Bench, images: int = 10_000) -> None:
 
 
 def prepared(
-    pathway: Pathway, stimulus: xr.DataArray, until: str, spread: float = 0.5
+    pathway: Pathway, stimulus: xr.DataArray, output: str, spread: float = 0.5
 ) -> tuple[Specification, Presentations]:
     """What `Pathway.simulate` would run for a stimulus, for the other sides to run the same."""
-    resolution = pathway._check(stimulus, until)
+    resolution = pathway._check(stimulus, output)
     presentations = Presentations(stimulus, pathway._adaptation(stimulus, resolution, "gaze", spread))
-    return pathway._specification(stimulus, resolution, until, 8, (50.0, 200.0), "mean", 200.0), presentations
+    return pathway._specification(stimulus, resolution, output, 8, (50.0, 200.0), "mean", 200.0), presentations
 
 
 def _best(

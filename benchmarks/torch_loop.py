@@ -102,7 +102,7 @@ class TorchLoop:
         self.transience = self._channels(*(f"{name}_transience" for name in classes))
         self.transience_decay = torch.exp(-self.dt / self._channels(*(f"{name}_transience_time" for name in classes)))
         self.suppression_half = self._channels("lgn.midget_suppression_half", "lgn.parasol_suppression_half")
-        if s.until == "v1":
+        if s.output == "v1":
             self._cortex(kinds(s.parameters, ppd))
         compile_: Callable = torch.compile if compiled else lambda function: function
         self.step = compile_(self._step)
@@ -340,7 +340,7 @@ class TorchLoop:
         """
         s = self.specification
         of = {name: torch.as_tensor(values) for name, values in state.items()}
-        now, cortex = _retina(of), _cortex(of) if s.until == "v1" else None
+        now, cortex = _retina(of), _cortex(of) if s.output == "v1" else None
         shown = torch.as_tensor(light)
         samples: dict[str, list[Tensor]] = {"lgn": []} if cortex is None else {"lgn": [], "v1": []}
         sampled = {name: {round(k * s.recording_step(name) / s.dt) for k in s.samples(name)} for name in samples}

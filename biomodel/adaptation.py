@@ -9,14 +9,14 @@ import numpy as np
 from scipy import ndimage
 
 #: Standard deviation in degrees of the Gaussian that drifting and jumping gaze leaves of an image.
-GAZE_SPREAD = 0.5
+GAZE_SD = 0.5
 
 #: The blur is cut at this many standard deviations.
 TRUNCATION = 4.0
 
 
 @dataclass(frozen=True)
-class Gaze:
+class GazeAdapted:
     """Settled by gaze that wanders over each image with a standard deviation of `spread` degrees."""
 
     spread: float
@@ -31,7 +31,7 @@ class Gaze:
 
 
 @dataclass(frozen=True)
-class Even:
+class UniformField:
     """Settled at an even field: `levels` in cd/m², one for all images or one for each."""
 
     levels: tuple[float, ...]

@@ -15,7 +15,7 @@ import xarray as xr
 from brian2 import Quantity
 
 from biomodel import stimuli
-from biomodel.adaptation import GAZE_SPREAD, Even, Gaze
+from biomodel.adaptation import GAZE_SD, GazeAdapted, UniformField
 from biomodel.circuit.assembly import assemble
 from biomodel.circuit.cell_types import classical_centre
 from biomodel.circuit.lattice import Grid, centre_weights
@@ -30,7 +30,7 @@ from biomodel.engine.spike_trains import SpikeTrains, table
 from biomodel.engine.store import open_store
 from biomodel.parameters import FIDELITIES, VALID_LUMINANCE, Parameters
 from biomodel.stimuli import luminance_range
-from biomodel.utils.run_folder import only_writer
+from biomodel.utils.run_folder import exclusive
 from biomodel.utils.units import as_number
 
 #: Milliseconds that spiking cells have before the image comes, to lose what they began with.
@@ -93,22 +93,22 @@ class Pathway:
         lesioned = f", lesions={self.lesions}" if self.lesions else ""
         return f"Pathway({self.preset!r}, fidelity={self.fidelity!r}{lesioned})"
 
-    def classical_centre(self, pixels_per_degree: float, until: str = "v1") -> int:
+    def classical_centre(self, pixels_per_degree: float, output: str = "v1") -> int:
         """Width in pixels of the largest classical centre up to a station; smaller images are refused."""
-        return classical_centre(self.parameters, _one_of(until, STATIONS, "station"), pixels_per_degree)
+        return classical_centre(self.parameters, _one_of(output, STATIONS, "station"), pixels_per_degree)
 
     def network(
-        self, stimulus: xr.DataArray, adapt_to: AdaptTo = "gaze", *, until: str = "v1", gaze_spread: float = GAZE_SPREAD
+        self, stimulus: xr.DataArray, adapt_to: AdaptTo = "gaze", *, output: str = "v1", gaze_sd: float = GAZE_SD
     ) -> brian2.Network:
         """The brian2.Network itself, settled, with the stimulus about to appear: running it shows the stimulus.
 
         Groups are called after the stations, so ``network["lgn"]`` is the relay. It stands on the current Brian2
         device, which has to be the runtime device. All images are in it; parameters and errors are `simulate`'s.
         """
-        ppd = self._check(stimulus, until)
-        presentations = Presentations(stimulus, self._adaptation(stimulus, ppd, adapt_to, gaze_spread))
+        ppd = self._check(stimulus, output)
+        presentations = Presentations(stimulus, self._adaptation(stimulus, ppd, adapt_to, gaze_sd))
         every = slice(None)
-        spec = self._specification(stimulus, ppd, until, len(presentations), (0.0, 1.0), "nothing", 1000.0)
+        spec = self._specification(stimulus, ppd, output, len(presentations), (0.0, 1.0), "nothing", 1000.0)
         circuit = assemble(spec)
         run.start(circuit, run.by_frame(presentations.movie(every)), settled(spec, presentations.background(every)))
         return circuit.network
@@ -127,10 +127,10 @@ class Pathway:
         window: tuple[float | Quantity, float | Quantity] = (0.05, 0.2),
         seed: int = 0,
         *,
-        until: str = "v1",
+        output: str = "v1",
         record: Literal["mean", "trace", "spikes"] = "mean",
         trials: int = 1,
-        gaze_spread: float = GAZE_SPREAD,
+        gaze_sd: float = GAZE_SD,
         workers: int = 1,
         store: str | Path | None = None,
         resume: bool = True,
@@ -160,13 +160,13 @@ class Pathway:
         seed : int
             Of the noise; rate fidelity has none. The same seed brings the same spikes on one machine and target, whatever the
             number of workers.
-        until : str
+        output : str
             The last station to simulate.
         record : {"mean", "trace", "spikes"}
             ``"trace"`` adds a dimension `time` instead of averaging; ``"spikes"`` returns every spike.
         trials : int
             Repeats of every image with other noise, at spiking fidelity.
-        gaze_spread : float
+        gaze_sd : float
             Standard deviation in degrees of the gaze's wandering.
         workers : int
             Processes to simulate with.
@@ -212,7 +212,7 @@ class Pathway:
         LuminanceRangeWarning
             Once, where luminance leaves the model's valid range.
         """
-        ppd = self._check(stimulus, until)
+        ppd = self._check(stimulus, output)
         seconds = stimuli.positive(_seconds(duration, "duration"), "duration", "s")
         if len(tuple(window)) != 2:
             raise ValueError(f"window = {window!r} is not accepted: give its start and end in seconds")
@@ -227,19 +227,19 @@ class Pathway:
         _one_of(record, ("mean", "trace", "spikes"), "record")
         if self.fidelity == "rate" and trials != 1:
             raise ValueError(f"trials = {trials} is not accepted at rate fidelity, which has no noise: give 1")
-        fires = self.fidelity == "spiking" and until in SPIKING
+        fires = self.fidelity == "spiking" and output in SPIKING
         if record == "spikes" and (not fires or store is not None):
-            where = "with a store" if fires else f"at {self.fidelity} fidelity up to {until}"
+            where = "with a store" if fires else f"at {self.fidelity} fidelity up to {output}"
             raise ValueError(f"record = 'spikes' is not accepted {where}: give 'mean' or 'trace'")
         # What has no noise is the same in every trial.
         trials = trials if fires else 1
         in_sequence = isinstance(adapt_to, str) and adapt_to == "previous"
         if in_sequence and store is not None:
             raise ValueError("store is not accepted with adapt_to = 'previous': each image depends on the one before")
-        adaptation = self._adaptation(stimulus, ppd, "gaze" if in_sequence else adapt_to, gaze_spread)
+        adaptation = self._adaptation(stimulus, ppd, "gaze" if in_sequence else adapt_to, gaze_sd)
         presentations = Presentations(stimulus, adaptation)
         batch = 1 if in_sequence else run.batch_images(stimulus.sizes["y"], stimulus.sizes["x"])
-        spec = self._specification(stimulus, ppd, until, batch, (1000 * start, 1000 * end), record, 1000 * seconds)
+        spec = self._specification(stimulus, ppd, output, batch, (1000 * start, 1000 * end), record, 1000 * seconds)
         for station in spec.stations if record == "mean" else ():
             if not spec.samples(station):
                 step = spec.recording_step(station) / 1000
@@ -251,9 +251,9 @@ class Pathway:
             if not all(places.size for places in spec.recorded("v1")):
                 raise ValueError(f"v1_within = {v1_within!r} is not accepted: no V1 column stands so near the middle")
         if fires_within is not None:
-            if not fires or until == "v1":
+            if not fires or output == "v1":
                 raise ValueError(
-                    f"fires_within = {fires_within!r} is not accepted up to {until} at {self.fidelity} fidelity: "
+                    f"fires_within = {fires_within!r} is not accepted up to {output} at {self.fidelity} fidelity: "
                     "give it where ganglion or relay cells fire, and no V1 stands behind them"
                 )
             spec = replace(spec, fires_within=stimuli.positive(fires_within, "fires_within", "deg"))
@@ -278,7 +278,7 @@ class Pathway:
         target = self.target or run.available_target()
         attributes = {
             "adapt_to": adapt_to if isinstance(adapt_to, str) else "luminance",
-            "gaze_spread_deg": float(gaze_spread),
+            "gaze_spread_deg": float(gaze_sd),
             "seed": int(seed),
         } | self._notes(ppd)
         if in_sequence:
@@ -333,7 +333,7 @@ class Pathway:
             "trials": trials,
         }
         seed = int(str(attributes["seed"]))
-        with only_writer(folder):
+        with exclusive(folder):
             store = open_store(folder, form(spec, stimulus, attributes, trials), stimulus, chunk, settings, resume)
             # Where the responses stand is all that a worker has to know of the stimulus.
             places = xr.DataArray(0.0).expand_dims(y=stimulus.y, x=stimulus.x)
@@ -357,7 +357,7 @@ class Pathway:
     ) -> xr.Dataset | SpikeTrains:
         """Responses to images of which each starts from what the one before left."""
         movie = presentations.movie(slice(None))
-        key, seed = (spec.grid, spec.until, trials), int(str(attributes["seed"]))
+        key, seed = (spec.grid, spec.output, trials), int(str(attributes["seed"]))
         first = presentations.background(slice(0, 1))
         state, last = self._left_behind.get(key, (None, first[0]))
         if state is None:
@@ -373,7 +373,7 @@ class Pathway:
         self,
         stimulus: xr.DataArray,
         ppd: float,
-        until: str,
+        output: str,
         images: int,
         window: tuple[float, float],
         record: str,
@@ -387,7 +387,7 @@ class Pathway:
             self.lesions,
             Grid(images, stimulus.sizes["y"], stimulus.sizes["x"], ppd),
             self.dt,
-            until,
+            output,
             duration,
             window,
             record,
@@ -395,9 +395,9 @@ class Pathway:
             frame_duration,
         )
 
-    def _check(self, stimulus: xr.DataArray, until: str) -> float:
+    def _check(self, stimulus: xr.DataArray, output: str) -> float:
         """Refuse what cannot be shown; returns the resolution in pixels a degree."""
-        _one_of(until, STATIONS, "station")
+        _one_of(output, STATIONS, "station")
         if not isinstance(stimulus, xr.DataArray):
             raise ValueError(f"a stimulus of type {type(stimulus).__name__} is not accepted: make it with Display.show")
         if not {"image", "y", "x"} <= set(stimulus.dims) <= {"image", "colour", "time", "y", "x"}:
@@ -406,7 +406,7 @@ class Pathway:
             )
         stimuli.check_luminance(stimulus)
         ppd = stimuli.pixels_per_degree(stimulus)
-        smallest = self.classical_centre(ppd, until)
+        smallest = self.classical_centre(ppd, output)
         height, width = stimulus.sizes["y"], stimulus.sizes["x"]
         if min(height, width) < smallest:
             raise ValueError(
@@ -416,13 +416,15 @@ class Pathway:
         self._warn_of_range(*luminance_range(stimulus))
         return ppd
 
-    def _adaptation(self, stimulus: xr.DataArray, ppd: float, adapt_to: AdaptTo, gaze_spread: float) -> Gaze | Even:
+    def _adaptation(
+        self, stimulus: xr.DataArray, ppd: float, adapt_to: AdaptTo, gaze_sd: float
+    ) -> GazeAdapted | UniformField:
         """The state that each image's cones are adapted to."""
         if isinstance(adapt_to, str):
             _one_of(adapt_to, ("gaze",), "adapt_to", "'gaze', 'previous' or a luminance in cd/m²")
-            if isinstance(gaze_spread, bool) or not isinstance(gaze_spread, (int, float)) or not gaze_spread >= 0:
-                raise ValueError(f"gaze_spread = {gaze_spread!r} is not accepted: give degrees, 0 to infinity")
-            return Gaze(float(gaze_spread), ppd)
+            if isinstance(gaze_sd, bool) or not isinstance(gaze_sd, (int, float)) or not gaze_sd >= 0:
+                raise ValueError(f"gaze_sd = {gaze_sd!r} is not accepted: give degrees, 0 to infinity")
+            return GazeAdapted(float(gaze_sd), ppd)
         accepted = "give 'gaze', 'previous', a luminance of 0 cd/m² or more, or one for each image"
         if np.ndim(adapt_to) > 1:
             raise ValueError(f"adapt_to with {np.ndim(adapt_to)} dimensions is not accepted: {accepted}")
@@ -432,7 +434,7 @@ class Pathway:
         if len(levels) not in (1, images) or min(levels) < 0:
             raise ValueError(f"adapt_to = {adapt_to!r} is not accepted for {images} images: {accepted}")
         self._warn_of_range(min(levels), max(levels))
-        return Even(tuple(levels))
+        return UniformField(tuple(levels))
 
     def _warn_of_range(self, lowest: float, highest: float) -> None:
         low, high = VALID_LUMINANCE

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from biomodel.utils.atomic import whole
+from biomodel.utils.atomic import atomic_write
 
 #: Says whose file it is.
 FORMAT = "precortical.FrontEnd"
@@ -31,7 +31,7 @@ def write(path: Path, tensors: dict[str, Tensor], description: dict[str, object]
     told = json.dumps(description)
     header = {"format": FORMAT, "version": str(VERSION), "description": told, "digest": digest(tensors, told)}
     try:
-        with whole(path) as scratch:
+        with atomic_write(path) as scratch:
             scratch.write_bytes(save({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, header))
     except OSError as error:
         raise ValueError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None

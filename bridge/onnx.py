@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from biomodel.utils.atomic import whole
+from biomodel.utils.atomic import atomic_write
 
 #: How far from PyTorch onnxruntime may be, of the largest response.
 _ONNX_TOLERANCE = 1e-4
@@ -45,7 +45,7 @@ def write_onnx(front_end: nn.Module, path: Path, height: int, width: int, highes
     light = highest * torch.rand(3, 1, height, width, generator=torch.Generator().manual_seed(0))
     if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
         raise ValueError(f"{path} cannot be written: give a path of a file, in a writable folder that exists")
-    with whole(path) as scratch:
+    with atomic_write(path) as scratch:
         torch.onnx.export(
             answering,
             (light[:2],),

@@ -43,7 +43,7 @@ def test_dense_v1_meets_the_network(pathway, patches):
     movie, background = presentations.read(slice(None))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(brian2.prefs, "codegen.target", "numpy")
-        coupled, front = assemble(s), assemble(replace(s, until="lgn"))
+        coupled, front = assemble(s), assemble(replace(s, output="lgn"))
         groups, synapses = dense.cortex(s, front.stations["lgn"], coupled_layer)
         front.network.add(*groups.values(), *synapses)
         wired = replace(front, stations=front.stations | groups)

@@ -255,9 +255,9 @@ def test_front_end_of_the_relay_tells_every_station(fitted, patches):
     for station, values in told.items():
         assert torch.equal(values, whole[station]), station
     assert torch.equal(relay(light), whole["lgn"])
-    frozen = front_end.altered(gaze_spread=0.1).double().requires_grad_(False).ending_at("lgn")
+    frozen = front_end.altered(gaze_sd=0.1).double().requires_grad_(False).ending_at("lgn")
     assert frozen.cone.log_gain.dtype == torch.float64 and not any(p.requires_grad for p in frozen.parameters())
-    assert frozen.gaze_spread == 0.1
+    assert frozen.gaze_sd == 0.1
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_bench_answers_as_the_pathway_does(fitted, patches, responses):
     }
     light = torch.from_numpy(patches.values[:3, None]).float()
     assert np.allclose(told.v1, front_end(light).detach(), atol=1e-2)
-    sudden = bench.simulate(patches[:2], adapt_to=[40.0, 10.0], until="lgn", record_within=0.04)
+    sudden = bench.simulate(patches[:2], adapt_to=[40.0, 10.0], output="lgn", record_within=0.04)
     assert sudden.lgn.shape == (2, 4, 2, 2) and "v1" not in sudden
     middle = front_end.responses(light[:2], torch.tensor([40.0, 10.0])[:, None, None, None].expand(2, 1, 32, 32))["lgn"]
     assert np.allclose(sudden.lgn, middle[:, :, 15:17, 15:17].detach(), atol=1e-2)
@@ -349,7 +349,7 @@ def test_drives_on_the_bench_are_those_of_the_whole_image():
     [
         ({"record": "trace"}, "traces"),
         ({"duration": 0.5}, "duration"),
-        ({"until": "cortex"}, "until"),
+        ({"output": "cortex"}, "output"),
         ({"adapt_to": "previous"}, "previous"),
     ],
 )

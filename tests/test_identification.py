@@ -69,7 +69,7 @@ def test_the_kernel_of_a_circuit_made_linear_is_found():
     pathway = Pathway(lesions=lesions, parameters={"horizontal.coupling": 0.5})
     noise = np.pad(np.random.default_rng(0).choice((-1.0, 1.0), size=(60, 24, 24)), ((0, 0), (8, 8), (8, 8)))
     stimulus = luminance(100 * (1 + 0.01 * noise), PIXELS_PER_DEGREE)
-    responses = pathway.simulate(stimulus, adapt_to=100.0, until="lgn", workers=2)
+    responses = pathway.simulate(stimulus, adapt_to=100.0, output="lgn", workers=2)
     found, _ = linear_kernels(stimulus, responses.lgn, reach=14 / PIXELS_PER_DEGREE)
     truth = equivalent_kernels(pathway, 100.0, 29, PIXELS_PER_DEGREE, "lgn", 2, 0.0, 0).lgn
     for kernel_found, kernel_true in zip(found.values, truth.values, strict=True):

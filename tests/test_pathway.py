@@ -47,7 +47,9 @@ def test_first_order_stage_meets_its_closed_form():
             target="numpy",
         )
         step = luminance(np.full((1, 8, 8), 120.0), 16)
-        trace = pathway.simulate(step, adapt_to=100.0, until="cone", record="trace", duration=0.1, window=(0, 0.1)).cone
+        trace = pathway.simulate(
+            step, adapt_to=100.0, output="cone", record="trace", duration=0.1, window=(0, 0.1)
+        ).cone
         course = (trace[0, :, 4, 4] - trace[0, 0, 4, 4]) / (0.2 * trace[0, 0, 4, 4])
         errors.append(np.abs(course - gammainc(6, trace.time.values / 0.008)).max().item())
     assert errors[1] < 4e-3
@@ -65,7 +67,7 @@ def test_relay_meets_its_closed_form():
             "ganglion.midget_gain": 1e-3,
         },
     )
-    network = pathway.network(luminance(np.full((1, 8, 8), 100.0), 16), adapt_to=100.0, until="lgn")
+    network = pathway.network(luminance(np.full((1, 8, 8), 100.0), 16), adapt_to=100.0, output="lgn")
     network["lgn"].midget_on = 40 * brian2.Hz
     preferred = brian2.prefs.codegen.target
     brian2.prefs.codegen.target = "numpy"
@@ -79,7 +81,7 @@ def test_relay_meets_its_closed_form():
 @pytest.mark.parametrize("adapt_to", ["gaze", [50.0, 400.0]])
 def test_even_field_leaves_maintained_rates(even, adapt_to):
     pathway = Pathway(target="numpy")
-    responses = pathway.simulate(even, adapt_to=adapt_to, until="lgn")
+    responses = pathway.simulate(even, adapt_to=adapt_to, output="lgn")
     for channel, rate in (("midget_on", 36), ("midget_off", 25), ("parasol_on", 37), ("parasol_off", 30)):
         assert np.allclose(responses.ganglion.sel(ganglion_channel=channel), rate, rtol=1e-6)
         assert np.allclose(responses.lgn.sel(lgn_channel=channel), rate / 2, rtol=1e-6)
@@ -88,7 +90,7 @@ def test_even_field_leaves_maintained_rates(even, adapt_to):
 def test_inverted_contrast_swaps_on_and_off():
     """To first order in contrast; at 2 % the compressive cone leaves a difference of its own order."""
     pathway = Pathway(target="numpy", parameters=SYMMETRIC)
-    responses = pathway.simulate(luminance([spot(0.02), spot(-0.02)], 16), adapt_to=100.0, until="lgn")
+    responses = pathway.simulate(luminance([spot(0.02), spot(-0.02)], 16), adapt_to=100.0, output="lgn")
     light, dark = responses.lgn.values - np.array([15, 15, 30, 30])[:, None, None]
     for on, off in ((0, 1), (2, 3)):
         assert np.abs(light[on]).max() > 0.4
@@ -101,7 +103,8 @@ def test_shifted_image_gives_shifted_responses():
     pathway = Pathway(target="numpy")
     images = luminance([spot(0.5, 40, at=(18, 18)), spot(0.5, 40, at=(20, 16))], 16)
     lgn = (
-        pathway.simulate(images, adapt_to=100.0, until="lgn").lgn.values - np.array([18, 12.5, 18.5, 15])[:, None, None]
+        pathway.simulate(images, adapt_to=100.0, output="lgn").lgn.values
+        - np.array([18, 12.5, 18.5, 15])[:, None, None]
     )
     shifted = np.roll(lgn[0], (2, -2), axis=(1, 2))
     assert np.allclose(shifted[:, 12:28, 12:28], lgn[1][:, 12:28, 12:28], atol=2e-3 * np.abs(lgn).max())
@@ -127,7 +130,7 @@ def test_cells_near_the_middle_are_recorded_as_if_all_were(patches, responses, f
     for station in STATIONS:
         axes = {"v1_y": middle.v1_y, "v1_x": middle.v1_x} if station == "v1" else {"y": middle.y, "x": middle.x}
         assert np.array_equal(middle[station], whole[station].sel(axes))
-    settings = {"until": "cone", "record": "trace", "duration": 0.06, "window": (0.0, 0.06)}
+    settings = {"output": "cone", "record": "trace", "duration": 0.06, "window": (0.0, 0.06)}
     few, every = (few_kinds.simulate(patches[:2], record_within=within, **settings) for within in (0.1, None))
     assert few.sizes["y"] == 4 and np.array_equal(few.cone, every.cone.sel(y=few.y, x=few.x))
 
@@ -139,8 +142,8 @@ def test_settled_state_is_where_the_slow_way_arrives():
     slow = Pathway(
         target="numpy", dt=1.0, parameters={"bipolar.adaptation_time": 150, "cone.slow_adaptation_time": 150}
     )
-    slowly = slow.simulate(field, adapt_to=100.0, until="lgn", duration=2.5, window=(2.49, 2.5))
-    settled = slow.simulate(field, adapt_to="gaze", gaze_spread=0, until="lgn")
+    slowly = slow.simulate(field, adapt_to=100.0, output="lgn", duration=2.5, window=(2.49, 2.5))
+    settled = slow.simulate(field, adapt_to="gaze", gaze_sd=0, output="lgn")
     for station in STATIONS[:5]:
         scale = np.abs(settled[station]).max() if station != "bipolar" else 1.0
         assert np.abs(slowly[station] - settled[station]).max() <= 0.01 * scale
@@ -149,10 +152,10 @@ def test_settled_state_is_where_the_slow_way_arrives():
 def test_previous_starts_where_the_last_image_ended():
     pathway = Pathway(target="numpy")
     images = luminance(np.stack([np.full((12, 12), v) for v in (50.0, 50.0, 200.0)]), 16)
-    on = pathway.simulate(images, adapt_to="previous", until="lgn").lgn[:, 0, 6, 6].values
+    on = pathway.simulate(images, adapt_to="previous", output="lgn").lgn[:, 0, 6, 6].values
     assert np.allclose(on[:2], 18, rtol=1e-6)
     assert on[2] > 20
-    again = pathway.simulate(images[2:], adapt_to="previous", until="lgn").lgn[0, 0, 6, 6].item()
+    again = pathway.simulate(images[2:], adapt_to="previous", output="lgn").lgn[0, 0, 6, 6].item()
     assert again < on[2]
 
 
@@ -161,7 +164,7 @@ def test_feedback_lesion_keeps_the_operating_point_and_removes_the_surround(even
     linear = {"ganglion.midget_transience": 0, "bipolar.on_saturation": 1e6, "bipolar.luminance_time": 1e5}
     intact, lesioned = (
         Pathway(target="numpy", lesions=lesions, parameters=linear)
-        .simulate(flash, adapt_to=100.0, until="ganglion")
+        .simulate(flash, adapt_to=100.0, output="ganglion")
         .ganglion[0, 0, 8, 8]
         .item()
         - 36
@@ -173,16 +176,16 @@ def test_feedback_lesion_keeps_the_operating_point_and_removes_the_surround(even
 
 def test_cone_adaptation_lesion_makes_the_cone_linear():
     levels = luminance(np.array([10.0, 1000.0])[:, None, None] * np.ones((2, 8, 8)), 16)
-    cone = Pathway(target="numpy", lesions=["cone_adaptation"]).simulate(levels, until="cone").cone[:, 0, 0].values
+    cone = Pathway(target="numpy", lesions=["cone_adaptation"]).simulate(levels, output="cone").cone[:, 0, 0].values
     assert cone[1] / cone[0] == pytest.approx(100, rel=1e-6)
 
 
 def test_movie_of_a_still_image_is_that_image():
     pathway = Pathway(target="numpy")
     image = spot(0.4, 12)
-    still = pathway.simulate(luminance([image], 16), adapt_to=100.0, until="lgn")
+    still = pathway.simulate(luminance([image], 16), adapt_to=100.0, output="lgn")
     movie = luminance(np.repeat(image[None, None], 10, axis=1), 16, frame_duration=0.02)
-    moving = pathway.simulate(movie, adapt_to=100.0, until="lgn")
+    moving = pathway.simulate(movie, adapt_to=100.0, output="lgn")
     assert np.allclose(still.lgn, moving.lgn, rtol=1e-9)
 
 
@@ -204,15 +207,15 @@ def test_v1_prefers_its_orientation(few_kinds):
     assert (v1.v1_kind.values == ["simple"] * len(cells) + ["complex"] * len(cells)).all()
 
 
-@pytest.mark.parametrize(("until", "contrast", "size"), [("lgn", 0.0, 33), ("v1", 0.5, 21)])
-def test_equivalent_kernel_predicts_a_weak_image(few_kinds, until, contrast, size):
+@pytest.mark.parametrize(("output", "contrast", "size"), [("lgn", 0.0, 33), ("v1", 0.5, 21)])
+def test_equivalent_kernel_predicts_a_weak_image(few_kinds, output, contrast, size):
     """To first order, a weak image changes the central unit's response by its product with the unit's kernel."""
     state = probe(100.0, contrast, size, 1)
-    kernels = equivalent_kernels(few_kinds, 100.0, size=size, until=until, contrast=contrast, seed=1)[until].values
+    kernels = equivalent_kernels(few_kinds, 100.0, size=size, output=output, contrast=contrast, seed=1)[output].values
     weak = 0.001 * 100 * np.random.default_rng(0).standard_normal((size, size))
-    responses = few_kinds.simulate(luminance([state + weak, state - weak], 16), adapt_to=100.0, until=until)
-    at = size // 4 if until == "v1" else size // 2
-    light, dark = responses[until][:, :, at, at].values
+    responses = few_kinds.simulate(luminance([state + weak, state - weak], 16), adapt_to=100.0, output=output)
+    at = size // 4 if output == "v1" else size // 2
+    light, dark = responses[output][:, :, at, at].values
     expected = (kernels * weak).sum(axis=(1, 2))
     firing = np.abs(kernels).max(axis=(1, 2)) > 0
     assert firing.sum() >= 4
@@ -259,20 +262,20 @@ def test_luminance_range_warns_once():
     pathway = Pathway(target="numpy")
     dark = luminance(np.full((1, 8, 8), 0.1), 16)
     with pytest.warns(LuminanceRangeWarning, match="no rods"):
-        pathway.simulate(dark, until="cone")
+        pathway.simulate(dark, output="cone")
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", LuminanceRangeWarning)
-        pathway.simulate(dark, until="cone")
+        pathway.simulate(dark, output="cone")
 
 
 def test_quantities_are_accepted():
     pathway = Pathway(parameters={"horizontal.coupling": 3 * nS}, dt=0.5 * ms, target="numpy")
     assert pathway.parameters.value("horizontal.coupling") == pytest.approx(3)
     flash = luminance(np.full((1, 8, 8), 110.0), 16)
-    given_units = pathway.simulate(flash, 100 * cd_per_m2, 0.1 * second, (50 * ms, 100 * ms), until="lgn")
-    plain = pathway.simulate(flash, 100.0, 0.1, (0.05, 0.1), until="lgn")
+    given_units = pathway.simulate(flash, 100 * cd_per_m2, 0.1 * second, (50 * ms, 100 * ms), output="lgn")
+    plain = pathway.simulate(flash, 100.0, 0.1, (0.05, 0.1), output="lgn")
     assert np.array_equal(given_units.lgn, plain.lgn)
 
 
@@ -305,9 +308,9 @@ GOOD = np.full((1, 32, 32), 50.0)
         (lambda: Pathway().simulate(luminance(GOOD, 16), adapt_to=-1.0), "adapt_to"),
         (lambda: Pathway().simulate(luminance(GOOD, 16), adapt_to="yesterday"), "yesterday"),
         (lambda: Pathway().simulate(luminance(GOOD, 16), window=(0.1, 0.3)), "window"),
-        (lambda: Pathway().simulate(luminance(GOOD, 16), until="it"), "it"),
+        (lambda: Pathway().simulate(luminance(GOOD, 16), output="it"), "it"),
         (lambda: Pathway().simulate(luminance(GOOD, 16), record_within=0.02), "record_within = 0.02"),
-        (lambda: Pathway().simulate(luminance(GOOD, 16), until="cone", v1_within=-1), "v1_within"),
+        (lambda: Pathway().simulate(luminance(GOOD, 16), output="cone", v1_within=-1), "v1_within"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(call, words):
@@ -323,7 +326,7 @@ def test_without_a_compiler_the_numpy_target_is_taken_with_one_warning(monkeypat
     try:
         flash = luminance(np.full((1, 8, 8), 110.0), 16)
         for _ in range(2):
-            Pathway().simulate(flash, adapt_to=100.0, until="cone")
+            Pathway().simulate(flash, adapt_to=100.0, output="cone")
         assert sum("no C++ compiler" in r.message for r in caplog.records) == 1
     finally:
         run.available_target.cache_clear()
@@ -338,7 +341,7 @@ def steps():
 @pytest.mark.parametrize("station", STATIONS[:-1])
 def test_half_the_step_changes_no_mean_rate(steps, patches, station):
     """Sudden photographs are the hardest case: everything that is transient answers to them."""
-    coarse, fine = (pathway.simulate(patches[:4], adapt_to=40.0, until="lgn")[station] for pathway in steps)
+    coarse, fine = (pathway.simulate(patches[:4], adapt_to=40.0, output="lgn")[station] for pathway in steps)
     kinds = [name for name in coarse.dims if name not in (f"{station}_channel",)]
     assert np.abs(coarse.mean(kinds) / fine.mean(kinds) - 1).max() <= 0.01
 
@@ -346,7 +349,7 @@ def test_half_the_step_changes_no_mean_rate(steps, patches, station):
 @pytest.mark.parametrize("station", STATIONS[:-1])
 def test_half_the_step_changes_no_latency(steps, station):
     flashes = luminance(np.stack([spot(0.98), spot(-0.98)]), 16)
-    setting = {"adapt_to": 100.0, "until": "lgn", "record": "trace", "duration": 0.15, "window": (0, 0.15)}
+    setting = {"adapt_to": 100.0, "output": "lgn", "record": "trace", "duration": 0.15, "window": (0, 0.15)}
     found = []
     for pathway in steps:
         trace = pathway.simulate(flashes, **setting)[station].isel(y=7, x=9)

@@ -117,14 +117,14 @@ class WeberCells:
         adapt_to,
         duration=0.2,
         window=(0.05, 0.2),
-        until="v1",
+        output="v1",
         record="mean",
         workers=1,
         v1_within=None,
         record_within=None,
     ):
         background = np.reshape(adapt_to, (-1,) + (1,) * (stimulus.ndim - 1))
-        if until == "cone":
+        if output == "cone":
             current = np.roll(stimulus.values, 1, axis=1) / (1 + background / 38)
             return xr.Dataset({"cone": (stimulus.dims, current)})
         contrast = stimulus.values / background - 1

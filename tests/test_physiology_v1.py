@@ -214,7 +214,9 @@ class GaborCells:
         preferences = [(0, 1.0), (22, 1.2), (50, 2.0), (75, 2.6), (110, 3.0), (160, 2.0)]
         self.cells = [(kind, orientation, frequency) for kind in kinds for orientation, frequency in preferences]
 
-    def simulate(self, stimulus, adapt_to, duration=0.2, window=(0.05, 0.2), until="v1", record="mean", workers=1, **_):
+    def simulate(
+        self, stimulus, adapt_to, duration=0.2, window=(0.05, 0.2), output="v1", record="mean", workers=1, **_
+    ):
         trace = "time" in stimulus.dims
         contrast = stimulus.values / np.reshape(adapt_to, (-1,) + (1,) * (stimulus.ndim - 1)) - 1
         pixels = contrast.reshape(*contrast.shape[:-2], -1)

@@ -55,7 +55,7 @@ def test_what_ships_of_spikes_stands_for_the_circuit_as_it_is_now():
     """Relay cells, on photographs that it was not fitted on."""
     front_end = bridge.pretrained(fidelity="spiking", output="lgn")
     light = photographs(6, 32, biomodel.Display(), 5, tuple(front_end.metadata["held_out"]))
-    responses = biomodel.Pathway(fidelity="spiking").simulate(light, until="lgn", trials=10, workers=2)
+    responses = biomodel.Pathway(fidelity="spiking").simulate(light, output="lgn", trials=10, workers=2)
     scores = scored(front_end, "photographs", light, in_rates(responses))
     assert scores[scores.station == "lgn"].feve.min() > 0.9
 
@@ -78,7 +78,7 @@ def test_what_ships_stands_for_the_circuit_as_it_is_now(preset):
     front_end = bridge.pretrained(preset, output="lgn")
     display = biomodel.Display(**front_end.metadata["display"])
     light = photographs(12, 32, display, 5, tuple(front_end.metadata["held_out"]))
-    responses = biomodel.Pathway(preset).simulate(light, until="lgn", workers=2)
+    responses = biomodel.Pathway(preset).simulate(light, output="lgn", workers=2)
     scores = scored(front_end, "photographs", light, responses)
     assert scores[scores.station == "lgn"].r2.min() > 0.98
 

@@ -19,7 +19,7 @@ import xarray as xr
 from biomodel import Pathway, luminance
 from biomodel.engine import cache
 from biomodel.engine.cpp import vectorisable, writing_only
-from biomodel.engine.store import images_kept
+from biomodel.engine.store import n_done
 from biomodel.utils.code import code_digest
 from studies.cli import main
 
@@ -37,7 +37,7 @@ def noise():
 @pytest.fixture(scope="module")
 def undisturbed(noise, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    return Pathway().simulate(noise, until="lgn", store=folder, chunk=16).load()
+    return Pathway().simulate(noise, output="lgn", store=folder, chunk=16).load()
 
 
 def python(script, *arguments, **settings):
@@ -58,7 +58,7 @@ import xarray as xr
 from biomodel import Pathway
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))
 stimulus = xr.open_zarr(sys.argv[1], chunks=None, consolidated=False).luminance
-Pathway().simulate(stimulus, until="lgn", store=sys.argv[2], chunk=int(sys.argv[3]), workers=int(sys.argv[5]))
+Pathway().simulate(stimulus, output="lgn", store=sys.argv[2], chunk=int(sys.argv[3]), workers=int(sys.argv[5]))
 """
 
 
@@ -72,15 +72,15 @@ def saved(stimulus, folder):
 
 
 def test_store_holds_what_memory_would(noise, undisturbed):
-    assert undisturbed.identical(Pathway().simulate(noise, until="lgn"))
+    assert undisturbed.identical(Pathway().simulate(noise, output="lgn"))
 
 
 @pytest.mark.parametrize(("chunk", "workers"), [(5, 2), (40, 1)])
 def test_responses_do_not_depend_on_chunks_and_workers(noise, undisturbed, tmp_path, chunk, workers):
-    again = Pathway().simulate(noise, until="lgn", store=tmp_path, chunk=chunk, workers=workers)
+    again = Pathway().simulate(noise, output="lgn", store=tmp_path, chunk=chunk, workers=workers)
     for station in ("cone", "horizontal", "bipolar", "ganglion", "lgn"):
         assert np.allclose(again[station], undisturbed[station], rtol=1e-10, atol=1e-12)
-    both = Pathway().simulate(noise, until="lgn", workers=workers)
+    both = Pathway().simulate(noise, output="lgn", workers=workers)
     assert both.identical(undisturbed)
 
 
@@ -91,13 +91,13 @@ def test_killed_simulation_goes_on_bit_for_bit(noise, tmp_path):
     kept = []
     for death in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
         process = python(SIMULATE, stimulus, tmp_path / "a", 8, UNLIMITED, 2, start_new_session=True)
-        before = images_kept(tmp_path / "a")
-        while images_kept(tmp_path / "a") < before + 24 and process.poll() is None:
+        before = n_done(tmp_path / "a")
+        while n_done(tmp_path / "a") < before + 24 and process.poll() is None:
             time.sleep(0.01)
         # An interrupt reaches the compiled pathway too, as it does from a terminal.
         (os.kill if death == signal.SIGKILL else os.killpg)(process.pid, death)
         process.communicate()
-        kept.append(images_kept(tmp_path / "a"))
+        kept.append(n_done(tmp_path / "a"))
     assert 0 < kept[0] < kept[1] < kept[2] < len(many)
     partial = xr.open_zarr(tmp_path / "a" / "responses.zarr", chunks=None, consolidated=False).lgn
     assert (~np.isnan(partial).any(("lgn_channel", "y", "x"))).sum() >= kept[2]
@@ -105,7 +105,7 @@ def test_killed_simulation_goes_on_bit_for_bit(noise, tmp_path):
     assert process.wait() == 0, process.communicate()
     whole = python(SIMULATE, stimulus, tmp_path / "b", 8, UNLIMITED, 2)
     assert whole.wait() == 0, whole.communicate()
-    resumed, undisturbed = (Pathway().simulate(many, until="lgn", store=tmp_path / x, chunk=8).load() for x in "ab")
+    resumed, undisturbed = (Pathway().simulate(many, output="lgn", store=tmp_path / x, chunk=8).load() for x in "ab")
     assert resumed.identical(undisturbed)
 
 
@@ -116,8 +116,8 @@ def test_full_disk_is_a_clear_error_and_loses_nothing(noise, undisturbed, tmp_pa
     said = process.communicate()[1]
     assert process.returncode != 0
     assert "cannot be written (File too large); the responses to 16 of 40 images are kept" in said
-    assert images_kept(tmp_path / "a") == 16
-    assert Pathway().simulate(noise, until="lgn", store=tmp_path / "a", chunk=16).identical(undisturbed)
+    assert n_done(tmp_path / "a") == 16
+    assert Pathway().simulate(noise, output="lgn", store=tmp_path / "a", chunk=16).identical(undisturbed)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_full_disk_is_a_clear_error_and_loses_nothing(noise, undisturbed, tmp_pa
     [
         ({"pathway": {"parameters": {"lgn.transfer": 0.4}}}, "parameter lgn.transfer = 0.5, now 0.4"),
         ({"pathway": {"lesions": ["horizontal_feedback"]}}, "lesions = , now horizontal_feedback"),
-        ({"gaze_spread": 0.25}, "adapt_to = gaze of 0.5°, now gaze of 0.25°"),
+        ({"gaze_sd": 0.25}, "adapt_to = gaze of 0.5°, now gaze of 0.25°"),
         ({"adapt_to": 100.0}, "adapt_to = gaze of 0.5°, now 100 cd/m²"),
         ({"labels": [4, 5]}, "coordinates = "),
         ({"seed": 1}, "seed = 0, now 1"),
@@ -138,7 +138,7 @@ def test_store_of_other_settings_is_refused(even, tmp_path, change, words):
     def simulate(pathway=None, brighter=1, labels=(1, 2), chunk=8, **others):
         stimulus = (even * brighter).assign_coords(label=("image", list(labels)))
         Pathway(target="numpy", **(pathway or {})).simulate(
-            stimulus, until="lgn", store=tmp_path, chunk=chunk, **others
+            stimulus, output="lgn", store=tmp_path, chunk=chunk, **others
         )
 
     simulate()
@@ -150,20 +150,20 @@ def test_store_of_other_settings_is_refused(even, tmp_path, change, words):
 def test_what_is_no_store_is_refused(even, tmp_path):
     (tmp_path / "responses.zarr").mkdir()
     with pytest.raises(ValueError, match="not a store"):
-        Pathway(target="numpy").simulate(even, until="lgn", store=tmp_path)
+        Pathway(target="numpy").simulate(even, output="lgn", store=tmp_path)
     with pytest.raises(ValueError, match="cannot be written"):
-        Pathway(target="numpy").simulate(even, until="lgn", store="/proc/nowhere")
+        Pathway(target="numpy").simulate(even, output="lgn", store="/proc/nowhere")
     with pytest.raises(ValueError, match="previous"):
-        Pathway(target="numpy").simulate(even, until="lgn", adapt_to="previous", store=tmp_path)
+        Pathway(target="numpy").simulate(even, output="lgn", adapt_to="previous", store=tmp_path)
 
 
 def test_chunk_that_lost_a_file_is_simulated_again(noise, undisturbed, tmp_path):
-    Pathway().simulate(noise, until="lgn", store=tmp_path, chunk=16)
+    Pathway().simulate(noise, output="lgn", store=tmp_path, chunk=16)
     chunks = tmp_path / "responses.zarr" / "lgn" / "c"
     shutil.rmtree(chunks / "1")
     (chunks / "2" / "0" / "0" / "0").write_bytes(b"")
-    assert images_kept(tmp_path) == 16
-    assert Pathway().simulate(noise, until="lgn", store=tmp_path, chunk=16).identical(undisturbed)
+    assert n_done(tmp_path) == 16
+    assert Pathway().simulate(noise, output="lgn", store=tmp_path, chunk=16).identical(undisturbed)
 
 
 def test_store_is_where_the_call_stood(even, tmp_path, monkeypatch):
@@ -171,14 +171,14 @@ def test_store_is_where_the_call_stood(even, tmp_path, monkeypatch):
     for k, name in enumerate("ab"):
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
-        stored = Pathway(target="numpy").simulate(even + k, until="lgn", store="here", chunk=1, workers=2)
+        stored = Pathway(target="numpy").simulate(even + k, output="lgn", store="here", chunk=1, workers=2)
         assert np.isfinite(stored.cone).all() and np.allclose(stored.background[0], 50 + k)
 
 
 def test_build_that_is_gone_during_a_run_is_an_error(even, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     pathway = Pathway()
-    pathway.simulate(even, until="cone")
+    pathway.simulate(even, output="cone")
     (entry,) = cache.entries()
     broken = tmp_path / "broken"
     shutil.copytree(cache.cache_folder() / entry.name, broken)
@@ -187,10 +187,10 @@ def test_build_that_is_gone_during_a_run_is_an_error(even, monkeypatch, tmp_path
     with monkeypatch.context() as patch:
         patch.setattr(cache, "build", lambda specification: broken)
         with pytest.raises(RuntimeError, match="was changed while it ran"):
-            pathway.simulate(even, until="cone")
+            pathway.simulate(even, output="cone")
         shutil.rmtree(broken)
         with pytest.raises(RuntimeError, match="was it removed"):
-            pathway.simulate(even, until="cone")
+            pathway.simulate(even, output="cone")
 
 
 @pytest.mark.parametrize(
@@ -198,18 +198,18 @@ def test_build_that_is_gone_during_a_run_is_an_error(even, monkeypatch, tmp_path
 )
 def test_mean_is_over_the_samples_in_the_window(even, window):
     """Rates that stand still have themselves as their mean, wherever the window lies between the samples."""
-    responses = Pathway(target="numpy").simulate(even, until="lgn", window=window)
+    responses = Pathway(target="numpy").simulate(even, output="lgn", window=window)
     assert np.allclose(responses.ganglion[:, 0], 36, rtol=1e-9)
 
 
 def test_window_between_samples_is_refused(even):
     with pytest.raises(ValueError, match="cone is sampled every 0.001 s"):
-        Pathway(target="numpy").simulate(even, until="lgn", window=(0.0501, 0.0504))
+        Pathway(target="numpy").simulate(even, output="lgn", window=(0.0501, 0.0504))
 
 
 def test_trace_and_movie_go_to_a_store(even, tmp_path):
     movie = luminance(np.repeat(even.values[:, None], 4, axis=1), 16, frame_duration=0.05)
-    settings = {"until": "lgn", "record": "trace"}
+    settings = {"output": "lgn", "record": "trace"}
     pathway = Pathway(target="numpy")
     stored = pathway.simulate(movie, store=tmp_path, chunk=1, workers=2, **settings)
     assert stored.load().identical(pathway.simulate(movie, **settings))
@@ -217,13 +217,13 @@ def test_trace_and_movie_go_to_a_store(even, tmp_path):
 
 def test_damaged_build_is_compiled_again(even, monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    first = Pathway().simulate(even, until="cone")
+    first = Pathway().simulate(even, output="cone")
     (entry,) = cache.entries()
-    assert entry.damage is None and entry.specification.until == "cone"
+    assert entry.damage is None and entry.specification.output == "cone"
     binary = cache.cache_folder() / entry.name / "main"
     binary.write_bytes(binary.read_bytes()[:1000])
     assert cache.entries()[0].damage == "main is missing or changed"
-    assert Pathway().simulate(even, until="cone").identical(first)
+    assert Pathway().simulate(even, output="cone").identical(first)
     assert "is damaged (main is missing or changed): it is compiled again" in caplog.text
     assert cache.entries()[0].damage is None
     assert cache.clear() == 1 and cache.entries() == []
@@ -281,7 +281,7 @@ def test_processes_that_want_the_same_build_share_it(tmp_path):
     script = """
 import numpy as np
 from biomodel import Pathway, luminance
-print(Pathway().simulate(luminance(np.full((1, 8, 8), 110.0), 16), adapt_to=100.0, until="cone").cone.values.sum())
+print(Pathway().simulate(luminance(np.full((1, 8, 8), 110.0), 16), adapt_to=100.0, output="cone").cone.values.sum())
 """
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     processes = [python(script, env=environment) for _ in range(3)]
@@ -327,7 +327,7 @@ def test_workers_and_chunk_are_checked(even):
     for setting in ({"workers": 0}, {"workers": 1.5}, {"chunk": 0}):
         name, value = next(iter(setting.items()))
         with pytest.raises(ValueError, match=f"{name} = {value}"):
-            Pathway(target="numpy").simulate(even, until="lgn", **setting)
+            Pathway(target="numpy").simulate(even, output="lgn", **setting)
 
 
 @pytest.fixture
@@ -355,16 +355,16 @@ def test_command_simulates_a_folder_an_array_and_a_data_set(tmp_path, command):
     for name in ("folder", "images.npy", "images.npz"):
         out = tmp_path / f"out {name}"
         report = tmp_path / "report.json"
-        code, _, said = command("simulate", tmp_path / name, "--until", "cone", "--out", out, "--json", report)
+        code, _, said = command("simulate", tmp_path / name, "--output", "cone", "--out", out, "--json", report)
         assert code == 0, said
         assert json.loads(report.read_text())["images"] == 3
         found.append(xr.open_zarr(out / "responses.zarr", chunks=None, consolidated=False))
     assert list(found[0].file.values) == ["0.png", "1.png", "2.png"]
     for other in found[1:]:
         assert np.allclose(found[0].cone, other.cone, rtol=1e-12)
-    code, said, _ = command("simulate", "digits", "--images", 9, "--until", "cone", "--out", tmp_path / "digits")
+    code, said, _ = command("simulate", "digits", "--images", 9, "--output", "cone", "--out", tmp_path / "digits")
     assert code == 0 and "9 images, 9 of them now" in said
-    code, said, _ = command("simulate", "digits", "--images", 9, "--until", "cone", "--out", tmp_path / "digits")
+    code, said, _ = command("simulate", "digits", "--images", 9, "--output", "cone", "--out", tmp_path / "digits")
     assert code == 0 and "9 images, 0 of them now" in said
     assert "macaque_parafovea rate up to cone" in command("info")[1]
 
@@ -373,7 +373,7 @@ def test_command_simulates_a_folder_an_array_and_a_data_set(tmp_path, command):
     ("arguments", "words"),
     [
         (["nowhere"], "'nowhere' is not accepted"),
-        (["digits", "--until", "it"], "unknown station 'it'"),
+        (["digits", "--output", "it"], "unknown station 'it'"),
         (["digits", "--parameter", "cone.gain"], "'cone.gain' is not accepted: give name=value"),
         (["digits", "--parameter", "cone.speed=1"], "cone.speed"),
         (["digits", "--adapt-to", "yesterday"], "yesterday"),

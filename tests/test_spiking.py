@@ -63,7 +63,7 @@ def test_counts_have_trials_and_what_does_not_fire_has_none(counts, spiking, pat
     for station in ("ganglion", "lgn", "v1"):
         values = counts[station].values
         assert (values == np.round(values)).all() and values.min() == 0 < values.max()
-    rates = Pathway(parameters={"v1.kinds": 4}).simulate(patches[:4], until="bipolar")
+    rates = Pathway(parameters={"v1.kinds": 4}).simulate(patches[:4], output="bipolar")
     assert np.allclose(rates.bipolar, counts.bipolar[:4], atol=1e-9)
 
 
@@ -100,7 +100,7 @@ def many():
     """More small images than one network holds, and how three trials of each are simulated up to the relay."""
     random = np.random.default_rng(5)
     shown = luminance(60 * (1 + random.uniform(-0.9, 0.9, (40, 12, 12))), 16)
-    return shown, {"until": "lgn", "trials": 3, "duration": 0.1, "window": (0.02, 0.1)}
+    return shown, {"output": "lgn", "trials": 3, "duration": 0.1, "window": (0.02, 0.1)}
 
 
 def test_seed_decides_the_noise_whatever_the_workers(many):
@@ -114,7 +114,7 @@ def test_seed_decides_the_noise_whatever_the_workers(many):
 
 def test_what_has_no_noise_has_no_trials():
     pathway, field = small()
-    found = pathway.simulate(field, until="bipolar", trials=3)
+    found = pathway.simulate(field, output="bipolar", trials=3)
     assert "trial" not in found.dims and found.bipolar.dims == ("image", "bipolar_channel", "y", "x")
 
 
@@ -123,8 +123,8 @@ def test_a_film_comes_after_the_lead_as_it_comes_without_one():
     random = np.random.default_rng(2)
     film = luminance(60 * (1 + random.uniform(-0.8, 0.8, (2, 20, 12, 12))), 16, 0.005)
     settings = {"adapt_to": 60.0, "duration": 0.1, "window": (0.0, 0.1), "record": "trace"}
-    rates = Pathway(target="numpy").simulate(film, until="bipolar", **settings)
-    spikes = Pathway(fidelity="spiking", target="numpy").simulate(film, until="ganglion", **settings)
+    rates = Pathway(target="numpy").simulate(film, output="bipolar", **settings)
+    spikes = Pathway(fidelity="spiking", target="numpy").simulate(film, output="ganglion", **settings)
     assert np.ptp(rates.bipolar.values) > 1
     for station in ("cone", "horizontal", "bipolar"):
         expected = rates[station].values
@@ -134,7 +134,7 @@ def test_a_film_comes_after_the_lead_as_it_comes_without_one():
 def test_images_in_sequence_keep_their_trials():
     pathway, field = small()
     shown = luminance(np.stack([np.full((12, 12), level) for level in (60.0, 150.0)]), 16)
-    found = pathway.simulate(shown, "previous", until="lgn", trials=2)
+    found = pathway.simulate(shown, "previous", output="lgn", trials=2)
     assert found.lgn.dims[:2] == ("image", "trial") and found.lgn.shape[:2] == (2, 2)
     assert (found.background[1] == 60).all() and float(found.lgn.sum()) > 0
 
@@ -143,7 +143,7 @@ def test_random_state_of_the_caller_is_left_alone():
     pathway, field = small()
     np.random.seed(3)
     expected = np.random.RandomState(3).rand()
-    pathway.simulate(field, until="ganglion", duration=0.02, window=(0.0, 0.02))
+    pathway.simulate(field, output="ganglion", duration=0.02, window=(0.0, 0.02))
     assert np.random.rand() == expected
 
 
@@ -163,7 +163,7 @@ def test_a_store_keeps_an_image_as_soon_as_its_many_trials_are_done(tmp_path):
     """With hundreds of trials an image is a chunk of its own, or a stop would lose an hour."""
     pathway, field = small()
     shown = xr.concat([field] * 3, "image")
-    asked = {"until": "ganglion", "duration": 0.01, "window": (0.0, 0.01)}
+    asked = {"output": "ganglion", "duration": 0.01, "window": (0.0, 0.01)}
     for trials, chunk in ((1, 3), (500, 1)):
         pathway.simulate(shown, 100.0, trials=trials, store=tmp_path / str(trials), **asked)
         kept = xr.open_zarr(tmp_path / str(trials) / "responses.zarr", consolidated=False)
@@ -210,7 +210,7 @@ def test_bins_of_a_trace_are_the_spikes_since_the_bin_before(many):
 def test_spike_trains_as_neo_objects():
     pytest.importorskip("neo")
     pathway, field = small()
-    table = pathway.simulate(field, until="ganglion", trials=2, record="spikes", duration=0.1, window=(0.0, 0.1))
+    table = pathway.simulate(field, output="ganglion", trials=2, record="spikes", duration=0.1, window=(0.0, 0.1))
     block = table.to_neo()
     assert len(block.segments) == 2 and block.annotations["fidelity"] == "spiking"
     for trial, segment in enumerate(block.segments):
@@ -225,21 +225,21 @@ def test_spike_trains_as_neo_objects():
         ({"seed": -1}, "seed = -1"),
         ({"record": "rasters"}, "rasters"),
         ({"record": "spikes", "store": "here"}, "with a store"),
-        ({"record": "spikes", "until": "bipolar"}, "up to bipolar"),
+        ({"record": "spikes", "output": "bipolar"}, "up to bipolar"),
         ({"fires_within": 0.01}, "fires_within = 0.01"),
-        ({"fires_within": 0.5, "until": "cone"}, "up to cone"),
+        ({"fires_within": 0.5, "output": "cone"}, "up to cone"),
     ],
 )
 def test_settings_of_spikes_that_are_refused(settings, told):
     pathway, field = small()
     with pytest.raises(ValueError, match=told):
-        pathway.simulate(field, **{"until": "lgn"} | settings)
+        pathway.simulate(field, **{"output": "lgn"} | settings)
 
 
 def test_rates_have_neither_trials_nor_spikes(few_kinds, even):
     for settings in ({"trials": 2}, {"record": "spikes"}):
         with pytest.raises(ValueError, match="at rate fidelity"):
-            few_kinds.simulate(even, until="lgn", **settings)
+            few_kinds.simulate(even, output="lgn", **settings)
     with pytest.raises(ValueError, match="ganglion.noise"):
         Pathway(parameters={"ganglion.noise": 0.1})
     assert Parameters("macaque_parafovea").digest != Parameters("macaque_parafovea", fidelity="spiking").digest
@@ -250,7 +250,7 @@ def test_ganglion_cell_without_noise_fires_at_the_rate_that_excites_it(rate):
     """The current for a rate inverts the leaky integrator's own closed form, to the order of (rate · leak time)^-2."""
     leak, refractory = 0.02, 0.001
     pathway, field = small(ganglion__noise=0, ganglion__midget_on_maintained=rate)
-    fired = pathway.simulate(field, 100.0, until="ganglion", duration=1.0, window=(0.0, 1.0)).ganglion[0, 0, 0]
+    fired = pathway.simulate(field, 100.0, output="ganglion", duration=1.0, window=(0.0, 1.0)).ganglion[0, 0, 0]
     current = 0.5 + rate * leak / (1 - rate * refractory)
     exact = 1 / (refractory + leak * np.log(current / (current - 1))) if current > 1 else 0
     # An Euler step of .5 ms fires late by half of it.
@@ -263,7 +263,7 @@ def test_relay_cell_without_noise_follows_its_conductance():
     """An unsuppressed relay cell, afferents silent and noise off, rests where leak and no conductance leave it: silent."""
     silent = {f"ganglion__{channel}_maintained": 0 for channel in GANGLION}
     pathway, field = small(**silent, ganglion__noise=0, lgn__noise=0)
-    assert pathway.simulate(field, 100.0, until="lgn").lgn.sum() == 0
+    assert pathway.simulate(field, 100.0, output="lgn").lgn.sum() == 0
 
 
 def test_interneurons_do_not_suppress_before_a_still_field():
@@ -271,7 +271,7 @@ def test_interneurons_do_not_suppress_before_a_still_field():
     field = luminance(np.full((1, 12, 12), 100.0), 16)
     fired = [
         Pathway(fidelity="spiking", lesions=lesions, target="numpy").simulate(
-            field, 100.0, until="lgn", trials=4, duration=0.5, window=(0.0, 0.5)
+            field, 100.0, output="lgn", trials=4, duration=0.5, window=(0.0, 0.5)
         )
         for lesions in ((), ("lgn_suppression",))
     ]
@@ -284,7 +284,7 @@ def test_hyperpolarised_relay_cells_burst():
     parts = {}
     for conductance in (0, 2):
         pathway, field = small(lgn__rest=-68, lgn__reset=-59, lgn__burst_conductance=conductance)
-        table = pathway.simulate(field, 100.0, until="lgn", trials=3, record="spikes", duration=0.5, window=(0.0, 0.5))
+        table = pathway.simulate(field, 100.0, output="lgn", trials=3, record="spikes", duration=0.5, window=(0.0, 0.5))
         relay = table[table.station == "lgn"]
         intervals = relay.groupby(["trial", "channel", "y", "x"]).time.diff().dropna()
         parts[conductance] = float((intervals <= 0.004).mean())
@@ -389,7 +389,7 @@ def test_what_takes_rates_refuses_a_spiking_pathway():
 
 def test_counts_become_rates_and_say_over_how_long_they_were():
     pathway, field = small()
-    counts = pathway.simulate(field, until="lgn", trials=2, window=(0.05, 0.15), duration=0.15)
+    counts = pathway.simulate(field, output="lgn", trials=2, window=(0.05, 0.15), duration=0.15)
     rates = in_rates(counts)
     assert np.allclose(rates.lgn * 0.1, counts.lgn) and rates.lgn.attrs["units"] == "Hz"
     assert rates.lgn.attrs["counted_s"] == pytest.approx(0.1)
@@ -430,7 +430,7 @@ def test_a_fit_of_spikes_explains_what_repeats_leave_to_explain(monkeypatch, tmp
         return refine(*given)
 
     monkeypatch.setattr(fitting, "refine", watched)
-    asked = {"images": 26, "until": "lgn", "trials": 4, "workers": 2, "store": tmp_path / "responses"}
+    asked = {"images": 26, "output": "lgn", "trials": 4, "workers": 2, "store": tmp_path / "responses"}
     front_end, report = bridge.fit(Pathway(fidelity="spiking"), **asked)
     assert report.fidelity == front_end.metadata["fitted_on"]["fidelity"] == "spiking"
     assert front_end.metadata["fitted_on"]["trials"] == 4
@@ -489,7 +489,7 @@ def test_rates_over_repeats():
     pathway, field = small()
     twice = xr.concat([field, 2 * field], "image")
     subject = Repeated(pathway, relay_trials=3)
-    asked = {"adapt_to": 100.0, "duration": 0.1, "window": (0.02, 0.1), "until": "lgn"}
+    asked = {"adapt_to": 100.0, "duration": 0.1, "window": (0.02, 0.1), "output": "lgn"}
     counts = subject.counts(twice, trials=3, **asked)
     rates = subject.simulate(twice, **asked)
     assert counts.lgn.dims[:2] == ("image", "trial") and "trial" not in rates.dims
@@ -505,7 +505,7 @@ def test_rates_over_repeats():
 def test_repeats_do_not_depend_on_what_fits_in_memory_but_on_seeds(monkeypatch):
     pathway, field = small()
     twice = xr.concat([field, 2 * field], "image")
-    asked = {"adapt_to": 100.0, "duration": 0.05, "window": (0.0, 0.05), "until": "ganglion"}
+    asked = {"adapt_to": 100.0, "duration": 0.05, "window": (0.0, 0.05), "output": "ganglion"}
     whole = Repeated(pathway, relay_trials=2).simulate(twice, **asked)
     assert not Repeated(pathway, relay_trials=2, seed=1).simulate(twice, **asked).ganglion.equals(whole.ganglion)
     monkeypatch.setattr(repeated, "_IN_MEMORY", 1)
@@ -515,26 +515,26 @@ def test_repeats_do_not_depend_on_what_fits_in_memory_but_on_seeds(monkeypatch):
     assert np.allclose(*means, rtol=0.15) and parts.ganglion.units == "Hz"
 
 
-@pytest.mark.parametrize("until", ["ganglion", "lgn"])
-def test_cells_that_do_not_fire_far_from_the_middle_are_not_missed_there(until):
+@pytest.mark.parametrize("output", ["ganglion", "lgn"])
+def test_cells_that_do_not_fire_far_from_the_middle_are_not_missed_there(output):
     """With fires_within the same cells see the same light: a bright bar beside the middle, on every station that fires."""
     pathway, _ = small()
     image = np.full((1, 21, 25), 100.0)
     image[:, :, 14:] = 150.0
-    asked = {"adapt_to": 100.0, "until": until, "trials": 60, "workers": 2, "record_within": 0.2}
+    asked = {"adapt_to": 100.0, "output": output, "trials": 60, "workers": 2, "record_within": 0.2}
     everywhere, near = (
         pathway.simulate(luminance(image, 16), seed=k, **asked | settings)
         for k, settings in enumerate(({}, {"fires_within": 0.45}))
     )
-    assert everywhere.sizes == near.sizes and near[until].sizes["x"] == 7
+    assert everywhere.sizes == near.sizes and near[output].sizes["x"] == 7
     assert all(np.array_equal(everywhere[axis], near[axis]) for axis in ("x", "y"))
     whole, part = (
-        one[until].mean(("trial", "y")).transpose("image", f"{until}_channel", "x")[0] for one in (everywhere, near)
+        one[output].mean(("trial", "y")).transpose("image", f"{output}_channel", "x")[0] for one in (everywhere, near)
     )
     # 420 counts each: some three standard errors, and a bar that is worth many.
     assert np.allclose(whole, part, atol=0.35)
     assert float(whole[0].max() - whole[0].min()) > 2
-    spec = pathway._specification(luminance(image, 16), 16.0, until, 1, (50.0, 200.0), "mean", 200.0)
+    spec = pathway._specification(luminance(image, 16), 16.0, output, 1, (50.0, 200.0), "mean", 200.0)
     cropped = replace(spec, fires_within=0.45, trials=3).cells
     assert cropped.grid.cells == 3 * 15 * 15 and len(cropped.same_place) == 3 * 15 * 15
     with pytest.raises(ValueError, match="no V1 stands behind them"):
@@ -586,16 +586,16 @@ def test_cortical_cells_vary_before_the_grating_that_serves_them(monkeypatch):
     drawn = np.random.default_rng(0).poisson(mean[:, None, None], (8, 4000, 3)) * [2, 1, 0]
     shown = []
 
-    def counts(screen, images, until, **settings):
-        shown.append((screen, images, until, settings["v1_within"]))
+    def counts(screen, images, output, **settings):
+        shown.append((screen, images, output, settings["v1_within"]))
         return xr.Dataset({"v1": (("image", "trial", "v1_channel", "v1_y", "v1_x"), drawn[..., None, None])})
 
     monkeypatch.setattr(preparation, "counts", counts)
     panel = Panel(np.array([0, 3]), np.array([2, 4]), cells=np.array([0, 1, 2]), grating=np.array([1, 0, 1]))
     told, factor = column.count_variability(panel)
-    ((screen, images, until, within),) = shown
+    ((screen, images, output, within),) = shown
     waves = [screen.grating(column.frequencies[f], PHASES, ORIENTATIONS[o]) for o, f in ((0, 2), (3, 4))]
-    assert screen is column.film and until == "v1" and 0 < within < screen.pixels / screen.pixels_per_degree / 2
+    assert screen is column.film and output == "v1" and 0 < within < screen.pixels / screen.pixels_per_degree / 2
     assert np.allclose(images, 100 * (1 + 0.98 * np.concatenate(waves)))
     pairs = factor > 1.5
     assert sorted(told[pairs] / 2) == pytest.approx(mean[4:], rel=0.05) and factor[pairs] == pytest.approx(2, rel=0.15)
@@ -677,7 +677,7 @@ def test_noise_is_white():
 
 def test_targets_fire_alike():
     """Noise is the same on every target, and so are spikes, but where rounding decides."""
-    settings = {"until": "lgn", "trials": 2, "duration": 0.1, "window": (0.0, 0.1)}
+    settings = {"output": "lgn", "trials": 2, "duration": 0.1, "window": (0.0, 0.1)}
     field = luminance(np.full((1, 12, 12), 100.0), 16)
     counts = [Pathway(fidelity="spiking", target=target).simulate(field, **settings) for target in ("numpy", "cpp")]
     for station in ("ganglion", "lgn"):

@@ -328,7 +328,7 @@ def test_the_arm_that_fixates_is_adapted_to_less_of_what_is_near():
     )
     tensor = torch.from_numpy(light[:, None]).float()
     with torch.no_grad():
-        blurred = front_end.altered(gaze_spread=arms.FIXATION).background(tensor)
+        blurred = front_end.altered(gaze_sd=arms.FIXATION).background(tensor)
         expected = front_end(tensor, blurred)
     assert np.allclose(fixating, expected, rtol=1e-5, atol=1e-4) and not np.allclose(fixating, usual, rtol=0.1)
     assert arms.make("front_end_fixating", pretrained(), Pathway(), 1).adaptations == ("settled",)

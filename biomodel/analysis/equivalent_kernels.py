@@ -50,7 +50,7 @@ def equivalent_kernels(
     background: float = 100.0,
     size: int = 33,
     pixels_per_degree: float = 16.0,
-    until: str = "v1",
+    output: str = "v1",
     workers: int = 1,
     contrast: float = 0.0,
     seed: int = 0,
@@ -70,7 +70,7 @@ def equivalent_kernels(
     size : int
         Pixels along a side, one more than a multiple of 4.
     pixels_per_degree : float
-    until : str
+    output : str
         The last station.
     workers : int
     contrast : float
@@ -86,7 +86,7 @@ def equivalent_kernels(
     check_rates(pathway, "an equivalent kernel")
     if contrast > 0:
         return _about_noise(
-            pathway, probe(background, contrast, size, seed), background, pixels_per_degree, until, workers
+            pathway, probe(background, contrast, size, seed), background, pixels_per_degree, output, workers
         )
     even = np.pad(probe(background, 0.0, size, 0), MARGIN, mode="edge")
     step = STEP * float(background)
@@ -95,10 +95,10 @@ def equivalent_kernels(
     for k, (down, right) in enumerate(_PIXELS):
         bumps[k, middle + down, middle + right] = step
     stimulus = luminance(np.concatenate([even + bumps, even - bumps]), pixels_per_degree)
-    responses = pathway.simulate(stimulus, adapt_to=background, until=until, workers=workers)
+    responses = pathway.simulate(stimulus, adapt_to=background, output=output, workers=workers)
     offsets = np.arange(size) - size // 2
     kernels = {}
-    for station in STATIONS[: STATIONS.index(until) + 1]:
+    for station in STATIONS[: STATIONS.index(output) + 1]:
         rates = responses[station].values
         slopes = (rates[:4] - rates[4:]) / (2 * step)
         kernel = np.empty((*slopes.shape[1:-2], size, size))
@@ -119,15 +119,15 @@ def equivalent_kernels(
 
 
 def _about_noise(
-    pathway: Pathway, noise: np.ndarray, background: float, pixels_per_degree: float, until: str, workers: int
+    pathway: Pathway, noise: np.ndarray, background: float, pixels_per_degree: float, output: str, workers: int
 ) -> xr.Dataset:
     """Kernels of the cells in the middle of an image, (y, x) in cd/m²."""
     size, step = len(noise), STEP * float(background)
     bumps = step * np.eye(size**2).reshape(-1, size, size)
     stimulus = luminance(np.concatenate([noise + bumps, noise - bumps]), pixels_per_degree)
-    responses = pathway.simulate(stimulus, adapt_to=background, until=until, workers=workers)
+    responses = pathway.simulate(stimulus, adapt_to=background, output=output, workers=workers)
     kernels = {}
-    for station in STATIONS[: STATIONS.index(until) + 1]:
+    for station in STATIONS[: STATIONS.index(output) + 1]:
         middle = size // 2 // (v1.STRIDE if station == "v1" else 1)
         brighter, darker = np.split(responses[station].values[..., middle, middle], 2)
         kernels[station] = ((brighter - darker) / (2 * step)).T.reshape(*brighter.shape[1:], size, size)

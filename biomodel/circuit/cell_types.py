@@ -144,10 +144,10 @@ def _even(random: np.random.Generator, edges: np.ndarray, counts: list[int]) -> 
     return float(random.uniform(edges[k], edges[k + 1]))
 
 
-def classical_centre(parameters: Parameters, until: str, pixels_per_degree: float) -> int:
-    """Width in pixels of the largest classical centre among the stations up to `until`."""
+def classical_centre(parameters: Parameters, output: str, pixels_per_degree: float) -> int:
+    """Width in pixels of the largest classical centre among the stations up to `output`."""
     reach = len(centre_weights(parameters.value("bipolar.midget_centre_radius"), pixels_per_degree)) - 1
-    if until == "v1":
+    if output == "v1":
         reach = field_radius([cell.afferents for cell in kinds(parameters, pixels_per_degree)])
     return 2 * reach + 1
 

@@ -39,7 +39,7 @@ class Specification:
     lesions: tuple[str, ...]
     grid: Grid
     dt: float
-    until: str
+    output: str
     duration: float
     window: tuple[float, float]
     record: str
@@ -74,7 +74,7 @@ class Specification:
     @property
     def stations(self) -> tuple[str, ...]:
         """The stations that are simulated."""
-        return STATIONS[: STATIONS.index(self.until) + 1]
+        return STATIONS[: STATIONS.index(self.output) + 1]
 
     @property
     def trace_step(self) -> float:

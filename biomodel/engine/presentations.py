@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from biomodel.adaptation import Even, Gaze
+from biomodel.adaptation import GazeAdapted, UniformField
 from biomodel.stimuli import blocks, movie
 
 
@@ -17,7 +17,7 @@ class Presentations:
     """Images of a stimulus, each to be shown from its adapted state."""
 
     stimulus: xr.DataArray
-    adaptation: Gaze | Even
+    adaptation: GazeAdapted | UniformField
 
     def __len__(self) -> int:
         return self.stimulus.sizes["image"]

@@ -42,7 +42,7 @@ class Store:
             if not all(_written(self.path, array, k) for array in arrays)
         ]
 
-    def images_kept(self) -> int:
+    def n_done(self) -> int:
         """How many images' responses are there."""
         return self.images - sum(left.stop - left.start for left in self.waiting())
 
@@ -61,7 +61,7 @@ class Store:
         except OSError as error:
             reason = error.strerror or error
             try:
-                kept = f"the responses to {self.images_kept()} of {self.images} images are kept"
+                kept = f"the responses to {self.n_done()} of {self.images} images are kept"
             except (OSError, KeyError, ValueError):
                 kept = "it is no longer there"
             raise RuntimeError(
@@ -95,11 +95,11 @@ def _written(path: Path, array: zarr.Array, chunk: int) -> bool:
     return file.exists() and file.stat().st_size > 0
 
 
-def images_kept(folder: Path) -> int:
+def n_done(folder: Path) -> int:
     """How many images' responses a folder holds."""
     try:
         background = _array(zarr.open_group(folder / "responses.zarr", mode="r", use_consolidated=False), "background")
-        return Store(folder, background.shape[0], background.chunks[0]).images_kept()
+        return Store(folder, background.shape[0], background.chunks[0]).n_done()
     except (OSError, KeyError, ValueError, TypeError, AttributeError):
         return 0
 

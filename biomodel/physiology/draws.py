@@ -24,10 +24,10 @@ from biomodel.engine import cache
 from biomodel.physiology import battery, distributions
 from biomodel.physiology.recording import Subject
 from biomodel.physiology.results import CellValues
-from biomodel.utils.atomic import whole
+from biomodel.utils.atomic import atomic_write
 from biomodel.utils.code import code_digest
 from biomodel.utils.progress import progress
-from biomodel.utils.run_folder import check_same, only_writer
+from biomodel.utils.run_folder import check_same, exclusive
 
 logger = logging.getLogger("precortical")
 
@@ -142,7 +142,7 @@ def over_draws(
     with ExitStack() as stack:
         folder = None if store is None else Path(store).absolute()
         if folder is not None:
-            stack.enter_context(only_writer(folder))
+            stack.enter_context(exclusive(folder))
         kept = {seed: _kept(_file(folder, seed), _settings(subjects[seed])) for seed in seeds}
         for seed in progress(seeds, what="draws", unit="draw"):
             missing = [number for number in chosen if number not in kept[seed]]
@@ -250,7 +250,7 @@ def _keep(path: Path | None, settings: dict[str, Any], measured: dict[int, _Cell
         },
     }
     try:
-        with whole(path) as scratch:
+        with atomic_write(path) as scratch:
             scratch.write_text(json.dumps(told) + "\n", encoding="utf-8")
     except OSError as error:
         raise RuntimeError(

@@ -102,7 +102,7 @@ class Preparation:
         screen: Screen,
         images: np.ndarray,
         levels: ArrayLike = MEAN,
-        until: str = "lgn",
+        output: str = "lgn",
         pixels: float | None = None,
         trials: int | None = None,
     ) -> xr.Dataset:
@@ -115,7 +115,7 @@ class Preparation:
             cd/m².
         levels : array_like
             Even field in cd/m² that every image, or each, is flashed on.
-        until : str
+        output : str
             "ganglion" or "lgn".
         pixels : float, optional
             From the middle within which cells are recorded; by default all.
@@ -132,13 +132,13 @@ class Preparation:
             adapt_to=np.broadcast_to(np.asarray(levels, dtype=float), len(images)).tolist(),
             duration=FLASH,
             window=WINDOW,
-            until=until,
+            output=output,
             workers=self.workers,
             record_within=None if pixels is None else pixels / screen.pixels_per_degree,
-            **self._repeats(screen, until, pixels, trials),
-        )[_recorded(until)]
+            **self._repeats(screen, output, pixels, trials),
+        )[_recorded(output)]
 
-    def _repeats(self, screen: Screen, until: str, pixels: float | None, trials: int | None) -> dict[str, float]:
+    def _repeats(self, screen: Screen, output: str, pixels: float | None, trials: int | None) -> dict[str, float]:
         """Of a subject that fires, trials, and how far from the middle cells do on whom those depend that are recorded."""
         if not self.fires:
             return {}
@@ -146,7 +146,7 @@ class Preparation:
         if pixels is not None:
             value = self.subject.parameters.value
             widest = max(value(f"lgn.{cells}_suppression_space_constant") for cells in CELLS)
-            reach = _SUPPRESSION * widest if until == "lgn" else 0.0
+            reach = _SUPPRESSION * widest if output == "lgn" else 0.0
             settings["fires_within"] = pixels / screen.pixels_per_degree + reach
         return settings
 
@@ -162,7 +162,7 @@ class Preparation:
         self,
         films: np.ndarray,
         levels: ArrayLike = MEAN,
-        until: str = "lgn",
+        output: str = "lgn",
         pixels: float = 0.5,
         trials: int | None = None,
     ) -> xr.Dataset:
@@ -174,7 +174,7 @@ class Preparation:
             cd/m², in the frames `times` on the screen `film`.
         levels : array_like
             Even field in cd/m² before every film, or each.
-        until, pixels, trials
+        output, pixels, trials
             As in `rates`.
 
         Returns
@@ -192,13 +192,13 @@ class Preparation:
                 adapt_to=each[chosen].tolist(),
                 duration=FILM,
                 window=WINDOW,
-                until=until,
+                output=output,
                 record="trace",
                 workers=self.workers,
                 record_within=pixels / self.film.pixels_per_degree,
-                **self._repeats(self.film, until, pixels, trials),
+                **self._repeats(self.film, output, pixels, trials),
             )
-            parts.append(rates[_recorded(until)])
+            parts.append(rates[_recorded(output)])
         return xr.concat(parts, "image")
 
     @property
@@ -212,7 +212,7 @@ class Preparation:
             return traces
         return ndimage.gaussian_filter1d(traces, _SMOOTHING / FRAME, axis=-1, mode="nearest")
 
-    def counts(self, screen: Screen, images: np.ndarray, until: str, **settings: Any) -> xr.Dataset:
+    def counts(self, screen: Screen, images: np.ndarray, output: str, **settings: Any) -> xr.Dataset:
         """Counts (image, trial, …) of middle cells in `COUNTED_IN` after images (image, y, x) were flashed on their mean.
 
         Raises
@@ -229,7 +229,7 @@ class Preparation:
             MEAN,
             duration=FLASH,
             window=COUNTED_IN,
-            until=until,
+            output=output,
             trials=COUNTED_TRIALS,
             workers=self.workers,
             record_within=screen.one_pixel,
@@ -243,7 +243,7 @@ class Preparation:
         contrasts: float | np.ndarray,
         mean: float | np.ndarray = MEAN,
         diameters: float | np.ndarray = np.inf,
-        until: str = "lgn",
+        output: str = "lgn",
         trials: int | None = None,
     ) -> dict[str, np.ndarray]:
         """Responses of a class of cells to flashed gratings, each at its best phase.
@@ -257,7 +257,7 @@ class Preparation:
             A key of `CELLS`.
         frequencies, contrasts, mean, diameters : float or numpy.ndarray, (stimulus,)
             c/deg, 1, cd/m² and degrees; a grating of infinite diameter fills the screen.
-        until : str
+        output : str
             "ganglion" or "lgn".
         trials : int, optional
             Of a subject that fires, before patches; by default its own number.
@@ -274,7 +274,7 @@ class Preparation:
             patched(self.wide.grating(f, phases), self.wide.disc(size), level, contrast)
             for f, contrast, level, size in zip(*columns, strict=True)
         ]
-        shown: dict[str, Any] = {"until": until, "pixels": 0.5, "trials": trials}
+        shown: dict[str, Any] = {"output": output, "pixels": 0.5, "trials": trials}
         if self.fires and np.isinf(columns[3]).all():
             shown |= {"pixels": _FLASHED_NEIGHBOURS, "trials": _FLASHED_TRIALS}
         changes = self.flashed(self.wide, np.concatenate(images), np.repeat(columns[2], len(phases)), **shown)
@@ -282,7 +282,7 @@ class Preparation:
             station: np.stack(
                 [self._by_phase(changes, station, cell, columns[0], len(phases)).max(axis=1) for cell in CELLS[cells]]
             )
-            for station in _recorded(until)
+            for station in _recorded(output)
         }
 
     def _by_phase(
@@ -304,7 +304,7 @@ class Preparation:
         """
         frequencies = _FREQUENCIES / self.radius
         if cells not in self._tuning:
-            self._tuning[cells] = self.gratings(cells, frequencies, 0.25, until="ganglion")["ganglion"]
+            self._tuning[cells] = self.gratings(cells, frequencies, 0.25, output="ganglion")["ganglion"]
         return frequencies, self._tuning[cells]
 
     def best_frequency(self, cells: str) -> float:
@@ -349,8 +349,8 @@ class Preparation:
         return np.array(found)
 
 
-def _recorded(until: str) -> list[str]:
-    return ["ganglion", "lgn"][: 1 + (until == "lgn")]
+def _recorded(output: str) -> list[str]:
+    return ["ganglion", "lgn"][: 1 + (output == "lgn")]
 
 
 def _places(cells: int, screen: Screen) -> np.ndarray:

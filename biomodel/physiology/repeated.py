@@ -62,14 +62,14 @@ class Repeated:
         adapt_to: Sequence[float] | float,
         duration: float,
         window: tuple[float, float],
-        until: str,
+        output: str,
         record: str = "mean",
         trials: int | None = None,
         **settings: Any,
     ) -> xr.Dataset:
         """Rates in Hz, as `Pathway.simulate` at rate fidelity; over `trials` where a number is given."""
-        number = trials or (self.v1_trials if until == "v1" else self.relay_trials)
-        settings |= {"duration": duration, "window": window, "until": until, "record": record, "trials": number}
+        number = trials or (self.v1_trials if output == "v1" else self.relay_trials)
+        settings |= {"duration": duration, "window": window, "output": output, "record": record, "trials": number}
         tracing = record == "trace"
         values = number * (round(duration / _TRACE_STEP) if tracing else 1)
         if settings.get("record_within") is None:

@@ -24,7 +24,7 @@ _experiment = EXPERIMENTS.numbered
 _BACKGROUNDS = np.array([30.0, 95.0, 300.0, 950.0, 3000.0])
 
 #: Of experiments on ganglion cells in the middle of the screen: of a subject that fires no other cells are simulated.
-_GANGLION: dict[str, Any] = {"until": "ganglion", "pixels": 0.5, "trials": 4000}
+_GANGLION: dict[str, Any] = {"output": "ganglion", "pixels": 0.5, "trials": 4000}
 
 #: Pixels from the middle to which the responses to a spot of two centre radii, four pixels, are looked at.
 _PROFILE = 5.5
@@ -111,7 +111,7 @@ def cone_half_gain(preparation: Preparation) -> Measurement:
         adapt_to=backgrounds.tolist(),
         duration=frame * frames,
         window=(0.0, frame * frames),
-        until="cone",
+        output="cone",
         record="trace",
         workers=preparation.workers,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A scratch path of the same ending, in the same folder, that takes the place of `path` once it is written.
 
     Processes that write the same file at a time each have their own; the last to end is kept.

@@ -22,7 +22,7 @@ def check_same(path: Path, made_with: dict[str, object], settings: dict[str, obj
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path) -> Iterator[None]:
     """Hold a folder's store against other processes; the hold ends with the process, however that ends.
 
     Raises

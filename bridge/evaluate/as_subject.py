@@ -47,7 +47,7 @@ class Bench:
         duration: float = 0.2,
         window: tuple[float, float] = (0.05, 0.2),
         *,
-        until: str = "v1",
+        output: str = "v1",
         record: str = "mean",
         record_within: float | None = None,
         v1_within: float | None = None,
@@ -68,8 +68,8 @@ class Bench:
             raise ValueError("a front end answers images with means: films and traces are not accepted")
         if (float(duration), *map(float, window)) != (0.2, 0.05, 0.2):
             raise ValueError(f"duration = {duration} s and window = {window} s are not accepted: give .2 and (.05, .2)")
-        if until not in self.front_end.stations:
-            raise ValueError(f"until = {until!r} is not accepted: give one of {', '.join(self.front_end.stations)}")
+        if output not in self.front_end.stations:
+            raise ValueError(f"output = {output!r} is not accepted: give one of {', '.join(self.front_end.stations)}")
         check_luminance(stimulus)
         front_end = self.standing_on(pixels_per_degree(stimulus))
         light = stimulus.values
@@ -82,8 +82,8 @@ class Bench:
             background = np.broadcast_to(levels[:, None, None], light.shape)
         relay = front_end.ending_at("lgn")
         found = _labelled(relay, predicted(relay, light, background), background, stimulus)
-        found = found.drop_vars([name for name in relay.stations if STATIONS.index(name) > STATIONS.index(until)])
-        if until == "v1":
+        found = found.drop_vars([name for name in relay.stations if STATIONS.index(name) > STATIONS.index(output)])
+        if output == "v1":
             found = found.merge(_cortex(front_end, light, background, stimulus, v1_within))
         if record_within is None:
             return found

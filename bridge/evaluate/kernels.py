@@ -9,7 +9,7 @@ import numpy as np
 
 from biomodel import Pathway, luminance
 from biomodel.analysis.equivalent_kernels import equivalent_kernels, probe
-from biomodel.utils.atomic import whole
+from biomodel.utils.atomic import atomic_write
 from bridge.model.front_end import FrontEnd
 
 #: Kernels whose largest value is below this share of the station's largest belong to silent cells.
@@ -60,7 +60,7 @@ class KernelPairs:
 
     def save(self, path: Path) -> None:
         """Write them, whole or not at all."""
-        with whole(path) as scratch:
+        with atomic_write(path) as scratch:
             np.savez(
                 scratch,
                 station=self.station,

@@ -29,7 +29,7 @@ from torch import Tensor
 
 import biomodel
 from biomodel import Display, Pathway, stimuli
-from biomodel.adaptation import GAZE_SPREAD
+from biomodel.adaptation import GAZE_SD
 from biomodel.engine.responses import SINGLE, in_rates
 from biomodel.images import PHOTOGRAPHS
 from biomodel.pathway import AdaptTo
@@ -79,7 +79,7 @@ def fit(
     workers: int = 1,
     images: int = IMAGES,
     pixels_per_degree: float | None = None,
-    until: str = "v1",
+    output: str = "v1",
     without: Sequence[str] = (),
     trials: int | None = None,
     store: str | Path | None = None,
@@ -110,7 +110,7 @@ def fit(
         Presentations for identification where no stimulus is given; at most so many are in each held-out set.
     pixels_per_degree : float, optional
         Of these, which are 2° wide; by default 16.
-    until : {"lgn", "v1"}
+    output : {"lgn", "v1"}
         The last station that is simulated and fitted.
     without : sequence of str
         Mechanisms of `bridge.model.ablation` that the front end is fitted without.
@@ -135,8 +135,8 @@ def fit(
     began = time.monotonic()
     if (pathway is None) == (responses is None):
         raise ValueError("fit takes a pathway, or a stimulus and responses to it")
-    if until not in OUTPUTS:
-        raise ValueError(f"until = {until!r} is not accepted: accepted are {', '.join(OUTPUTS)}")
+    if output not in OUTPUTS:
+        raise ValueError(f"output = {output!r} is not accepted: accepted are {', '.join(OUTPUTS)}")
     for name in without:
         if name not in MECHANISMS:
             raise ValueError(f"mechanism {name!r} is not accepted: give some of {', '.join(MECHANISMS)}")
@@ -156,11 +156,11 @@ def fit(
     if pathway is not None and stimulus is None:
         ppd = pixels_per_degree or stimulus_sets.PIXELS_PER_DEGREE
         shown = stimulus_sets.identification(images, round(stimulus_sets.WIDTH * ppd), ppd, seed)
-        light, recorded = shown.simulate(pathway, until, workers, kept, trials, seed)
+        light, recorded = shown.simulate(pathway, output, workers, kept, trials, seed)
         check_responses(recorded, light)
         tests: dict[str, tuple[xr.DataArray, xr.Dataset]] = {}
     else:
-        light, recorded = _given(pathway, stimulus, responses, adapt_to, until, workers, trials, seed, kept)
+        light, recorded = _given(pathway, stimulus, responses, adapt_to, output, workers, trials, seed, kept)
         held = _held_out(light, held_out, np.random.default_rng(seed))
         tests = {"photographs": (light[held], recorded.isel(image=held))}
         light, recorded = light[~held], recorded.isel(image=~held)
@@ -172,7 +172,7 @@ def fit(
         for test in stimulus_sets.held_out(min(TEST_IMAGES, images), unseen or PHOTOGRAPHS, side, ppd, seed):
             # Where every photograph was fitted, only gratings and spots are left to score on.
             if test.name not in tests and (unseen or test.name == "gratings"):
-                tests[test.name] = test.simulate(pathway, until, workers, kept, trials, seed)
+                tests[test.name] = test.simulate(pathway, output, workers, kept, trials, seed)
     scores = pd.concat([scored(front_end, name, *test) for name, test in tests.items()], ignore_index=True)
     names: list[str] = []
     if "photograph" in tests["photographs"][0].coords:
@@ -198,11 +198,11 @@ def identify(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, without:
     counted = {str(n): float(v.attrs["counted_s"]) for n, v in responses.items() if "counted_s" in v.attrs}
     seen = [name for name in STATIONS if name in responses]
     channels = {n: [n] if n in SINGLE else responses[f"{n}_channel"].values.tolist() for n in seen}
-    gaze_spread = float(responses.attrs.get("gaze_spread_deg", GAZE_SPREAD))
+    gaze_sd = float(responses.attrs.get("gaze_spread_deg", GAZE_SD))
     orientations = np.split(responses.v1_orientation.values, 2)[0].tolist() if "v1" in seen else None
     ppd = stimuli.pixels_per_degree(light)
     front_end = FrontEnd(
-        ppd, channels, seen[-1], gaze_spread, orientations=orientations, without=without, spiking="v1" in counted
+        ppd, channels, seen[-1], gaze_sd, orientations=orientations, without=without, spiking="v1" in counted
     )
     early = [name for name in STATIONS if name != "v1"]
     photographs = light.photograph.values if "photograph" in light.coords else np.arange(light.sizes["image"])
@@ -254,7 +254,7 @@ def _given(
     stimulus: xr.DataArray | None,
     responses: xr.Dataset | None,
     adapt_to: Sequence[AdaptTo],
-    until: str,
+    output: str,
     workers: int,
     trials: int,
     seed: int,
@@ -269,7 +269,7 @@ def _given(
         raise ValueError(f"stimulus dimensions {stimulus.dims} are not accepted: give (image, y, x)")
     if responses is None:
         simulate = cast(Pathway, pathway).simulate
-        settings = {"until": until, "workers": workers, "trials": trials}
+        settings = {"output": output, "workers": workers, "trials": trials}
         kept = [None if store is None else store / f"state-{k}" for k in range(len(adapt_to))]
         parts = [
             simulate(light, adapt_to=state, seed=seed + k, store=kept[k], **settings)

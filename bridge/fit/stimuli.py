@@ -98,7 +98,7 @@ class StimulusSet:
     def simulate(
         self,
         pathway: Pathway,
-        until: str = "v1",
+        output: str = "v1",
         workers: int = 1,
         store: Path | None = None,
         trials: int = 1,
@@ -119,7 +119,7 @@ class StimulusSet:
                 found = pathway.simulate(
                     lights[-1],
                     adapt_to=adapt_to,
-                    until=until,
+                    output=output,
                     workers=workers,
                     store=kept,
                     trials=trials,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from biomodel import Display
-from biomodel.adaptation import GAZE_SPREAD, TRUNCATION
+from biomodel.adaptation import GAZE_SD, TRUNCATION
 from biomodel.analysis.equivalent_kernels import probe
 from biomodel.stimuli import SRGB_LUMINANCE, positive
 from bridge import io, onnx
@@ -41,7 +41,7 @@ class FrontEnd(nn.Module):
     channels : dict of str to list of str
         Labels of each station's channels, in order; those of "lgn", and of "v1" for that output, are needed.
     output : {"lgn", "v1"}
-    gaze_spread : float
+    gaze_sd : float
         Degrees over which gaze wanders: the blur of the default background; 0 to infinity.
     metadata : dict, optional
         What it was fitted on, and how well; saved beside the weights.
@@ -65,7 +65,7 @@ class FrontEnd(nn.Module):
         pixels_per_degree: float,
         channels: dict[str, list[str]],
         output: str = "v1",
-        gaze_spread: float = GAZE_SPREAD,
+        gaze_sd: float = GAZE_SD,
         metadata: dict[str, object] | None = None,
         orientations: Sequence[float] | None = None,
         parasol: Sequence[bool] | None = None,
@@ -77,7 +77,7 @@ class FrontEnd(nn.Module):
             raise ValueError(f"unknown output {output!r}: accepted are {', '.join(OUTPUTS)}")
         self.pixels_per_degree = positive(pixels_per_degree, "pixels_per_degree", "1")
         self.output = output
-        self.gaze_spread = float(gaze_spread)
+        self.gaze_sd = float(gaze_sd)
         self.station_channels = {name: list(labels) for name, labels in channels.items()}
         self.metadata = dict(metadata or {})
         self.without = tuple(without)
@@ -189,11 +189,11 @@ class FrontEnd(nn.Module):
     def background(self, light: Tensor, background: Tensor | float | None = None) -> Tensor:
         """The field adapted to, (B, 1, H, W): `light` blurred by gaze, or an even field."""
         if background is None:
-            if math.isinf(self.gaze_spread):
+            if math.isinf(self.gaze_sd):
                 return light.mean(dim=(-2, -1), keepdim=True).expand_as(light)
-            if self.gaze_spread == 0:
+            if self.gaze_sd == 0:
                 return light
-            sigma = self.gaze_spread * self.pixels_per_degree
+            sigma = self.gaze_sd * self.pixels_per_degree
             width = torch.tensor([sigma], dtype=light.dtype, device=light.device)
             return separable(light, gaussians(width, int(TRUNCATION * sigma + 0.5))[0], "replicate")
         if isinstance(background, Tensor) and background.ndim == 4:
@@ -253,7 +253,7 @@ class FrontEnd(nn.Module):
             "pixels_per_degree": self.pixels_per_degree,
             "channels": self.station_channels,
             "output": self.output,
-            "gaze_spread": self.gaze_spread,
+            "gaze_sd": self.gaze_sd,
             "metadata": self.metadata,
             "without": [name for name in self.without if MECHANISMS[name].split(".")[0] in self.stations],
         } | cortical

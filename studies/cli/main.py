@@ -59,13 +59,13 @@ def simulate_command(
     lesion: Annotated[list[str], typer.Option(help="A mechanism to take out; may be given again.")] = [],  # noqa: B006
     fidelity: Annotated[str, typer.Option(help="rate, or spiking.")] = "rate",
     trials: Annotated[int, typer.Option(help="Repeats of every image at spiking fidelity.", min=1)] = 1,
-    until: Annotated[str, typer.Option(help="The last station.")] = "v1",
+    output: Annotated[str, typer.Option(help="The last station.")] = "v1",
     peak: Annotated[float, typer.Option(help="Luminance of white, cd/m².")] = 200.0,
     black: Annotated[float, typer.Option(help="Luminance of black, cd/m².")] = 6.0,
     pixels_per_degree: Annotated[float, typer.Option(help="Pixels in a degree of visual angle.")] = 16.0,
     in_luminance: Annotated[bool, typer.Option(help="The array is in cd/m² already.")] = False,
     adapt_to: Annotated[str, typer.Option(help="gaze, or a luminance in cd/m².")] = "gaze",
-    gaze_spread: Annotated[float, typer.Option(help="Degrees that gaze wanders.")] = 0.5,
+    gaze_sd: Annotated[float, typer.Option(help="Degrees that gaze wanders.")] = 0.5,
     duration: Annotated[float, typer.Option(help="Seconds that an image stands.")] = 0.2,
     window: Annotated[tuple[float, float], typer.Option(help="Seconds between which rates are averaged.")] = (
         0.05,
@@ -81,7 +81,7 @@ def simulate_command(
     The studies' V1 is that of --parameter v1.kinds=16.
     """
     from biomodel import Display, Pathway, luminance
-    from biomodel.engine.store import images_kept
+    from biomodel.engine.store import n_done
     from studies.data import sources
 
     changed = dict(_parameter(text) for text in parameter)
@@ -90,7 +90,7 @@ def simulate_command(
     display = Display(peak, black, pixels_per_degree)
     stimulus = luminance(found.images, pixels_per_degree) if in_luminance else display.show(found.images)
     stimulus = stimulus.assign_coords({name: ("image", values) for name, values in found.known.items()})
-    kept, began = images_kept(out), time.perf_counter()
+    kept, began = n_done(out), time.perf_counter()
     responses = pathway.simulate(
         stimulus,
         adapt_to=_adapt_to(adapt_to),
@@ -98,8 +98,8 @@ def simulate_command(
         window=window,
         seed=seed,
         trials=trials,
-        until=until,
-        gaze_spread=gaze_spread,
+        output=output,
+        gaze_sd=gaze_sd,
         workers=workers,
         store=out,
         resume=resume,
@@ -345,7 +345,7 @@ def _simulates(s: Specification | None) -> str:
         return "unknown"
     lesions = f", without {', '.join(s.lesions)}" if s.lesions else ""
     grid = f"{s.grid.images} × {s.grid.height}×{s.grid.width} px at {s.grid.pixels_per_degree:g} px/deg"
-    return f"{s.preset} {s.fidelity} up to {s.until}{lesions}, {grid}, {s.duration:g} ms, {s.record}"
+    return f"{s.preset} {s.fidelity} up to {s.output}{lesions}, {grid}, {s.duration:g} ms, {s.record}"
 
 
 @study.command("luminance")
@@ -448,7 +448,7 @@ def fit_command(
     trials: Annotated[
         int | None, typer.Option(help="Repeats of every image at spiking fidelity; 20 by default.", min=1)
     ] = None,
-    until: Annotated[str, typer.Option(help="The last station: lgn, or v1.")] = "v1",
+    output: Annotated[str, typer.Option(help="The last station: lgn, or v1.")] = "v1",
     evidence: Annotated[
         bool,
         typer.Option(
@@ -469,9 +469,9 @@ def fit_command(
     if evidence:
         if pixels_per_degree is not None:
             raise ValueError("--pixels-per-degree is not accepted with --evidence: it is gathered at 16")
-        if (fidelity, trials, until) != ("rate", None, "v1"):
+        if (fidelity, trials, output) != ("rate", None, "v1"):
             raise ValueError(
-                "--fidelity, --trials and --until are not accepted with --evidence: it is gathered of V1's rates"
+                "--fidelity, --trials and --output are not accepted with --evidence: it is gathered of V1's rates"
             )
     _make_folder(out)
     if evidence:
@@ -486,7 +486,7 @@ def fit_command(
         pixels_per_degree=pixels_per_degree,
         seed=seed,
         workers=workers,
-        until=until,
+        output=output,
         trials=trials,
         # Repeats take hours.
         store=out / "responses" if fidelity == "spiking" else None,
@@ -511,10 +511,10 @@ def _names(text: str) -> tuple[str, ...]:
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A scratch path that takes the place of `path` once it is written: the file is there whole or not at all."""
-    from biomodel.utils.atomic import whole
+    from biomodel.utils.atomic import atomic_write
 
     try:
-        with whole(path) as scratch:
+        with atomic_write(path) as scratch:
             yield scratch
     except OSError as error:
         raise ValueError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None

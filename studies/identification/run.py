@@ -32,7 +32,7 @@ import bridge
 from biomodel import Pathway
 from biomodel.engine import cache
 from biomodel.stimuli import pixels_per_degree
-from biomodel.utils.atomic import whole
+from biomodel.utils.atomic import atomic_write
 from biomodel.utils.code import code_digest
 from biomodel.utils.progress import progress
 from biomodel.utils.run_folder import check_same
@@ -105,7 +105,7 @@ def gather(pathway: Pathway, out: Path, images: int = IMAGES, seed: int = 0, wor
 
 def _write_scores(score: Callable[[], pd.DataFrame], path: Path) -> None:
     """Fit and score a model; its table appears whole or not at all."""
-    with whole(path) as scratch:
+    with atomic_write(path) as scratch:
         score().to_csv(scratch, index=False)
 
 

@@ -263,9 +263,9 @@ def _channels(maps: np.ndarray) -> np.ndarray:
     return maps[:, None] if maps.ndim == 3 else maps
 
 
-def altered_gaze(front_end: FrontEnd, gaze_spread: float) -> FrontEnd:
+def altered_gaze(front_end: FrontEnd, gaze_sd: float) -> FrontEnd:
     """The same front end, settled before the field that gaze of another spread, in degrees, leaves."""
-    other = front_end.altered(gaze_spread=gaze_spread)
+    other = front_end.altered(gaze_sd=gaze_sd)
     other.load_state_dict(front_end.state_dict())
     return other
 
@@ -298,7 +298,7 @@ def fired(pathway: Pathway, station: str, light: np.ndarray, state: str, workers
 def _answered(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: int, seed: int = 0) -> xr.Dataset:
     adapt_to: AdaptTo = "gaze" if state == "settled" else REFERENCE_FIELD
     stimulus = luminance(light, PIXELS_PER_DEGREE)
-    return pathway.simulate(stimulus, adapt_to=adapt_to, until=station, workers=workers, seed=seed)
+    return pathway.simulate(stimulus, adapt_to=adapt_to, output=station, workers=workers, seed=seed)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from biomodel.utils.atomic import whole
+from biomodel.utils.atomic import atomic_write
 from studies.common.classifiers import CLASSIFIERS, right
 from studies.common.training import Budget, Choice, Scaled, Scaling, train
 from studies.data.datasets import Images
@@ -40,7 +40,7 @@ class Right:
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        with whole(path) as scratch:
+        with atomic_write(path) as scratch:
             np.savez_compressed(
                 scratch,
                 light=[light for light, _, _ in self.conditions],
@@ -75,7 +75,7 @@ class Seen:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             # Two classifiers behind one arm may be at it side by side.
-            with whole(path) as scratch:
+            with atomic_write(path) as scratch:
                 # A thousandth of a rate is less than any classifier sees.
                 np.save(scratch, self.arm.maps(light(), self.state).astype(np.float16))
         return self.arm.pooled(np.load(path).astype(np.float32))

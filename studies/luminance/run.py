@@ -27,7 +27,7 @@ import bridge
 from biomodel import Pathway
 from biomodel.engine import cache
 from biomodel.images import PHOTOGRAPHS
-from biomodel.utils.atomic import whole
+from biomodel.utils.atomic import atomic_write
 from biomodel.utils.code import code_digest
 from bridge import FrontEnd, fit
 from bridge.fit.fitting import IMAGES
@@ -409,7 +409,7 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    with whole(path) as scratch:
+    with atomic_write(path) as scratch:
         scratch.write_text(text)
 
 

@@ -313,7 +313,7 @@ def _responses(pathway: Pathway, scene: Scene, lights: np.ndarray, workers: int)
                 adapt_to=before[adaptation],
                 duration=FLASH,
                 window=(start, WINDOW[1]),
-                until="ganglion",
+                output="ganglion",
                 workers=workers,
             )
             at_patches = rates.ganglion.values[:, :, _ROWS // 2, scene.columns]

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 import bridge
-from biomodel.utils.atomic import whole
+from biomodel.utils.atomic import atomic_write
 from studies.common import retilenet
 from studies.common.classifiers import right
 from studies.common.training import Budget as Steps
@@ -60,7 +60,7 @@ class Found:
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as scratch:
+        with atomic_write(path) as scratch:
             kept = {
                 "sweep": np.array([sweep for sweep, _ in self.accuracy]),
                 "level": np.array([level for _, level in self.accuracy]),

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from biomodel.utils.atomic import whole
+from biomodel.utils.atomic import atomic_write
 from studies.common.retilenet import STATIONS
 from studies.reporting.html import FIGURES, GREY, INK, rendered, svg
 from studies.reproduction import kernels
@@ -266,5 +266,5 @@ def follow_figure(measured: pd.DataFrame, names: dict[str, str]) -> Figure:
 
 
 def _write(path: Path, text: str) -> None:
-    with whole(path) as scratch:
+    with atomic_write(path) as scratch:
         scratch.write_text(text)

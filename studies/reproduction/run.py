@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 import bridge
-from biomodel.utils.atomic import whole
+from biomodel.utils.atomic import atomic_write
 from biomodel.utils.code import code_digest
 from bridge.model import convolution, front_end, stages
 from studies.common import classifiers, parallel, retilenet, training
@@ -258,7 +258,7 @@ def _claim(name: str, images: datasets.Images, out: Path, light: bool) -> None:
         differing = [key for key in told if key in before and before[key] != told[key]]
         if differing:
             raise ValueError(f"{out} holds cells of another {', '.join(differing)}: choose another folder")
-        with whole(out / "config.json") as scratch:
+        with atomic_write(out / "config.json") as scratch:
             scratch.write_text(json.dumps(before | told, indent=2) + "\n")
     except OSError as error:
         raise ValueError(f"{out} cannot be written ({error.strerror}): give a writable folder") from None
@@ -278,7 +278,7 @@ def _note(settings: Settings, out: Path) -> None:
     path = out / "commands.txt"
     before = path.read_text().splitlines() if path.exists() else []
     if line not in before:
-        with whole(path) as scratch:
+        with atomic_write(path) as scratch:
             scratch.write_text("\n".join([*before, line]) + "\n")
 
 
