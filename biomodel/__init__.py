@@ -11,12 +11,14 @@ from biomodel.circuit.specification import STATIONS
 from biomodel.parameters import PRESETS
 from biomodel.pathway import LuminanceRangeWarning, Pathway
 from biomodel.stimuli import Display, luminance
+from biomodel.utils.errors import InputError
 
 __all__ = [
     "LESIONS",
     "PRESETS",
     "STATIONS",
     "Display",
+    "InputError",
     "LuminanceRangeWarning",
     "Pathway",
     "luminance",

@@ -12,6 +12,7 @@ import xarray as xr
 from sklearn.datasets import load_sample_image
 
 from biomodel.stimuli import Display
+from biomodel.utils.errors import InputError
 
 #: Photographs in the wheels of scikit-image and of scikit-learn (the last two).
 PHOTOGRAPHS = (
@@ -72,14 +73,14 @@ def photographs(
 
     Raises
     ------
-    ValueError
+    InputError
         For a count under 1, no photograph, an unknown one.
     """
     if count < 1:
-        raise ValueError(f"count = {count} is not accepted: give a number of patches from 1")
+        raise InputError(f"count = {count} is not accepted: give a number of patches from 1")
     unknown = [name for name in names if name not in PHOTOGRAPHS]
     if unknown or not names:
-        raise ValueError(f"photographs {list(names)!r} are not accepted: give some of {', '.join(PHOTOGRAPHS)}")
+        raise InputError(f"photographs {list(names)!r} are not accepted: give some of {', '.join(PHOTOGRAPHS)}")
     random = np.random.default_rng(seed)
     chosen = [names[k % len(names)] for k in range(count)]
     patches = []

@@ -30,6 +30,7 @@ from biomodel.engine.spike_trains import SpikeTrains, table
 from biomodel.engine.store import open_store
 from biomodel.parameters import FIDELITIES, VALID_LUMINANCE, Parameters
 from biomodel.stimuli import luminance_range
+from biomodel.utils.errors import InputError
 from biomodel.utils.run_folder import exclusive
 from biomodel.utils.units import as_number
 
@@ -64,7 +65,7 @@ class Pathway:
 
     Raises
     ------
-    ValueError
+    InputError
         For an unknown preset, fidelity, parameter, lesion or target, a wrong unit, a value out of range.
     """
 
@@ -202,7 +203,7 @@ class Pathway:
 
         Raises
         ------
-        ValueError
+        InputError
             For a stimulus or a setting that is not accepted, by name; for a store made with other settings.
         RuntimeError
             Where the simulation fails, or the disk is full; what a store has by then stays.
@@ -215,27 +216,27 @@ class Pathway:
         ppd = self._check(stimulus, output)
         seconds = stimuli.positive(_seconds(duration, "duration"), "duration", "s")
         if len(tuple(window)) != 2:
-            raise ValueError(f"window = {window!r} is not accepted: give its start and end in seconds")
+            raise InputError(f"window = {window!r} is not accepted: give its start and end in seconds")
         start, end = (_seconds(edge, "window") for edge in window)
         if not 0 <= start < end <= seconds:
-            raise ValueError(f"window = ({start:g}, {end:g}) s is not accepted: give 0 <= start < end <= {seconds:g}")
+            raise InputError(f"window = ({start:g}, {end:g}) s is not accepted: give 0 <= start < end <= {seconds:g}")
         for name, number in (("workers", workers), ("trials", trials), ("chunk", 1 if chunk is None else chunk)):
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name} = {number!r} is not accepted: give a whole number from 1")
+                raise InputError(f"{name} = {number!r} is not accepted: give a whole number from 1")
         if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
-            raise ValueError(f"seed = {seed!r} is not accepted: give a whole number from 0")
+            raise InputError(f"seed = {seed!r} is not accepted: give a whole number from 0")
         _one_of(record, ("mean", "trace", "spikes"), "record")
         if self.fidelity == "rate" and trials != 1:
-            raise ValueError(f"trials = {trials} is not accepted at rate fidelity, which has no noise: give 1")
+            raise InputError(f"trials = {trials} is not accepted at rate fidelity, which has no noise: give 1")
         fires = self.fidelity == "spiking" and output in SPIKING
         if record == "spikes" and (not fires or store is not None):
             where = "with a store" if fires else f"at {self.fidelity} fidelity up to {output}"
-            raise ValueError(f"record = 'spikes' is not accepted {where}: give 'mean' or 'trace'")
+            raise InputError(f"record = 'spikes' is not accepted {where}: give 'mean' or 'trace'")
         # What has no noise is the same in every trial.
         trials = trials if fires else 1
         in_sequence = isinstance(adapt_to, str) and adapt_to == "previous"
         if in_sequence and store is not None:
-            raise ValueError("store is not accepted with adapt_to = 'previous': each image depends on the one before")
+            raise InputError("store is not accepted with adapt_to = 'previous': each image depends on the one before")
         adaptation = self._adaptation(stimulus, ppd, "gaze" if in_sequence else adapt_to, gaze_sd)
         presentations = Presentations(stimulus, adaptation)
         batch = 1 if in_sequence else run.batch_images(stimulus.sizes["y"], stimulus.sizes["x"])
@@ -243,27 +244,27 @@ class Pathway:
         for station in spec.stations if record == "mean" else ():
             if not spec.samples(station):
                 step = spec.recording_step(station) / 1000
-                raise ValueError(
+                raise InputError(
                     f"window = ({start:g}, {end:g}) s is not accepted: {station} is sampled every {step:g} s, and never in it"
                 )
         if v1_within is not None:
             spec = replace(spec, v1_within=stimuli.positive(v1_within, "v1_within", "deg"))
             if not all(places.size for places in spec.recorded("v1")):
-                raise ValueError(f"v1_within = {v1_within!r} is not accepted: no V1 column stands so near the middle")
+                raise InputError(f"v1_within = {v1_within!r} is not accepted: no V1 column stands so near the middle")
         if fires_within is not None:
             if not fires or output == "v1":
-                raise ValueError(
+                raise InputError(
                     f"fires_within = {fires_within!r} is not accepted up to {output} at {self.fidelity} fidelity: "
                     "give it where ganglion or relay cells fire, and no V1 stands behind them"
                 )
             spec = replace(spec, fires_within=stimuli.positive(fires_within, "fires_within", "deg"))
             if not all(places.size for places in spec.stand("ganglion")):
-                raise ValueError(f"fires_within = {fires_within!r} is not accepted: no cell stands so near the middle")
+                raise InputError(f"fires_within = {fires_within!r} is not accepted: no cell stands so near the middle")
         if record_within is not None:
             spec = replace(spec, record_within=stimuli.positive(record_within, "record_within", "deg"))
             for station in spec.stations:
                 if not all(places.size for places in spec.recorded(station)):
-                    raise ValueError(
+                    raise InputError(
                         f"record_within = {record_within!r} is not accepted: no cell of {station} stands so near the middle"
                     )
         if fires:
@@ -399,9 +400,9 @@ class Pathway:
         """Refuse what cannot be shown; returns the resolution in pixels a degree."""
         _one_of(output, STATIONS, "station")
         if not isinstance(stimulus, xr.DataArray):
-            raise ValueError(f"a stimulus of type {type(stimulus).__name__} is not accepted: make it with Display.show")
+            raise InputError(f"a stimulus of type {type(stimulus).__name__} is not accepted: make it with Display.show")
         if not {"image", "y", "x"} <= set(stimulus.dims) <= {"image", "colour", "time", "y", "x"}:
-            raise ValueError(
+            raise InputError(
                 f"stimulus dimensions {stimulus.dims} are not accepted: give (image, y, x), with colour or time"
             )
         stimuli.check_luminance(stimulus)
@@ -409,7 +410,7 @@ class Pathway:
         smallest = self.classical_centre(ppd, output)
         height, width = stimulus.sizes["y"], stimulus.sizes["x"]
         if min(height, width) < smallest:
-            raise ValueError(
+            raise InputError(
                 f"images of {height}×{width} pixels are not accepted: the largest classical centre "
                 f"is {smallest} pixels wide at {ppd:g} pixels a degree"
             )
@@ -423,16 +424,16 @@ class Pathway:
         if isinstance(adapt_to, str):
             _one_of(adapt_to, ("gaze",), "adapt_to", "'gaze', 'previous' or a luminance in cd/m²")
             if isinstance(gaze_sd, bool) or not isinstance(gaze_sd, (int, float)) or not gaze_sd >= 0:
-                raise ValueError(f"gaze_sd = {gaze_sd!r} is not accepted: give degrees, 0 to infinity")
+                raise InputError(f"gaze_sd = {gaze_sd!r} is not accepted: give degrees, 0 to infinity")
             return GazeAdapted(float(gaze_sd), ppd)
         accepted = "give 'gaze', 'previous', a luminance of 0 cd/m² or more, or one for each image"
         if np.ndim(adapt_to) > 1:
-            raise ValueError(f"adapt_to with {np.ndim(adapt_to)} dimensions is not accepted: {accepted}")
+            raise InputError(f"adapt_to with {np.ndim(adapt_to)} dimensions is not accepted: {accepted}")
         given = list(adapt_to) if isinstance(adapt_to, (Sequence, np.ndarray)) and np.ndim(adapt_to) else [adapt_to]
         levels = [as_number(v, "cd/m²", "adapt_to") for v in given]
         images = stimulus.sizes["image"]
         if len(levels) not in (1, images) or min(levels) < 0:
-            raise ValueError(f"adapt_to = {adapt_to!r} is not accepted for {images} images: {accepted}")
+            raise InputError(f"adapt_to = {adapt_to!r} is not accepted for {images} images: {accepted}")
         self._warn_of_range(min(levels), max(levels))
         return UniformField(tuple(levels))
 
@@ -459,10 +460,10 @@ def check_rates(subject: object, what: str) -> None:
 
     Raises
     ------
-    ValueError
+    InputError
     """
     if getattr(subject, "fidelity", "rate") == "spiking":
-        raise ValueError(f"fidelity = 'spiking' is not accepted: {what} takes rates, give a pathway of fidelity 'rate'")
+        raise InputError(f"fidelity = 'spiking' is not accepted: {what} takes rates, give a pathway of fidelity 'rate'")
 
 
 Recorded: TypeAlias = dict[str, np.ndarray]
@@ -484,7 +485,7 @@ def _frames(stimulus: xr.DataArray, duration: float) -> tuple[int, float]:
         return 1, duration
     steps = np.diff(stimulus.time.values) if "time" in stimulus.coords else np.array([])
     if steps.size == 0 or steps[0] <= 0 or not np.allclose(steps, steps[0], rtol=1e-6):
-        raise ValueError("a movie's frames are not evenly spaced: accepted is a coordinate time in seconds, growing")
+        raise InputError("a movie's frames are not evenly spaced: accepted is a coordinate time in seconds, growing")
     return len(steps) + 1, float(1000 * steps.mean())
 
 
@@ -495,5 +496,5 @@ def _seconds(value: float | Quantity, name: str) -> float:
 def _one_of(value: str, accepted: Iterable[str], what: str, said: str | None = None) -> str:
     options = tuple(accepted)
     if value not in options:
-        raise ValueError(f"unknown {what} {value!r}: accepted are {said or ', '.join(options)}")
+        raise InputError(f"unknown {what} {value!r}: accepted are {said or ', '.join(options)}")
     return value

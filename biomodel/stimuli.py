@@ -10,6 +10,7 @@ import xarray as xr
 from brian2 import Quantity
 from numpy.typing import ArrayLike
 
+from biomodel.utils.errors import InputError
 from biomodel.utils.units import as_number
 
 #: Share of the luminance of white that each linear sRGB primary carries (IEC 61966-2-1).
@@ -44,13 +45,13 @@ def luminance(values: ArrayLike, pixels_per_degree: float, frame_duration: float
 
     Raises
     ------
-    ValueError
+    InputError
         For a wrong number of dimensions, an empty set, negative, infinite or NaN luminance.
     """
     array = np.asarray(values, dtype=float)
     dims = ("image", "y", "x") if frame_duration is None else ("image", "time", "y", "x")
     if array.ndim != len(dims):
-        raise ValueError(f"luminance has {array.ndim} dimensions: accepted are {len(dims)}, {dims}")
+        raise InputError(f"luminance has {array.ndim} dimensions: accepted are {len(dims)}, {dims}")
     ppd = positive(pixels_per_degree, "pixels_per_degree", "1")
     coordinates = {
         "y": _centred(array.shape[-2], ppd),
@@ -71,7 +72,7 @@ def positive(value: object, name: str, unit: str) -> float:
     """A finite number above zero in `unit`, or a ValueError that names it."""
     number = as_number(value, unit, name)
     if number <= 0:
-        raise ValueError(f"{name} = {number:g} is not accepted: give a number above 0, in {unit}")
+        raise InputError(f"{name} = {number:g} is not accepted: give a number above 0, in {unit}")
     return number
 
 
@@ -80,13 +81,13 @@ def check_luminance(stimulus: xr.DataArray) -> None:
 
     Raises
     ------
-    ValueError
+    InputError
         Naming the first such value and its place.
     """
     if stimulus.size == 0:
-        raise ValueError(f"the stimulus is empty (shape {stimulus.shape}): give at least one image")
+        raise InputError(f"the stimulus is empty (shape {stimulus.shape}): give at least one image")
     if not np.issubdtype(stimulus.dtype, np.number):
-        raise ValueError(f"luminance of type {stimulus.dtype} is not accepted: give numbers in cd/m²")
+        raise InputError(f"luminance of type {stimulus.dtype} is not accepted: give numbers in cd/m²")
     seen = 0
     for block in blocks(stimulus):
         values = block.values
@@ -95,7 +96,7 @@ def check_luminance(stimulus: xr.DataArray) -> None:
             at = tuple(int(i) for i in np.argwhere(wrong)[0])
             place = dict(zip(stimulus.dims, at, strict=True))
             place["image"] += seen
-            raise ValueError(
+            raise InputError(
                 f"luminance {values[at]} cd/m² at {place} is not accepted: luminance is finite and not negative"
             )
         seen += block.sizes["image"]
@@ -106,23 +107,23 @@ def pixels_per_degree(stimulus: xr.DataArray) -> float:
 
     Raises
     ------
-    ValueError
+    InputError
         Where x and y are missing, uneven or of different spacing.
     """
     spacings = []
     for axis in ("y", "x"):
         if axis not in stimulus.coords or stimulus.sizes[axis] < 2:
-            raise ValueError(
+            raise InputError(
                 f"the stimulus has no coordinate {axis} in degrees: make it with Display.show or luminance"
             )
         steps = np.diff(stimulus[axis].values)
         if not np.allclose(steps, steps[0], rtol=1e-6) or steps[0] <= 0:
-            raise ValueError(
+            raise InputError(
                 f"the stimulus's coordinate {axis} is uneven: accepted is one spacing, growing, in degrees"
             )
         spacings.append(steps.mean())
     if not np.isclose(spacings[0], spacings[1], rtol=1e-6):
-        raise ValueError(f"pixels of {spacings[0]:g}° by {spacings[1]:g}° are not accepted: pixels are square")
+        raise InputError(f"pixels of {spacings[0]:g}° by {spacings[1]:g}° are not accepted: pixels are square")
     return float(1 / spacings[0])
 
 
@@ -141,7 +142,7 @@ class Display:
 
     Raises
     ------
-    ValueError
+    InputError
         Unless 0 <= black < peak and pixels_per_degree > 0, all finite.
     """
 
@@ -153,7 +154,7 @@ class Display:
         peak = positive(self.peak, "peak", "cd/m²")
         black = as_number(self.black, "cd/m²", "black")
         if not 0 <= black < peak:
-            raise ValueError(f"black = {black:g} cd/m² is not accepted: give 0 or more and less than peak = {peak:g}")
+            raise InputError(f"black = {black:g} cd/m² is not accepted: give 0 or more and less than peak = {peak:g}")
         object.__setattr__(self, "peak", peak)
         object.__setattr__(self, "black", black)
         object.__setattr__(self, "pixels_per_degree", positive(self.pixels_per_degree, "pixels_per_degree", "1"))
@@ -173,21 +174,21 @@ class Display:
 
         Raises
         ------
-        ValueError
+        InputError
             For another number of dimensions or type, floats outside [0, 1] or NaN, an empty set.
         """
         codes = np.asarray(images)
         if codes.ndim not in (3, 4) or (codes.ndim == 4 and codes.shape[-1] != 3):
-            raise ValueError(f"images of shape {codes.shape} are not accepted: give (n, H, W) or (n, H, W, 3)")
+            raise InputError(f"images of shape {codes.shape} are not accepted: give (n, H, W) or (n, H, W, 3)")
         if codes.size == 0:
-            raise ValueError(f"images of shape {codes.shape} are an empty set: give at least one image")
+            raise InputError(f"images of shape {codes.shape} are an empty set: give at least one image")
         if codes.dtype == np.uint8:
             codes = codes / 255.0
         elif not np.issubdtype(codes.dtype, np.floating):
-            raise ValueError(f"images of type {codes.dtype} are not accepted: give uint8 codes or floats in [0, 1]")
+            raise InputError(f"images of type {codes.dtype} are not accepted: give uint8 codes or floats in [0, 1]")
         outside = ~((codes >= 0) & (codes <= 1))
         if outside.any():
-            raise ValueError(f"image value {codes[outside].flat[0]} is not accepted: floats lie in [0, 1]")
+            raise InputError(f"image value {codes[outside].flat[0]} is not accepted: floats lie in [0, 1]")
         linear = decode_srgb(codes.astype(float))
         span = float(self.peak) - float(self.black)
         if linear.ndim == 3:

@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from biomodel.utils.atomic import atomic_write
+from biomodel.utils.errors import InputError
 
 #: Says whose file it is.
 FORMAT = "precortical.FrontEnd"
@@ -25,7 +26,7 @@ def write(path: Path, tensors: dict[str, Tensor], description: dict[str, object]
 
     Raises
     ------
-    ValueError
+    InputError
         Where the folder does not exist or cannot be written.
     """
     told = json.dumps(description)
@@ -34,7 +35,7 @@ def write(path: Path, tensors: dict[str, Tensor], description: dict[str, object]
         with atomic_write(path) as scratch:
             scratch.write_bytes(save({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, header))
     except OSError as error:
-        raise ValueError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None
+        raise InputError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -42,7 +43,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
 
     Raises
     ------
-    ValueError
+    InputError
         For a missing or damaged file, another program's, another version's.
     """
     try:
@@ -50,13 +51,13 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iteration)
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path} is not a readable safetensors file ({error})") from None
+        raise InputError(f"{path} is not a readable safetensors file ({error})") from None
     if header.get("format") != FORMAT:
-        raise ValueError(f"{path} holds {header.get('format', 'no format')!r}: accepted is {FORMAT!r}")
+        raise InputError(f"{path} holds {header.get('format', 'no format')!r}: accepted is {FORMAT!r}")
     if header.get("version") != str(VERSION):
-        raise ValueError(f"{path} is of version {header.get('version')!r}: accepted is {VERSION}")
+        raise InputError(f"{path} is of version {header.get('version')!r}: accepted is {VERSION}")
     if header.get("digest") != digest(tensors, header["description"]):
-        raise ValueError(f"{path} is damaged: its weights or description are not those that were written")
+        raise InputError(f"{path} is damaged: its weights or description are not those that were written")
     return tensors, json.loads(header["description"])
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from biomodel.utils.atomic import atomic_write
+from biomodel.utils.errors import InputError
 
 #: How far from PyTorch onnxruntime may be, of the largest response.
 _ONNX_TOLERANCE = 1e-4
@@ -30,7 +31,7 @@ def write_onnx(front_end: nn.Module, path: Path, height: int, width: int, highes
 
     Raises
     ------
-    ValueError
+    InputError
         Where the extra ``onnx`` isn't installed, or the file cannot be written.
     RuntimeError
         Where onnxruntime says something else; no file is left.
@@ -39,12 +40,12 @@ def write_onnx(front_end: nn.Module, path: Path, height: int, width: int, highes
         import onnxruntime
         import onnxscript  # noqa: F401 (PyTorch's exporter needs it)
     except ImportError as error:
-        raise ValueError(f"{error.name} is not installed: pip install 'precortical[onnx]'") from None
+        raise InputError(f"{error.name} is not installed: pip install 'precortical[onnx]'") from None
     # Training mode is for what is still to be trained.
     answering = copy.deepcopy(front_end).cpu().float().eval()
     light = highest * torch.rand(3, 1, height, width, generator=torch.Generator().manual_seed(0))
     if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{path} cannot be written: give a path of a file, in a writable folder that exists")
+        raise InputError(f"{path} cannot be written: give a path of a file, in a writable folder that exists")
     with atomic_write(path) as scratch:
         torch.onnx.export(
             answering,

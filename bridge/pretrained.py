@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from biomodel.parameters import PRESETS, Parameters
+from biomodel.utils.errors import InputError
 from bridge.model.front_end import OUTPUTS, FrontEnd
 
 _FOLDER = Path(__file__).parent / "weights"
@@ -40,7 +41,7 @@ def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output
 
     Raises
     ------
-    ValueError
+    InputError
         For an unknown preset, fidelity or output, and for weights that are missing, damaged, or fitted to other
         parameters than the pathway has now.
     """
@@ -52,7 +53,7 @@ def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output
 
 def _check(value: str, accepted: Collection[str], what: str, where: str = "") -> None:
     if value not in accepted:
-        raise ValueError(f"{what} = {value!r} is not accepted{where}: accepted are {', '.join(accepted)}")
+        raise InputError(f"{what} = {value!r} is not accepted{where}: accepted are {', '.join(accepted)}")
 
 
 def _checked(front_end: FrontEnd, preset: str, fidelity: str) -> FrontEnd:
@@ -63,5 +64,5 @@ def _checked(front_end: FrontEnd, preset: str, fidelity: str) -> FrontEnd:
     for name, value in now.items():
         if fitted_on.get(name) != value:
             told = f"{name.replace('_', ' ')} {fitted_on.get(name)!r}"
-            raise ValueError(f"the weights were fitted to {told}: accepted is {value!r}; `make weights` fits them anew")
+            raise InputError(f"the weights were fitted to {told}: accepted is {value!r}; `make weights` fits them anew")
     return front_end

@@ -9,6 +9,7 @@ from biomodel.circuit import v1
 from biomodel.circuit.specification import STATIONS
 from biomodel.pathway import Pathway, check_rates
 from biomodel.stimuli import luminance, positive
+from biomodel.utils.errors import InputError
 from biomodel.utils.units import as_number
 
 #: Relative step of the finite differences.
@@ -34,9 +35,9 @@ def probe(background: float, contrast: float, size: int, seed: int) -> np.ndarra
     """
     level = positive(background, "background", "cd/m²")
     if not 0 <= as_number(contrast, "1", "contrast") <= 1:
-        raise ValueError(f"contrast = {contrast} is not accepted: give 0 to 1")
+        raise InputError(f"contrast = {contrast} is not accepted: give 0 to 1")
     if size < 5 or size % 4 != 1:
-        raise ValueError(f"size = {size} is not accepted: give 5, 9, 13, …, one more than a multiple of 4")
+        raise InputError(f"size = {size} is not accepted: give 5, 9, 13, …, one more than a multiple of 4")
     signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(size, size))
     return level * (1 + contrast * signs)
 

@@ -25,6 +25,7 @@ from scipy import ndimage
 from biomodel.circuit.cell_types import Kind, kinds
 from biomodel.parameters import Parameters
 from biomodel.stimuli import pixels_per_degree, positive
+from biomodel.utils.errors import InputError
 
 #: Orientations (degrees) and number of spatial frequencies of the gratings for which votes are sought.
 _ORIENTATIONS, _FREQUENCIES = np.arange(0.0, 180.0, 3.0), 16
@@ -59,12 +60,12 @@ def orientation_field(responses: xr.Dataset) -> xr.Dataset:
 
     Raises
     ------
-    ValueError
+    InputError
         For responses without V1, or that don't say how they were made.
     """
     missing = [name for name in ("preset", "parameters", "pixels_per_degree") if name not in responses.attrs]
     if "v1" not in responses or "v1_kind" not in responses.coords or missing:
-        raise ValueError(
+        raise InputError(
             f"responses of {', '.join(map(str, responses)) or 'nothing'} are not accepted: give those of Pathway.simulate with v1"
         )
     values = tuple(json.loads(responses.attrs["parameters"]).items())
@@ -137,7 +138,7 @@ def derivative_field(signal: xr.DataArray, scale: float) -> xr.Dataset:
 
     Raises
     ------
-    ValueError
+    InputError
         For a scale that is not above 0.
     """
     ppd = pixels_per_degree(signal)

@@ -14,6 +14,7 @@ from scipy import sparse
 from scipy.sparse import linalg
 
 from biomodel.circuit.lattice import Grid, Links
+from biomodel.utils.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def coupling(space_constant: float, stability_limit: float) -> Coupling:
 
     Raises
     ------
-    ValueError
+    InputError
         Where no set of hops is stable: the step is too long.
     """
     hops: tuple[int, ...] = (1,)
@@ -71,7 +72,7 @@ def coupling(space_constant: float, stability_limit: float) -> Coupling:
         if 8 * len(hops) * found.strength <= stability_limit:
             return found
         if hops[-1] > space_constant:
-            raise ValueError(
+            raise InputError(
                 f"dt is too long for a coupled layer of space constant {space_constant:g} cells: choose a shorter dt"
             )
         hops = (*hops, 3 * hops[-1])
@@ -84,7 +85,7 @@ def coupling_and_clock(space_constant: float, time: Quantity, step: Quantity, ev
 
     Raises
     ------
-    ValueError
+    InputError
         Where not even the circuit's own step is stable.
     """
     while every > 1:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from biomodel.circuit.recording import readout
 from biomodel.circuit.specification import Specification
+from biomodel.utils.errors import InputError
 
 if TYPE_CHECKING:
     import neo
@@ -38,11 +39,11 @@ class SpikeTrains(pd.DataFrame):
 
         Raises
         ------
-        ValueError
+        InputError
             Where the extra ``neo`` isn't installed.
         """
         if importlib.util.find_spec("neo") is None:
-            raise ValueError("spike trains as Neo objects need the extra neo: pip install 'precortical[neo]'")
+            raise InputError("spike trains as Neo objects need the extra neo: pip install 'precortical[neo]'")
         import neo
         import quantities
 

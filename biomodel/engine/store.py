@@ -13,6 +13,7 @@ import xarray as xr
 import zarr
 
 from biomodel.circuit.specification import STATIONS
+from biomodel.utils.errors import InputError
 from biomodel.utils.run_folder import check_same
 
 #: The group beside the responses whose attributes are the settings.
@@ -82,7 +83,7 @@ class Store:
         """What the store was begun with."""
         found = self._group()[_SETTINGS].attrs["all"]
         if not isinstance(found, dict):
-            raise ValueError(f"settings = {found!r}")
+            raise InputError(f"settings = {found!r}")
         return dict(found)
 
     def _group(self) -> zarr.Group:
@@ -107,7 +108,7 @@ def n_done(folder: Path) -> int:
 def _array(group: zarr.Group, name: str) -> zarr.Array:
     found = group[name]
     if not isinstance(found, zarr.Array):
-        raise ValueError(f"{group.path}/{name} is no array")
+        raise InputError(f"{group.path}/{name} is no array")
     return found
 
 
@@ -133,7 +134,7 @@ def open_store(
 
     Raises
     ------
-    ValueError
+    InputError
         For a store that is there and must not be, was made with other settings (which are named), or is no store; for
         a folder that cannot be written.
     """
@@ -141,7 +142,7 @@ def open_store(
     told = json.loads(json.dumps(settings))
     if store.path.exists():
         if not resume:
-            raise ValueError(f"{store.path} is there already: give resume=True to go on with it, or another folder")
+            raise InputError(f"{store.path} is there already: give resume=True to go on with it, or another folder")
         _check_settings(store, told)
         return store
     making = folder / f".responses-{os.getpid()}.zarr"
@@ -150,7 +151,7 @@ def open_store(
         _create(making, form, stimulus, chunk, told)
         making.rename(store.path)
     except OSError as error:
-        raise ValueError(f"{folder} cannot be written ({error.strerror or error}): give a writable folder") from None
+        raise InputError(f"{folder} cannot be written ({error.strerror or error}): give a writable folder") from None
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return store
@@ -182,5 +183,5 @@ def _check_settings(store: Store, settings: dict[str, object]) -> None:
     try:
         made_with = store.settings()
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{store.path} is not a store of simulated responses ({error}): give another folder") from None
+        raise InputError(f"{store.path} is not a store of simulated responses ({error}): give another folder") from None
     check_same(store.path, made_with, settings)

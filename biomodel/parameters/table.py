@@ -18,6 +18,7 @@ from typing import Literal
 
 from brian2 import Quantity
 
+from biomodel.utils.errors import InputError
 from biomodel.utils.units import UNITS, as_number
 
 
@@ -814,25 +815,25 @@ class Parameters(Mapping[str, Parameter]):
 
     Raises
     ------
-    ValueError
+    InputError
         For an unknown preset, fidelity or name, a quantity of the wrong unit, a value outside the accepted range.
     """
 
     def __init__(self, preset: str, overrides: Mapping[str, object] | None = None, fidelity: str = "rate") -> None:
         for given, accepted, what in ((preset, PRESETS, "preset"), (fidelity, FIDELITIES, "fidelity")):
             if given not in accepted:
-                raise ValueError(f"unknown {what} {given!r}: accepted are {', '.join(accepted)}")
+                raise InputError(f"unknown {what} {given!r}: accepted are {', '.join(accepted)}")
         self.preset = preset
         self.fidelity = fidelity
         constants = _preset(_ECCENTRICITIES[preset]) + (_SPIKING if fidelity == "spiking" else ())
         self._all = {p.name: p for p in constants}
         for name, value in (overrides or {}).items():
             if name not in self._all:
-                raise ValueError(f"unknown parameter {name!r}: accepted are {', '.join(self._all)}")
+                raise InputError(f"unknown parameter {name!r}: accepted are {', '.join(self._all)}")
             known = self._all[name]
             number = as_number(value, known.unit, name)
             if not known.low <= number <= known.high:
-                raise ValueError(
+                raise InputError(
                     f"{name} = {number:g} {known.unit} is out of range: accepted is {known.low:g} to {known.high:g}"
                 )
             self._all[name] = replace(known, value=number)

@@ -18,6 +18,7 @@ from biomodel.physiology.column import Column
 from biomodel.physiology.recording import Preparation, Subject
 from biomodel.physiology.repeated import Repeated
 from biomodel.physiology.results import Measurement
+from biomodel.utils.errors import InputError
 from biomodel.utils.progress import progress
 
 logger = logging.getLogger("precortical")
@@ -131,7 +132,7 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
 
     Raises
     ------
-    ValueError
+    InputError
         For an experiment that is unknown or not implemented, or needs spikes; for what `subject.simulate` refuses.
     """
     if isinstance(subject, Pathway) and subject.fidelity == "spiking":
@@ -174,9 +175,9 @@ def _accepted(ids: int | Iterable[int] | None, fires: bool) -> list[int]:
     for number in chosen:
         if isinstance(number, bool) or number not in every:
             problem = "needs spikes" if number in SPIKES_ONLY and not isinstance(number, bool) else "is unknown"
-            raise ValueError(f"experiment {number!r} {problem}: accepted are {accepted}")
+            raise InputError(f"experiment {number!r} {problem}: accepted are {accepted}")
     if not chosen:
-        raise ValueError(f"an empty list of experiments is not accepted: give some of {accepted}")
+        raise InputError(f"an empty list of experiments is not accepted: give some of {accepted}")
     return sorted(set(chosen))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from biomodel.utils.errors import InputError
+
 #: Uniform samples that a p is counted over.
 DRAWS = 2000
 
@@ -28,7 +30,7 @@ def dip(values: ArrayLike) -> float:
     x = np.sort(np.asarray(values, dtype=float))
     n = len(x)
     if n == 0:
-        raise ValueError("an empty sample is not accepted: give at least one value")
+        raise InputError("an empty sample is not accepted: give at least one value")
     # Equal values are set apart a little: an atom may be the mode.
     x = x + np.arange(n) * 1e-9 * (x[-1] - x[0] + 1e-9)
     after = np.arange(1, n + 1) / n  # the distribution at each value, and just before it

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from biomodel.circuit.cell_types import kinds
 from biomodel.parameters import Parameters
 from biomodel.physiology.results import CellValues
+from biomodel.utils.errors import InputError
 
 if TYPE_CHECKING:
     from biomodel.physiology.battery import Results
@@ -147,7 +148,7 @@ def cumulative(name: str, values: CellValues, preset: str) -> tuple[np.ndarray, 
 
     Raises
     ------
-    ValueError
+    InputError
         For a preset whose eccentricity isn't known.
     """
     histogram = _histograms()[name]
@@ -156,7 +157,7 @@ def cumulative(name: str, values: CellValues, preset: str) -> tuple[np.ndarray, 
     if not isinstance(counts, dict):
         return edges, _shares(counts)
     if preset not in _ECCENTRICITY:
-        raise ValueError(f"preset {preset!r} is not accepted: accepted are {', '.join(_ECCENTRICITY)}")
+        raise InputError(f"preset {preset!r} is not accepted: accepted are {', '.join(_ECCENTRICITY)}")
     simple = values.simple[np.isfinite(values.values)]
     weight = float(simple.mean()) if simple.size else 0.5
     mixed = np.zeros(len(edges))

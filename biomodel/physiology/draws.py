@@ -26,6 +26,7 @@ from biomodel.physiology.recording import Subject
 from biomodel.physiology.results import CellValues
 from biomodel.utils.atomic import atomic_write
 from biomodel.utils.code import code_digest
+from biomodel.utils.errors import InputError
 from biomodel.utils.progress import progress
 from biomodel.utils.run_folder import check_same, exclusive
 
@@ -133,7 +134,7 @@ def over_draws(
 
     Raises
     ------
-    ValueError
+    InputError
         For a draw or an experiment that is not accepted, for what `subject_of` refuses, for a store that was made with
         other settings (which are named) or cannot be written. Nothing has been simulated then.
     """
@@ -179,9 +180,9 @@ def _accepted_draws(draws: Iterable[int]) -> list[int]:
     seeds = list(draws)
     for seed in seeds:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise ValueError(f"draw {seed!r} is not accepted: give whole numbers from 0")
+            raise InputError(f"draw {seed!r} is not accepted: give whole numbers from 0")
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"draws = {seeds} is not accepted: give at least one, each once")
+        raise InputError(f"draws = {seeds} is not accepted: give at least one, each once")
     return seeds
 
 
@@ -190,11 +191,11 @@ def _accepted_experiments(ids: int | Iterable[int] | None) -> list[int]:
     accepted = ", ".join(map(str, PUBLISHED))
     for number in chosen:
         if isinstance(number, bool) or number not in PUBLISHED:
-            raise ValueError(
+            raise InputError(
                 f"experiment {number!r} is not accepted over draws: published histograms are of {accepted}"
             )
     if not chosen:
-        raise ValueError(f"an empty list of experiments is not accepted: give some of {accepted}")
+        raise InputError(f"an empty list of experiments is not accepted: give some of {accepted}")
     return sorted(set(chosen))
 
 
@@ -230,7 +231,7 @@ def _kept(path: Path | None, settings: dict[str, Any]) -> dict[int, _Cells]:
             for number, cells in told["experiments"].items()
         }
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} does not hold a draw that was measured ({error}): give another folder") from None
+        raise InputError(f"{path} does not hold a draw that was measured ({error}): give another folder") from None
     check_same(path, made_with, settings)
     return found
 

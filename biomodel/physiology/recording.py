@@ -16,6 +16,7 @@ from biomodel.physiology.equivalent import at_phases, in_phase
 from biomodel.physiology.repeated import Repeated
 from biomodel.physiology.screens import PHASES, Screen, frame_times, patched
 from biomodel.stimuli import luminance
+from biomodel.utils.errors import InputError
 
 #: The cells of a class, ON and OFF.
 CELLS = {"midget": ("midget_on", "midget_off"), "parasol": ("parasol_on", "parasol_off")}
@@ -217,11 +218,11 @@ class Preparation:
 
         Raises
         ------
-        ValueError
+        InputError
             For a subject that has rates.
         """
         if not isinstance(self.subject, Repeated):
-            raise ValueError(
+            raise InputError(
                 "counts of a subject without spikes are not accepted: give a pathway of fidelity 'spiking'"
             )
         return self.subject.counts(

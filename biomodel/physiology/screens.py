@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from biomodel.utils.errors import InputError
+
 #: Phases at which gratings are flashed; the best counts.
 PHASES = np.arange(4) * np.pi / 2
 
@@ -29,7 +31,7 @@ class Screen:
 
     def __post_init__(self) -> None:
         if self.pixels < 1 or self.pixels % 2 == 0:
-            raise ValueError(f"pixels = {self.pixels} is not accepted: give an odd number, with a cell in the middle")
+            raise InputError(f"pixels = {self.pixels} is not accepted: give an odd number, with a cell in the middle")
 
     @property
     def middle(self) -> int:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import filelock
 
+from biomodel.utils.errors import InputError
+
 #: Settings that differ are named; of many, so many.
 _NAMED = 4
 
@@ -18,7 +20,7 @@ def check_same(path: Path, made_with: dict[str, object], settings: dict[str, obj
     if differing:
         named = "; ".join(f"{name} = {made_with.get(name)}, now {settings.get(name)}" for name in differing[:_NAMED])
         more = f"; and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
-        raise ValueError(f"{path} was made with {named}{more}: give the same settings, or another folder")
+        raise InputError(f"{path} was made with {named}{more}: give the same settings, or another folder")
 
 
 @contextmanager
@@ -27,7 +29,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
     Raises
     ------
-    ValueError
+    InputError
         Where another process holds it, or the folder cannot be written.
     """
     try:
@@ -35,9 +37,9 @@ def exclusive(folder: Path) -> Iterator[None]:
         lock = filelock.FileLock(folder / ".lock", timeout=0)
         lock.acquire()
     except filelock.Timeout:
-        raise ValueError(f"{folder} is being written by another process: wait for it, or give another folder") from None
+        raise InputError(f"{folder} is being written by another process: wait for it, or give another folder") from None
     except OSError as error:
-        raise ValueError(f"{folder} cannot be written ({error.strerror or error}): give a writable folder") from None
+        raise InputError(f"{folder} cannot be written ({error.strerror or error}): give a writable folder") from None
     try:
         yield
     finally:

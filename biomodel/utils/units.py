@@ -10,6 +10,8 @@ import numpy as np
 from brian2 import Quantity
 from brian2.units.allunits import candle
 
+from biomodel.utils.errors import InputError
+
 #: Candela per square metre, the unit of luminance.
 cd_per_m2 = candle / brian2.metre**2
 
@@ -53,16 +55,16 @@ def as_number(value: object, unit: str, name: str) -> float:
 
     Raises
     ------
-    ValueError
+    InputError
         For anything but one finite number, and for a quantity of another dimension.
     """
     if isinstance(value, Quantity):
         scale = UNITS[unit]
         if not brian2.have_same_dimensions(value, scale):
-            raise ValueError(f"{name} = {value} has the wrong unit: accepted is a quantity in {unit}")
+            raise InputError(f"{name} = {value} has the wrong unit: accepted is a quantity in {unit}")
         value = np.asarray(value / scale)
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError(f"{name} = {value!r} is not accepted: give one finite number or quantity in {unit}")
+        raise InputError(f"{name} = {value!r} is not accepted: give one finite number or quantity in {unit}")
     return float(value)

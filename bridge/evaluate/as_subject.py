@@ -18,6 +18,7 @@ from torch import Tensor
 from biomodel.engine.responses import SINGLE, station_dims
 from biomodel.parameters import Parameters
 from biomodel.stimuli import check_luminance, pixels_per_degree
+from biomodel.utils.errors import InputError
 from bridge.evaluate.scores import BATCH, predicted, tensor
 from bridge.model.front_end import STATIONS, FrontEnd
 from bridge.model.stages import STRIDE, V1
@@ -61,21 +62,21 @@ class Bench:
 
         Raises
         ------
-        ValueError
+        InputError
             For a film, a trace, another duration or window, a station that the front end doesn't have.
         """
         if stimulus.dims != ("image", "y", "x") or record != "mean":
-            raise ValueError("a front end answers images with means: films and traces are not accepted")
+            raise InputError("a front end answers images with means: films and traces are not accepted")
         if (float(duration), *map(float, window)) != (0.2, 0.05, 0.2):
-            raise ValueError(f"duration = {duration} s and window = {window} s are not accepted: give .2 and (.05, .2)")
+            raise InputError(f"duration = {duration} s and window = {window} s are not accepted: give .2 and (.05, .2)")
         if output not in self.front_end.stations:
-            raise ValueError(f"output = {output!r} is not accepted: give one of {', '.join(self.front_end.stations)}")
+            raise InputError(f"output = {output!r} is not accepted: give one of {', '.join(self.front_end.stations)}")
         check_luminance(stimulus)
         front_end = self.standing_on(pixels_per_degree(stimulus))
         light = stimulus.values
         if isinstance(adapt_to, str):
             if adapt_to != "gaze":
-                raise ValueError(f"adapt_to = {adapt_to!r} is not accepted: give 'gaze' or luminances in cd/m²")
+                raise InputError(f"adapt_to = {adapt_to!r} is not accepted: give 'gaze' or luminances in cd/m²")
             background = front_end.background(torch.from_numpy(light[:, None])).numpy()[:, 0]
         else:
             levels = np.broadcast_to(np.asarray(adapt_to, dtype=float), len(light))

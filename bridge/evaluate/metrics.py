@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from biomodel.utils.errors import InputError
+
 
 def r_squared(response: np.ndarray, prediction: np.ndarray) -> float:
     """Share of the response's variance that the prediction explains, unclipped: 1 - Σ(r - p)² / Σ(r - mean r)².
@@ -31,11 +33,11 @@ def explainable_share(response: np.ndarray, prediction: np.ndarray) -> float:
 
     Raises
     ------
-    ValueError
+    InputError
         For a single repeat.
     """
     if len(response) < 2:
-        raise ValueError("one repeat is not accepted: the noise is told from two or more")
+        raise InputError("one repeat is not accepted: the noise is told from two or more")
     noise = float(response.var(axis=0, ddof=1).mean())
     missed = float(((response - prediction) ** 2).mean()) - noise
     explainable = float(response.var()) - noise

@@ -18,6 +18,7 @@ import xarray as xr
 from torch import Tensor
 
 from biomodel.stimuli import check_luminance, pixels_per_degree
+from biomodel.utils.errors import InputError
 from bridge.model.convolution import pad
 
 #: Numbers that are unfolded together.
@@ -51,14 +52,14 @@ class Moments:
 
         Raises
         ------
-        ValueError
+        InputError
             Where what was shown does not tell all weights apart.
         """
         penalty = ridge * float(self.gram.diagonal().mean()) * torch.eye(len(self.gram), dtype=self.gram.dtype)
         try:
             found = torch.linalg.solve(self.gram + penalty, self.moment)
         except torch.linalg.LinAlgError:
-            raise ValueError(
+            raise InputError(
                 f"ridge = {ridge:g} is not accepted: what was shown doesn't tell {len(self.gram)} weights apart; "
                 "give more images or a ridge above 0"
             ) from None
@@ -124,24 +125,24 @@ def linear_kernels(
 
     Raises
     ------
-    ValueError
+    InputError
         For a stimulus or responses that are not accepted, or not of the same images and pixels.
     """
     check_luminance(stimulus)
     if stimulus.dims != ("image", "y", "x") or responses.ndim != 4 or responses.dims[0] != "image":
-        raise ValueError(
+        raise InputError(
             f"dimensions {stimulus.dims} and {responses.dims} are not accepted: give (image, y, x) and (image, channel, y, x)"
         )
     if (responses.shape[0], *responses.shape[2:]) != stimulus.shape:
-        raise ValueError(
+        raise InputError(
             f"responses of shape {responses.shape} to a stimulus of {stimulus.shape} are not accepted: one a pixel"
         )
     if not np.isfinite(responses.values).all():
-        raise ValueError("the responses hold NaN or infinity: give finite ones")
+        raise InputError("the responses hold NaN or infinity: give finite ones")
     ppd = pixels_per_degree(stimulus)
     pixels = round(reach * ppd)
     if pixels < 1:
-        raise ValueError(f"reach = {reach:g}° is not accepted: give at least a pixel, {1 / ppd:g}°")
+        raise InputError(f"reach = {reach:g}° is not accepted: give at least a pixel, {1 / ppd:g}°")
     light = torch.from_numpy(stimulus.values[:, None].astype(np.float32))
     found = moments(light, torch.from_numpy(responses.values.astype(np.float32)), pixels)
     kernels, offsets = found.kernels(ridge)

@@ -34,6 +34,7 @@ from biomodel.engine.responses import SINGLE, in_rates
 from biomodel.images import PHOTOGRAPHS
 from biomodel.pathway import AdaptTo
 from biomodel.stimuli import check_luminance
+from biomodel.utils.errors import InputError
 from biomodel.utils.progress import progress
 from bridge.evaluate.scores import BATCH, FitReport, scored, tensor
 from bridge.fit import stimuli as stimulus_sets
@@ -129,30 +130,30 @@ def fit(
 
     Raises
     ------
-    ValueError
+    InputError
         For a stimulus and responses that don't belong together, or cannot be fitted.
     """
     began = time.monotonic()
     if (pathway is None) == (responses is None):
-        raise ValueError("fit takes a pathway, or a stimulus and responses to it")
+        raise InputError("fit takes a pathway, or a stimulus and responses to it")
     if output not in OUTPUTS:
-        raise ValueError(f"output = {output!r} is not accepted: accepted are {', '.join(OUTPUTS)}")
+        raise InputError(f"output = {output!r} is not accepted: accepted are {', '.join(OUTPUTS)}")
     for name in without:
         if name not in MECHANISMS:
-            raise ValueError(f"mechanism {name!r} is not accepted: give some of {', '.join(MECHANISMS)}")
+            raise InputError(f"mechanism {name!r} is not accepted: give some of {', '.join(MECHANISMS)}")
     if stimulus is not None and pixels_per_degree is not None:
-        raise ValueError(
+        raise InputError(
             f"pixels_per_degree = {pixels_per_degree} is not accepted beside a stimulus, which has its own"
         )
     if trials is not None and pathway is None:
-        raise ValueError(f"trials = {trials} is not accepted beside responses, which have their own")
+        raise InputError(f"trials = {trials} is not accepted beside responses, which have their own")
     if store is not None and pathway is None:
-        raise ValueError(f"store = {str(store)!r} is not accepted beside responses: nothing is simulated")
+        raise InputError(f"store = {str(store)!r} is not accepted beside responses: nothing is simulated")
     if trials is None:
         trials = TRIALS if pathway is not None and pathway.fidelity == "spiking" else 1
     kept = None if store is None else Path(store)
     if not 0 < held_out < 1:
-        raise ValueError(f"held_out = {held_out} is not accepted: give a share between 0 and 1")
+        raise InputError(f"held_out = {held_out} is not accepted: give a share between 0 and 1")
     if pathway is not None and stimulus is None:
         ppd = pixels_per_degree or stimulus_sets.PIXELS_PER_DEGREE
         shown = stimulus_sets.identification(images, round(stimulus_sets.WIDTH * ppd), ppd, seed)
@@ -262,11 +263,11 @@ def _given(
 ) -> tuple[xr.DataArray, xr.Dataset]:
     """A user's stimulus as luminance, and responses to it, given or simulated, checked."""
     if stimulus is None:
-        raise ValueError("responses alone are not accepted: give the stimulus that they answer")
+        raise InputError("responses alone are not accepted: give the stimulus that they answer")
     check_luminance(stimulus)
     light = stimulus.sum("colour") if "colour" in stimulus.dims else stimulus
     if light.dims != ("image", "y", "x"):
-        raise ValueError(f"stimulus dimensions {stimulus.dims} are not accepted: give (image, y, x)")
+        raise InputError(f"stimulus dimensions {stimulus.dims} are not accepted: give (image, y, x)")
     if responses is None:
         simulate = cast(Pathway, pathway).simulate
         settings = {"output": output, "workers": workers, "trials": trials}
@@ -310,13 +311,13 @@ class _Data:
 def check_responses(responses: xr.Dataset, light: xr.DataArray) -> None:
     """Refuse responses that don't belong to a stimulus or can't be fitted, naming what is wrong."""
     if "background" not in responses:
-        raise ValueError(
+        raise InputError(
             "the responses have no variable 'background': give the field adapted to, (image, y, x) in cd/m²"
         )
     if not any(name in responses for name in OUTPUTS):
-        raise ValueError(f"the responses hold {list(responses)}: accepted are those with one of {', '.join(OUTPUTS)}")
+        raise InputError(f"the responses hold {list(responses)}: accepted are those with one of {', '.join(OUTPUTS)}")
     if responses.sizes["image"] != light.sizes["image"]:
-        raise ValueError(
+        raise InputError(
             f"{responses.sizes['image']} responses to {light.sizes['image']} images are not accepted: one each"
         )
     if "v1" in responses:
@@ -326,23 +327,23 @@ def check_responses(responses: xr.Dataset, light: xr.DataArray) -> None:
             continue
         values = responses[name]
         if not np.isfinite(values.values).all():
-            raise ValueError(f"the responses of {name} hold NaN or infinity: give finite rates")
+            raise InputError(f"the responses of {name} hold NaN or infinity: give finite rates")
         label = f"{name}_channel"
         spread = values.std([d for d in values.dims if d != label])
         flat = np.atleast_1d(spread.values == 0)
         if flat.any():
             at = [name] if name in SINGLE else responses[label].values[flat].tolist()
-            raise ValueError(f"channels without variance cannot be fitted: {name} {', '.join(map(str, at))}")
+            raise InputError(f"channels without variance cannot be fitted: {name} {', '.join(map(str, at))}")
 
 
 def _check_kinds(responses: xr.Dataset) -> None:
     """Refuse V1 channels other than simple cells of some kinds, and complex cells of the same ones."""
     if not {"v1_kind", "v1_orientation"} <= set(responses.coords):
-        raise ValueError("the channels of v1 have no v1_kind or no v1_orientation: give both, as coordinates")
+        raise InputError("the channels of v1 have no v1_kind or no v1_orientation: give both, as coordinates")
     cells, half = responses.v1_kind.values.tolist(), responses.sizes["v1_channel"] // 2
     first, second = np.split(responses.v1_orientation.values, [half])
     if cells != ["simple"] * half + ["complex"] * half or not np.array_equal(first, second):
-        raise ValueError("v1 channels are accepted as simple cells of every kind, and complex cells of the same kinds")
+        raise InputError("v1 channels are accepted as simple cells of every kind, and complex cells of the same kinds")
 
 
 def _held_out(light: xr.DataArray, share: float, random: np.random.Generator) -> np.ndarray:
@@ -351,7 +352,7 @@ def _held_out(light: xr.DataArray, share: float, random: np.random.Generator) ->
     groups = np.unique(labels)
     count = min(max(1, round(share * len(groups))), len(groups) - 1)
     if count < 1:
-        raise ValueError("one photograph alone is not accepted: give two, to fit and to hold out")
+        raise InputError("one photograph alone is not accepted: give two, to fit and to hold out")
     return np.isin(labels, random.choice(groups, count, replace=False))
 
 

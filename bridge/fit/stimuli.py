@@ -29,6 +29,7 @@ from biomodel.engine.responses import in_rates
 from biomodel.images import PHOTOGRAPHS, photographs
 from biomodel.pathway import AdaptTo
 from biomodel.stimuli import luminance
+from biomodel.utils.errors import InputError
 
 #: Pixels in a degree, and degrees across, of what is shown where nothing else is asked for.
 PIXELS_PER_DEGREE, WIDTH = 16.0, 2.0
@@ -172,11 +173,11 @@ def identification(images: int, pixels: int = 32, pixels_per_degree: float = 16.
 
     Raises
     ------
-    ValueError
+    InputError
         For fewer images than there are photographs.
     """
     if images < len(PHOTOGRAPHS):
-        raise ValueError(f"images = {images} is not accepted: give at least {len(PHOTOGRAPHS)}")
+        raise InputError(f"images = {images} is not accepted: give at least {len(PHOTOGRAPHS)}")
     random = np.random.default_rng([seed, 12])
     noisy = round(_NOISE * images)
     patches = _patches(images - noisy, pixels, pixels_per_degree, split(seed)[0], random)

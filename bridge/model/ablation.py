@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable
 import torch
 from torch import nn
 
+from biomodel.utils.errors import InputError
+
 #: A logarithm of nothing.
 _NONE = -30.0
 
@@ -29,13 +31,13 @@ def take_out(front_end: nn.Module, stations: Collection[str], without: Iterable[
 
     Raises
     ------
-    ValueError
+    InputError
         For a name that is unknown, or a mechanism of a station that the front end doesn't have.
     """
     here = [name for name, path in MECHANISMS.items() if path.split(".")[0] in stations]
     for name in without:
         if name not in here:
-            raise ValueError(f"mechanism {name!r} is not accepted: give some of {', '.join(here)}")
+            raise InputError(f"mechanism {name!r} is not accepted: give some of {', '.join(here)}")
         parameter = front_end.get_parameter(MECHANISMS[name])
         with torch.no_grad():
             parameter.fill_(_NONE)

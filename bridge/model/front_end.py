@@ -14,6 +14,7 @@ from biomodel import Display
 from biomodel.adaptation import GAZE_SD, TRUNCATION
 from biomodel.analysis.equivalent_kernels import probe
 from biomodel.stimuli import SRGB_LUMINANCE, positive
+from biomodel.utils.errors import InputError
 from bridge import io, onnx
 from bridge.model.ablation import MECHANISMS, take_out
 from bridge.model.convolution import gaussians, separable
@@ -56,7 +57,7 @@ class FrontEnd(nn.Module):
 
     Raises
     ------
-    ValueError
+    InputError
         For an unknown output or mechanism, for labels, orientations or classes that are not as many as there are cells.
     """
 
@@ -74,7 +75,7 @@ class FrontEnd(nn.Module):
     ) -> None:
         super().__init__()
         if output not in OUTPUTS:
-            raise ValueError(f"unknown output {output!r}: accepted are {', '.join(OUTPUTS)}")
+            raise InputError(f"unknown output {output!r}: accepted are {', '.join(OUTPUTS)}")
         self.pixels_per_degree = positive(pixels_per_degree, "pixels_per_degree", "1")
         self.output = output
         self.gaze_sd = float(gaze_sd)
@@ -83,7 +84,7 @@ class FrontEnd(nn.Module):
         self.without = tuple(without)
         self.station_channels.setdefault("lgn", list(RELAY))
         if len(self.station_channels["lgn"]) != len(RELAY):
-            raise ValueError(f"lgn channels {self.station_channels['lgn']} are not accepted: give {len(RELAY)} labels")
+            raise InputError(f"lgn channels {self.station_channels['lgn']} are not accepted: give {len(RELAY)} labels")
         self.cone = Cone()
         self.horizontal = Horizontal(self.pixels_per_degree)
         self.bipolar = Bipolar(self.pixels_per_degree)
@@ -95,7 +96,7 @@ class FrontEnd(nn.Module):
             classes = [False] * kinds if parasol is None else list(parasol)
             for what, given in (("orientations", angles), ("parasol", classes)):
                 if len(given) != kinds:
-                    raise ValueError(f"{len(given)} {what} of {kinds} kinds are not accepted: give one each")
+                    raise InputError(f"{len(given)} {what} of {kinds} kinds are not accepted: give one each")
             self.v1 = V1(angles, self.pixels_per_degree, spiking=spiking)
             self.v1.hear(classes)
         take_out(self, self.stations, self.without)
@@ -127,7 +128,7 @@ class FrontEnd(nn.Module):
 
         Raises
         ------
-        ValueError
+        InputError
             For another shape, and for luminance that is negative, infinite or NaN.
         """
         return self.response(self.output, self._followed(luminance, background))
@@ -200,14 +201,14 @@ class FrontEnd(nn.Module):
             return background.to(light).expand_as(light)
         level = float(background)
         if not 0 <= level < float("inf"):
-            raise ValueError(f"background = {level:g} cd/m² is not accepted: give a luminance of 0 or more, or None")
+            raise InputError(f"background = {level:g} cd/m² is not accepted: give a luminance of 0 or more, or None")
         return torch.full_like(light, level)
 
     def _checked(self, luminance: Tensor) -> Tensor:
         if luminance.ndim != 4 or luminance.shape[1] not in (1, 3):
-            raise ValueError(f"luminance of shape {tuple(luminance.shape)} is not accepted: give (B, 1 or 3, H, W)")
+            raise InputError(f"luminance of shape {tuple(luminance.shape)} is not accepted: give (B, 1 or 3, H, W)")
         if not torch.compiler.is_compiling() and not bool(((luminance >= 0) & luminance.isfinite()).all()):
-            raise ValueError("negative, infinite or NaN luminance is not accepted: luminance is finite and 0 or more")
+            raise InputError("negative, infinite or NaN luminance is not accepted: luminance is finite and 0 or more")
         return luminance.sum(dim=1, keepdim=True)
 
     def kernel(self, background: float = 100.0, contrast: float = 0.0, size: int = 41, seed: int = 0) -> Tensor:
@@ -270,7 +271,7 @@ class FrontEnd(nn.Module):
         if output == self.output:
             return self
         if output not in self.stations:
-            raise ValueError(f"output = {output!r} is not accepted: this front end ends at {self.output}")
+            raise InputError(f"output = {output!r} is not accepted: this front end ends at {self.output}")
         other = self.altered(output=output)
         other.load_state_dict({name: t for name, t in self.state_dict().items() if name in other.state_dict()})
         for name, parameter in other.named_parameters():
@@ -291,7 +292,7 @@ class FrontEnd(nn.Module):
 
         Raises
         ------
-        ValueError
+        InputError
             For a file that cannot be read, is damaged, no front end's, or of another version.
         """
         tensors, description = io.read(Path(path))
@@ -299,7 +300,7 @@ class FrontEnd(nn.Module):
         try:
             front_end.load_state_dict(tensors)
         except RuntimeError as error:
-            raise ValueError(
+            raise InputError(
                 f"the weights in {path} do not fit a front end: {str(error).splitlines()[-1].strip()}"
             ) from None
         return front_end

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from biomodel.utils.errors import InputError
+
 if TYPE_CHECKING:
     from biomodel import Pathway
     from biomodel.circuit.specification import Specification
@@ -125,7 +127,7 @@ def _parameter(text: str) -> tuple[str, float]:
     try:
         return name.strip(), float(value)
     except ValueError:
-        raise ValueError(f"parameter {text!r} is not accepted: give name=value, the value a number") from None
+        raise InputError(f"parameter {text!r} is not accepted: give name=value, the value a number") from None
 
 
 def _adapt_to(text: str) -> str | float:
@@ -164,19 +166,19 @@ def physiology_command(
     changed = dict(_parameter(text) for text in parameter)
     if draws is not None:
         if shadow:
-            raise ValueError("--shadow is not accepted with --draws: it does not reach V1")
+            raise InputError("--shadow is not accepted with --draws: it does not reach V1")
         _measure_draws(preset, fidelity, changed, lesion, draws, check, out, json_file, workers)
         return
     pathway = Pathway(preset, fidelity=fidelity, parameters=changed, lesions=lesion)
     if against_rates:
         if shadow or check:
-            raise ValueError("--shadow and --check are not accepted with --against-rates, which makes no experiment")
+            raise InputError("--shadow and --check are not accepted with --against-rates, which makes no experiment")
         _measure_fidelities(pathway, out, json_file, workers, seed)
         return
     if shadow and fidelity == "spiking":
-        raise ValueError("--shadow is not accepted with --fidelity spiking: it is measured in rates")
+        raise InputError("--shadow is not accepted with --fidelity spiking: it is measured in rates")
     if shadow and lesion:
-        raise ValueError("--shadow is not accepted with --lesion: it takes out each of the retina's mechanisms itself")
+        raise InputError("--shadow is not accepted with --lesion: it takes out each of the retina's mechanisms itself")
     results = physiology.run(pathway, check or None, workers=workers, seed=seed)
     _make_folder(out)
     physiology.draw(results, out / "physiology.png")
@@ -224,9 +226,9 @@ def _measure_draws(
     from biomodel import Pathway, physiology
 
     if draws < 1:
-        raise ValueError(f"--draws {draws} is not accepted: give a whole number from 1")
+        raise InputError(f"--draws {draws} is not accepted: give a whole number from 1")
     if "v1.draw" in parameters:
-        raise ValueError("--parameter v1.draw is not accepted with --draws: it runs over draws itself")
+        raise InputError("--parameter v1.draw is not accepted with --draws: it runs over draws itself")
 
     def drawn(draw: int) -> Pathway:
         return Pathway(preset, fidelity=fidelity, parameters=parameters | {"v1.draw": draw}, lesions=lesions)
@@ -246,7 +248,7 @@ def _measure_fidelities(pathway: Pathway, out: Path, json_file: Path | None, wor
     from studies.physiology import fidelities
 
     if pathway.fidelity != "spiking":
-        raise ValueError("--against-rates is not accepted with --fidelity rate: it compares cells that fire with them")
+        raise InputError("--against-rates is not accepted with --fidelity rate: it compares cells that fire with them")
     found = fidelities.compare(pathway, workers=workers, seed=seed, store=out / "fidelities")
     with _whole(out / "fidelities.csv") as scratch:
         found.to_csv(scratch, index=False, float_format="%.6g")
@@ -468,9 +470,9 @@ def fit_command(
     pathway = Pathway(preset, fidelity=fidelity, parameters={"v1.kinds": kinds})
     if evidence:
         if pixels_per_degree is not None:
-            raise ValueError("--pixels-per-degree is not accepted with --evidence: it is gathered at 16")
+            raise InputError("--pixels-per-degree is not accepted with --evidence: it is gathered at 16")
         if (fidelity, trials, output) != ("rate", None, "v1"):
-            raise ValueError(
+            raise InputError(
                 "--fidelity, --trials and --output are not accepted with --evidence: it is gathered of V1's rates"
             )
     _make_folder(out)
@@ -501,7 +503,7 @@ def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"{out} cannot be written ({error.strerror}): give a writable folder") from None
+        raise InputError(f"{out} cannot be written ({error.strerror}): give a writable folder") from None
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -517,7 +519,7 @@ def _whole(path: Path) -> Iterator[Path]:
         with atomic_write(path) as scratch:
             yield scratch
     except OSError as error:
-        raise ValueError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None
+        raise InputError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None
 
 
 def _write_json(path: Path | None, value: object) -> None:
@@ -526,7 +528,7 @@ def _write_json(path: Path | None, value: object) -> None:
     try:
         path.write_text(json.dumps(value, indent=2) + "\n")
     except OSError as error:
-        raise ValueError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None
+        raise InputError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None
 
 
 def main() -> None:

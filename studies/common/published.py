@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from biomodel.utils.errors import InputError
 from bridge.evaluate.scores import tensor
 from bridge.fit.stimuli import StimulusSet
 
@@ -28,10 +29,10 @@ def check_installed() -> None:
 
     Raises
     ------
-    ValueError
+    InputError
     """
     if importlib.util.find_spec("plenoptic") is None:
-        raise ValueError("plenoptic is not installed: pip install 'precortical[published]'")
+        raise InputError("plenoptic is not installed: pip install 'precortical[published]'")
 
 
 @torch.no_grad()
@@ -40,7 +41,7 @@ def recorded(shown: StimulusSet, gaze: np.ndarray) -> tuple[xr.DataArray, xr.Dat
 
     Raises
     ------
-    ValueError
+    InputError
         Where the extra ``published`` isn't installed.
     """
     check_installed()

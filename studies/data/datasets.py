@@ -18,6 +18,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from biomodel.stimuli import SRGB_LUMINANCE, decode_srgb, encode_srgb
+from biomodel.utils.errors import InputError
 from studies.data.download import cache
 from studies.data.readers import content, read_idx, read_matlab
 
@@ -95,11 +96,11 @@ def load(name: str, data: Path | None = None, colour: bool = False) -> Images:
 
     Raises
     ------
-    ValueError
+    InputError
         For an unknown name, and for files that are missing, damaged, or other ones than the name says.
     """
     if name not in DATASETS:
-        raise ValueError(f"unknown dataset {name!r}: accepted are {', '.join(DATASETS)}")
+        raise InputError(f"unknown dataset {name!r}: accepted are {', '.join(DATASETS)}")
     if name == "digits":
         return _digits()
     folder = _folder(name, data)
@@ -111,7 +112,7 @@ def _folder(name: str, data: Path | None) -> Path:
     told = data if data is not None else os.environ.get(DATA)
     folder = cache(name) if not told else Path(told) / name
     if not folder.is_dir():
-        raise ValueError(
+        raise InputError(
             f"{folder} holds no {name}: run `precortical download {name}`, or give --data DIR or {DATA}, a folder that holds it"
         )
     return folder
@@ -136,15 +137,15 @@ def _idx(name: str, folder: Path) -> Images:
         images, labels = (paths[f"{part}-{kind}-ubyte"] for kind in ("images-idx3", "labels-idx1"))
         pixels, told = read_idx(images, 3), read_idx(labels, 1)
         if len(pixels) != len(told):
-            raise ValueError(f"{images} has {len(pixels)} images, {labels.name} {len(told)} labels: give one each")
+            raise InputError(f"{images} has {len(pixels)} images, {labels.name} {len(told)} labels: give one each")
         if pixels.shape[1:] != (_PUBLISHED_SIDE, _PUBLISHED_SIDE):
-            raise ValueError(f"{images} has images of {pixels.shape[1]}×{pixels.shape[2]} pixels: accepted is 28×28")
+            raise InputError(f"{images} has images of {pixels.shape[1]}×{pixels.shape[2]} pixels: accepted is 28×28")
         _check_labels(told, labels)
         for path in (images, labels):
             if content(path) != _CONTENTS[name][path.name.removesuffix(".gz")]:
                 others = [n for n, files in _CONTENTS.items() if content(path) in files.values()]
                 whose = f": it is {others[0]}'s" if others else ""
-                raise ValueError(f"{path} is not {name}'s {path.name.removesuffix('.gz')}{whose}")
+                raise InputError(f"{path} is not {name}'s {path.name.removesuffix('.gz')}{whose}")
         margin = (SIDE - _PUBLISHED_SIDE) // 2
         padded = np.pad(pixels, ((0, 0), (margin, margin), (margin, margin)))
         parts += [padded.astype(np.float32) / 255, told.astype(np.int64)]
@@ -155,7 +156,7 @@ def _published(name: str, folder: Path, stem: str) -> Path:
     for path in (folder / f"{stem}.gz", folder / stem):
         if path.is_file():
             return path
-    raise ValueError(f"{folder / stem}.gz is missing: {name} has four files, {', '.join(_CONTENTS[name])}")
+    raise InputError(f"{folder / stem}.gz is missing: {name} has four files, {', '.join(_CONTENTS[name])}")
 
 
 def _svhn(folder: Path, colour: bool) -> Images:
@@ -165,7 +166,7 @@ def _svhn(folder: Path, colour: bool) -> Images:
         path = folder / f"{part}_{SIDE}x{SIDE}.mat"
         images, labels = read_matlab(path, SIDE)
         if labels.min() < 1 or labels.max() > 10:
-            raise ValueError(f"{path} has labels from {labels.min()} to {labels.max()}: accepted are 1 to 10")
+            raise InputError(f"{path} has labels from {labels.min()} to {labels.max()}: accepted are 1 to 10")
         codes = images / 255.0
         if not colour:
             codes = encode_srgb(decode_srgb(codes) @ np.asarray(SRGB_LUMINANCE))
@@ -175,7 +176,7 @@ def _svhn(folder: Path, colour: bool) -> Images:
 
 def _check_labels(labels: np.ndarray, path: Path) -> None:
     if labels.max(initial=0) > 9:
-        raise ValueError(f"{path} has a label {labels.max()}: accepted are 0 to 9")
+        raise InputError(f"{path} has a label {labels.max()}: accepted are 0 to 9")
 
 
 def _shuffled(

@@ -11,6 +11,8 @@ from pathlib import Path
 import platformdirs
 import pooch
 
+from biomodel.utils.errors import InputError
+
 
 @dataclass(frozen=True)
 class Published:
@@ -79,20 +81,20 @@ def download(name: str, folder: Path | None = None, address: str | None = None) 
 
     Raises
     ------
-    ValueError
+    InputError
         For an unknown data set, a folder that cannot be written, and files other than the published ones.
     RuntimeError
         Where the network fails, again and again.
     """
     if name not in PUBLISHED:
-        raise ValueError(f"unknown dataset {name!r}: accepted are {', '.join(PUBLISHED)}")
+        raise InputError(f"unknown dataset {name!r}: accepted are {', '.join(PUBLISHED)}")
     published, into = PUBLISHED[name], folder or cache(name)
     try:
         into.mkdir(parents=True, exist_ok=True)
         if not os.access(into, os.W_OK):
             raise PermissionError(13, "Permission denied")
     except OSError as error:
-        raise ValueError(f"{into} cannot be written ({error.strerror}): give a writable folder") from None
+        raise InputError(f"{into} cannot be written ({error.strerror}): give a writable folder") from None
     keeper = pooch.create(
         path=into,
         base_url=address or published.address,
@@ -102,11 +104,11 @@ def download(name: str, folder: Path | None = None, address: str | None = None) 
     for file, digest in published.files.items():
         there = into / file
         if there.exists() and hashlib.md5(there.read_bytes(), usedforsecurity=False).hexdigest() != digest:
-            raise ValueError(f"{there} is not the file that was published: move it away, and it is fetched anew")
+            raise InputError(f"{there} is not the file that was published: move it away, and it is fetched anew")
         try:
             keeper.fetch(file, progressbar=not there.exists())
         except ValueError as error:
-            raise ValueError(f"{keeper.get_url(file)} is not the file that was published: {error}") from None
+            raise InputError(f"{keeper.get_url(file)} is not the file that was published: {error}") from None
         except Exception as error:
             if not isinstance(error, OSError):
                 raise

@@ -11,6 +11,7 @@ import numpy as np
 import skimage.io
 import skimage.util
 
+from biomodel.utils.errors import InputError
 from studies.data import datasets
 
 #: Endings that are taken for images in a folder.
@@ -42,20 +43,20 @@ def read(source: str, images: int | None = None, array_only: bool = False) -> So
 
     Raises
     ------
-    ValueError
+    InputError
         For a source that is none of these, a file that is no image, images of different sizes, see-through images.
     """
     path = Path(source)
     if path.is_file() and path.suffix in (".npy", ".npz"):
         return Source(_array(path)[:images], {})
     if array_only:
-        raise ValueError(f"{source!r} is not accepted as luminance: give an .npy or .npz file of cd/m²")
+        raise InputError(f"{source!r} is not accepted as luminance: give an .npy or .npz file of cd/m²")
     if source in datasets.DATASETS:
         found = _dataset(source)
         return Source(found.images[:images], {name: values[:images] for name, values in found.known.items()})
     if path.is_dir():
         return _folder(path, images)
-    raise ValueError(f"{source!r} is not accepted: {_ACCEPTED}")
+    raise InputError(f"{source!r} is not accepted: {_ACCEPTED}")
 
 
 def _dataset(name: str) -> Source:
@@ -68,12 +69,12 @@ def _dataset(name: str) -> Source:
 def _folder(folder: Path, number: int | None) -> Source:
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_FILES)[:number]
     if not files:
-        raise ValueError(f"{folder} holds no images: accepted are files ending in {', '.join(IMAGE_FILES)}")
+        raise InputError(f"{folder} holds no images: accepted are files ending in {', '.join(IMAGE_FILES)}")
     images = [_image(path) for path in files]
     for path, image in zip(files, images, strict=True):
         if image.shape[:2] != images[0].shape[:2]:
             sizes = [f"{shape[0]}×{shape[1]}" for shape in (image.shape, images[0].shape)]
-            raise ValueError(f"{path} has {sizes[0]} pixels, {files[0].name} {sizes[1]}: give images of one size")
+            raise InputError(f"{path} has {sizes[0]} pixels, {files[0].name} {sizes[1]}: give images of one size")
     if any(image.ndim == 3 for image in images):
         images = [np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image for image in images]
     return Source(np.stack(images), {"file": np.array([path.name for path in files])})
@@ -84,13 +85,13 @@ def _image(path: Path) -> np.ndarray:
     try:
         codes = skimage.util.img_as_float(skimage.io.imread(path))
     except (OSError, ValueError, SyntaxError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path} cannot be read as an image ({str(error).splitlines()[0]})") from None
     if codes.ndim == 3 and codes.shape[-1] in (2, 4):
         if (codes[..., -1] < 1).any():
-            raise ValueError(f"{path} is see-through in places: give images without transparency")
+            raise InputError(f"{path} is see-through in places: give images without transparency")
         codes = codes[..., 0] if codes.shape[-1] == 2 else codes[..., :3]
     if codes.ndim not in (2, 3) or (codes.ndim == 3 and codes.shape[-1] != 3):
-        raise ValueError(f"{path} has the shape {codes.shape}: give grey or RGB images, one a file")
+        raise InputError(f"{path} has the shape {codes.shape}: give grey or RGB images, one a file")
     return codes
 
 
@@ -102,10 +103,10 @@ def _array(path: Path) -> np.ndarray:
         with loaded:
             names = list(loaded)
             if len(names) != 1 and "images" not in names:
-                raise ValueError(f"it holds {', '.join(names) or 'nothing'}: give one array, or one called images")
+                raise InputError(f"it holds {', '.join(names) or 'nothing'}: give one array, or one called images")
             found = loaded["images" if "images" in names else names[0]]
         if not isinstance(found, np.ndarray):
-            raise ValueError("it holds no array")
+            raise InputError("it holds no array")
         return found
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from biomodel.utils.errors import InputError
 from bridge.evaluate.reverse_correlation import moments
 from bridge.fit.stimuli import left_aside
 from bridge.model.convolution import channelwise, gaussians, pad
@@ -370,7 +371,7 @@ def fit_rival(
     rival.begin(light, background, target, is_aside, seed)
     aside, fitted = torch.nonzero(is_aside)[:, 0], torch.nonzero(~is_aside)[:, 0]
     if not len(aside):
-        raise ValueError(
+        raise InputError(
             f"{len(set(labels))} photographs are not accepted: a rival is chosen on some that it never learns"
         )
 

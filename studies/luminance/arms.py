@@ -38,6 +38,7 @@ from torch import nn
 from biomodel import Pathway, luminance
 from biomodel.engine.responses import in_rates
 from biomodel.pathway import AdaptTo
+from biomodel.utils.errors import InputError
 from bridge import FrontEnd
 from studies.common import retilenet
 from studies.common.published import check_installed
@@ -181,11 +182,11 @@ def check_arms(names: tuple[str, ...]) -> None:
 
     Raises
     ------
-    ValueError
+    InputError
     """
     for name in names:
         if name not in ARMS:
-            raise ValueError(f"unknown arm {name!r}: accepted are {', '.join(ARMS)}")
+            raise InputError(f"unknown arm {name!r}: accepted are {', '.join(ARMS)}")
     if "plenoptic_lgg" in names:
         check_installed()
 
@@ -206,7 +207,7 @@ def make(name: str, front_end: FrontEnd, pathway: Pathway, workers: int = 1) -> 
 
     Raises
     ------
-    ValueError
+    InputError
         As `check_arms`.
     """
     check_arms((name,))
@@ -307,7 +308,7 @@ def luminance_and_contrast_gain(light: np.ndarray) -> np.ndarray:
 
     Raises
     ------
-    ValueError
+    InputError
         Where the extra ``published`` isn't installed.
     """
     check_installed()

@@ -30,6 +30,7 @@ import numpy as np
 from scipy import special
 
 from biomodel.stimuli import decode_srgb, encode_srgb
+from biomodel.utils.errors import InputError
 
 #: Luminance of white under the reference light, cd/m².
 WHITE = 200.0
@@ -225,14 +226,14 @@ def illuminate(luminance: np.ndarray, light: str, level: float) -> np.ndarray:
 
     Raises
     ------
-    ValueError
+    InputError
         For an unknown light or level.
     """
     if light not in LIGHTS:
-        raise ValueError(f"unknown light {light!r}: accepted are {', '.join(LIGHTS)}")
+        raise InputError(f"unknown light {light!r}: accepted are {', '.join(LIGHTS)}")
     known = LIGHTS[light]
     if level not in known.levels:
-        raise ValueError(f"{light} has no level {level}: accepted are {', '.join(f'{v:g}' for v in known.levels)}")
+        raise InputError(f"{light} has no level {level}: accepted are {', '.join(f'{v:g}' for v in known.levels)}")
     seed = zlib.crc32(light.encode())
     return np.stack(
         [known.shine(image, level, np.random.default_rng([seed, index])) for index, image in enumerate(luminance)]

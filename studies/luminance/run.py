@@ -29,6 +29,7 @@ from biomodel.engine import cache
 from biomodel.images import PHOTOGRAPHS
 from biomodel.utils.atomic import atomic_write
 from biomodel.utils.code import code_digest
+from biomodel.utils.errors import InputError
 from bridge import FrontEnd, fit
 from bridge.fit.fitting import IMAGES
 from studies import common, data
@@ -105,32 +106,32 @@ class Settings:
 
         Raises
         ------
-        ValueError
+        InputError
         """
         if not self.arms:
-            raise ValueError(f"no arm is chosen: give at least one of {', '.join(arms.ARMS)}")
+            raise InputError(f"no arm is chosen: give at least one of {', '.join(arms.ARMS)}")
         arms.check_arms(self.arms + self.resnet_arms)
         for names, accepted, what in (
             ((self.dataset,), datasets.DATASETS, "dataset"),
             (self.lights, tuple(LIGHTS), "light"),
         ):
             if not names:
-                raise ValueError(f"no {what} is chosen: give at least one of {', '.join(accepted)}")
+                raise InputError(f"no {what} is chosen: give at least one of {', '.join(accepted)}")
             for name in names:
                 if name not in accepted:
-                    raise ValueError(f"unknown {what} {name!r}: accepted are {', '.join(accepted)}")
+                    raise InputError(f"unknown {what} {name!r}: accepted are {', '.join(accepted)}")
         sizes = ("repeats", "resnet_repeats", "epochs", "train", "test", "simulated_train", "simulated_test", "images")
         for name in sizes:
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)} is not accepted: give a whole number from 1")
+                raise InputError(f"{name} = {getattr(self, name)} is not accepted: give a whole number from 1")
         if self.images < len(PHOTOGRAPHS):
-            raise ValueError(f"images = {self.images} is not accepted: give at least {len(PHOTOGRAPHS)}")
+            raise InputError(f"images = {self.images} is not accepted: give at least {len(PHOTOGRAPHS)}")
         if "batch_norm" in self.resnet_arms:
-            raise ValueError("batch_norm is not accepted as a resnet arm: the residual network has it behind every arm")
+            raise InputError("batch_norm is not accepted as a resnet arm: the residual network has it behind every arm")
         if self.search and self.train < LEAST:
-            raise ValueError(f"train = {self.train} is not accepted for a search: give at least {LEAST}")
+            raise InputError(f"train = {self.train} is not accepted for a search: give at least {LEAST}")
         if self.seed < 0:
-            raise ValueError(f"seed = {self.seed} is not accepted: give a whole number from 0")
+            raise InputError(f"seed = {self.seed} is not accepted: give a whole number from 0")
 
     def seeds(self, classifier: str) -> list[int]:
         """Of a classifier's trainings."""
@@ -239,7 +240,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
 
     Raises
     ------
-    ValueError
+    InputError
         For settings that are not accepted, a folder that cannot be written or that holds another study.
     """
     settings.check()
@@ -384,10 +385,10 @@ def _claim(settings: Settings, pathway: Pathway, images: datasets.Images, out: P
             old, new = json.loads(path.read_text()), json.loads(text)
             differing = [key for key in new if old.get(key) != new[key]]
             if differing:
-                raise ValueError(f"{out} holds a study with another {', '.join(differing)}: choose another folder")
+                raise InputError(f"{out} holds a study with another {', '.join(differing)}: choose another folder")
         _write(path, text)
     except OSError as error:
-        raise ValueError(f"{out} cannot be written ({error.strerror}): give a writable folder") from None
+        raise InputError(f"{out} cannot be written ({error.strerror}): give a writable folder") from None
 
 
 def _deciding() -> list[Path]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from biomodel.utils.errors import InputError
 from studies.common.training import Budget, Choice
 from studies.data.datasets import Images
 from studies.luminance.cells import Seen, development, examined
@@ -38,7 +39,7 @@ def search(seen: Seen, images: Images, classifier: str, budget: Budget, seed: in
 
     Raises
     ------
-    ValueError
+    InputError
         For too few training images to leave some aside.
     """
     some, shorter = part(images), replace(budget, steps=-(-budget.steps // PART))
@@ -57,7 +58,7 @@ def search(seen: Seen, images: Images, classifier: str, budget: Budget, seed: in
 def part(images: Images) -> Images:
     """The training images cut in two: those that a search trains on, and those that choose."""
     if len(images.train) < LEAST:
-        raise ValueError(f"{len(images.train)} training images are not accepted for a search: give at least {LEAST}")
+        raise InputError(f"{len(images.train)} training images are not accepted for a search: give at least {LEAST}")
     choose = min(CHOOSE, len(images.train) // 5)
     train = min(TRAIN, len(images.train) - choose)
     chosen = slice(train, train + choose)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from biomodel.utils.errors import InputError
 from studies.luminance.cells import Condition, Right
 from studies.luminance.lights import LIGHTS
 
@@ -86,11 +87,11 @@ def contrast(one: np.ndarray, other: np.ndarray, seed: int = 0) -> Contrast:
 
     Raises
     ------
-    ValueError
+    InputError
         For scores of other numbers of seeds or images.
     """
     if one.shape != other.shape:
-        raise ValueError(
+        raise InputError(
             f"scores of shapes {one.shape} and {other.shape} are not accepted: give the same seeds and images"
         )
     difference = one - other

@@ -12,6 +12,7 @@ from biomodel.circuit.specification import SPIKING
 from biomodel.images import photographs
 from biomodel.parameters import FIDELITIES, Parameters
 from biomodel.pathway import Pathway
+from biomodel.utils.errors import InputError
 
 #: Patches of photographs, and repeats of each.
 PATCHES, TRIALS = 200, 50
@@ -54,11 +55,11 @@ def compare(
 
     Raises
     ------
-    ValueError
+    InputError
         For a pathway of rates, and as `Pathway.simulate`.
     """
     if pathway.fidelity != "spiking":
-        raise ValueError(f"fidelity = {pathway.fidelity!r} is not accepted: give a pathway of fidelity 'spiking'")
+        raise InputError(f"fidelity = {pathway.fidelity!r} is not accepted: give a pathway of fidelity 'spiking'")
     shown = photographs(patches, seed=seed)
     shared = Parameters(pathway.preset).values_by_name()
     values = {name: value for name, value in pathway.parameters.values_by_name().items() if name in shared}

@@ -30,6 +30,7 @@ from biomodel.pathway import Pathway, check_rates
 from biomodel.physiology.plots.curves import BAND, CELL_INK
 from biomodel.physiology.recording import FLASH, WINDOW
 from biomodel.physiology.screens import Screen
+from biomodel.utils.errors import InputError
 from biomodel.utils.progress import progress
 from biomodel.utils.units import as_number
 
@@ -165,7 +166,7 @@ def measure(
 
     Raises
     ------
-    ValueError
+    InputError
         For a spiking or a lesioned pathway; a lesion that is unknown or not the retina's; lights that are no luminances;
         distances that don't reach 1.5° into the light and into the shadow.
     """
@@ -173,7 +174,7 @@ def measure(
     names = _accepted_lesions(pathway, lesions)
     levels = np.array([stimuli.positive(level, "light", "cd/m²") for level in lights])
     if not len(levels):
-        raise ValueError("an empty list of lights is not accepted: give luminances in cd/m²")
+        raise InputError("an empty list of lights is not accepted: give luminances in cd/m²")
     scene = Scene(pathway.parameters.value("bipolar.midget_centre_radius"), _accepted_distances(distances))
     measured = [
         _responses(pathway if name == INTACT else _without(pathway, name), scene, levels, workers)
@@ -263,14 +264,14 @@ def draw(result: xr.Dataset, path: str | Path) -> None:
 
 def _accepted_lesions(pathway: Pathway, lesions: Iterable[str]) -> list[str]:
     if pathway.lesions:
-        raise ValueError(
+        raise InputError(
             f"a pathway without {', '.join(pathway.lesions)} is not accepted: the shadow is measured on an intact one, "
             "and without each mechanism in turn"
         )
     names = [lesions] if isinstance(lesions, str) else list(lesions)
     for name in names:
         if name not in RETINAL_LESIONS:
-            raise ValueError(
+            raise InputError(
                 f"lesion {name!r} is not accepted before ganglion cells: give {', '.join(RETINAL_LESIONS)}"
             )
     return list(dict.fromkeys(names))
@@ -280,7 +281,7 @@ def _accepted_distances(distances: Sequence[float]) -> tuple[float, ...]:
     """In ascending order, so that the first one is deepest in the light."""
     given = sorted({as_number(distance, "1", "distance") for distance in distances})
     if not given or given[0] > -FAR or given[-1] < FAR:
-        raise ValueError(f"distances {given} are not accepted: give degrees that reach from -{FAR} to {FAR} at least")
+        raise InputError(f"distances {given} are not accepted: give degrees that reach from -{FAR} to {FAR} at least")
     return tuple(given)
 
 

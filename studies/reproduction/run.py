@@ -17,6 +17,7 @@ import torch
 import bridge
 from biomodel.utils.atomic import atomic_write
 from biomodel.utils.code import code_digest
+from biomodel.utils.errors import InputError
 from bridge.model import convolution, front_end, stages
 from studies.common import classifiers, parallel, retilenet, training
 from studies.data import datasets, readers
@@ -81,7 +82,7 @@ class Settings:
 
         Raises
         ------
-        ValueError
+        InputError
         """
         for names, accepted, what in (
             (self.datasets, datasets.DATASETS, "dataset"),
@@ -89,20 +90,20 @@ class Settings:
             ((self.budget,), tuple(BUDGETS), "budget"),
         ):
             if not names:
-                raise ValueError(f"no {what} is chosen: give at least one of {', '.join(accepted)}")
+                raise InputError(f"no {what} is chosen: give at least one of {', '.join(accepted)}")
             for name in names:
                 if name not in accepted:
-                    raise ValueError(f"unknown {what} {name!r}: accepted are {', '.join(accepted)}")
+                    raise InputError(f"unknown {what} {name!r}: accepted are {', '.join(accepted)}")
         if self.seeds < 1:
-            raise ValueError(f"seeds = {self.seeds} is not accepted: give a whole number from 1")
+            raise InputError(f"seeds = {self.seeds} is not accepted: give a whole number from 1")
         if self.seed < 0:
-            raise ValueError(f"seed = {self.seed} is not accepted: give a whole number from 0")
+            raise InputError(f"seed = {self.seed} is not accepted: give a whole number from 0")
         # PyTorch says in any of these ways that a device is unknown, or not there.
         try:
             torch.zeros(1, device=self.device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             told = str(error).splitlines()[0]
-            raise ValueError(f"device = {self.device!r} is not accepted here ({told}): give cpu, or cuda") from None
+            raise InputError(f"device = {self.device!r} is not accepted here ({told}): give cpu, or cuda") from None
 
     def cells(self, dataset: str) -> list[Cell]:
         """Of one data set."""
@@ -162,7 +163,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
 
     Raises
     ------
-    ValueError
+    InputError
         For settings that are not accepted, a folder that cannot be written, or one whose cells another code or other images made.
     """
     settings.check()
@@ -205,7 +206,7 @@ def read(out: Path) -> Study:
 
     Raises
     ------
-    ValueError
+    InputError
         Where it holds nothing.
     """
     claimed = {name: told for name, told in _claimed(out).items() if name in datasets.DATASETS}
@@ -219,7 +220,7 @@ def read(out: Path) -> Study:
         for cell in _seeds_of(out, Cell(dataset, budget, name, 0, together))
     ]
     if not everything:
-        raise ValueError(f"{out} holds no reproduction: run `precortical study reproduction --out {out}`")
+        raise InputError(f"{out} holds no reproduction: run `precortical study reproduction --out {out}`")
     return Study({cell: Found.load(cell.path(out)) for cell in everything}, sizes, classes)
 
 
@@ -257,11 +258,11 @@ def _claim(name: str, images: datasets.Images, out: Path, light: bool) -> None:
         before = _claimed(out)
         differing = [key for key in told if key in before and before[key] != told[key]]
         if differing:
-            raise ValueError(f"{out} holds cells of another {', '.join(differing)}: choose another folder")
+            raise InputError(f"{out} holds cells of another {', '.join(differing)}: choose another folder")
         with atomic_write(out / "config.json") as scratch:
             scratch.write_text(json.dumps(before | told, indent=2) + "\n")
     except OSError as error:
-        raise ValueError(f"{out} cannot be written ({error.strerror}): give a writable folder") from None
+        raise InputError(f"{out} cannot be written ({error.strerror}): give a writable folder") from None
 
 
 def _note(settings: Settings, out: Path) -> None:

@@ -23,6 +23,7 @@ from biomodel.physiology.column import ORIENTATIONS, Column
 from biomodel.physiology.plots.curves import BAND
 from biomodel.physiology.results import CellValues
 from biomodel.physiology.screens import PHASES
+from biomodel.utils.errors import InputError
 
 #: Experiments that the picture shows: orientation, frequency, modulation, contrast and size.
 SHOWN = (16, 18, 19, 20, 22)
@@ -101,12 +102,12 @@ def draw(results: Results, path: str | Path) -> None:
 
     Raises
     ------
-    ValueError
+    InputError
         For results that the picture can't be drawn of; see `shown`.
     """
     if not shown(results) or results.column is None:
         needed = ", ".join(map(str, SHOWN))
-        raise ValueError(
+        raise InputError(
             f"these results are not accepted: give those of experiments {needed}, of a subject with V1 cells"
         )
     population = _Population(results, results.column)

@@ -1,0 +1,11 @@
+"""The error that bad input raises."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """An argument, option, file or setting that cannot be used.
+
+    The message names the value and what is accepted: "trials must be a positive integer, got 0". The command line prints
+    it as one line and exits with code 2; every other exception is a defect and keeps its traceback.
+    """
