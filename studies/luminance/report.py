@@ -20,11 +20,10 @@ from studies.luminance import verdict
 from studies.luminance.arms import BOUNDS, is_rival
 from studies.luminance.cells import Right
 from studies.luminance.lights import LIGHTS, PIXELS_PER_DEGREE, illuminate, scene
-from studies.luminance.page import PAGE
 from studies.luminance.run import Settings, Study
 from studies.luminance.statistics import interval, scored
 from studies.reporting import kernel_figure
-from studies.reporting.html import FIGURES, GREY, INK, rendered, svg
+from studies.reporting.html import FIGURES, GREY, INK, render, svg
 
 #: State about which kernels are compared: background, cd/m², contrast of the noise before V1, and pixels along a side.
 _KERNEL_BACKGROUND, _KERNEL_CONTRAST, _KERNEL_SIZE = 100.0, 0.5, 29
@@ -84,8 +83,8 @@ def write(settings: Settings, study: Study, out: Path, workers: int, data: Path 
             for name in LIGHTS
             if name in set(results.light)
         }
-        text = rendered(
-            PAGE,
+        text = render(
+            "luminance.html.j2",
             settings=settings,
             images=_IMAGES[settings.dataset],
             verdict=_in_words(study, findings),

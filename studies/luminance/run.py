@@ -55,7 +55,7 @@ KINDS = 16
 Agreement = tuple[Right, Right, pd.DataFrame]
 
 #: Modules that tell of what was found, and have no part in it.
-_TELLING = ("page", "report", "verdict")
+_TELLING = ("report", "verdict")
 
 #: Images that costs are measured on.
 _TIMED = 64
