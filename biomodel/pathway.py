@@ -79,7 +79,8 @@ class Pathway:
         target: run.Target | None = None,
     ) -> None:
         self.fidelity = _one_of(fidelity, FIDELITIES, "fidelity")
-        self.parameters = Parameters(preset, parameters, fidelity)
+        self._overrides = dict(parameters or {})
+        self.parameters = Parameters(preset, self._overrides, fidelity)
         self.preset = preset
         names = (lesions,) if isinstance(lesions, str) else tuple(lesions)
         self.lesions = tuple(sorted({_one_of(name, LESIONS, "lesion") for name in names}))
@@ -89,6 +90,48 @@ class Pathway:
         self.target = target
         self._warned = False
         self._left_behind: dict[tuple, tuple[State, np.ndarray]] = {}
+
+    def replace(self, **changes: Any) -> Pathway:
+        """A copy with some settings changed.
+
+        Parameters
+        ----------
+        **changes
+            `preset`, `fidelity`, `parameters`, `lesions`, `dt`, `target`, as for `Pathway`. Parameters are added to the
+            present ones; those that exist at spiking fidelity only are dropped with ``fidelity="rate"``.
+
+        Returns
+        -------
+        Pathway
+
+        Raises
+        ------
+        InputError
+            For a name that is not a setting, and as for `Pathway`.
+
+        Examples
+        --------
+        >>> import biomodel
+        >>> pathway = biomodel.Pathway(parameters={"v1.kinds": 2}, dt=0.25, lesions=["push_pull"])
+        >>> intact = pathway.replace(lesions=())
+        >>> intact.dt, intact.lesions, intact.parameters.value("v1.kinds")
+        (0.25, (), 2.0)
+        """
+        present: dict[str, Any] = {
+            "preset": self.preset,
+            "fidelity": self.fidelity,
+            "lesions": self.lesions,
+            "dt": self.dt,
+            "target": self.target,
+        }
+        unknown = [name for name in changes if name not in (*present, "parameters")]
+        if unknown:
+            raise InputError(f"changes must be among {', '.join((*present, 'parameters'))}, got {unknown[0]!r}")
+        overrides = self._overrides
+        if changes.get("fidelity") == "rate":
+            overrides = {name: value for name, value in overrides.items() if name in Parameters(self.preset)}
+        parameters = {**overrides, **(changes.get("parameters") or {})}
+        return Pathway(**{**present, **changes, "parameters": parameters})
 
     def __repr__(self) -> str:
         lesioned = f", lesions={self.lesions}" if self.lesions else ""

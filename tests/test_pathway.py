@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammainc
 
-from biomodel import PRESETS, STATIONS, Display, LuminanceRangeWarning, Pathway, luminance
+from biomodel import PRESETS, STATIONS, Display, InputError, LuminanceRangeWarning, Pathway, luminance
 from biomodel.analysis.equivalent_kernels import equivalent_kernels, probe
 from biomodel.circuit.cell_types import kinds
 from biomodel.circuit.coupled_layer import coupling, solve_coupled_layer
@@ -373,3 +373,16 @@ def test_foveal_cortex_stands_on_a_fine_lattice():
     coarse, fine = (responses.v1.values for responses in told)
     assert np.ptp(fine) > 1
     assert np.abs(coarse - fine).max() < 0.02 * np.abs(fine).max()
+
+
+def test_replace_changes_what_is_named_and_keeps_the_rest():
+    spiking = Pathway(
+        "macaque_fovea", "spiking", {"v1.kinds": 3, "v1.dendritic_time": 20}, ["push_pull"], 0.25, "numpy"
+    )
+    rate = spiking.replace(fidelity="rate", lesions=(), parameters={"lgn.transfer": 0.4})
+    kept = (rate.preset, rate.dt, rate.target, rate.parameters.value("v1.kinds"))
+    assert kept == ("macaque_fovea", 0.25, "numpy", 3)
+    assert (rate.fidelity, rate.lesions, rate.parameters.value("lgn.transfer")) == ("rate", (), 0.4)
+    assert spiking.replace().parameters.digest == spiking.parameters.digest
+    with pytest.raises(InputError, match="changes must be among preset, .*, got 'lesion'"):
+        spiking.replace(lesion=())

@@ -1,36 +1,86 @@
-"""Folders that belong to one run: one writer at a time, one set of settings."""
+"""Folders that belong to one run: one set of settings, one writer at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
+import numpy as np
 
+from biomodel.utils.atomic import atomic_write
 from biomodel.utils.errors import InputError
 
-#: Settings that differ are named; of many, so many.
+#: Differing settings that a message names.
 _NAMED = 4
 
 
-def check_same(path: Path, made_with: dict[str, object], settings: dict[str, object]) -> None:
-    """Refuse, with a ValueError that names the settings that differ, what was made with others."""
-    differing = [name for name in sorted(made_with.keys() | settings) if made_with.get(name) != settings.get(name)]
-    if differing:
-        named = "; ".join(f"{name} = {made_with.get(name)}, now {settings.get(name)}" for name in differing[:_NAMED])
-        more = f"; and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
-        raise InputError(f"{path} was made with {named}{more}: give the same settings, or another folder")
+def claim(path: Path, settings: Mapping[str, object], *, extend: bool = False) -> None:
+    """Write the settings of a run to a file, or check that the file holds the same settings.
 
-
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a folder's store against other processes; the hold ends with the process, however that ends.
+    Parameters
+    ----------
+    path : pathlib.Path
+        A JSON file in the folder of the run; the folder is made where it is missing.
+    settings : mapping of str to JSON values
+        All that determines the results.
+    extend : bool
+        Whether settings that the file does not hold are added to it; otherwise they count as different.
 
     Raises
     ------
     InputError
-        Where another process holds it, or the folder cannot be written.
+        For a file that holds other settings, or none; for a folder that cannot be written.
+    """
+    new = json.loads(json.dumps(dict(settings)))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        old = json.loads(path.read_text()) if path.exists() else None
+        if old is not None:
+            check_same(path.parent, old, {**old, **new} if extend else new)
+        if old is None or extend:
+            with atomic_write(path) as scratch:
+                scratch.write_text(json.dumps({**(old or {}), **new}, indent=2) + "\n")
+    except OSError as error:
+        raise _unwritable(path.parent, error) from None
+    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} must be a JSON file with the settings of a run: {error}") from None
+
+
+def check_same(path: Path, old: Mapping[str, object], new: Mapping[str, object]) -> None:
+    """Check that results at `path`, made with the settings `old`, can be continued with the settings `new`.
+
+    Raises
+    ------
+    InputError
+        With the settings that differ.
+    """
+    differing = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    if differing:
+        named = "; ".join(f"{name} = {old.get(name)}, now {new.get(name)}" for name in differing[:_NAMED])
+        more = f"; and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
+        raise InputError(f"{path} was made with {named}{more}: give the same settings, or another folder")
+
+
+def array_digest(arrays: Iterable[np.ndarray]) -> str:
+    """Digest of the values of arrays, 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Lock a folder against other processes; the lock ends with the process, also when it is killed.
+
+    Raises
+    ------
+    InputError
+        For a folder that another process has locked, or that cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,8 +89,12 @@ def exclusive(folder: Path) -> Iterator[None]:
     except filelock.Timeout:
         raise InputError(f"{folder} is being written by another process: wait for it, or give another folder") from None
     except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror or error}): give a writable folder") from None
+        raise _unwritable(folder, error) from None
     try:
         yield
     finally:
         lock.release()
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(f"{folder} cannot be written ({error.strerror or error}): give a writable folder")
