@@ -61,8 +61,6 @@ SIGNS = {"relay": 1, "simple": 1, "opposite": 1, "complex": 1, "inhibitory": -1,
 #: Preferred orientations in the middle of the surround's bands, degrees.
 BANDS = (0, 45, 90, 135)
 
-LESIONS = ("push_pull", "normalisation", "surround_suppression", "thalamocortical_depression")
-
 #: The simple cells of a kind, of its own and of the opposite phase.
 _PHASES = ("simple", "opposite")
 

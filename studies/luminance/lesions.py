@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from biomodel import LESIONS, Pathway
-from biomodel.circuit.v1 import LESIONS as V1_LESIONS
+from biomodel import Pathway
+from biomodel.circuit.lesions import lesions_of
 from biomodel.utils.progress import progress
 from studies.common.classifiers import right
 from studies.common.parallel import side_by_side
@@ -26,7 +26,7 @@ from studies.luminance.cells import Condition, Right, Seen, examined, given, lit
 from studies.luminance.lights import FEW_LEVELS, LIGHTS
 
 #: Mechanisms by the station before which they are lesioned.
-MECHANISMS = {"lgn": tuple(n for n in LESIONS if n not in V1_LESIONS), "v1": tuple(V1_LESIONS)}
+MECHANISMS = {"lgn": lesions_of("retina") + lesions_of("lgn"), "v1": lesions_of("v1")}
 
 #: Images that train, and that test.
 TRAIN, TEST = 500, 500
