@@ -6,7 +6,7 @@ import pytest
 
 from biomodel import Pathway
 from bridge.fit import stimuli
-from studies.common import published
+from studies.common import plenoptic_models
 from studies.identification import run
 
 
@@ -45,7 +45,7 @@ def told_score(value: float) -> dict[str, float | int]:
 def test_a_published_model_is_recorded_as_circuits_are():
     shown = stimuli.identification(13, seed=1)
     gaze = np.full(shown.light.shape, 7.0)
-    light, responses = published.recorded(shown, gaze)
+    light, responses = plenoptic_models.record_on_off(shown, gaze)
     assert responses.lgn.shape == (13, 4, 32, 32) and light is shown.light
     assert float(responses.lgn.std(("image", "y", "x")).min()) > 0
     sudden = ~np.isnan(shown.fields)

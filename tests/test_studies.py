@@ -18,7 +18,7 @@ from biomodel.stimuli import decode_srgb
 from bridge import pretrained
 from bridge.fit.fitting import IMAGES
 from studies.cli import main
-from studies.common.classifiers import CLASSIFIERS, NORMS, right
+from studies.common.classifiers import CLASSIFIERS, NORMS, is_correct
 from studies.common.training import Budget, Choice, train
 from studies.data.datasets import load
 from studies.luminance import agreement, arms, hand_set, lesions, normalisation, report, run, spikes, trained, verdict
@@ -297,7 +297,7 @@ def test_classifiers_take_any_maps_and_learn(name, norm):
     before = torch.get_rng_state()
     network = train(lambda: CLASSIFIERS[name](3, 2, norm), maps.__getitem__, labels, 0, Budget(64, 8), 2e-3)
     assert torch.equal(before, torch.get_rng_state())
-    assert right(network, maps, labels).double().mean() > 0.9
+    assert is_correct(network, maps, labels).double().mean() > 0.9
 
 
 def test_one_classifier_reads_circuit_and_twin(tmp_path):

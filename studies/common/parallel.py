@@ -1,4 +1,4 @@
-"""Independent tasks of a study, run side by side in processes of one thread each."""
+"""Independent tasks of a study, run in parallel processes of one thread each."""
 
 from __future__ import annotations
 
@@ -10,11 +10,23 @@ import joblib
 from biomodel.utils.progress import progress
 
 
-def side_by_side(task: Callable[..., None], arguments: Sequence[tuple[Any, ...]], workers: int, what: str) -> None:
-    """Run `task` once for each of `arguments`, `workers` at a time; a task writes what it found itself."""
+def run_parallel(task: Callable[..., None], arguments: Sequence[tuple[Any, ...]], workers: int, what: str) -> None:
+    """Call a function once for each tuple of arguments; it writes its own results.
+
+    Parameters
+    ----------
+    task : callable
+        A module-level function.
+    arguments : sequence of tuple
+        Positional arguments of each call.
+    workers : int
+        Number of processes.
+    what : str
+        Label of the progress bar.
+    """
     with joblib.parallel_config("loky", inner_max_num_threads=1):
-        tasks = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(
-            joblib.delayed(task)(*given) for given in arguments
+        results = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(
+            joblib.delayed(task)(*values) for values in arguments
         )
-        for _ in progress(tasks, total=len(arguments), what=what, unit="task"):
+        for _ in progress(results, total=len(arguments), what=what, unit="task"):
             pass

@@ -1,4 +1,4 @@
-"""Training a classifier behind an arm: the same budget for every arm, the same numbers from the same seed."""
+"""Training of classifiers: the same number of steps for every arm, reproducible from a seed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Budget:
-    """How long every classifier is trained, however many images it is given (Adam, cross-entropy)."""
+    """Steps and batch size of a training with Adam and cross-entropy; independent of the number of images."""
 
     steps: int = 440
     batch: int = 64
@@ -27,7 +27,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is chosen for each arm on development data: Adam's rate, and what scaled maps are multiplied by."""
+    """What is chosen for each arm on development data: Adam's learning rate, and the standard deviation of scaled maps."""
 
     learning_rate: float = 2e-3
     input_scale: float = 1.0
@@ -35,26 +35,26 @@ class Choice:
 
 @dataclass(frozen=True)
 class Scaling:
-    """One fixed shift and scale a channel, from clean training maps."""
+    """One fixed shift and scale per channel, measured on clean training maps."""
 
     shift: np.ndarray
     scale: np.ndarray
 
     @staticmethod
     def of(maps: np.ndarray, input_scale: float = 1.0) -> Scaling:
-        """The scaling that gives each channel of `maps`, (n, C, h, w), mean 0 and standard deviation `input_scale`."""
+        """Measure the scaling that gives each channel of `maps` (n, C, h, w) mean 0 and standard deviation `input_scale`."""
         deviation = maps.std(axis=(0, 2, 3), dtype=np.float64)
         scale = np.where(deviation > 0, deviation, 1.0) / input_scale
         return Scaling(maps.mean(axis=(0, 2, 3), dtype=np.float64), scale)
 
     def apply(self, maps: np.ndarray) -> Tensor:
-        """Scaled maps, single precision."""
+        """Scale maps (n, C, h, w), in single precision."""
         shift, scale = (part.astype(np.float32)[:, None, None] for part in (self.shift, self.scale))
         return torch.from_numpy((maps.astype(np.float32) - shift) / scale)
 
 
 class Scaled(nn.Module):
-    """A scaling as a layer, behind a front end that is trained."""
+    """A scaling as a layer, after a front end that is trained."""
 
     shift: Tensor
     scale: Tensor
@@ -69,50 +69,59 @@ class Scaled(nn.Module):
 
 
 def half_cosine(optimiser: Optimizer, steps: int) -> LRScheduler:
-    """A rate that falls to zero along half a cosine."""
+    """Decrease the learning rate to zero along half a cosine."""
     return CosineAnnealingLR(optimiser, steps)
 
 
 def train(
-    network: Callable[[], Network],
-    seen: Callable[[Tensor], Tensor],
+    make_network: Callable[[], Network],
+    inputs: Callable[[Tensor], Tensor],
     labels: Tensor,
     seed: int,
     budget: Budget,
     learning_rate: float,
     schedule: Callable[[Optimizer, int], LRScheduler] = half_cosine,
 ) -> Network:
-    """Make a network, and train it; global random state is left alone.
+    """Make a network and train it; the global random state is restored.
 
     Parameters
     ----------
-    network : callable
-        Makes it, by chance.
-    seen : callable
-        What it sees, (n, C, h, w), of the images of these indices.
+    make_network : callable
+        Makes the network; its random initial weights depend on `seed`.
+    inputs : callable
+        Maps indices of images to the network's inputs, (n, C, h, w).
     labels : Tensor, (n,)
+        Classes of all training images.
     seed : int
+        Of the initial weights, of dropout and of the order of images.
     budget : Budget
+        Steps and batch size.
     learning_rate : float
+        Adam's initial learning rate.
     schedule : callable
-        Of the rate, over so many steps.
+        (optimiser, number of steps) to the schedule of the learning rate.
+
+    Returns
+    -------
+    nn.Module
+        The trained network, in evaluation mode.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        trained = network().train()
+        network = make_network().train()
         order = torch.Generator().manual_seed(seed)
-        optimiser = torch.optim.Adam(trained.parameters(), lr=learning_rate)
+        optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
         rate = schedule(optimiser, budget.steps)
-        for chosen in itertools.islice(_batches(len(labels), budget.batch, order), budget.steps):
-            loss = functional.cross_entropy(trained(seen(chosen)), labels[chosen])
+        for indices in itertools.islice(_batches(len(labels), budget.batch, order), budget.steps):
+            loss = functional.cross_entropy(network(inputs(indices)), labels[indices])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             rate.step()
-    return trained.eval()
+    return network.eval()
 
 
 def _batches(images: int, batch: int, order: torch.Generator) -> Iterator[Tensor]:
-    """All images in an order by chance, again and again."""
+    """Yield batches of indices, in a new random order each epoch, without end."""
     while True:
         yield from torch.randperm(images, generator=order).split(batch)

@@ -8,7 +8,7 @@ Every model is shown the same images, given the field adapted to, and scored on 
   earlier one as far as the relay.
 - `rivals`, fitted to the relay's, or to V1's responses alone.
 - ``of …``: a front end fitted to another circuit's relay, scored on this one's responses.
-- ``fitted to a published model``: a front end fitted to the responses of `published`, scored on that model's own.
+- ``fitted to a published model``: a front end fitted to the responses of `plenoptic_models`, scored on that model's own.
 
 What is finished is kept in a folder, and the same call goes on from there.
 """
@@ -42,7 +42,7 @@ from bridge.fit.fitting import IMAGES, TEST_IMAGES, check_responses, identify, o
 from bridge.model.ablation import MECHANISMS
 from bridge.model.front_end import OUTPUTS, FrontEnd
 from bridge.model.stages import STRIDE
-from studies.common import published
+from studies.common import plenoptic_models
 from studies.identification.baselines import Rival, fit_rival, rivals
 
 #: Circuits that differ from the one that is predicted: what is lesioned, and factors on parameters.
@@ -85,7 +85,7 @@ def gather(pathway: Pathway, out: Path, images: int = IMAGES, seed: int = 0, wor
     ValueError
         For a folder that was made with other settings, or by other code; they are named.
     """
-    published.check_installed()
+    plenoptic_models.check_installed()
     (out / "scores").mkdir(parents=True, exist_ok=True)
     _claim(out / "config.json", pathway, images, seed)
     recordings = record(pathway, out / "recordings", images, seed, workers)
@@ -207,7 +207,7 @@ def _of_published(recordings: Recordings, seed: int, out: Path) -> pd.DataFrame:
     every = [stimuli.identification(images, seed=seed), *held]
     gaze = _empty(responses, "lgn", pixels_per_degree(light)).background
     fields = [gaze(torch.from_numpy(one.light.values[:, None]))[:, 0].numpy() for one in every]
-    fitted, *tests = (published.recorded(*pair) for pair in zip(every, fields, strict=True))
+    fitted, *tests = (plenoptic_models.record_on_off(*pair) for pair in zip(every, fields, strict=True))
     named = {one.name: test for one, test in zip(held, tests, strict=True)}
     return _twin(*fitted, seed, (), Recordings(fitted, named), out / "fitted_to_a_published_model.safetensors")
 

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from bridge.evaluate.metrics import r_squared
-from studies.common.classifiers import right
+from studies.common.classifiers import is_correct
 from studies.common.training import Budget, Choice
 from studies.data.datasets import Images
 from studies.luminance.cells import Condition, Right, Seen, given, lit, name, trained
@@ -44,7 +44,7 @@ def measured(
         )
         for kept, maps in zip(told, (simulated, learned), strict=True):
             inputs = given(circuit.arm, scaling, maps)
-            kept.append([right(network, inputs, labels).numpy() for network in networks])
+            kept.append([is_correct(network, inputs, labels).numpy() for network in networks])
         rows += [
             (light, group, level, channel, r_squared(simulated[:, channel], learned[:, channel]))
             for channel in range(simulated.shape[1])

@@ -40,11 +40,10 @@ from biomodel.engine.responses import in_rates
 from biomodel.pathway import AdaptTo
 from biomodel.utils.errors import InputError
 from bridge import FrontEnd
-from studies.common import retilenet
-from studies.common.published import check_installed
+from studies.common import plenoptic_models, retilenet
 from studies.luminance import hand_set, normalisation
 from studies.luminance.augmentation import GLOBAL
-from studies.luminance.lights import LIGHTS, PIXELS_PER_DEGREE, REFERENCE_FIELD, WHITE
+from studies.luminance.lights import LIGHTS, PIXELS_PER_DEGREE, REFERENCE_FIELD
 from studies.luminance.shuffled import shuffled
 from studies.luminance.trained import from_scratch, tuned
 
@@ -188,7 +187,7 @@ def check_arms(names: tuple[str, ...]) -> None:
         if name not in ARMS:
             raise InputError(f"unknown arm {name!r}: accepted are {', '.join(ARMS)}")
     if "plenoptic_lgg" in names:
-        check_installed()
+        plenoptic_models.check_installed()
 
 
 def make(name: str, front_end: FrontEnd, pathway: Pathway, workers: int = 1) -> Arm:
@@ -225,7 +224,7 @@ def make(name: str, front_end: FrontEnd, pathway: Pathway, workers: int = 1) -> 
     if name == "retilenet":
         return Arm(name, pixels, front=lambda _: retilenet.module(1))
     if name == "plenoptic_lgg":
-        return Arm(name, lambda light, _: luminance_and_contrast_gain(light))
+        return Arm(name, lambda light, _: plenoptic_models.luminance_contrast_gain(light))
     if name == "front_end_lgn_tuned":
         return Arm(name, luminance_itself, ADAPTING, front=lambda state: tuned(front_end, state))
     if name == "front_end_scratch":
@@ -300,20 +299,3 @@ def _answered(pathway: Pathway, station: str, light: np.ndarray, state: str, wor
     adapt_to: AdaptTo = "gaze" if state == "settled" else REFERENCE_FIELD
     stimulus = luminance(light, PIXELS_PER_DEGREE)
     return pathway.simulate(stimulus, adapt_to=adapt_to, output=station, workers=workers, seed=seed)
-
-
-@torch.no_grad()
-def luminance_and_contrast_gain(light: np.ndarray) -> np.ndarray:
-    """Plenoptic's LuminanceContrastGainControl, (n, 1, H, W), as it was published (Berardino et al. 2017); white is 1.
-
-    Raises
-    ------
-    InputError
-        Where the extra ``published`` isn't installed.
-    """
-    check_installed()
-    from plenoptic.models import LuminanceContrastGainControl
-
-    model = LuminanceContrastGainControl(31, pretrained=True, cache_filt=True).eval()
-    tensor = torch.from_numpy(light[:, None] / WHITE).float()
-    return torch.cat([model(part) for part in tensor.split(_TOGETHER)]).numpy()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from biomodel.utils.atomic import atomic_write
-from studies.common.classifiers import CLASSIFIERS, right
+from studies.common.classifiers import CLASSIFIERS, is_correct
 from studies.common.training import Budget, Choice, Scaled, Scaling, train
 from studies.data.datasets import Images
 from studies.luminance.arms import Arm
@@ -113,7 +113,7 @@ def examined(
     for light, _, level in tests:
         maps = seen.maps(name(light, level), partial(lit, images.test, light, level))
         inputs = given(seen.arm, scaling, maps)
-        told.append([right(network, inputs, labels).numpy() for network in networks])
+        told.append([is_correct(network, inputs, labels).numpy() for network in networks])
     return Right(tests, tuple(seeds), np.array(told))
 
 

@@ -17,8 +17,8 @@ import torch
 from biomodel import Pathway
 from biomodel.circuit.lesions import lesions_of
 from biomodel.utils.progress import progress
-from studies.common.classifiers import right
-from studies.common.parallel import side_by_side
+from studies.common.classifiers import is_correct
+from studies.common.parallel import run_parallel
 from studies.common.training import Budget, Choice
 from studies.data.datasets import Images
 from studies.luminance.arms import Arm, simulated
@@ -87,7 +87,7 @@ def run(
     kept = {paths[variant, how]: seen[variant] for variant, how in waiting if how == "kept"}
     if kept:
         tasks.append((_kept, kept, seen["intact"], *with_what))
-    side_by_side(_alone, tasks, workers, f"classifiers of lesions before {station}")
+    run_parallel(_alone, tasks, workers, f"classifiers of lesions before {station}")
     return {one: Right.load(path) for one, path in paths.items()}
 
 
@@ -130,5 +130,5 @@ def _kept(
         told = []
         for light, _, level in tests:
             maps = seen.maps(name(light, level), partial(lit, images.test, light, level))
-            told.append([right(network, given(intact.arm, scaling, maps), labels).numpy() for network in networks])
+            told.append([is_correct(network, given(intact.arm, scaling, maps), labels).numpy() for network in networks])
         Right(tuple(tests), tuple(seeds), np.array(told)).save(path)

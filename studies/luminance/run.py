@@ -33,7 +33,7 @@ from biomodel.utils.errors import InputError
 from bridge import FrontEnd, fit
 from bridge.fit.fitting import IMAGES
 from studies import common, data
-from studies.common.parallel import side_by_side
+from studies.common.parallel import run_parallel
 from studies.common.training import Budget, Choice
 from studies.data import datasets
 from studies.luminance import agreement, arms, cost, lesions, spikes
@@ -256,7 +256,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
         lesioned = [("lenet", f"front_end_{station}") for station in lesions.MECHANISMS if settings.lesions]
         searched = dict.fromkeys([*((cell.classifier, _searched_as(cell.arm)) for cell in cells), *lesioned])
         waiting = [pair for pair in searched if not _choice_path(out, *pair).exists()]
-        side_by_side(_search, [(settings, out, *pair, images) for pair in waiting], workers, "searching")
+        run_parallel(_search, [(settings, out, *pair, images) for pair in waiting], workers, "searching")
     simulated = [cell for cell in cells if made[cell.arm].simulated]
     waiting_cells = [cell for cell in cells if not all(path.exists() for path in _files(out, cell, cell in simulated))]
     # The simulation spreads over processes itself.
@@ -266,7 +266,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
             prepare(Seen(arm, cell.state, out / "maps"), settings.met(arm, images), conditions(settings.lights, True))
     # The longest first, that no process is left waiting for the last.
     waiting_cells.sort(key=lambda cell: made[cell.arm].front is None)
-    side_by_side(_cell, [(settings, out, cell, images) for cell in waiting_cells], workers, "training")
+    run_parallel(_cell, [(settings, out, cell, images) for cell in waiting_cells], workers, "training")
     compared: dict[Cell, Agreement] = {}
     for cell in simulated:
         circuit, twin, responses = _files(out, cell, True)

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 import bridge
 from biomodel.utils.atomic import atomic_write
 from studies.common import retilenet
-from studies.common.classifiers import right
+from studies.common.classifiers import is_correct
 from studies.common.training import Budget as Steps
 from studies.common.training import Scaling, train
 from studies.data.datasets import Images
@@ -213,5 +213,5 @@ def _tested(
         given = seen(sweep, level)
         labels = torch.tensor(images.test_labels, device=given.device)
         for mine, network in zip(told, trained, strict=True):
-            mine[sweep.name, level] = float(right(network, given, labels).float().mean())
+            mine[sweep.name, level] = float(is_correct(network, given, labels).float().mean())
     return told

@@ -175,7 +175,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
         met = images.first(budget.train or len(images.train), budget.test or len(images.test))
         waiting = [cell for cell in settings.cells(name) if not cell.path(out).exists()]
         tasks = [(out, group, met, budget.rates, settings.device) for group in _together(waiting)]
-        parallel.side_by_side(_make, tasks, workers, f"{name}, {settings.budget}")
+        parallel.run_parallel(_make, tasks, workers, f"{name}, {settings.budget}")
     return read(out)
 
 
