@@ -40,7 +40,11 @@ def claim(path: Path, settings: Mapping[str, object], *, extend: bool = False) -
         path.parent.mkdir(parents=True, exist_ok=True)
         old = json.loads(path.read_text()) if path.exists() else None
         if old is not None:
-            check_same(path.parent, old, {**old, **new} if extend else new)
+            check_same(
+                path.parent,
+                {name: old[name] for name in old if name in new} if extend else old,
+                {name: new[name] for name in new if name in old} if extend else new,
+            )
         if old is None or extend:
             with atomic_write(path) as scratch:
                 scratch.write_text(json.dumps({**(old or {}), **new}, indent=2) + "\n")
