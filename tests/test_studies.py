@@ -28,7 +28,7 @@ from studies.luminance.lights import LIGHTS, REFERENCE_FIELD, illuminate, scene
 from studies.luminance.search import part
 from studies.luminance.shuffled import shuffled
 from studies.luminance.statistics import Contrast, contrast, holm, interval, scored
-from studies.reporting import html
+from studies.reporting import html, stations_figure
 
 SMALL = ["--images", "26", "--kinds", "2", "--repeats", "1", "--epochs", "1", "--train", "60", "--test", "30"]
 SMALL += ["--simulated-train", "20", "--simulated-test", "10", "--lights", "gradient,exposure"]
@@ -586,3 +586,22 @@ def test_draws_option_refuses_bad_input_at_once_in_one_line(tmp_path, arguments,
     told = precortical("physiology", *arguments, "--out", tmp_path / "out")
     assert told.returncode == 2 and words in told.stderr and told.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_first_figure_has_a_map_for_each_station(patches, responses, tmp_path):
+    """One row of the image, its adaptation field, cones and horizontal cells; then a row for each later station."""
+    figure = stations_figure.draw(patches[0].values, responses)
+    maps = [ax for ax in figure.axes if ax.images and ax.get_title()]
+    assert len(maps) == 20
+    assert [ax.get_title() for ax in maps[:4]] == [
+        "image (cd/m²)",
+        "adapted to (cd/m²)",
+        "cone (pA)",
+        "horizontal (mV)",
+    ]
+    assert maps[12].get_title() == "lgn, midget on" and np.array_equal(
+        maps[12].images[0].get_array(), responses.lgn[0, 0]
+    )
+    assert [ax.get_title().split()[1] for ax in maps[16:]] == ["simple", "simple", "complex", "complex"]
+    figure.savefig(tmp_path / "stations.png")
+    assert (tmp_path / "stations.png").stat().st_size > 10_000

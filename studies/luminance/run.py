@@ -24,7 +24,7 @@ import torch
 
 import biomodel
 import bridge
-from biomodel import Pathway
+from biomodel import Pathway, luminance
 from biomodel.engine import cache
 from biomodel.images import PHOTOGRAPHS
 from biomodel.utils.atomic import atomic_write
@@ -39,9 +39,10 @@ from studies.data import datasets
 from studies.luminance import agreement, arms, cost, lesions, spikes
 from studies.luminance.arms import Arm
 from studies.luminance.cells import Right, Seen, conditions, examined, prepare
-from studies.luminance.lights import DEFAULT, LIGHTS, scene
+from studies.luminance.lights import DEFAULT, LIGHTS, PIXELS_PER_DEGREE, scene
 from studies.luminance.search import LEAST, search
 from studies.luminance.statistics import interval, scored
+from studies.reporting import stations_figure
 
 logger = logging.getLogger("precortical")
 
@@ -247,6 +248,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
     pathway = settings.pathway
     images = datasets.load(settings.dataset, data).first(settings.train, settings.test)
     _claim(settings, pathway, images, out)
+    _draw_stations(pathway, images, out)
     front_end = fitted_front_end(settings, pathway, out, workers)
     for folder in ("cells", "choices", "agreement"):
         (out / folder).mkdir(exist_ok=True)
@@ -412,6 +414,18 @@ def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     with atomic_write(path) as scratch:
         scratch.write_text(text)
+
+
+def _draw_stations(pathway: Pathway, images: datasets.Images, out: Path) -> None:
+    """Write the first figure of a study, stations.png: the responses of every station to the first test image."""
+    path = out / "stations.png"
+    if path.exists():
+        return
+    light = scene(images.test[:1])
+    figure = stations_figure.draw(light[0], pathway.simulate(luminance(light, PIXELS_PER_DEGREE)))
+    with atomic_write(path) as scratch:
+        figure.savefig(scratch, dpi=110)
+    logger.info("%s shows one image at every station", path)
 
 
 def fitted_front_end(settings: Settings, pathway: Pathway, out: Path, workers: int) -> FrontEnd:
