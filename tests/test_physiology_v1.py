@@ -374,10 +374,10 @@ def test_tuning_is_that_of_the_filters(column, values):
         over = GaborCells().closed_form(cell, cell[1], fine)
         passed = fine[over >= np.sqrt(0.5) * over.max()]
         octaves.append(np.log2(passed[-1] / passed[0]))
-    assert values["V1: median half-width at .707 of the peak"] == pytest.approx(np.median(widths), rel=0.06)
-    assert values["V1: median circular variance"] == pytest.approx(np.median(variances), abs=0.03)
-    assert values["median bandwidth"] == pytest.approx(np.median(octaves), rel=0.06)
-    assert values["half-width at 10 % over half-width at 80 % contrast, median"] == pytest.approx(1, abs=0.02)
+    assert values["orientation_half_width"] == pytest.approx(np.median(widths), rel=0.06)
+    assert values["circular_variance"] == pytest.approx(np.median(variances), abs=0.03)
+    assert values["sf_bandwidth"] == pytest.approx(np.median(octaves), rel=0.06)
+    assert values["tuning_width_ratio"] == pytest.approx(1, abs=0.02)
 
 
 def test_known_cells_give_the_known_answers(values):
@@ -387,26 +387,26 @@ def test_known_cells_give_the_known_answers(values):
     # The mask doubles the pool's energy; in the ring there is twice the energy too, half of it of the cell's orientation.
     masked = contrast**2 / (half**2 + 2 * contrast**2) * (1 - cells.suppression / 2)
     expected = {
-        "V1: median spontaneous rate": (cells.spontaneous, 1e-6),
-        "V1: time to half of the peak, full-contrast flash": (
+        "v1_spontaneous_rate": (cells.spontaneous, 1e-6),
+        "v1_latency": (
             1000 * (cells.delay - cells.membrane * np.log(1 - np.sqrt(0.5))),
             2,
         ),
-        "share of cells with F1/F0 > 1, drifting grating": (0.5, 1e-6),
-        "median exponent n": (2, 0.03),
-        "median c50": (half, 0.01),
-        "1 - (grating + orthogonal mask, equal contrast) over grating alone, median": (1 - masked / alone, 0.03),
-        "suppression by an iso-oriented minus by an orthogonal surround": (cells.suppression, 0.04),
-        "LGN minus V1 high cut-off (half of peak)": (
+        "simple_share": (0.5, 1e-6),
+        "crf_exponent": (2, 0.03),
+        "crf_c50": (half, 0.01),
+        "cross_orientation": (1 - masked / alone, 0.03),
+        "tuned_surround": (cells.suppression, 0.04),
+        "lgn_minus_v1_cutoff": (
             (np.sqrt(3) / cells.relay - 1 / cells.membrane) / (2 * np.pi),
             2.5,
         ),
-        "share of low-pass cells": (1, 1e-6),
-        "shift of c50 after a 50 % adaptor": (cells.shift, 0.06),
+        "low_pass_share": (1, 1e-6),
+        "c50_shift": (cells.shift, 0.06),
     }
     for statistic, (value, tolerance) in expected.items():
         assert values[statistic] == pytest.approx(value, abs=tolerance), statistic
-    assert values["dip test of F1/F0: p"] < 0.05
+    assert values["f1f0_dip"] < 0.05
 
 
 def test_size_tuning_is_that_of_patches_of_many_sizes(column, values):
@@ -423,8 +423,8 @@ def test_size_tuning_is_that_of_patches_of_many_sizes(column, values):
         indices.append(1 - high[-1] / high.max())
         reached = [diameters[np.argmax(curve >= 0.95 * curve.max())] for curve in (low, high)]
         ratios.append(reached[0] / reached[1])
-    assert values["median suppression index"] == pytest.approx(np.median(indices), abs=0.03)
-    assert values["summation field at 12 % over at 100 % contrast"] == pytest.approx(np.median(ratios), rel=0.08)
+    assert values["surround_suppression"] == pytest.approx(np.median(indices), abs=0.03)
+    assert values["summation_growth"] == pytest.approx(np.median(ratios), rel=0.08)
 
 
 def test_distances_are_those_of_the_cells(measured):

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -37,6 +37,7 @@ SPIKES_ONLY = (13,)
 class Result:
     """One statistic beside its published band; `passed` is None where there is none (true by construction)."""
 
+    key: str
     id: int
     name: str
     statistic: str
@@ -148,12 +149,31 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
         seconds[number] = time.perf_counter() - start
         told = ", ".join(f"{value:.4g}" for value in measured[number].values.values())
         logger.info("experiment %d took %.1f s: %s", number, seconds[number], told)
-    rows = [
-        _result(row, float(measured[row["id"]].values[row["statistic"]]))
-        for row in bands()
-        if row["id"] in measured and row["statistic"] in measured[row["id"]].values
-    ]
-    return Results(rows, measured, seconds, column)
+    return Results(join_bands(measured), measured, seconds, column)
+
+
+def join_bands(measured: Mapping[int, Measurement]) -> list[Result]:
+    """The values of experiments beside the published bands, in the order of the bands.
+
+    Parameters
+    ----------
+    measured : mapping of int to Measurement
+        By number of the experiment.
+
+    Returns
+    -------
+    list of Result
+
+    Raises
+    ------
+    KeyError
+        If a row of these experiments has no value, or a value no row.
+    """
+    rows = [row for row in bands() if row["id"] in measured]
+    values = {(number, key): value for number, found in measured.items() for key, value in found.values.items()}
+    if unknown := values.keys() - {(row["id"], row["key"]) for row in rows}:
+        raise KeyError(f"bands.json has no row for {sorted(unknown)}")
+    return [_result(row, float(values[row["id"], row["key"]])) for row in rows]
 
 
 def _measured(number: int, preparation: Preparation, column: Column) -> Measurement:
@@ -184,6 +204,7 @@ def _accepted(ids: int | Iterable[int] | None, fires: bool) -> list[int]:
 def _result(row: dict[str, Any], value: float) -> Result:
     passed = None if row["by_construction"] else bool(row["low"] <= value <= row["high"])
     return Result(
+        key=row["key"],
         id=row["id"],
         name=row["name"],
         statistic=row["statistic"],

@@ -29,7 +29,7 @@ class CellValues:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What an experiment found: its values by statistic, and the curves that they were read off.
+    """The values of an experiment, by the key of their row in ``bands.json``, and the curves that they come from.
 
     `logarithmic` names the axes that are: "", "x", "y" or "xy". `cells` holds values by cell, under the names of the
     published histograms in ``v1_distributions.json``.

@@ -53,13 +53,9 @@ def webers_law(preparation: Preparation) -> Measurement:
         images = _BACKGROUNDS[:, None, None] * (1 + 0.1 * pattern)
         changes = preparation.flashed(screen, images, _BACKGROUNDS, **_GANGLION)
         gains[label] = rate_of(changes, "ganglion", "midget_on") / (0.1 * _BACKGROUNDS)
-    spot = (
-        "midget ganglion: slope of log gain on log background, 10 % increments of a spot over the centre, "
-        "30 to 3000 cd/m², 200 ms flashes"
-    )
     values = {
-        spot: measures.log_slope(_BACKGROUNDS, gains["spot"]),
-        "the same for a full-field increment": measures.log_slope(_BACKGROUNDS, gains["full field"]),
+        "weber_slope": measures.log_slope(_BACKGROUNDS, gains["spot"]),
+        "weber_slope_full_field": measures.log_slope(_BACKGROUNDS, gains["full field"]),
     }
     curves = tuple(Curve(label, _BACKGROUNDS, gain) for label, gain in gains.items())
     return Measurement(values, curves, _LUMINANCE, "gain (Hz per cd/m²)", "xy")
@@ -86,7 +82,7 @@ def fast_flicker(preparation: Preparation) -> Measurement:
     slow, fast = amplitudes.reshape(2, -1) / (0.1 * _BACKGROUNDS)
     difference = measures.log_slope(_BACKGROUNDS, fast) - measures.log_slope(_BACKGROUNDS, slow)
     return Measurement(
-        {"slope at 30 Hz minus slope at 2 Hz, same cells and backgrounds": difference},
+        {"flicker_slope_difference": difference},
         (Curve("2 Hz", _BACKGROUNDS, slow), Curve("30 Hz", _BACKGROUNDS, fast)),
         _LUMINANCE,
         "gain (Hz per cd/m²)",
@@ -119,7 +115,7 @@ def cone_half_gain(preparation: Preparation) -> Measurement:
     gains = (current - current[:, :1]).max(axis=1) / (0.1 * backgrounds)
     half = measures.half_desensitisation(backgrounds, gains)
     return Measurement(
-        {"background that halves the cone's flash gain": half},
+        {"cone_half_gain": half},
         (Curve("cone", backgrounds, gains),),
         _LUMINANCE,
         "flash gain (pA per cd/m²)",
@@ -157,7 +153,7 @@ def fast_adaptation(preparation: Preparation) -> Measurement:
     gains = (on[3:] - on[2]).max(axis=1) / increment
     time = measures.time_to_fraction(delays, gains, before, gains[-1], 1 - np.exp(-1))
     return Measurement(
-        {"time to 63 % of the gain change after a tenfold step, ganglion": 1000 * time},
+        {"fast_adaptation_time": 1000 * time},
         (
             Curve("after the step", 1000 * delays, gains),
             Curve("old background", 1000 * delays, np.full_like(delays, before), reference=True),
@@ -182,7 +178,7 @@ def separable_gains(preparation: Preparation) -> Measurement:
     share = float(np.mean([measures.inseparable_share(gain) for gain in gains]))
     curves = tuple(Curve(f"{level:.0f} cd/m²", contrasts, gains[:, k].mean(axis=0)) for k, level in enumerate(levels))
     return Measurement(
-        {"LGN: share of variance of log gain over (luminance, contrast) that a separable model leaves": share},
+        {"gain_separability": share},
         curves,
         _CONTRAST,
         "first harmonic / contrast (Hz)",
@@ -200,7 +196,7 @@ def contrast_is_kept(preparation: Preparation) -> Measurement:
     responses = preparation.gratings("midget", preparation.best_frequency("midget"), 0.5, levels)["lgn"]
     change = float((responses[:, -1] / responses[:, 0] - 1).mean())
     return Measurement(
-        {"LGN midget: relative change of grating response when the light grows 100 times (10 to 1000 cd/m²)": change},
+        {"contrast_kept": change},
         _on_and_off("midget", levels, responses),
         "mean luminance (cd/m²)",
         _CHANGE,
@@ -225,7 +221,7 @@ def band_pass_in_space(preparation: Preparation) -> Measurement:
         f"weight {fitted.surround / fitted.centre:.2f}"
     )
     return Measurement(
-        {"midget: response at a tenth of the peak frequency over peak response": float(np.mean(shares))},
+        {"midget_low_frequency_ratio": float(np.mean(shares))},
         (
             *_on_and_off("midget", frequencies, responses),
             Curve(label, frequencies, fitted(frequencies), reference=True),
@@ -250,9 +246,9 @@ def temporal_tuning(preparation: Preparation) -> Measurement:
     }
     return Measurement(
         {
-            "midget LGN: peak frequency": peaks["midget"][:, 0].mean(),
-            "parasol LGN: peak frequency": peaks["parasol"][:, 0].mean(),
-            "midget LGN: response at 1 Hz over peak": (amplitudes["midget"][:, 0] / peaks["midget"][:, 1]).mean(),
+            "midget_peak_tf": peaks["midget"][:, 0].mean(),
+            "parasol_peak_tf": peaks["parasol"][:, 0].mean(),
+            "midget_low_cut": (amplitudes["midget"][:, 0] / peaks["midget"][:, 1]).mean(),
         },
         tuple(curve for cells, both in amplitudes.items() for curve in _on_and_off(cells, frequencies, both)),
         "temporal frequency (Hz)",
@@ -270,7 +266,7 @@ def contrast_gain_control(preparation: Preparation) -> Measurement:
     for cells in reversed(CELLS):
         found = preparation.harmonics(cells, "ganglion", 4, contrasts)
         advances = np.array([[measures.phase_advance(h, row[0]) for h in row] for row in found])
-        values[f"{cells}: phase advance at 4 Hz, contrast .08 to .64"] = float(advances[:, -1].mean())
+        values[f"{cells}_phase_advance"] = float(advances[:, -1].mean())
         curves += _on_and_off(cells, contrasts, advances)
     return Measurement(values, tuple(curves), _CONTRAST, "phase advance (°)", "x")
 
@@ -294,9 +290,9 @@ def magno_against_parvo(preparation: Preparation) -> Measurement:
         curves += _on_and_off(cells, contrasts, found["lgn"])
     return Measurement(
         {
-            "ratio of contrast gains (initial slope), parasol to midget": gains["parasol"] / gains["midget"],
-            "parasol LGN: saturation index": indices["parasol"],
-            "midget LGN: saturation index": indices["midget"],
+            "contrast_gain_ratio": gains["parasol"] / gains["midget"],
+            "parasol_saturation": indices["parasol"],
+            "midget_saturation": indices["midget"],
         },
         tuple(curves),
         _CONTRAST,
@@ -318,7 +314,7 @@ def size_tuning(preparation: Preparation) -> Measurement:
         best = preparation.best_frequency(cells)
         responses = preparation.gratings(cells, best, contrast, diameters=diameters, trials=_PATCH_TRIALS)["lgn"]
         suppression = 1 - responses[:, -1] / responses.max(axis=1)
-        values[f"{cells}: 1 - response to a large grating over peak"] = float(suppression.mean())
+        values[f"{cells}_size_suppression"] = float(suppression.mean())
         curves += _on_and_off(cells, diameters, responses)
     return Measurement(values, tuple(curves), "diameter (°)", _CHANGE, "x")
 
@@ -354,9 +350,9 @@ def light_and_dark(preparation: Preparation) -> Measurement:
     saturation = measures.saturation_index(contrasts, on) - measures.saturation_index(contrasts, off)
     return Measurement(
         {
-            "ON saturation minus OFF saturation for spots of growing contrast on grey": saturation,
-            "ON over OFF field diameter on a dark background": widths[2] / widths[3],
-            "ON over OFF field diameter on a grey background": widths[0] / widths[1],
+            "on_minus_off_saturation": saturation,
+            "on_off_diameter_dark": widths[2] / widths[3],
+            "on_off_diameter_grey": widths[0] / widths[1],
         },
         (Curve("ON, light spots", contrasts, on), Curve("OFF, dark spots", contrasts, off)),
         _CONTRAST,
@@ -388,7 +384,7 @@ def variability(preparation: Preparation) -> Measurement:
         order = np.argsort(mean)
         curves.append(Curve(f"{station}, median {np.nanmedian(factor):.2f}", mean[order], factor[order]))
     return Measurement(
-        {"LGN: Fano factor, 200 ms": float(np.nanmedian(np.concatenate(found["lgn"])))},
+        {"lgn_fano": float(np.nanmedian(np.concatenate(found["lgn"])))},
         tuple(curves),
         "mean count",
         "Fano factor",
@@ -403,7 +399,7 @@ def maintained_activity(preparation: Preparation) -> Measurement:
     rates = preparation.rates(screen, fields, levels, **_GANGLION)
     both = np.stack([rate_of(rates, "ganglion", cell) for cell in CELLS["midget"]])
     return Measurement(
-        {"midget ganglion: maintained rate, median of ON and OFF": float(np.median(both[:, levels == MEAN]))},
+        {"midget_maintained_rate": float(np.median(both[:, levels == MEAN]))},
         _on_and_off("midget", levels, both),
         _LUMINANCE,
         "maintained rate (Hz)",
@@ -430,7 +426,7 @@ def latency(preparation: Preparation) -> Measurement:
         found[cells] = float(np.mean([measures.half_rise(times, trace) for trace in traces]))
         curves += [Curve(kind, times[shown], trace[shown]) for kind, trace in zip(kinds, traces, strict=True)]
     return Measurement(
-        {"LGN: midget minus parasol": found["midget"] - found["parasol"]},
+        {"midget_minus_parasol_latency": found["midget"] - found["parasol"]},
         tuple(curves),
         "time after the flash (ms)",
         "rate (Hz)",

@@ -42,7 +42,7 @@ def variability(column: Column) -> Measurement:
     mean, factor = column.count_variability(column.panel(6))
     order = np.argsort(mean)
     return Measurement(
-        {"V1: Fano factor, 200 ms": _median(factor)},
+        {"v1_fano": _median(factor)},
         (Curve(f"V1, median {_median(factor):.2f}", mean[order], factor[order]),),
         "mean count",
         "Fano factor",
@@ -56,7 +56,7 @@ def spontaneous_activity(column: Column) -> Measurement:
     Means from 50 to 200 ms after nothing has changed.
     """
     return Measurement(
-        {"V1: median spontaneous rate": _median(column.spontaneous)},
+        {"v1_spontaneous_rate": _median(column.spontaneous)},
         (Curve("V1, median", LEVELS, _median_curve(column.maintained.T, len(LEVELS))),),
         "background (cd/m²)",
         "maintained rate (Hz)",
@@ -88,7 +88,7 @@ def latency(column: Column) -> Measurement:
         found = np.array([measures.half_rise(times, trace) for trace in chosen])
         mean = chosen.mean(axis=0)
     return Measurement(
-        {"V1: time to half of the peak, full-contrast flash": _median(found)},
+        {"v1_latency": _median(found)},
         (Curve(f"V1, mean of {len(found)} cells", times, mean),),
         "time after the flash (ms)",
         "rate (Hz)",
@@ -111,8 +111,8 @@ def orientation_tuning(column: Column) -> Measurement:
     offsets, aligned = _aligned(curves)
     return Measurement(
         {
-            "V1: median half-width at .707 of the peak": _median(widths),
-            "V1: median circular variance": _median(variances),
+            "orientation_half_width": _median(widths),
+            "circular_variance": _median(variances),
         },
         tuple(
             Curve(f"{name}, {chosen.sum()} cells", offsets, _median_curve(aligned[chosen], len(offsets)))
@@ -146,7 +146,7 @@ def contrast_invariance(column: Column) -> Measurement:
                 curves.append((low, high))
     for_contrast = [_aligned([pair[k] for pair in curves]) for k in range(2)]
     return Measurement(
-        {"half-width at 10 % over half-width at 80 % contrast, median": _median(ratios)},
+        {"tuning_width_ratio": _median(ratios)},
         tuple(
             Curve(f"contrast {contrast:g}, {len(curves)} cells", offsets, _median_curve(aligned, len(offsets)))
             for contrast, (offsets, aligned) in zip(contrasts, for_contrast, strict=True)
@@ -175,8 +175,8 @@ def spatial_frequency_tuning(column: Column) -> Measurement:
     below = np.array([np.mean(peaks.values < edge) if len(curves) else np.nan for edge in bins])
     return Measurement(
         {
-            "median bandwidth": _median(octaves),
-            "Kolmogorov-Smirnov distance of peaks to the published histogram": distributions.distance(
+            "sf_bandwidth": _median(octaves),
+            "sf_peak_distance": distributions.distance(
                 "peak_spatial_frequency", peaks, preset
             ),
         },
@@ -207,8 +207,8 @@ def simple_and_complex(column: Column) -> Measurement:
     counts = np.histogram(np.minimum(ratios, 1.999), bins)[0].astype(float)
     return Measurement(
         {
-            "share of cells with F1/F0 > 1, drifting grating": float(np.mean(ratios > 1)) if len(ratios) else np.nan,
-            "dip test of F1/F0: p": dip.probability(ratios),
+            "simple_share": float(np.mean(ratios > 1)) if len(ratios) else np.nan,
+            "f1f0_dip": dip.probability(ratios),
         },
         (Curve(f"{len(ratios)} cells", (bins[1:] + bins[:-1]) / 2, counts),),
         "F1/F0",
@@ -229,7 +229,7 @@ def contrast_response(column: Column) -> Measurement:
     fine = np.geomspace(contrasts[0], 1, 50)
     curves = _of_peak(evoked)
     return Measurement(
-        {"median exponent n": exponent, "median c50": half},
+        {"crf_exponent": exponent, "crf_c50": half},
         (
             Curve(f"V1, median of {len(panel.cells)} cells", contrasts, _median_curve(curves, len(contrasts))),
             Curve(f"medians of fits; r² {r2:.3f}", fine, median(fine) / median(FULL_CONTRAST), reference=True),
@@ -254,7 +254,7 @@ def cross_orientation(column: Column) -> Measurement:
     both = column.answers(column.fine, panel, half * (column.waves(column.fine, panel) + mask))
     suppression = 1 - _ratio(both, alone)
     return Measurement(
-        {"1 - (grating + orthogonal mask, equal contrast) over grating alone, median": _median(suppression)},
+        {"cross_orientation": _median(suppression)},
         (_ranked("V1", suppression),),
         "share of cells",
         "suppression",
@@ -289,8 +289,8 @@ def surround_suppression(column: Column) -> Measurement:
     ]
     return Measurement(
         {
-            "median suppression index": _median(indices),
-            "summation field at 12 % over at 100 % contrast": _median(
+            "surround_suppression": _median(indices),
+            "summation_growth": _median(
                 _ratio(np.array(low_fields), np.array(high_fields))
             ),
         },
@@ -334,7 +334,7 @@ def tuned_surround(column: Column) -> Measurement:
             found.append(1 - _ratio(answers, alone))
     iso, orthogonal = (np.concatenate([np.zeros(0), *found]) for found in (with_iso, with_orthogonal))
     return Measurement(
-        {"suppression by an iso-oriented minus by an orthogonal surround": _median(iso - orthogonal)},
+        {"tuned_surround": _median(iso - orthogonal)},
         (_ranked("iso-oriented", iso), _ranked("orthogonal", orthogonal)),
         "share of cells",
         "suppression",
@@ -368,8 +368,8 @@ def temporal_frequency_tuning(column: Column) -> Measurement:
     low_pass = responses[0] >= responses.max(axis=0) / 2 if responses.size else np.zeros(0)
     return Measurement(
         {
-            "LGN minus V1 high cut-off (half of peak)": _median(relay_cuts) - _median(cuts),
-            "share of low-pass cells": float(np.mean(low_pass)) if len(low_pass) else np.nan,
+            "lgn_minus_v1_cutoff": _median(relay_cuts) - _median(cuts),
+            "low_pass_share": float(np.mean(low_pass)) if len(low_pass) else np.nan,
         },
         tuple(
             Curve(f"{name}, cut-off {_median(found):.3g} Hz", temporal, _median_curve(_of_peak(both), len(temporal)))
@@ -412,7 +412,7 @@ def contrast_adaptation(column: Column) -> Measurement:
         scale = np.maximum(evoked[0].max(axis=0), 1e-9)
         medians = np.median(evoked / scale, axis=-1)
     return Measurement(
-        {"shift of c50 after a 50 % adaptor": _median(shifts)},
+        {"c50_shift": _median(shifts)},
         (Curve("after grey", contrasts, medians[0]), Curve("after contrast .5", contrasts, medians[1])),
         "contrast",
         "share of the peak after grey",

@@ -24,7 +24,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MultipleLocator
 
 from biomodel import stimuli
-from biomodel.circuit.lesions import LESIONS
 from biomodel.circuit.retina import GANGLION_CHANNELS
 from biomodel.pathway import Pathway, check_rates
 from biomodel.physiology.plots.curves import BAND, CELL_INK
@@ -34,8 +33,8 @@ from biomodel.utils.errors import InputError
 from biomodel.utils.progress import progress
 from biomodel.utils.units import as_number
 
-#: Mechanisms of the retina that can be taken out; those of the relay don't reach back to ganglion cells.
-RETINAL_LESIONS = tuple(name for name in LESIONS if not name.startswith("lgn_"))
+#: Mechanisms of the retina that can be taken out; those of the relay and of V1 don't reach back to ganglion cells.
+RETINAL_LESIONS = ("cone_adaptation", "horizontal_feedback", "luminance_gain", "contrast_gain")
 
 #: The row of a circuit from which nothing is taken.
 INTACT = "intact"

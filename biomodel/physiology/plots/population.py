@@ -77,9 +77,9 @@ class _Population:
         """A property by cell, by the name of its published histogram."""
         return next(m.cells[name] for m in self.results.curves.values() if name in m.cells)
 
-    def band(self, statistic: str) -> tuple[float, float] | None:
+    def band(self, key: str) -> tuple[float, float] | None:
         """The published range of a statistic, where it is among the results."""
-        rows = [row for row in self.results if row.statistic == statistic]
+        rows = [row for row in self.results if row.key == key]
         return (rows[0].low, rows[0].high) if rows and rows[0].low is not None and rows[0].high is not None else None
 
 
@@ -213,7 +213,7 @@ def _half_widths(axes: Axes, population: _Population) -> None:
     found = population.column.characterisation
     curves = [found.answers[:, found.best[1][cell], cell] for cell in population.counted]
     widths = np.array([tuning.half_width(ORIENTATIONS, curve) for curve in curves])
-    band = population.band("V1: median half-width at .707 of the peak")
+    band = population.band("orientation_half_width")
     _stacked(axes, widths, np.arange(0, 91, 7.5), population, population.counted, band)
     axes.set(title="Tuning width", xlabel="half-width at .707 of the peak (°)", ylabel="cells")
     axes.set_xticks([0, 30, 60, 90])
