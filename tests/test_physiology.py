@@ -299,31 +299,31 @@ class PhotometricCells:
 
 
 def test_shadow_of_light_and_of_its_logarithm_is_known():
-    seen = shadow.measure(PhotometricCells(np.log), lesions=(), lights=(300,))
+    seen = shadow.measure_shadow(PhotometricCells(np.log), lesions=(), lights=(300,))
     by_channel = np.array([np.log(1.2), -np.log(0.8)] * 2)
     assert np.allclose(seen.response, by_channel[:, None])
-    assert np.allclose(shadow.ratio(seen).ratio, 1) and shadow.ratio(seen).within.all()
-    linear = shadow.measure(PhotometricCells(lambda light: light), lesions=(), lights=(300,))
+    assert np.allclose(shadow.shadow_ratio(seen).ratio, 1) and shadow.shadow_ratio(seen).within.all()
+    linear = shadow.measure_shadow(PhotometricCells(lambda light: light), lesions=(), lights=(300,))
     assert np.allclose(linear.relative, np.where(linear.distance < 0, 1, 1 / 30))
-    assert not shadow.ratio(linear).within.any()
-    silent = shadow.measure(PhotometricCells(np.zeros_like), lesions=(), lights=(300,))
-    assert np.isnan(shadow.ratio(silent).ratio).all() and not shadow.ratio(silent).within.any()
+    assert not shadow.shadow_ratio(linear).within.any()
+    silent = shadow.measure_shadow(PhotometricCells(np.zeros_like), lesions=(), lights=(300,))
+    assert np.isnan(shadow.shadow_ratio(silent).ratio).all() and not shadow.shadow_ratio(silent).within.any()
 
 
 def test_shadow_ratio_is_the_worst_far_from_the_edge(tmp_path):
-    seen = shadow.measure(PhotometricCells(np.log), lesions=(), lights=(300, 1000), distances=(-3, 0.5, 1.5, 3))
+    seen = shadow.measure_shadow(PhotometricCells(np.log), lesions=(), lights=(300, 1000), distances=(-3, 0.5, 1.5, 3))
     assert seen.sizes["light"] == 2 and seen.shadow.values == pytest.approx([10, 100 / 3])
     assert (abs(seen.distance) >= [3, 0.5, 1.5, 3]).all() and (abs(seen.distance) < [3.1, 0.6, 1.6, 3.1]).all()
     seen["relative"] = seen.relative * xr.DataArray([1, 0.1, 1.25, 0.72], dims="distance")
-    assert np.allclose(shadow.ratio(seen).ratio, 0.72) and shadow.ratio(seen).within.all()
-    shadow.draw(seen, tmp_path / "shadow.png")
+    assert np.allclose(shadow.shadow_ratio(seen).ratio, 0.72) and shadow.shadow_ratio(seen).within.all()
+    shadow.draw_shadow(seen, tmp_path / "shadow.png")
     assert (tmp_path / "shadow.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
 def test_midgets_see_through_a_settled_shadow_by_their_luminance_gain():
-    seen = shadow.measure(Pathway(), lesions=["luminance_gain"], lights=(300,), distances=(-3, 1.5, 3))
-    told = shadow.ratio(seen).sel(adaptation="settled", start=0.05, channel=["midget_on", "midget_off"])
+    seen = shadow.measure_shadow(Pathway(), lesions=["luminance_gain"], lights=(300,), distances=(-3, 1.5, 3))
+    told = shadow.shadow_ratio(seen).sel(adaptation="settled", start=0.05, channel=["midget_on", "midget_off"])
     assert told.within.sel(lesion="intact").all()
     assert (told.ratio.sel(lesion="luminance_gain") < 0.6 * told.ratio.sel(lesion="intact")).all()
 
@@ -331,9 +331,9 @@ def test_midgets_see_through_a_settled_shadow_by_their_luminance_gain():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"lesions": ["lgn_suppression"]}, "lesion 'lgn_suppression' is not accepted before ganglion cells"),
-        ({"lesions": "rods"}, "lesion 'rods'"),
-        ({"lights": ()}, "empty list of lights"),
+        ({"lesions": ["lgn_suppression"]}, "must be one of cone_adaptation, .*, got 'lgn_suppression'"),
+        ({"lesions": "rods"}, "got 'rods'"),
+        ({"lights": ()}, "lights must be one or more luminances"),
         ({"lights": (300, -1)}, "light = -1"),
         ({"distances": (-1, 3)}, "distances"),
         ({"distances": (-3, 1)}, "distances"),
@@ -343,15 +343,28 @@ def test_midgets_see_through_a_settled_shadow_by_their_luminance_gain():
 )
 def test_shadow_refuses_what_it_cannot_measure(settings, words):
     with pytest.raises(ValueError, match=words) as error:
-        shadow.measure(Pathway(), **settings)
+        shadow.measure_shadow(Pathway(), **settings)
     assert "\n" not in str(error.value)
 
 
-def test_shadow_takes_out_mechanisms_of_the_retina_alone():
-    retinal = ("cone_adaptation", "horizontal_feedback", "luminance_gain", "contrast_gain")
-    assert shadow.RETINAL_LESIONS == retinal
+def test_shadow_is_measured_with_the_lesions_of_the_retina_alone(monkeypatch):
+    """Every lesioned pathway has the settings of the intact one."""
+    simulated = []
+
+    def simulate(pathway, stimulus, **settings):
+        simulated.append(
+            (pathway.lesions, pathway.dt, pathway.target, pathway.parameters.value("bipolar.membrane_time"))
+        )
+        return PhotometricCells(np.log).simulate(stimulus, **settings)
+
+    monkeypatch.setattr(Pathway, "simulate", simulate)
+    pathway = Pathway(parameters={"bipolar.membrane_time": 4}, dt=0.25, target="numpy")
+    result = shadow.measure_shadow(pathway, lights=(300,))
+    retinal = ["cone_adaptation", "horizontal_feedback", "luminance_gain", "contrast_gain"]
+    assert result.lesion.values.tolist() == ["intact", *retinal]
+    assert set(simulated) == {(lesions, 0.25, "numpy", 4.0) for lesions in [(), *((name,) for name in retinal)]}
 
 
 def test_shadow_is_measured_on_an_intact_pathway():
-    with pytest.raises(ValueError, match="without contrast_gain is not accepted"):
-        shadow.measure(Pathway(lesions="contrast_gain"))
+    with pytest.raises(ValueError, match="must be without lesions, got contrast_gain"):
+        shadow.measure_shadow(Pathway(lesions="contrast_gain"))

@@ -399,7 +399,7 @@ def test_counts_become_rates_and_say_over_how_long_they_were():
 def test_fidelities_are_compared_cell_by_cell(tmp_path):
     """A comparison of four trials of four patches; docs/spikes.md has that of fifty of two hundred."""
     pathway = Pathway(fidelity="spiking", parameters={"v1.kinds": 4, "bipolar.luminance_half": 10})
-    table = fidelities.compare(pathway, patches=4, trials=4, workers=2, store=tmp_path)
+    table = fidelities.compare_fidelities(pathway, patches=4, trials=4, workers=2, store=tmp_path)
     rates = Pathway(parameters={"v1.kinds": 4, "bipolar.luminance_half": 10}).simulate(photographs(4))
     counts = pathway.simulate(photographs(4), trials=4, workers=2)
     row = table.set_index(["station", "channel"]).loc["lgn", "midget_on"]
@@ -415,9 +415,28 @@ def test_fidelities_are_compared_cell_by_cell(tmp_path):
     # What is kept is not made again.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "run_settled", lambda *_: pytest.fail("simulated again"))
-        assert fidelities.compare(pathway, patches=4, trials=4, workers=2, store=tmp_path).equals(table)
-    with pytest.raises(ValueError, match="give a pathway of fidelity 'spiking'"):
-        fidelities.compare(Pathway())
+        assert fidelities.compare_fidelities(pathway, patches=4, trials=4, workers=2, store=tmp_path).equals(table)
+    with pytest.raises(ValueError, match="fidelity must be 'spiking', got 'rate'"):
+        fidelities.compare_fidelities(Pathway())
+
+
+def test_the_rate_form_beside_spikes_keeps_the_settings(monkeypatch):
+    simulated = []
+
+    def simulate(pathway, *_, **__):
+        simulated.append(pathway)
+        if len(simulated) == 2:
+            raise RuntimeError("enough")
+
+    monkeypatch.setattr(Pathway, "simulate", simulate)
+    pathway = Pathway(
+        fidelity="spiking", parameters={"v1.kinds": 4}, lesions="lgn_suppression", dt=0.25, target="numpy"
+    )
+    with pytest.raises(RuntimeError, match="enough"):
+        fidelities.compare_fidelities(pathway, patches=1, trials=2)
+    rate, spiking = simulated
+    assert spiking is pathway and rate.fidelity == "rate" and rate.parameters.value("v1.kinds") == 4
+    assert (rate.lesions, rate.dt, rate.target) == (("lgn_suppression",), 0.25, "numpy")
 
 
 @pytest.mark.slow

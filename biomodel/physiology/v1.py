@@ -176,9 +176,7 @@ def spatial_frequency_tuning(column: Column) -> Measurement:
     return Measurement(
         {
             "sf_bandwidth": _median(octaves),
-            "sf_peak_distance": distributions.distance(
-                "peak_spatial_frequency", peaks, preset
-            ),
+            "sf_peak_distance": distributions.distance("peak_spatial_frequency", peaks, preset),
         },
         (
             Curve(f"V1, {np.isfinite(octaves).sum()} of {len(curves)} cells band-pass", bins, below),
@@ -290,9 +288,7 @@ def surround_suppression(column: Column) -> Measurement:
     return Measurement(
         {
             "surround_suppression": _median(indices),
-            "summation_growth": _median(
-                _ratio(np.array(low_fields), np.array(high_fields))
-            ),
+            "summation_growth": _median(_ratio(np.array(low_fields), np.array(high_fields))),
         },
         tuple(
             Curve(f"contrast {contrast:g}", relative, _median_curve(np.array(rows), len(relative)))

@@ -249,7 +249,7 @@ def _measure_fidelities(pathway: Pathway, out: Path, json_file: Path | None, wor
 
     if pathway.fidelity != "spiking":
         raise InputError("--against-rates is not accepted with --fidelity rate: it compares cells that fire with them")
-    found = fidelities.compare(pathway, workers=workers, seed=seed, store=out / "fidelities")
+    found = fidelities.compare_fidelities(pathway, workers=workers, seed=seed, store=out / "fidelities")
     with _whole(out / "fidelities.csv") as scratch:
         found.to_csv(scratch, index=False, float_format="%.6g")
     _write_json(json_file, found.to_dict("records"))
@@ -265,12 +265,12 @@ def _measure_shadow(pathway: Pathway, out: Path, workers: int) -> None:
     """Write shadow.csv and shadow.png, and log how the intact circuit's settled responses change in the shadow."""
     from studies.physiology import shadow
 
-    result = shadow.measure(pathway, workers=workers)
+    result = shadow.measure_shadow(pathway, workers=workers)
     with _whole(out / "shadow.csv") as scratch:
         result.to_dataframe().to_csv(scratch, float_format="%.6g")
     with _whole(out / "shadow.png") as scratch:
-        shadow.draw(result, scratch)
-    settled = shadow.ratio(result).sel(lesion=shadow.INTACT, adaptation="settled", start=shadow.STARTS[0])
+        shadow.draw_shadow(result, scratch)
+    settled = shadow.shadow_ratio(result).sel(lesion=shadow.INTACT, adaptation="settled", start=shadow.STARTS[0])
     for channel in settled.channel.values:
         told = []
         for level in settled.light.values:

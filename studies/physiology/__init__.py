@@ -1,1 +1,1 @@
-"""Studies with the physiology experiments: a shadow, rates against spikes."""
+"""Studies with the physiology experiments: shadows, and rates beside spikes."""

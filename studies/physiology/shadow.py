@@ -1,8 +1,8 @@
-"""A shadow is a local change of light: what ganglion cells tell of a surface in the light, in a shadow, and beside its edge.
+"""Responses of ganglion cells to a surface in the light, in a shadow, and near the shadow's edge.
 
-Half of a wide scene lies in a shadow whose edge is sharp. A small patch of the surface reflects a fixed share more, or less,
-than what is around it, so that its contrast is the same wherever it lies. Were the change of light undone, the cell in the
-patch's middle would answer alike everywhere.
+Half of a wide scene lies in a shadow with a sharp edge. A small patch of the surface reflects a fixed share more, or less,
+than its surround, so that its contrast is the same everywhere. If the circuit compensated the change of light, the cell in
+the middle of the patch would respond alike everywhere.
 """
 
 from __future__ import annotations
@@ -24,57 +24,55 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MultipleLocator
 
 from biomodel import stimuli
+from biomodel.circuit.lesions import lesions_of
 from biomodel.circuit.retina import GANGLION_CHANNELS
 from biomodel.pathway import Pathway, check_rates
-from biomodel.physiology.plots.curves import BAND, CELL_INK
+from biomodel.physiology.plots.style import BAND, CELL_COLOURS, frame, save
 from biomodel.physiology.recording import FLASH, WINDOW
 from biomodel.physiology.screens import Screen
 from biomodel.utils.errors import InputError
 from biomodel.utils.progress import progress
 from biomodel.utils.units import as_number
 
-#: Mechanisms of the retina that can be taken out; those of the relay and of V1 don't reach back to ganglion cells.
-RETINAL_LESIONS = ("cone_adaptation", "horizontal_feedback", "luminance_gain", "contrast_gain")
-
-#: The row of a circuit from which nothing is taken.
+#: Label of the circuit without a lesion.
 INTACT = "intact"
 
-#: How many times less light there is in the shadow.
+#: How many times darker the shadow is.
 DEPTH = 30.0
 
-#: Luminances of the lit surface in cd/m², whose shadows are at 10 and 33.
+#: Luminances of the lit surface in cd/m²; their shadows have 10 and 33.
 LIGHTS = (300.0, 1000.0)
 
-#: Reflectance of a patch beside that of the surface around it: ON cells are shown more of it, OFF cells less.
+#: Reflectance of a patch relative to its surround: higher by this share for ON cells, lower for OFF cells.
 CONTRAST = 0.2
 
 #: Degrees from the edge, negative in the light.
 DISTANCES = (-3.0, -2.5, -2.0, -1.5, -1.0, -0.5, -0.2, 0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 
-#: Settled: gaze has wandered over the half-lit scene. Sudden: the shadow falls on an even field as the patch appears.
+#: Settled: adapted to the half-lit scene under wandering gaze. Sudden: adapted to a uniform field before the shadow.
 ADAPTATIONS = ("settled", "sudden")
 
-#: Seconds after onset from which responses are averaged, until `WINDOW` ends: as everywhere, and with the first transient.
+#: Seconds after onset at which averaging starts (it ends with `WINDOW`): as everywhere, and with the first transient.
 STARTS = (WINDOW[0], 0.0)
 
-#: From so many degrees off the edge on, a response is to change by less than this share.
+#: At this distance from the edge and beyond, degrees, a response should change by less than this share.
 FAR, TOLERANCE = 1.5, 0.3
 
 #: The radius of a midget's centre in pixels (16 pixels a degree in the parafovea).
 _RADIUS = 0.8
 
-#: Rows of the scene, and pixels along a side that hold a patch: odd, so that a cell is in the middle of either.
+#: Rows of the scene, and pixels along a side that holds a patch: odd, so that a cell is in the middle of both.
 _ROWS, _PATCH = 25, 7
 
-#: Degrees of the scene beyond the outermost patches: its border mirrors what is before it.
+#: Degrees of the scene beyond the outermost patches; the field is mirrored at its border.
 _MARGIN = 1.0
 
 _NAMES = dict(zip(GANGLION_CHANNELS, ("midget ON", "midget OFF", "parasol ON", "parasol OFF"), strict=True))
 
-_CAPTION = "What a patch of the same reflectance contrast adds to ganglion cells' rates, in the light and in a shadow"
+_CAPTION = "Change of ganglion cells' rates by a patch of the same reflectance contrast, in the light and in a shadow"
 
-#: Of the curves, by where the averaging starts.
-_STROKES: dict[float, Literal["-", ":"]] = {STARTS[0]: "-", STARTS[1]: ":"}
+#: By the start of averaging.
+_LINE_STYLES: dict[float, Literal["-", ":"]] = {STARTS[0]: "-", STARTS[1]: ":"}
 
 
 @dataclass(frozen=True)
@@ -85,32 +83,32 @@ class Scene:
     ----------
     radius : float
         Of the midget's centre at 1/e, degrees.
-    wanted : tuple of float
+    requested : tuple of float
         Distances from the edge, degrees.
     """
 
     radius: float
-    wanted: tuple[float, ...]
+    requested: tuple[float, ...]
 
     @property
     def pixels_per_degree(self) -> float:
-        """The same pixels for every eccentricity, as far as the midget's centre goes."""
+        """Resolution that gives the midget's centre the same size in pixels at every eccentricity."""
         return _RADIUS / self.radius
 
     @property
     def half(self) -> int:
-        """Columns on either side of the edge, which lies between two of them."""
-        return math.ceil((max(map(abs, self.wanted)) + _MARGIN) * self.pixels_per_degree)
+        """Columns on each side of the edge, which lies between two columns."""
+        return math.ceil((max(map(abs, self.requested)) + _MARGIN) * self.pixels_per_degree)
 
     @cached_property
     def columns(self) -> list[int]:
-        """The column of each distance: the first whose middle is at least so far from the edge."""
-        steps = [math.ceil(abs(d) * self.pixels_per_degree - 0.5) for d in self.wanted]
-        return [self.half + n if d > 0 else self.half - 1 - n for n, d in zip(steps, self.wanted, strict=True)]
+        """The column of each distance: the first whose middle is at least as far from the edge."""
+        steps = [math.ceil(abs(d) * self.pixels_per_degree - 0.5) for d in self.requested]
+        return [self.half + n if d > 0 else self.half - 1 - n for n, d in zip(steps, self.requested, strict=True)]
 
     @property
     def distances(self) -> np.ndarray:
-        """Of the columns' middles from the edge, degrees."""
+        """Distances of the columns' middles from the edge, degrees."""
         return (np.array(self.columns) - self.half + 0.5) / self.pixels_per_degree
 
     def illumination(self) -> np.ndarray:
@@ -119,7 +117,7 @@ class Scene:
         return np.broadcast_to(np.where(lit, 1.0, 1 / DEPTH), (_ROWS, 2 * self.half))
 
     def reflectances(self) -> np.ndarray:
-        """Of the bare surface, with each patch reflecting more, and with each reflecting less: (1 + 2 patches, y, x).
+        """Reflectance without a patch, with each patch brighter, with each darker: (1 + 2 patches, y, x).
 
         A patch fills the midget's centre: two radii on either side hold 98 % of a Gaussian.
         """
@@ -131,24 +129,24 @@ class Scene:
         return np.concatenate([np.ones((1, *patches.shape[1:])), 1 + CONTRAST * patches, 1 - CONTRAST * patches])
 
 
-def measure(
+def measure_shadow(
     pathway: Pathway,
-    lesions: Iterable[str] = RETINAL_LESIONS,
+    lesions: Iterable[str] | None = None,
     lights: Sequence[float] = LIGHTS,
     distances: Sequence[float] = DISTANCES,
     workers: int = 1,
 ) -> xr.Dataset:
-    """Responses of ganglion cells to patches of a fixed contrast, in the light and in a shadow 30 times as dark.
+    """Measure responses of ganglion cells to patches of a fixed contrast, in the light and in a shadow 30 times darker.
 
-    A response is what the patch adds to the rate of the cell in its middle, averaged up to 200 ms after onset: an increment
-    of reflectance by 20 % for ON cells, a decrement for OFF cells.
+    A response is the change of the rate of the cell in the middle of the patch, averaged up to 200 ms after onset: for an
+    increment of reflectance by 20 % in ON cells, for a decrement in OFF cells.
 
     Parameters
     ----------
     pathway : Pathway
-        Intact; the lesioned ones have its settings.
-    lesions : iterable of str
-        Of `RETINAL_LESIONS`, each taken out by itself.
+        Without lesions, of fidelity "rate".
+    lesions : iterable of str, optional
+        Lesions of the retina, each made alone; by default all of them.
     lights : sequence of float
         Luminances of the lit surface, cd/m².
     distances : sequence of float
@@ -159,31 +157,33 @@ def measure(
     Returns
     -------
     xarray.Dataset
-        `response` in Hz and `relative`, the response over the one that is deepest in the light, by `lesion` ("intact"
-        first), `light` (its `shadow` beside it, cd/m²), `adaptation`, `start` (of the averaging, seconds after onset),
-        `channel` and `distance` (of the patch's middle, degrees).
+        `response` in Hz and `relative`, the response over that of the patch deepest in the light, by `lesion` ("intact"
+        first), `light` (with its `shadow`, cd/m²), `adaptation`, `start` (of averaging, seconds after onset), `channel` and
+        `distance` (of the patch's middle, degrees).
 
     Raises
     ------
     InputError
-        For a spiking or a lesioned pathway; a lesion that is unknown or not the retina's; lights that are no luminances;
-        distances that don't reach 1.5° into the light and into the shadow.
+        For a spiking or a lesioned pathway; a lesion that is not the retina's; lights that are not luminances; distances
+        that don't reach 1.5° into the light and into the shadow.
     """
     check_rates(pathway, "a shadow")
-    names = _accepted_lesions(pathway, lesions)
+    if pathway.lesions:
+        raise InputError(f"the pathway of a shadow must be without lesions, got {', '.join(pathway.lesions)}")
+    names = [INTACT, *_check_lesions(lesions)]
     levels = np.array([stimuli.positive(level, "light", "cd/m²") for level in lights])
     if not len(levels):
-        raise InputError("an empty list of lights is not accepted: give luminances in cd/m²")
-    scene = Scene(pathway.parameters.value("bipolar.midget_centre_radius"), _accepted_distances(distances))
+        raise InputError("lights must be one or more luminances in cd/m², got none")
+    scene = Scene(pathway.parameters.value("bipolar.midget_centre_radius"), _check_distances(distances))
     measured = [
-        _responses(pathway if name == INTACT else _without(pathway, name), scene, levels, workers)
-        for name in progress([INTACT, *names], what="shadow", unit="circuit")
+        _responses(pathway if name == INTACT else pathway.replace(lesions=(name,)), scene, levels, workers)
+        for name in progress(names, what="shadow", unit="circuit")
     ]
     response = xr.DataArray(
         np.stack(measured),
         dims=("lesion", "adaptation", "start", "light", "channel", "distance"),
         coords={
-            "lesion": [INTACT, *names],
+            "lesion": names,
             "adaptation": list(ADAPTATIONS),
             "start": list(STARTS),
             "light": levels,
@@ -193,21 +193,21 @@ def measure(
         },
         attrs={"units": "Hz"},
     )
-    # Where a cell is silent even in the light, there is nothing to compare with.
+    # A cell that is silent even in the light has no relative response.
     reference = response.isel(distance=0, drop=True)
-    found = xr.Dataset({"response": response, "relative": response / reference.where(reference != 0)})
-    return found.assign_attrs(
+    result = xr.Dataset({"response": response, "relative": response / reference.where(reference != 0)})
+    return result.assign_attrs(
         preset=pathway.preset, parameters_digest=pathway.parameters.digest, contrast=CONTRAST, depth=DEPTH
     )
 
 
-def ratio(result: xr.Dataset) -> xr.Dataset:
-    """The response in the shadow over that in the light: of the distances from 1.5° on, where it is farthest from 1.
+def shadow_ratio(result: xr.Dataset) -> xr.Dataset:
+    """Response in the shadow over that in the light, at the distance from 1.5° on where it is farthest from 1.
 
     Parameters
     ----------
     result : xarray.Dataset
-        Of `measure`.
+        From `measure_shadow`.
 
     Returns
     -------
@@ -217,17 +217,17 @@ def ratio(result: xr.Dataset) -> xr.Dataset:
     """
     far = result.relative.sel(distance=result.distance >= FAR)
     worst = abs(far - 1).fillna(np.inf).argmax("distance")
-    found = far.isel(distance=worst).drop_vars("distance")
-    return xr.Dataset({"ratio": found, "within": abs(found - 1) < TOLERANCE})
+    ratio = far.isel(distance=worst).drop_vars("distance")
+    return xr.Dataset({"ratio": ratio, "within": abs(ratio - 1) < TOLERANCE})
 
 
-def draw(result: xr.Dataset, path: str | Path) -> None:
+def draw_shadow(result: xr.Dataset, path: str | Path) -> None:
     """Draw one PNG: a row for the intact circuit and each lesion, a column for each adaptation and light.
 
     Parameters
     ----------
     result : xarray.Dataset
-        Of `measure`.
+        From `measure_shadow`.
     path : str or pathlib.Path
     """
     columns = [(adaptation, light) for adaptation in result.adaptation.values for light in result.light.values]
@@ -239,18 +239,18 @@ def draw(result: xr.Dataset, path: str | Path) -> None:
     for row, lesion in zip(panels, lesions, strict=True):
         for axes, (adaptation, light) in zip(row, columns, strict=True):
             _draw_panel(axes, result.sel(lesion=lesion, adaptation=adaptation, light=light))
-        named = lesion if lesion == INTACT else f"without {lesion}".replace("_", " ")
-        row[0].set_ylabel(f"{named}\nresponse, 1 in the light", fontsize=9)
+        label = lesion if lesion == INTACT else f"without {lesion}".replace("_", " ")
+        row[0].set_ylabel(f"{label}\nresponse, 1 in the light", fontsize=9)
     for axes, (adaptation, light) in zip(panels[0], columns, strict=True):
         axes.set_title(f"{adaptation}: {light:.4g} cd/m², shadow {light / DEPTH:.2g}", fontsize=10)
-        for place, side, name in ((0.02, "left", "light"), (0.98, "right", "shadow")):
-            axes.text(place, 0.03, name, transform=axes.transAxes, ha=side, va="bottom", fontsize=8, color="grey")
+        for x, side, label in ((0.02, "left", "light"), (0.98, "right", "shadow")):
+            axes.text(x, 0.03, label, transform=axes.transAxes, ha=side, va="bottom", fontsize=8, color="grey")
     for axes in panels[-1]:
         axes.set_xlabel("distance from the edge (°)", fontsize=9)
     top = 1 - 0.1 / height
     figure.text(0.01, top, _CAPTION, fontsize=11, va="top")
     figure.legend(
-        handles=_keys(),
+        handles=_legend_handles(),
         loc="upper left",
         bbox_to_anchor=(0.005, top - 0.22 / height),
         ncols=4 if len(columns) < 4 else 7,
@@ -258,75 +258,60 @@ def draw(result: xr.Dataset, path: str | Path) -> None:
         frameon=False,
     )
     figure.tight_layout(rect=(0, 0, 1, 1 - header / height))
-    figure.savefig(path, metadata={"Software": None})
+    save(figure, path)
 
 
-def _accepted_lesions(pathway: Pathway, lesions: Iterable[str]) -> list[str]:
-    if pathway.lesions:
-        raise InputError(
-            f"a pathway without {', '.join(pathway.lesions)} is not accepted: the shadow is measured on an intact one, "
-            "and without each mechanism in turn"
-        )
-    names = [lesions] if isinstance(lesions, str) else list(lesions)
+def _check_lesions(lesions: Iterable[str] | None) -> list[str]:
+    """Names without repeats."""
+    retinal = lesions_of("retina")
+    names = retinal if lesions is None else (lesions,) if isinstance(lesions, str) else tuple(lesions)
     for name in names:
-        if name not in RETINAL_LESIONS:
-            raise InputError(
-                f"lesion {name!r} is not accepted before ganglion cells: give {', '.join(RETINAL_LESIONS)}"
-            )
+        if name not in retinal:
+            raise InputError(f"a lesion for a shadow must be one of {', '.join(retinal)}, got {name!r}")
     return list(dict.fromkeys(names))
 
 
-def _accepted_distances(distances: Sequence[float]) -> tuple[float, ...]:
+def _check_distances(distances: Sequence[float]) -> tuple[float, ...]:
     """In ascending order, so that the first one is deepest in the light."""
-    given = sorted({as_number(distance, "1", "distance") for distance in distances})
-    if not given or given[0] > -FAR or given[-1] < FAR:
-        raise InputError(f"distances {given} are not accepted: give degrees that reach from -{FAR} to {FAR} at least")
-    return tuple(given)
-
-
-def _without(pathway: Pathway, lesion: str) -> Pathway:
-    """The same pathway with one mechanism taken out."""
-    return Pathway(
-        pathway.preset,
-        pathway.fidelity,
-        pathway.parameters.values_by_name(),
-        (lesion,),
-        pathway.dt,
-        pathway.target,
-    )
+    values = sorted({as_number(distance, "1", "distance") for distance in distances})
+    if not values or values[0] > -FAR or values[-1] < FAR:
+        raise InputError(f"distances must reach from -{FAR} to {FAR} degrees at least, got {values}")
+    return tuple(values)
 
 
 def _responses(pathway: Pathway, scene: Scene, lights: np.ndarray, workers: int) -> np.ndarray:
-    """What patches add to ganglion cells' rates, (adaptation, start, light, channel, distance) in Hz."""
+    """Changes of ganglion cells' rates by patches, (adaptation, start, light, channel, distance) in Hz."""
     reflectances = scene.reflectances()
     images = lights[:, None, None, None] * scene.illumination() * reflectances
     stimulus = stimuli.luminance(images.reshape(-1, *images.shape[2:]), scene.pixels_per_degree)
-    before: dict[str, str | list[float]] = {
+    adapt_to: dict[str, str | list[float]] = {
         "settled": "gaze",
         "sudden": np.repeat(lights, len(reflectances)).tolist(),
     }
-    found = []
+    responses = []
     for adaptation in ADAPTATIONS:
         for start in STARTS:
             rates = pathway.simulate(
                 stimulus,
-                adapt_to=before[adaptation],
+                adapt_to=adapt_to[adaptation],
                 duration=FLASH,
                 window=(start, WINDOW[1]),
                 output="ganglion",
                 workers=workers,
             )
             at_patches = rates.ganglion.values[:, :, _ROWS // 2, scene.columns]
-            found.append(_added(at_patches.reshape(len(lights), len(reflectances), *at_patches.shape[1:])))
-    return np.stack(found).reshape(len(ADAPTATIONS), len(STARTS), *found[0].shape)
+            responses.append(_changes(at_patches.reshape(len(lights), len(reflectances), *at_patches.shape[1:])))
+    return np.stack(responses).reshape(len(ADAPTATIONS), len(STARTS), *responses[0].shape)
 
 
-def _added(rates: np.ndarray) -> np.ndarray:
-    """Of rates (light, reflectance, channel, place): what its own patch adds to each channel, (light, channel, place)."""
+def _changes(rates: np.ndarray) -> np.ndarray:
+    """Change of each channel by the patch at its own position, (light, channel, position).
+
+    `rates` are (light, reflectance, channel, position).
+    """
     bare, patched = rates[:, 0], rates[:, 1:]
-    places = rates.shape[-1]
-    by_sign = patched.reshape(len(rates), 2, places, *rates.shape[2:])
-    # Of every image only the place of its patch is of interest.
+    positions = rates.shape[-1]
+    by_sign = patched.reshape(len(rates), 2, positions, *rates.shape[2:])
     own = np.diagonal(by_sign, axis1=2, axis2=4)
     signs = [int(channel.endswith("_off")) for channel in GANGLION_CHANNELS]
     return own[:, signs, np.arange(len(signs))] - bare
@@ -336,21 +321,20 @@ def _draw_panel(axes: Axes, result: xr.Dataset) -> None:
     axes.fill_between([FAR, float(result.distance[-1])], 1 - TOLERANCE, 1 + TOLERANCE, color=BAND, linewidth=0)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.axhline(0, color="black", linewidth=0.4)
-    for start, style in _STROKES.items():
+    for start, style in _LINE_STYLES.items():
         for channel in GANGLION_CHANNELS:
             values = result.relative.sel(start=start, channel=channel)
-            axes.plot(result.distance, values, style, color=CELL_INK[channel], linewidth=1.3)
+            axes.plot(result.distance, values, style, color=CELL_COLOURS[channel], linewidth=1.3)
     axes.yaxis.set_major_locator(MultipleLocator(0.5))
-    axes.tick_params(labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
+    frame(axes, 8)
 
 
-def _keys() -> list[Artist]:
-    """What colours, strokes and the grey band mean."""
-    channels = [Line2D([], [], color=CELL_INK[name], label=_NAMES[name]) for name in GANGLION_CHANNELS]
-    strokes = [
+def _legend_handles() -> list[Artist]:
+    """The meaning of colours, line styles and the grey band."""
+    channels = [Line2D([], [], color=CELL_COLOURS[name], label=_NAMES[name]) for name in GANGLION_CHANNELS]
+    styles = [
         Line2D([], [], color="black", linestyle=style, label=f"mean of {1000 * start:g} to {1000 * WINDOW[1]:g} ms")
-        for start, style in _STROKES.items()
+        for start, style in _LINE_STYLES.items()
     ]
     band = Patch(color=BAND, label=f"changed by less than {TOLERANCE:.0%}, {FAR:g}° or more from the edge")
-    return [*channels, *strokes, band]
+    return [*channels, *styles, band]
