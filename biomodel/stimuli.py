@@ -48,7 +48,10 @@ def luminance(values: ArrayLike, pixels_per_degree: float, frame_duration: float
     InputError
         For a wrong number of dimensions, an empty set, negative, infinite or NaN luminance.
     """
-    array = np.asarray(values, dtype=float)
+    array = np.asarray(values)
+    if array.dtype.kind not in "buif":
+        raise InputError(f"luminance must be an array of real numbers, got {array.dtype}")
+    array = np.asarray(array, dtype=float)
     dims = ("image", "y", "x") if frame_duration is None else ("image", "time", "y", "x")
     if array.ndim != len(dims):
         raise InputError(f"luminance has {array.ndim} dimensions: accepted are {len(dims)}, {dims}")

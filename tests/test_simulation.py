@@ -1,7 +1,6 @@
 """Builds, chunks, workers and stores: nothing of how a simulation is run may show in its responses."""
 
 import ast
-import json
 import os
 import resource
 import shutil
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.io
 import xarray as xr
 
 from biomodel import Pathway, luminance
@@ -21,7 +19,6 @@ from biomodel.engine import cache
 from biomodel.engine.cpp import vectorisable, writing_only
 from biomodel.engine.store import n_done
 from biomodel.utils.code import code_digest
-from studies.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -328,62 +325,3 @@ def test_workers_and_chunk_are_checked(even):
         name, value = next(iter(setting.items()))
         with pytest.raises(ValueError, match=f"{name} = {value}"):
             Pathway(target="numpy").simulate(even, output="lgn", **setting)
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs the command and returns its exit code, what it said, and what it complained of."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["precortical", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main.main()
-        said = capsys.readouterr()
-        return ended.value.code or 0, said.out, said.err
-
-    return run
-
-
-def test_command_simulates_a_folder_an_array_and_a_data_set(tmp_path, command):
-    images = np.random.default_rng(0).integers(0, 256, (3, 24, 24), np.uint8)
-    (tmp_path / "folder").mkdir()
-    for k, image in enumerate(images):
-        skimage.io.imsave(tmp_path / "folder" / f"{k}.png", image, check_contrast=False)
-    np.save(tmp_path / "images.npy", images)
-    np.savez(tmp_path / "images.npz", images=images, others=np.zeros(2))
-    found = []
-    for name in ("folder", "images.npy", "images.npz"):
-        out = tmp_path / f"out {name}"
-        report = tmp_path / "report.json"
-        code, _, said = command("simulate", tmp_path / name, "--output", "cone", "--out", out, "--json", report)
-        assert code == 0, said
-        assert json.loads(report.read_text())["images"] == 3
-        found.append(xr.open_zarr(out / "responses.zarr", chunks=None, consolidated=False))
-    assert list(found[0].file.values) == ["0.png", "1.png", "2.png"]
-    for other in found[1:]:
-        assert np.allclose(found[0].cone, other.cone, rtol=1e-12)
-    code, said, _ = command("simulate", "digits", "--images", 9, "--output", "cone", "--out", tmp_path / "digits")
-    assert code == 0 and "9 images, 9 of them now" in said
-    code, said, _ = command("simulate", "digits", "--images", 9, "--output", "cone", "--out", tmp_path / "digits")
-    assert code == 0 and "9 images, 0 of them now" in said
-    assert "macaque_parafovea rate up to cone" in command("info")[1]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["nowhere"], "'nowhere' is not accepted"),
-        (["digits", "--output", "it"], "unknown station 'it'"),
-        (["digits", "--parameter", "cone.gain"], "'cone.gain' is not accepted: give name=value"),
-        (["digits", "--parameter", "cone.speed=1"], "cone.speed"),
-        (["digits", "--adapt-to", "yesterday"], "yesterday"),
-        (["pyproject.toml"], "'pyproject.toml' is not accepted"),
-        (["tests"], "tests holds no images"),
-        (["digits", "--in-luminance"], "not accepted as luminance"),
-    ],
-)
-def test_command_refuses_bad_input_in_one_line(arguments, words, tmp_path, command):
-    code, _, said = command("simulate", *arguments, "--out", tmp_path / "out")
-    assert code == 2
-    assert words in said and said.count("\n") == 1
-    assert not (tmp_path / "out").exists()

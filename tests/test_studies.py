@@ -16,8 +16,6 @@ from scipy import special
 from biomodel import Pathway
 from biomodel.stimuli import decode_srgb
 from bridge import pretrained
-from bridge.fit.fitting import IMAGES
-from studies.cli import main
 from studies.common.classifiers import CLASSIFIERS, NORMS, is_correct
 from studies.common.training import Budget, Choice, train
 from studies.data.datasets import load
@@ -507,11 +505,6 @@ def test_a_lesioned_circuit_has_every_mechanism_out_and_alone_once():
             assert set(found[f"{one} alone"]) == set(mechanisms) - {one}
 
 
-def test_command_has_the_defaults_of_the_studies():
-    assert main._KINDS == run.KINDS == run.Settings().kinds
-    assert main._IMAGES == IMAGES == run.Settings().images
-
-
 @pytest.mark.slow
 def test_same_seed_same_results_and_a_stopped_study_goes_on(tmp_path):
     told = precortical("study", "luminance", "--out", tmp_path / "a", *SMALL)
@@ -538,54 +531,6 @@ def test_same_seed_same_results_and_a_stopped_study_goes_on(tmp_path):
     assert (tmp_path / "a" / "results.csv").read_bytes() == whole
     other = precortical("study", "luminance", "--out", tmp_path / "a", "--seed", 1, *SMALL)
     assert other.returncode == 2 and "another seed" in other.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--arms", "pixels,eyes"], "unknown arm 'eyes'"),
-        (["--lights", "moon"], "unknown light 'moon'"),
-        (["--repeats", "0"], "repeats = 0"),
-        (["--search", "--train", "6"], "train = 6"),
-        (["--resnet-arms", "batch_norm"], "batch_norm is not accepted"),
-        (["--out", "/dev/null/x"], "cannot be written"),
-        (["--depth", "3"], "--depth"),
-    ],
-)
-def test_bad_commands_exit_with_2_and_leave_nothing(tmp_path, arguments, words):
-    where = [] if "--out" in arguments else ["--out", tmp_path / "out"]
-    told = precortical("study", "luminance", *where, *arguments)
-    assert told.returncode == 2
-    assert words in told.stderr
-    assert "Traceback" not in told.stderr
-    assert not (tmp_path / "out").exists()
-
-
-def test_fit_command_refuses_an_unknown_preset(tmp_path):
-    told = precortical("fit", "--preset", "cat", "--out", tmp_path / "out")
-    assert told.returncode == 2 and "unknown preset 'cat'" in told.stderr and not (tmp_path / "out").exists()
-
-
-def test_shadow_option_refuses_a_lesion_at_once_in_one_line(tmp_path):
-    told = precortical("physiology", "--shadow", "--lesion", "contrast_gain", "--out", tmp_path / "out")
-    assert told.returncode == 2 and "--shadow" in told.stderr and told.stderr.count("\n") == 1
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--draws", "0"], "--draws 0 is not accepted"),
-        (["--draws", "2", "--check", "19"], "experiment 19 is not accepted over draws"),
-        (["--draws", "2", "--shadow"], "--shadow is not accepted with --draws"),
-        (["--draws", "2", "--parameter", "v1.draw=3"], "v1.draw is not accepted with --draws"),
-        (["--draws", "2", "--parameter", "v1.kinds=0"], "v1.kinds = 0"),
-    ],
-)
-def test_draws_option_refuses_bad_input_at_once_in_one_line(tmp_path, arguments, words):
-    told = precortical("physiology", *arguments, "--out", tmp_path / "out")
-    assert told.returncode == 2 and words in told.stderr and told.stderr.count("\n") == 1
-    assert not (tmp_path / "out").exists()
 
 
 def test_first_figure_has_a_map_for_each_station(patches, responses, tmp_path):

@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: `main` has the app, and each other module one command."""

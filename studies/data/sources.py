@@ -48,7 +48,10 @@ def read(source: str, images: int | None = None, array_only: bool = False) -> So
     """
     path = Path(source)
     if path.is_file() and path.suffix in (".npy", ".npz"):
-        return Source(_array(path)[:images], {})
+        array = _array(path)
+        if array.dtype.kind not in "buif" or array.ndim < 2:
+            raise InputError(f"{path} must hold an array of numbers, got type {array.dtype} and shape {array.shape}")
+        return Source(array[:images], {})
     if array_only:
         raise InputError(f"{source!r} is not accepted as luminance: give an .npy or .npz file of cd/m²")
     if source in datasets.DATASETS:

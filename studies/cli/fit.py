@@ -1,0 +1,61 @@
+"""`precortical fit`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option, echo
+
+from biomodel.utils.errors import InputError
+from studies.cli import options
+
+
+def fit(
+    out: options.Out = Path("out/fit"),
+    seed: options.Seed = 0,
+    json_file: options.Json = None,
+    preset: options.Preset = "macaque_parafovea",
+    images: options.Presentations = options.PRESENTATIONS,
+    kinds: options.Kinds = options.KINDS,
+    pixels_per_degree: Annotated[float | None, Option(help="Pixels per degree of the images. Default: 16.")] = None,
+    fidelity: options.Fidelity = "rate",
+    trials: Annotated[int | None, Option(help="Trials per image, at spiking fidelity. Default: 20.", min=1)] = None,
+    output: Annotated[str, Option(help="Last station: lgn or v1.")] = "v1",
+    evidence: Annotated[bool, Option("--evidence", help="Also fit baselines, and write a page. Takes hours.")] = False,
+    workers: options.Workers = options.CORES,
+) -> None:
+    """Fit a front end to the simulated pathway: its weights, and its scores on four held-out sets of stimuli.
+
+    At spiking fidelity, and with --evidence, the same command continues a stopped run.
+    """
+    import bridge
+    from biomodel import Pathway
+
+    pathway = Pathway(preset, fidelity=fidelity, parameters={"v1.kinds": kinds})
+    if evidence:
+        if (pixels_per_degree, fidelity, trials, output) != (None, "rate", None, "v1"):
+            raise InputError(
+                "--pixels-per-degree, --fidelity, --trials and --output must be left out with --evidence, "
+                "which is made for V1's rates at 16 px/deg"
+            )
+        from studies.identification import report as page
+
+        options.make_folder(out)
+        options.write_json(page.write(pathway, out, images, seed, workers), json_file)
+        echo(f"{out / 'evidence.html'}")
+        return
+    options.make_folder(out)
+    front_end, report = bridge.fit(
+        pathway,
+        images=images,
+        pixels_per_degree=pixels_per_degree,
+        seed=seed,
+        workers=workers,
+        output=output,
+        trials=trials,
+        # Trials take hours.
+        store=out / "responses" if fidelity == "spiking" else None,
+    )
+    front_end.save(out / "front_end.safetensors")
+    report.save(out / "fit.json")
+    options.write_json(report.to_json(), json_file)
+    echo(f"{out / 'front_end.safetensors'}")
