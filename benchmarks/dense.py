@@ -21,11 +21,11 @@ from biomodel.circuit.assembly import Circuit
 from biomodel.circuit.cell_types import Kind, kinds
 from biomodel.circuit.coupled_layer import Coupling, MakeLayer, coupling, solve_coupled_layer, stability_limit
 from biomodel.circuit.lattice import Grid, Term
-from biomodel.circuit.recording import Output, averages
+from biomodel.circuit.recording import Output, response_outputs
 from biomodel.circuit.retina import GANGLION_CHANNELS
 from biomodel.circuit.specification import V1_CLOCK, Specification
 from biomodel.circuit.station import State
-from biomodel.circuit.steady_state import settled
+from biomodel.circuit.steady_state import steady_state
 from biomodel.engine.cpp import compiled
 from biomodel.utils.units import cd_per_m2
 
@@ -185,7 +185,7 @@ def wire(specification: Specification, mass: float) -> Circuit:
         synapses += afferents
     outputs: dict[str, Output] = {}
     for name in s.stations:
-        outputs |= averages(s, name, stations[name])
+        outputs |= response_outputs(s, name, stations[name])
     recorders = {output.recorder.name: output.recorder for output in outputs.values()}
     network = Network(*stations.values(), *synapses, *recorders.values())
     return Circuit(s, network, stations, outputs, movie)
@@ -414,7 +414,7 @@ def _columns(
 
 def start(specification: Specification, background: np.ndarray) -> State:
     """The state that the dense circuit starts from: the coupled one's, as far as it has the same variables."""
-    state = settled(specification, background)
+    state = steady_state(specification, background)
     dropped = ("cone.midget_row", "cone.diffuse_row", "horizontal.settled")
     kept = {name: values for name, values in state.items() if name not in dropped and not name.startswith("v1.")}
     if specification.output == "v1":

@@ -31,7 +31,7 @@ from biomodel import Pathway, luminance
 from biomodel.circuit import v1
 from biomodel.circuit.recording import readout
 from biomodel.circuit.specification import Specification
-from biomodel.circuit.steady_state import settled
+from biomodel.circuit.steady_state import steady_state
 from biomodel.engine import cache
 from biomodel.engine.presentations import Presentations
 from biomodel.images import photographs
@@ -261,7 +261,10 @@ def _best(
     runs = {}
     for batch in batches:
         chosen = slice(0, batch)
-        light, state = presentations.movie(chosen)[:, 0], settled(loop.specification, presentations.background(chosen))
+        light, state = (
+            presentations.movie(chosen)[:, 0],
+            steady_state(loop.specification, presentations.background(chosen)),
+        )
 
         def once(light: np.ndarray = light, state: dict[str, np.ndarray] = state) -> dict[str, np.ndarray]:
             return loop.run(light, state)

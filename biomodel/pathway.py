@@ -22,7 +22,7 @@ from biomodel.circuit.lattice import Grid, centre_weights
 from biomodel.circuit.lesions import LESIONS
 from biomodel.circuit.specification import SPIKING, STATIONS, Specification
 from biomodel.circuit.station import State
-from biomodel.circuit.steady_state import settled
+from biomodel.circuit.steady_state import steady_state
 from biomodel.engine import run
 from biomodel.engine.presentations import Presentations
 from biomodel.engine.responses import dataset, form, provenance
@@ -154,7 +154,9 @@ class Pathway:
         every = slice(None)
         spec = self._specification(stimulus, ppd, output, len(presentations), (0.0, 1.0), "nothing", 1000.0)
         circuit = assemble(spec)
-        run.start(circuit, run.by_frame(presentations.movie(every)), settled(spec, presentations.background(every)))
+        run.start(
+            circuit, run.by_frame(presentations.movie(every)), steady_state(spec, presentations.background(every))
+        )
         return circuit.network
 
     @overload
@@ -292,7 +294,7 @@ class Pathway:
                 )
         if v1_within is not None:
             spec = replace(spec, v1_within=stimuli.positive(v1_within, "v1_within", "deg"))
-            if not all(places.size for places in spec.recorded("v1")):
+            if not all(places.size for places in spec.recorded_lattice("v1")):
                 raise InputError(f"v1_within = {v1_within!r} is not accepted: no V1 column stands so near the middle")
         if fires_within is not None:
             if not fires or output == "v1":
@@ -301,12 +303,12 @@ class Pathway:
                     "give it where ganglion or relay cells fire, and no V1 stands behind them"
                 )
             spec = replace(spec, fires_within=stimuli.positive(fires_within, "fires_within", "deg"))
-            if not all(places.size for places in spec.stand("ganglion")):
+            if not all(places.size for places in spec.lattice("ganglion")):
                 raise InputError(f"fires_within = {fires_within!r} is not accepted: no cell stands so near the middle")
         if record_within is not None:
             spec = replace(spec, record_within=stimuli.positive(record_within, "record_within", "deg"))
             for station in spec.stations:
-                if not all(places.size for places in spec.recorded(station)):
+                if not all(places.size for places in spec.recorded_lattice(station)):
                     raise InputError(
                         f"record_within = {record_within!r} is not accepted: no cell of {station} stands so near the middle"
                     )
@@ -405,7 +407,7 @@ class Pathway:
         first = presentations.background(slice(0, 1))
         state, last = self._left_behind.get(key, (None, first[0]))
         if state is None:
-            state = settled(spec, first, seed)
+            state = steady_state(spec, first, seed)
         parts, state = run.run_in_sequence(spec, target, movie, state, seed)
         still = movie.mean(axis=1)
         self._left_behind[key] = (state, still[-1])

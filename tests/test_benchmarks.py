@@ -15,7 +15,7 @@ from biomodel.circuit import v1
 from biomodel.circuit.assembly import assemble
 from biomodel.circuit.coupled_layer import coupled_layer, coupling
 from biomodel.circuit.lattice import Grid, gaussian_weights
-from biomodel.circuit.steady_state import settled
+from biomodel.circuit.steady_state import steady_state
 from biomodel.engine import run
 
 
@@ -28,7 +28,7 @@ def test_loop_in_pytorch_meets_the_network(pathway, patches):
     """Written anew from the equations: a slip in either shows."""
     specification, presentations = prepared(pathway, patches[:3], "v1")
     every = slice(None)
-    state = settled(specification, presentations.background(every))
+    state = steady_state(specification, presentations.background(every))
     out = TorchLoop(specification).run(presentations.movie(every)[:, 0], state)
     responses = pathway.simulate(patches[:3])
     for station in ("lgn", "v1"):
@@ -47,7 +47,7 @@ def test_dense_v1_meets_the_network(pathway, patches):
         groups, synapses = dense.cortex(s, front.stations["lgn"], coupled_layer)
         front.network.add(*groups.values(), *synapses)
         wired = replace(front, stations=front.stations | groups)
-        for circuit, state in ((coupled, settled(s, background)), (wired, dense.start(s, background))):
+        for circuit, state in ((coupled, steady_state(s, background)), (wired, dense.start(s, background))):
             run.start(circuit, run.by_frame(movie), state)
             circuit.network.run(60 * ms, namespace={})
     for name in v1.channels(s.parameters):

@@ -17,7 +17,7 @@ from biomodel.circuit.cell_types import kinds
 from biomodel.circuit.lattice import Grid
 from biomodel.circuit.spiking.noise import numbers
 from biomodel.circuit.spiking.v1 import COMPLEX, SIMPLE, homeostasis
-from biomodel.circuit.steady_state import settled
+from biomodel.circuit.steady_state import steady_state
 from biomodel.engine import run
 from biomodel.engine.responses import in_rates
 from biomodel.images import photographs
@@ -670,10 +670,10 @@ def test_counts_vary_as_published():
 def test_state_to_begin_in_is_that_of_all_trials(spiking, patches):
     spec = spiking._specification(patches[:2], 16.0, "v1", 2, (50.0, 200.0), "mean", 200.0)
     spec = replace(spec, trials=3, lead=100.0)
-    state = settled(spec, np.full((2, 32, 32), 100.0), noise=1)
+    state = steady_state(spec, np.full((2, 32, 32), 100.0), noise=1)
     assert state["ganglion_midget_on.v"].size == 3 * Grid(2, 32, 32, 16.0).cells
     assert state["cascade.before"].shape == (2, 32, 32) and "ganglion.midget_on" not in state
-    again = settled(spec, np.full((2, 32, 32), 100.0), noise=1)
+    again = steady_state(spec, np.full((2, 32, 32), 100.0), noise=1)
     assert all((again[name] == values).all() for name, values in state.items())
 
 

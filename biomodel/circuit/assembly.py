@@ -1,26 +1,21 @@
-"""The stations connected into one Brian2 network."""
+"""Assembly of the stations into one Brian2 network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from brian2 import (
-    Network,
-    NeuronGroup,
-    TimedArray,
-    ms,
-)
+from brian2 import Network, NeuronGroup, TimedArray, ms
 
 from biomodel.circuit import lgn, retina, spiking, v1
-from biomodel.circuit.recording import Output, Parts, _spikes, averages
+from biomodel.circuit.recording import Output, Parts, response_outputs, spike_outputs
 from biomodel.circuit.specification import SPIKING_V1_CLOCK, V1_CLOCK, Specification
 from biomodel.utils.units import cd_per_m2
 
 
 @dataclass(frozen=True)
 class Circuit:
-    """A wired network: `stations` and what stands between them, what is read, and the `movie` that drives the cones."""
+    """A wired network: the groups of its `stations`, its recorded `outputs`, and the `movie` that drives the cones."""
 
     specification: Specification
     network: Network
@@ -30,13 +25,13 @@ class Circuit:
 
 
 def assemble(specification: Specification) -> Circuit:
-    """Wire the network of a specification on the current Brian2 device; its state is still to be set."""
+    """Wire the network of a specification on the current Brian2 device. Its state is set later."""
     s, grid, parameters = specification, specification.grid, specification.parameters
     dt = s.dt * ms
     movie = TimedArray(np.zeros((s.frames, grid.cells)) * cd_per_m2, dt=s.frame_duration * ms, name="movie")
     cascades = retina.cascade(parameters, grid, dt, movie, s.movie_step * ms, s.lead * ms)
     stations: Parts = {"cascade": cascades, "cone": retina.cone(parameters, s.lesions, grid, dt, cascades)}
-    # Cones and horizontal cells make a loop: neither can be without the other.
+    # Cones and horizontal cells form a loop: neither works without the other.
     stations["horizontal"] = retina.horizontal(parameters, s.lesions, grid, dt, stations["cone"])
     slow_dt = retina.AMACRINE_CLOCK * dt
     if "bipolar" in s.stations:
@@ -46,38 +41,38 @@ def assemble(specification: Specification) -> Circuit:
     if "ganglion" in s.stations:
         contrast = retina.contrast_amacrine(parameters, grid, slow_dt, stations["bipolar"])
         stations["contrast_amacrine"] = contrast
-        behind = _spiking if s.spiking else _rates
-        stations |= behind(s, stations["bipolar"], contrast)
+        later_stations = _spiking if s.spiking else _rates
+        stations |= later_stations(s, stations["bipolar"], contrast)
     outputs: dict[str, Output] = {}
     if s.record != "nothing":
         for name in s.stations:
-            outputs |= averages(s, name, stations[name]) if name not in s.spiking else {}
-        outputs |= _spikes(s, stations)
+            outputs |= response_outputs(s, name, stations[name]) if name not in s.spiking else {}
+        outputs |= spike_outputs(s, stations)
     recorders = {output.recorder.name: output.recorder for output in outputs.values()}
     return Circuit(s, Network(*(recorders | stations).values()), stations, outputs, movie)
 
 
 def _rates(s: Specification, bipolars: NeuronGroup, contrast: NeuronGroup) -> Parts:
-    """Ganglion cells and what stands behind them, at rate fidelity."""
+    """Ganglion cells, relay and V1 at rate fidelity."""
     grid, parameters, dt = s.grid, s.parameters, s.dt * ms
-    made: Parts = {"ganglion": retina.ganglion(parameters, s.lesions, grid, dt, bipolars, contrast)}
+    groups: Parts = {"ganglion": retina.ganglion(parameters, s.lesions, grid, dt, bipolars, contrast)}
     if "lgn" in s.stations:
-        made |= lgn.lgn(parameters, s.lesions, grid, dt, retina.AMACRINE_CLOCK * dt, made["ganglion"])
+        groups |= lgn.lgn(parameters, s.lesions, grid, dt, retina.AMACRINE_CLOCK * dt, groups["ganglion"])
     if "v1" in s.stations:
         clock = s.clock("v1")
-        made["thalamocortical"] = v1.thalamocortical(parameters, s.lesions, grid, clock, made["lgn"])
-        made |= v1.v1(parameters, s.lesions, grid, clock, V1_CLOCK, made["thalamocortical"], s.v1_within)
-    return made
+        groups["thalamocortical"] = v1.thalamocortical(parameters, s.lesions, grid, clock, groups["lgn"])
+        groups |= v1.v1(parameters, s.lesions, grid, clock, V1_CLOCK, groups["thalamocortical"], s.v1_within)
+    return groups
 
 
 def _spiking(s: Specification, bipolars: NeuronGroup, contrast: NeuronGroup) -> Parts:
-    """Ganglion cells and what stands behind them, firing."""
+    """Ganglion cells, relay and V1 at spiking fidelity."""
     parameters, dt = s.parameters, s.dt * ms
     inputs = spiking.ganglion.inputs(parameters, s.lesions, s.grid, dt, bipolars, contrast)
-    made: Parts = {inputs.name: inputs, **spiking.ganglion.ganglion(parameters, s.cells, dt, inputs)}
+    groups: Parts = {inputs.name: inputs, **spiking.ganglion.ganglion(parameters, s.cells, dt, inputs)}
     if "lgn" in s.stations:
-        made |= spiking.lgn.lgn(parameters, s.lesions, s.cells, dt, retina.AMACRINE_CLOCK * dt, made)
+        groups |= spiking.lgn.lgn(parameters, s.lesions, s.cells, dt, retina.AMACRINE_CLOCK * dt, groups)
     if "v1" in s.stations:
         clock = s.clock("v1")
-        made |= spiking.v1.v1(parameters, s.lesions, s.cells, dt, clock, SPIKING_V1_CLOCK, made, s.v1_within)
-    return made
+        groups |= spiking.v1.v1(parameters, s.lesions, s.cells, dt, clock, SPIKING_V1_CLOCK, groups, s.v1_within)
+    return groups

@@ -111,7 +111,7 @@ def maintained(parameters: Parameters) -> dict[str, float]:
     return {channel: transfer * parameters.value(f"ganglion.{channel}_maintained") for channel in GANGLION_CHANNELS}
 
 
-def settled(parameters: Parameters, lesions: Collection[str], background: np.ndarray) -> State:
+def steady_state(parameters: Parameters, lesions: Collection[str], background: np.ndarray) -> State:
     """The state in which the relay rests, as `biomodel.circuit.retina.settled`."""
     state = {f"lgn.{channel}": np.full_like(background, rate) for channel, rate in maintained(parameters).items()}
     if "lgn_suppression" not in lesions:

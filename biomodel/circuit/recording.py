@@ -1,4 +1,4 @@
-"""What is read from a circuit: means over a window, traces, spike counts, spikes."""
+"""Recorders and outputs of a circuit: means over a window, traces, spike counts, spikes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from brian2 import (
-    NeuronGroup,
-    SpikeMonitor,
-    StateMonitor,
-    Synapses,
-    get_unit,
-    linked_var,
-    ms,
-)
+from brian2 import NeuronGroup, SpikeMonitor, StateMonitor, Synapses, get_unit, linked_var, ms
 
 from biomodel.circuit import lgn, retina, spiking, v1
 from biomodel.circuit.specification import Specification
@@ -26,7 +18,7 @@ Parts: TypeAlias = dict[str, NeuronGroup | Synapses]
 
 @dataclass(frozen=True)
 class Output:
-    """An array that is read when a network has run: a variable of a recorder, of so many values (None: of any number)."""
+    """An array that is read after a run: a variable of a recorder, with `size` values (None: any number)."""
 
     recorder: NeuronGroup | StateMonitor | SpikeMonitor
     variable: str
@@ -34,7 +26,7 @@ class Output:
 
 
 def readout(specification: Specification, station: str) -> Readout:
-    """What one station's responses are."""
+    """The variables that are one station's responses."""
     if station == "v1":
         return v1.readout(specification.parameters)
     return _READOUTS[station]
@@ -49,8 +41,8 @@ _READOUTS = {
 }
 
 
-def averages(s: Specification, name: str, group: NeuronGroup) -> dict[str, Output]:
-    """What reads out one station's rates or potentials: averages over the window, or a trace."""
+def response_outputs(s: Specification, name: str, group: NeuronGroup) -> dict[str, Output]:
+    """Outputs of one station's rates or potentials: means over the window, or a trace."""
     read = recorder(s, name, group)
     tracing = isinstance(read, StateMonitor)
     size = recorded_cells(s, name).size * s.recorder_samples
@@ -60,8 +52,8 @@ def averages(s: Specification, name: str, group: NeuronGroup) -> dict[str, Outpu
     }
 
 
-def firing(s: Specification, station: str) -> dict[str, tuple[str, int]]:
-    """Of each channel of a station that fires, the group of its cells, and the number there of the first."""
+def spiking_channels(s: Specification, station: str) -> dict[str, tuple[str, int]]:
+    """The group of each spiking channel's cells, and the index there of the first one."""
     channels = readout(s, station).channels
     if station != "v1":
         return {channel: (f"{station}_{channel}", 0) for channel in channels}
@@ -70,16 +62,16 @@ def firing(s: Specification, station: str) -> dict[str, tuple[str, int]]:
 
 
 def spiking_groups(s: Specification) -> dict[str, np.ndarray]:
-    """The groups whose spikes are read, and the cells of each that are recorded, channel after channel."""
-    found: dict[str, list[np.ndarray]] = {}
+    """The groups whose spikes are recorded, and the recorded cells of each, channel after channel."""
+    groups: dict[str, list[np.ndarray]] = {}
     for station in s.spiking:
-        for group, first in firing(s, station).values():
-            found.setdefault(group, []).append(first + recorded_cells(s, station))
-    return {group: np.concatenate(cells) for group, cells in found.items()}
+        for group, first in spiking_channels(s, station).values():
+            groups.setdefault(group, []).append(first + recorded_cells(s, station))
+    return {group: np.concatenate(cells) for group, cells in groups.items()}
 
 
-def _spikes(s: Specification, stations: Parts) -> dict[str, Output]:
-    """What reads out spikes: how many each cell fired, how many by then, or each of them."""
+def spike_outputs(s: Specification, stations: Parts) -> dict[str, Output]:
+    """Outputs of spiking cells: counts in the window, cumulative counts over time, or single spikes."""
     outputs: dict[str, Output] = {}
     for name, cells in spiking_groups(s).items():
         group = stations[name]
@@ -96,7 +88,7 @@ def _spikes(s: Specification, stations: Parts) -> dict[str, Output]:
 
 
 def recorder(s: Specification, name: str, group: NeuronGroup) -> NeuronGroup | StateMonitor:
-    """What reads out one station: averages over the window, or a trace, of the variables of its readout."""
+    """The recorder of one station's variables: their means over the window, or a trace."""
     variables, chosen = readout(s, name).variables, recorded_cells(s, name)
     if s.record == "trace":
         return StateMonitor(group, variables, chosen, dt=s.trace_step * ms, when="start", name=f"{name}_recorder")
@@ -121,9 +113,9 @@ def recorder(s: Specification, name: str, group: NeuronGroup) -> NeuronGroup | S
 
 
 def recorded_cells(s: Specification, station: str) -> np.ndarray:
-    """Indices of the recorded cells of a station's group, image after image."""
+    """Indices of the recorded cells in a station's group, image after image."""
     rows, columns = (
-        np.isin(stand, chosen) for stand, chosen in zip(s.stand(station), s.recorded(station), strict=True)
+        np.isin(places, chosen) for places, chosen in zip(s.lattice(station), s.recorded_lattice(station), strict=True)
     )
     images = s.grid.images * (s.trials if station in s.spiking else 1)
     return np.flatnonzero(np.tile(np.logical_and.outer(rows, columns).ravel(), images))

@@ -378,7 +378,7 @@ def loop_gain(parameters: Parameters) -> float:
     return parameters.value("horizontal.gain") * parameters.value("horizontal.feedback")
 
 
-def settled(
+def steady_state(
     parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, background: np.ndarray
 ) -> State:
     """The state that the retina reaches when `background` stands still for ever: the fixed point of its equations.

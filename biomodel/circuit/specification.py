@@ -1,4 +1,4 @@
-"""All that determines a circuit: a `Specification` is plain data, written as JSON for worker processes and the cache."""
+"""The specification of a circuit: plain data, written as JSON for worker processes and the cache."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ from dataclasses import asdict, dataclass
 from math import ceil, gcd
 
 import numpy as np
-from brian2 import (
-    Quantity,
-    ms,
-)
+from brian2 import Quantity, ms
 
 from biomodel.circuit import v1
 from biomodel.circuit.lattice import Grid, near_middle
 from biomodel.circuit.spiking.cells import Trials
 from biomodel.parameters import Parameters
 
-#: The stations in the order in which light passes them, and those whose cells can fire.
+#: The stations from light to cortex, and those that have spiking cells at spiking fidelity.
 STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1")
 SPIKING = ("ganglion", "lgn", "v1")
 
-#: V1's membranes are slow: its clock ticks once in so many steps of the retina's, with spikes more often.
+#: Steps of the retina per step of V1, whose membranes are slower; with spikes, V1 needs shorter steps.
 V1_CLOCK = 4
 SPIKING_V1_CLOCK = 2
 
@@ -31,7 +28,7 @@ SAMPLING = 1.0
 
 @dataclass(frozen=True)
 class Specification:
-    """All that determines a network but the stimulus, and what is read from it in the end; times are in ms."""
+    """Everything that determines a network except its stimulus, and what it records; times are in ms."""
 
     preset: str
     fidelity: str
@@ -59,15 +56,15 @@ class Specification:
 
     @property
     def spiking(self) -> tuple[str, ...]:
-        """The stations whose cells fire."""
+        """The stations with spiking cells."""
         return tuple(name for name in self.stations if name in SPIKING) if self.fidelity == "spiking" else ()
 
     @property
     def cells(self) -> Trials:
-        """The spiking cells of every trial; what is counted is what they fire in the window, or all along a trace."""
+        """The spiking cells of every trial; spikes are counted in the window, or throughout a trace."""
         start, stop = (-self.lead, self.duration) if self.record == "trace" else self.window
         # Half a step keeps the edges clear of rounding.
-        rows, columns = (range(places[0], places[-1] + 1) for places in self.stand("ganglion"))
+        rows, columns = (range(places[0], places[-1] + 1) for places in self.lattice("ganglion"))
         begin, end = (self.lead + edge - self.dt / 2 for edge in (start, stop))
         return Trials(self.grid, self.trials, begin, end, rows, columns)
 
@@ -88,38 +85,38 @@ class Specification:
 
     @property
     def lead_samples(self) -> int:
-        """Number of samples that the recorder of a trace takes before the image comes."""
+        """Number of a trace's samples before the image appears."""
         return round(self.lead / self.trace_step)
 
     @property
     def recorder_samples(self) -> int:
-        """Number of values of each cell in what a recorder leaves."""
+        """Number of values that a recorder holds for each cell."""
         return self.lead_samples + self.trace_samples if self.record == "trace" else 1
 
     def samples(self, station: str) -> range:
-        """The ticks of a station's recorder that lie in the window, in steps of `recording_step`."""
+        """Samples of a station's recorder that lie in the window, in steps of `recording_step`."""
         step = self.recording_step(station)
         first, stop = (ceil(edge / step - 0.5) for edge in self.window)
         return range(first, stop)
 
     def recording_step(self, station: str) -> float:
-        """Interval in ms of the samples that a mean is taken of."""
+        """Interval in ms between the samples of a mean."""
         return max(SAMPLING, float(self.clock(station) / ms))
 
-    def stand(self, station: str) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel rows and columns on which a station's cells stand."""
+    def lattice(self, station: str) -> tuple[np.ndarray, np.ndarray]:
+        """Pixel rows and columns at which a station has cells."""
         ppd, sides = self.grid.pixels_per_degree, (self.grid.height, self.grid.width)
         rows, columns = (v1.lattice(n, ppd, self.v1_within) if station == "v1" else np.arange(n) for n in sides)
         if station in self.spiking and station != "v1":
             rows, columns = (near_middle(places, len(places), ppd, self.fires_within) for places in (rows, columns))
         return rows, columns
 
-    def recorded(self, station: str) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel rows and columns on which a station's cells stand that are recorded."""
+    def recorded_lattice(self, station: str) -> tuple[np.ndarray, np.ndarray]:
+        """Pixel rows and columns at which a station's cells are recorded."""
         grid = self.grid
         rows, columns = (
             near_middle(places, n, grid.pixels_per_degree, self.record_within)
-            for places, n in zip(self.stand(station), (grid.height, grid.width), strict=True)
+            for places, n in zip(self.lattice(station), (grid.height, grid.width), strict=True)
         )
         return rows, columns
 
@@ -130,14 +127,14 @@ class Specification:
 
     @property
     def movie_step(self) -> float:
-        """How often in ms a cone has to look at the film: with every frame, if frames and the lead last whole steps."""
+        """Interval in ms at which cones sample the film: one frame, if frames and the lead last whole steps."""
         steps = [time / self.dt for time in (self.frame_duration, self.lead)]
         if any(abs(number - round(number)) > 1e-6 for number in steps):
             return self.dt
         return gcd(*map(round, steps)) * self.dt if self.lead else self.frame_duration
 
     def to_json(self) -> str:
-        """A canonical text: equal for equal specifications."""
+        """Canonical JSON, equal for equal specifications."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""How the stations of the network are read out, and what their state is."""
+"""Types that all stations share: their state and their readout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ State = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Readout:
-    """Which variables of a station's group are its responses: `channels` maps a label to a variable, in `unit`."""
+    """The variables of a station's group that are its responses: `channels` maps a label to a variable, in `unit`."""
 
     unit: str
     channels: dict[str, str]

@@ -355,7 +355,7 @@ def lattice(pixels: int, pixels_per_degree: float, within: float | None = None) 
     return near_middle(np.arange(0, pixels, STRIDE), pixels, pixels_per_degree, within)
 
 
-def settled(parameters: Parameters, grid: Grid, images: int, within: float | None = None) -> State:
+def steady_state(parameters: Parameters, grid: Grid, images: int, within: float | None = None) -> State:
     """The state in which V1 rests; arrays are (image, row, column)."""
     columns = lattice_of(grid, within)
     shape = (images, columns.height, columns.width)

@@ -21,7 +21,7 @@ import numpy as np
 from biomodel.circuit.assembly import Circuit, assemble
 from biomodel.circuit.specification import Specification
 from biomodel.circuit.station import State
-from biomodel.circuit.steady_state import settled
+from biomodel.circuit.steady_state import steady_state
 from biomodel.engine import cache
 
 #: Brian2 2.9 runs an unbounded `make -j`.
@@ -60,7 +60,7 @@ def compile_and_install(specification: Specification) -> None:
         for left in cache.cache_folder().glob(f"{cache.BUILDING}{name}-*"):
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=cache.cache_folder(), prefix=f"{cache.BUILDING}{name}-") as scratch:
-            states = settled(specification, np.ones((grid.images, grid.height, grid.width)))
+            states = steady_state(specification, np.ones((grid.images, grid.height, grid.width)))
             finished = compiled(assemble, specification, states, Path(scratch))
             if folder.exists():
                 folder.rename(Path(scratch) / "damaged")

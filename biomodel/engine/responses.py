@@ -56,7 +56,7 @@ def dataset(
     """
     s = specification
     trace = s.record == "trace"
-    rows, columns = s.recorded("cone")
+    rows, columns = s.recorded_lattice("cone")
     y, x = stimulus.y.values, stimulus.x.values
     field = background[:, rows[:, None], columns]
     variables: dict[str, tuple] = {"background": (("image", "y", "x"), field, {"units": "cd/m²"})}
@@ -70,7 +70,7 @@ def dataset(
         shape = (len(background), *([trials] if fires else []), *([samples] if trace else []))
         unit = "spikes" if fires else read.unit
         scale = 1.0 if fires else float(UNITS[unit])
-        rows, columns = s.recorded(station)
+        rows, columns = s.recorded_lattice(station)
         if station == "v1":
             coordinates |= {"v1_y": y[rows], "v1_x": x[columns]}
             coordinates |= v1.coordinates(s.parameters, s.grid.pixels_per_degree)

@@ -21,10 +21,10 @@ import scipy
 
 import biomodel
 from biomodel.circuit.assembly import Circuit, assemble
-from biomodel.circuit.recording import firing, recorded_cells, spiking_groups
+from biomodel.circuit.recording import recorded_cells, spiking_channels, spiking_groups
 from biomodel.circuit.specification import Specification
 from biomodel.circuit.station import State
-from biomodel.circuit.steady_state import seeded, settled
+from biomodel.circuit.steady_state import noise_seeds, steady_state
 from biomodel.engine import cache
 from biomodel.engine.presentations import Presentations
 from biomodel.utils.code import code_digest
@@ -159,7 +159,7 @@ def responses(specification: Specification, out: dict[str, np.ndarray]) -> dict[
     read = {group: 0 for group in spiking_groups(s)}
     for station in s.spiking:
         cells = recorded_cells(s, station)
-        for channel, (group, first) in firing(s, station).items():
+        for channel, (group, first) in spiking_channels(s, station).items():
             if s.record == "spikes":
                 fired = _fired(s, station, out[f"spikes.{group}.i"] - first, out[f"spikes.{group}.t"])
                 found[f"{station}.{channel}"] = fired
@@ -181,7 +181,7 @@ def _fired(s: Specification, station: str, cells: np.ndarray, times: np.ndarray)
     """A channel's spikes after onset in the order of image, trial and time: (spike, 4), the cell counted within its image."""
     kept = (times >= (s.lead - s.dt / 2) / 1000) & np.isin(cells, recorded_cells(s, station))
     cells, times = cells[kept].astype(int), times[kept] - s.lead / 1000
-    rows, columns = s.stand(station)
+    rows, columns = s.lattice(station)
     repeat, cell = np.divmod(cells, len(rows) * len(columns))
     trial, image = np.divmod(repeat, s.grid.images)
     order = np.lexsort((cell, times, trial, image))
@@ -300,7 +300,7 @@ def _simulate_chunk(
         rounds = []
         for begin in range(0, trials, specification.trials):
             noise = _noise(seed, chosen.start + first, begin)
-            state = settled(specification, background[batch], noise)
+            state = steady_state(specification, background[batch], noise)
             found = responses(specification, run_batch(specification, folder, movie[batch], state))
             rounds.append(_kept(specification, found, len(movie) - first, chosen.start + first, begin, trials))
         parts.append(_together(specification, rounds))
@@ -344,7 +344,7 @@ def run_in_sequence(
     folder = cache.build(specification) if target == "cpp" else None
     parts = []
     for k, image in enumerate(progress(list(movie), what="simulating", unit="image")):
-        state |= seeded(specification, _noise(seed, k, 0))
+        state |= noise_seeds(specification, _noise(seed, k, 0))
         out = run_batch(specification, folder, image[None], state)
         parts.append(responses(specification, out))
         state = {n.removeprefix("end."): v for n, v in out.items() if n.startswith("end.")}

@@ -72,7 +72,7 @@ def table(specification: Specification, recorded: dict[str, np.ndarray], y: np.n
     s, parts = specification, []
     for station in s.spiking:
         # Cells are counted in all that a station has, recorded or not.
-        rows, columns = s.stand(station)
+        rows, columns = s.lattice(station)
         for channel in readout(s, station).channels:
             image, trial, cell, time = recorded[f"{station}.{channel}"].T
             row, column = np.divmod(cell.astype(int), len(columns))

@@ -83,7 +83,7 @@ def ganglion(parameters: Parameters, trials: Trials, dt: Quantity, inputs: Neuro
     return groups
 
 
-def begun(settled: State, trials: Trials, random: np.random.Generator) -> State:
+def initial_state(settled: State, trials: Trials, random: np.random.Generator) -> State:
     """A state to begin in: what excites the cells, `settled`, and their membranes anywhere below threshold.
 
     Arrays of what fires are (trial · image, y, x).

@@ -151,7 +151,9 @@ def _suppressive_field(
     return {told.name: told, interneurons.name: interneurons}
 
 
-def begun(parameters: Parameters, lesions: Collection[str], trials: Trials, random: np.random.Generator) -> State:
+def initial_state(
+    parameters: Parameters, lesions: Collection[str], trials: Trials, random: np.random.Generator
+) -> State:
     """A state to begin in, as `biomodel.circuit.spiking.ganglion.begun`: membranes about rest, traces at their means."""
     grid = trials.grid
     shape = (grid.images, grid.height, grid.width)

@@ -494,7 +494,7 @@ def homeostasis(parameters: Parameters, cells: list[Kind]) -> Homeostasis:
     return Homeostasis(scaling, rested(scaling**2 * heard), float(rested(complex_noise)))
 
 
-def begun(
+def initial_state(
     parameters: Parameters, lesions: Collection[str], trials: Trials, random: np.random.Generator, within: float | None
 ) -> State:
     """A state to begin in, as `biomodel.circuit.spiking.ganglion.begun`: membranes below threshold, transmission at its mean."""
