@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from benchmarks.rows import CORES, Bench, Row, ratios, rounds
 from studies.reproduction.arms import ARMS
-from studies.reproduction.cells import BATCH
+from studies.reproduction.settings import BATCH
 
 #: Networks that are stacked, steps that are timed at once, and rounds.
 SEEDS, STEPS, ROUNDS = 4, 5, 5

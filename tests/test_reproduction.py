@@ -12,11 +12,11 @@ from scipy.io import savemat
 from biomodel.stimuli import decode_srgb
 from studies.common import retilenet
 from studies.data.datasets import Images, load
-from studies.reproduction import causes, cells, claims, kernels, report, run, sweeps, verdicts
+from studies.reproduction import causes, cells, claims, kernels, report, run, settings, sweeps, verdicts
 from studies.reproduction.arms import ARMS
-from studies.reproduction.cells import Found
 from studies.reproduction.published import PUBLISHED, SIZES
-from studies.reproduction.run import Cell, Settings, Study
+from studies.reproduction.results import COLUMNS, CellResult, Results, read, sweep_statistics
+from studies.reproduction.settings import Cell, Settings
 from studies.reproduction.sweeps import SWEEPS
 
 CLEAN = ("mu", 0.0)
@@ -54,15 +54,15 @@ def test_sweeps_have_the_published_levels():
 
 
 @pytest.mark.parametrize("sweep", SWEEPS.values(), ids=lambda sweep: sweep.name)
-def test_no_image_leaves_the_light_that_a_sweep_is_mapped_to(sweep):
-    # One white pixel in black, one black one in white: nothing departs farther from its mean.
+def test_light_of_any_image_lies_within_the_range_of_its_sweep(sweep):
+    # One white pixel on black, one black pixel on white: no pixel differs more from its mean.
     spot = torch.zeros(2, 1, 32, 32)
     spot[0, 0, 3, 4] = 1
     spot[1] = 1 - spot[0]
-    light = torch.cat([sweep.luminance(sweep.change(spot, level)) for level in sweep.levels])
+    light = torch.cat([sweep.luminance(sweep.apply(spot, level)) for level in sweep.levels])
     assert sweeps.DARKEST <= light.min() < 2 and 199 < light.max() <= sweeps.LIGHTEST + 1e-3
     unaltered = sweep.luminance(spot)[0].aminmax()
-    assert sweep.contrast_left == pytest.approx(
+    assert sweep.remaining_contrast == pytest.approx(
         float((unaltered.max - unaltered.min) / (unaltered.max + unaltered.min)), rel=1e-4
     )
 
@@ -72,9 +72,9 @@ def test_spans_and_light_of_colours():
     assert SWEEPS["mu"].span == (-2, 3) and SWEEPS["mu_large"].span == (-12, 13)
     assert SWEEPS["sigma"].span == SWEEPS["sigma_large"].span == (-9, 10)
     assert (sweeps.DARKEST, sweeps.LIGHTEST) == (1, 200)
-    assert all(len({SWEEPS[name].span for name in together}) == 1 for together in sweeps.MAPS)
-    assert sorted(name for together in sweeps.MAPS for name in together) == sorted(SWEEPS)
-    # Colours weigh as in luminance: Rec. 709.
+    assert all(len({SWEEPS[name].span for name in together}) == 1 for together in sweeps.LIGHT_GROUPS)
+    assert sorted(name for together in sweeps.LIGHT_GROUPS for name in together) == sorted(SWEEPS)
+    # Colours are weighted as in luminance: Rec. 709.
     colours = torch.eye(3)[:, :, None, None]
     light = SWEEPS["mu"].luminance(colours).ravel() - SWEEPS["mu"].luminance(torch.zeros(1, 3, 1, 1)).item()
     assert light.tolist() == pytest.approx([199 / 5 * weight for weight in (0.2126, 0.7152, 0.0722)], rel=1e-3)
@@ -83,16 +83,16 @@ def test_spans_and_light_of_colours():
 def test_contrast_keeps_the_mean_and_luminosity_the_differences():
     codes = images(channels=3)
     for sigma in (0.1, 2.5):
-        changed = sweeps.contrast(codes, sigma)
+        changed = sweeps.scale_contrast(codes, sigma)
         assert torch.allclose(changed.mean(dim=(1, 2, 3)), codes.mean(dim=(1, 2, 3)), atol=1e-4)
         assert torch.allclose(changed.std(dim=(1, 2, 3)) * sigma, codes.std(dim=(1, 2, 3)), rtol=1e-3)
     # Published: a negative μ brightens.
-    assert torch.allclose(sweeps.luminosity(codes, -0.4), codes + 0.4)
+    assert torch.allclose(sweeps.shift_luminosity(codes, -0.4), codes + 0.4)
 
 
-def test_augmentation_draws_for_every_image_and_survives_no_contrast(monkeypatch):
+def test_augmentation_is_random_per_image_and_finite_at_zero_sigma(monkeypatch):
     same = images()[:1].expand(2000, -1, -1, -1)
-    drawn = sweeps.augmented(same, torch.Generator().manual_seed(0))
+    drawn = sweeps.augment(same, torch.Generator().manual_seed(0))
     mean, deviation = drawn.mean(dim=(1, 2, 3)), drawn.std(dim=(1, 2, 3))
     assert torch.isfinite(drawn).all()
     shift = same[0].mean() - mean
@@ -101,16 +101,16 @@ def test_augmentation_draws_for_every_image_and_survives_no_contrast(monkeypatch
     assert (same[0].std() / deviation).max() == pytest.approx(4, rel=0.01)
     flipped = ((drawn - mean[:, None, None, None]) * (same - same.mean())).sum(dim=(1, 2, 3)) < 0
     assert flipped.float().mean().item() == pytest.approx(0.1 / 4.1, abs=0.012)
-    # A margin stays black, and an image's mean is that of what lies within: as if the image had been padded afterwards.
+    # A margin stays black, and does not count in the mean: as if the image had been padded afterwards.
     padded = torch.nn.functional.pad(same, (2, 2, 2, 2))
-    changed = sweeps.augmented(padded, torch.Generator().manual_seed(0), 2)
+    changed = sweeps.augment(padded, torch.Generator().manual_seed(0), 2)
     assert torch.equal(changed[..., 2:-2, 2:-2], drawn)
     assert changed.abs().sum() == pytest.approx(float(drawn.abs().sum()), rel=1e-4)
     monkeypatch.setattr(sweeps, "AUGMENTED_SIGMA", (0.0, 0.0))
-    assert torch.isfinite(sweeps.augmented(same[:2], torch.Generator())).all()
+    assert torch.isfinite(sweeps.augment(same[:2], torch.Generator())).all()
 
 
-def test_what_is_invariant_by_construction():
+def test_arms_that_are_invariant_by_construction():
     def changes(arm, change):
         torch.manual_seed(0)
         network = ARMS[arm].network(1, 10).eval()
@@ -118,12 +118,12 @@ def test_what_is_invariant_by_construction():
             return float((network(change(images())) - network(images())).abs().max())
 
     def darker(codes):
-        return sweeps.luminosity(codes, 1.4)
+        return sweeps.shift_luminosity(codes, 1.4)
 
     def fainter(codes):
-        return sweeps.contrast(codes, 2.5)
+        return sweeps.scale_contrast(codes, 2.5)
 
-    # A zero-sum kernel over a repeated border does not see μ; the published module does.
+    # A zero-sum kernel over a repeated border is invariant to μ; the published module is not.
     assert changes("retilenet_zero_sum", darker) < 1e-5 < 1e-3 < changes("retilenet", darker)
     assert changes("retilenet_zero_sum", fainter) > 1e-4
     assert changes("lenet", darker) > 1e-2 and changes("lenet", fainter) > 1e-3
@@ -137,7 +137,7 @@ def layers(network):
     return [name for name in names if name != "Identity"]
 
 
-def test_arms_are_what_they_are_called():
+def test_arms_have_the_layers_of_their_names():
     convolution = ["Conv2d", "Dropout", "Tanh"]
     plain = [*convolution, "AvgPool2d"] * 2 + [*convolution, "Flatten", "Linear", "Tanh", "Linear"]
     for name, arm in ARMS.items():
@@ -162,74 +162,76 @@ def test_arms_are_what_they_are_called():
 
 
 def test_budgets_and_sizes_are_the_published_ones():
-    assert cells.BUDGETS["full"] == (((20, 1e-3), (5, 1e-5)), None, None)
-    assert cells.BUDGETS["reduced"] == (((4, 1e-3), (1, 1e-5)), 20_000, None)
+    assert settings.BUDGETS["full"] == (((20, 1e-3), (5, 1e-5)), None, None)
+    assert settings.BUDGETS["reduced"] == (((4, 1e-3), (1, 1e-5)), 20_000, None)
     # The authors' notebook of 2021.
-    assert cells.BUDGETS["notebook"] == (((15, 1e-3), (5, 1e-4), (3, 1e-5)), None, None)
-    assert cells.BUDGETS["fast"] == (((20, 3e-3), (5, 1e-5)), None, None)
-    assert cells.BUDGETS["long"] == (((60, 1e-3), (5, 1e-5)), None, None)
+    assert settings.BUDGETS["notebook"] == (((15, 1e-3), (5, 1e-4), (3, 1e-5)), None, None)
+    assert settings.BUDGETS["fast"] == (((20, 3e-3), (5, 1e-5)), None, None)
+    assert settings.BUDGETS["long"] == (((60, 1e-3), (5, 1e-5)), None, None)
     assert SIZES == {"mnist": (60_000, 10_000), "fashion-mnist": (60_000, 10_000), "svhn": (73_257, 26_032)}
     # 20 epochs of batches of 128, then 5.
-    assert cells.steps(60_000, 25) == 25 * 469
+    assert cells.n_steps(60_000, 25) == 25 * 469
 
 
 def test_training_is_the_published_one(monkeypatch):
-    digits, seen = load("digits").first(300, 20), []
-    monkeypatch.setattr(cells, "train", lambda *given: seen.append(given) or given[0]().eval())
-    rates = cells.BUDGETS["full"].rates
-    cells.of_codes(ARMS["lenet_augmented"], digits, rates, 7)
-    (_, shown, labels, seed, budget, rate, schedule) = seen[0]
+    digits, calls = load("digits").first(300, 20), []
+    monkeypatch.setattr(cells.training, "train", lambda *arguments: calls.append(arguments) or arguments[0]().eval())
+    rates = settings.BUDGETS["full"].rates
+    cells.evaluate_on_codes(ARMS["lenet_augmented"], digits, rates, 7)
+    (_, batch, labels, seed, budget, rate, schedule) = calls[0]
     assert (seed, budget.steps, budget.batch, rate) == (7, 75, 128, 1e-3)
     assert rates_of(schedule, budget.steps) == pytest.approx([1e-3] * 60 + [1e-5] * 15)
     assert labels.tolist() == digits.train_labels.tolist()
     chosen = torch.arange(8)
-    first, again = shown(chosen), shown(chosen)
+    first, again = batch(chosen), batch(chosen)
     assert not torch.equal(first, again) and not torch.equal(first, torch.from_numpy(digits.train[:8, None]))
-    # Chance of another seed is another, and none of it is that of the first weights.
-    cells.of_codes(ARMS["lenet_augmented"], digits, rates, 8)
-    assert not torch.equal(seen[1][1](chosen), first)
-    plain = cells.of_codes(ARMS["lenet"], digits, rates, 7)
-    assert torch.equal(seen[2][1](chosen)[:, 0], torch.from_numpy(digits.train[:8]).float())
-    # Where nothing was trained, kernels are what they began with.
-    assert all(np.array_equal(plain.kernels[name], plain.began_with[name]) for name in plain.kernels)
+    # Another seed has another augmentation.
+    cells.evaluate_on_codes(ARMS["lenet_augmented"], digits, rates, 8)
+    assert not torch.equal(calls[1][1](chosen), first)
+    plain = cells.evaluate_on_codes(ARMS["lenet"], digits, rates, 7)
+    assert torch.equal(calls[2][1](chosen)[:, 0], torch.from_numpy(digits.train[:8]).float())
+    # Without training, the kernels are the initial ones.
+    assert all(np.array_equal(plain.kernels[name], plain.initial_kernels[name]) for name in plain.kernels)
 
 
-class Watched(torch.nn.Module):
-    """In the place of the front end: tells what it is given, and keeps it."""
+class RecordingFrontEnd(torch.nn.Module):
+    """Replaces the front end; keeps its inputs."""
 
     def __init__(self):
         super().__init__()
-        self.given = []
+        self.inputs = []
 
     def forward(self, light, background=None):
         assert background is None
-        self.given.append(light)
+        self.inputs.append(light)
         return torch.cat([light, 3 * light], dim=1)
 
 
-def test_light_comes_through_one_map_and_maps_are_scaled_by_training_images(monkeypatch):
-    digits, fronts, trained = load("digits").first(150, 70), [], []
-    monkeypatch.setattr(cells.bridge, "pretrained", lambda *_, **__: fronts.append(Watched()) or fronts[-1])
+def test_one_affine_map_to_light_and_one_scaling_from_training_images(monkeypatch):
+    digits, fronts, calls = load("digits").first(150, 70), [], []
+    monkeypatch.setattr(cells.bridge, "pretrained", lambda *_, **__: fronts.append(RecordingFrontEnd()) or fronts[-1])
 
-    def untrained(network, *given):
-        trained.append(given)
-        torch.manual_seed(given[2])
-        return network().eval()
+    def initial(make_network, *arguments):
+        calls.append(arguments)
+        torch.manual_seed(arguments[2])
+        return make_network().eval()
 
-    monkeypatch.setattr(cells, "train", untrained)
+    monkeypatch.setattr(cells.training, "train", initial)
     mu = SWEEPS["mu"]
-    found = cells.of_light(ARMS["front_end_lgn"], digits, ONCE, [0, 1], [mu])
-    met = torch.cat(fronts[0].given)
-    assert len(met) == 150 + 70 * len(mu.levels) and met.min() >= 1 and met.max() <= 200
+    results = cells.evaluate_on_light(ARMS["front_end_lgn"], digits, ONCE, [0, 1], [mu])
+    light = torch.cat(fronts[0].inputs)
+    assert len(light) == 150 + 70 * len(mu.levels) and light.min() >= 1 and light.max() <= 200
     codes = torch.from_numpy(np.concatenate([digits.train, digits.test])).float()[:, None]
-    assert torch.allclose(met[:150], mu.luminance(codes[:150]))
-    assert torch.allclose(met[150:220], mu.luminance(codes[150:] - mu.levels[0]), atol=1e-4)
-    shown = trained[0][0](torch.arange(150))
+    assert torch.allclose(light[:150], mu.luminance(codes[:150]))
+    assert torch.allclose(light[150:220], mu.luminance(codes[150:] - mu.levels[0]), atol=1e-4)
+    shown = calls[0][0](torch.arange(150))
     assert torch.allclose(shown.mean(dim=(0, 2, 3)), torch.zeros(2), atol=1e-3)
     assert torch.allclose(shown.std(dim=(0, 2, 3)), torch.ones(2), atol=1e-3)
-    # A seed's numbers are its own, whichever others are trained with it.
-    alone = cells.of_light(ARMS["front_end_lgn"], digits, ONCE, [1], [mu])
-    assert found[1].accuracy == alone[0].accuracy and set(found[0].accuracy) == {("mu", level) for level in mu.levels}
+    # The result of a seed does not depend on the others.
+    alone = cells.evaluate_on_light(ARMS["front_end_lgn"], digits, ONCE, [1], [mu])
+    assert results[1].accuracy == alone[0].accuracy and set(results[0].accuracy) == {
+        ("mu", level) for level in mu.levels
+    }
 
 
 def test_colours_are_channels():
@@ -239,7 +241,7 @@ def test_colours_are_channels():
     assert codes.shape == (1, 3, 32, 32) and codes[0, :, 2, 5].tolist() == pytest.approx([0.1, 0.2, 0.3])
 
 
-def test_house_numbers_keep_their_colours_where_they_are_asked_for(tmp_path):
+def test_svhn_in_colour(tmp_path):
     random = np.random.default_rng(0)
     (tmp_path / "svhn").mkdir()
     for part in ("train", "test"):
@@ -262,14 +264,14 @@ def rates_of(schedule, steps, rate=1e-3):
     return rates
 
 
-def test_rates_follow_each_other():
+def test_learning_rates_of_budgets():
     for name, expected in (
         ("full", [1e-3] * 200 + [1e-5] * 50),
         ("notebook", [1e-3] * 150 + [1e-4] * 50 + [1e-5] * 30),
         ("fast", [3e-3] * 200 + [1e-5] * 50),
         ("smoke", [1e-3] * 10),
     ):
-        schedule = cells.staged(cells.BUDGETS[name].rates, 1280)
+        schedule = cells.rate_schedule(settings.BUDGETS[name].rates, 1280)
         assert rates_of(schedule, len(expected), expected[0]) == pytest.approx(expected)
 
 
@@ -278,7 +280,7 @@ def test_margins_are_black():
         assert Images(name, *[np.zeros(1)] * 4).margin == margin
 
 
-def test_all_published_numbers_are_there():
+def test_published_numbers_are_complete():
     numbers = [
         value for by_arm in PUBLISHED.values() for by_sweep in by_arm.values() for s in by_sweep.values() for value in s
     ]
@@ -287,38 +289,38 @@ def test_all_published_numbers_are_there():
     assert {arm for by_arm in PUBLISHED.values() for arm in by_arm} < set(ARMS)
 
 
-def test_one_more_value_lies_within_a_prediction_interval():
+def test_prediction_interval_covers_one_more_value():
     random = np.random.default_rng(0)
     inside = [
         low <= random.normal() <= high
-        for low, high in (verdicts.prediction(random.normal(size=4)) for _ in range(4000))
+        for low, high in (verdicts.prediction_interval(random.normal(size=4)) for _ in range(4000))
     ]
     assert np.mean(inside) == pytest.approx(0.95, abs=0.012)
-    assert verdicts.prediction(np.array([0.5])) == (-np.inf, np.inf)
+    assert verdicts.prediction_interval(np.array([0.5])) == (-np.inf, np.inf)
 
 
 #: MNIST's test images of each class.
 CLASSES = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
 
 
-def made(arm="lenet", budget="full", dataset="mnist", values=(0.3, 0.31, 0.32), sizes=(60_000, 10_000)):
+def make_results(arm="lenet", budget="full", dataset="mnist", values=(0.3, 0.31, 0.32), sizes=(60_000, 10_000)):
     """Means of `values` over the small sweep of μ; its minimum .05 below, σ's mean .2 and its minimum .1 above."""
-    found = {}
+    results = {}
     for seed, value in enumerate(values):
         accuracy = {}
         for sweep in SWEEPS.values():
             mean, lowered = (value, 0.05) if sweep.parameter == "μ" else (value + 0.2, 0.1)
             levels = np.full(len(sweep.levels), mean)
-            # One level is lowered, another raised as much.
+            # One level is lower, another higher by the same amount.
             levels[0] -= lowered
             levels[-1] += lowered
             accuracy |= {(sweep.name, level): one for level, one in zip(sweep.levels, levels.tolist(), strict=True)}
-        found[Cell(dataset, budget, arm, seed, tuple(SWEEPS))] = Found(accuracy, 10_000)
-    return Study(found, {dataset: sizes}, {dataset: CLASSES})
+        results[Cell(dataset, budget, arm, seed, tuple(SWEEPS))] = CellResult(accuracy, 10_000)
+    return Results(results, {dataset: sizes}, {dataset: CLASSES})
 
 
 @pytest.mark.parametrize(
-    ("told", "verdict"),
+    ("arguments", "verdict"),
     [
         ({"values": (0.24, 0.25, 0.245)}, "reproduced"),
         # Published to three places.
@@ -333,11 +335,11 @@ def made(arm="lenet", budget="full", dataset="mnist", values=(0.3, 0.31, 0.32), 
         ({"values": (0.24, 0.25, 0.245), "sizes": (20_000, 10_000)}, "not comparable"),
     ],
 )
-def test_verdicts(told, verdict):
-    found = verdicts.verdicts(made(**told))
+def test_verdicts(arguments, verdict):
+    found = verdicts.judge(make_results(**arguments))
     assert len(found) == 84
     (one,) = [v for v in found if (v.dataset, v.arm, v.sweep, v.statistic) == ("mnist", "lenet", "mu", "mean")]
-    assert one.published == 0.245 and one.verdict == verdict and one.mean == pytest.approx(np.mean(told["values"]))
+    assert one.published == 0.245 and one.verdict == verdict and one.mean == pytest.approx(np.mean(arguments["values"]))
     assert {v.verdict for v in found if v.arm == "in_lenet"} == {"not run"}
     others = {(v.sweep, v.statistic): v for v in found if v.dataset == "mnist" and v.arm == "lenet"}
     for key, published, above in (
@@ -346,59 +348,63 @@ def test_verdicts(told, verdict):
         (("sigma", "min"), 0.485, 0.1),
     ):
         assert others[key].published == published
-        assert others[key].mean == pytest.approx(np.mean(told["values"]) + above)
+        assert others[key].mean == pytest.approx(np.mean(arguments["values"]) + above)
 
 
-def test_what_lies_outside_is_told_beside_other_budgets_and_single_classes():
-    # The minimum of every seed at the full budget is the share of one class: of digits 8, 4 and 2.
-    full = made(values=(0.0974 + 0.05, 0.0982 + 0.05, 0.1032 + 0.05)).cells
-    other = made(budget="notebook", values=(0.2446, 0.2447, 0.2455)).cells
+def test_numbers_outside_intervals_beside_other_budgets_and_single_classes():
+    # The minimum of every seed at the full budget is the fraction of one class: of digits 8, 4 and 2.
+    full = make_results(values=(0.0974 + 0.05, 0.0982 + 0.05, 0.1032 + 0.05)).cells
+    other = make_results(budget="notebook", values=(0.2446, 0.2447, 0.2455)).cells
     sizes, classes = {"mnist": (60_000, 10_000)}, {"mnist": CLASSES}
-    both = Study(full | other | made(budget="reduced", values=(0.5,)).cells, sizes, classes)
-    found = {c.what: c.beside for c in causes.causes(both, verdicts.verdicts(both))}
+    both = Results(full | other | make_results(budget="reduced", values=(0.5,)).cells, sizes, classes)
+    found = {c.quantity: c.budgets for c in causes.outside_intervals(both, verdicts.judge(both))}
     assert set(found) == {"μ, mean", "σ, mean", "σ, minimum"}
     assert list(found["μ, mean"]) == ["reduced", "notebook", "full"]
-    assert [b.holds for b in found["μ, mean"].values()] == [False, True, False]
+    assert [b.contains_published for b in found["μ, mean"].values()] == [False, True, False]
     assert found["μ, mean"]["full"].seeds == pytest.approx((0.1474, 0.1482, 0.1532))
-    assert {b.one_class for c in found.values() for b in c.values()} == {0}
-    alike = Study(made(values=(0.0974 + 0.05,) * 3).cells, sizes, classes)
-    (least,) = [c for c in causes.causes(alike, verdicts.verdicts(alike)) if c.what == "μ, minimum"]
-    assert least.beside["full"].one_class == 3 and least.beside["full"].seeds == pytest.approx([0.0974] * 3)
-    # An interval that is too wide to judge by may leave a number out, too.
-    wide = Study(made(values=(0.8, 0.9, 0.85)).cells, sizes, classes)
+    assert {b.n_one_class for c in found.values() for b in c.values()} == {0}
+    alike = Results(make_results(values=(0.0974 + 0.05,) * 3).cells, sizes, classes)
+    (least,) = [c for c in causes.outside_intervals(alike, verdicts.judge(alike)) if c.quantity == "μ, minimum"]
+    assert least.budgets["full"].n_one_class == 3 and least.budgets["full"].seeds == pytest.approx([0.0974] * 3)
+    # An interval that is too wide to decide may also exclude a number.
+    wide = Results(make_results(values=(0.8, 0.9, 0.85)).cells, sizes, classes)
     judged = {
-        (v.sweep, v.statistic): v.verdict for v in verdicts.verdicts(wide) if (v.dataset, v.arm) == ("mnist", "lenet")
+        (v.sweep, v.statistic): v.verdict for v in verdicts.judge(wide) if (v.dataset, v.arm) == ("mnist", "lenet")
     }
     assert judged["mu", "mean"] == "inconclusive"
-    assert "μ, mean" in {c.what for c in causes.causes(wide, verdicts.verdicts(wide))}
-    (clean,) = causes.unaltered(both)
-    assert (clean.arm, clean.published, clean.beside["reduced"].seeds) == ("lenet", 0.991, (0.5,))
-    assert causes.unaltered(Study(full, {"mnist": (20_000, 10_000)}, classes)) == []
+    assert "μ, mean" in {c.quantity for c in causes.outside_intervals(wide, verdicts.judge(wide))}
+    (clean,) = causes.clean_accuracies(both)
+    assert (clean.arm, clean.published, clean.budgets["reduced"].seeds) == ("lenet", 0.991, (0.5,))
+    assert causes.clean_accuracies(Results(full, {"mnist": (20_000, 10_000)}, classes)) == []
 
 
 def test_the_published_budget_is_judged_where_it_was_run():
-    both = Study(made(budget="reduced").cells | made(values=(0.245, 0.246)).cells, {"mnist": (60_000, 10_000)}, {})
-    one = verdicts.verdicts(both)[0]
+    both = Results(
+        make_results(budget="reduced").cells | make_results(values=(0.245, 0.246)).cells,
+        {"mnist": (60_000, 10_000)},
+        {},
+    )
+    one = verdicts.judge(both)[0]
     assert one.budget == "full" and one.verdict == "reproduced"
 
 
-def test_claims_have_welchs_interval():
+def test_claims_and_welch_interval():
     one, other = np.array([0.5, 0.52, 0.55]), np.array([0.4, 0.45, 0.44, 0.3])
     expected = stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
-    assert claims.welch(one, other) == pytest.approx((expected.low, expected.high))
-    both = Study(made().cells | made("retilenet", values=(0.5, 0.51, 0.52)).cells, {}, {})
-    table = claims.scores(both.results)
-    held = {claim.words: claims.judged(claim, "mnist", table) for claim in claims.CLAIMS}
+    assert claims.welch_interval(one, other) == pytest.approx((expected.low, expected.high))
+    both = Results(make_results().cells | make_results("retilenet", values=(0.5, 0.51, 0.52)).cells, {}, {})
+    table = sweep_statistics(both.table)
+    held = {claim.words: claims.judge_claim(claim, "mnist", table) for claim in claims.CLAIMS}
     assert held[claims.CLAIMS[0].words].holds is True and held[claims.CLAIMS[0].words].difference == pytest.approx(0.2)
     assert held[claims.CLAIMS[2].words] is None
     # retilenet.md: .447 against .245 over μ, .988 against .991 on unaltered images, .990 against (.447 + .970) / 2.
-    told = [claim.published("mnist") for claim in claims.CLAIMS]
-    assert told[0] == pytest.approx(0.202) and told[4] == pytest.approx(-0.003) and told[6] == pytest.approx(0.2815)
-    assert told[7:] == [None, None, None] and claims.CLAIMS[0].published("digits") is None
+    published = [claim.published("mnist") for claim in claims.CLAIMS]
+    assert [published[k] for k in (0, 4, 6)] == pytest.approx([0.202, -0.003, 0.2815])
+    assert published[7:] == [None, None, None] and claims.CLAIMS[0].published("digits") is None
     assert len(claims.CLAIMS) == 10
 
 
-def test_kernels_are_told_by_their_closed_forms():
+def test_kernel_measures_have_closed_forms():
     y, x = np.mgrid[-3:4, -3:4]
 
     def gaussian(width, across=0):
@@ -412,7 +418,7 @@ def test_kernels_are_told_by_their_closed_forms():
         assert kernels.centre_surround(-difference) == pytest.approx(kernels.centre_surround(difference))
         beside = (gaussian(width, 1) - gaussian(2.5 * width, 1))[None, None]
         assert kernels.centre_surround(beside) > 0.7
-    # An edge sums to zero, too, but is no centre and surround, wherever it is and however wide.
+    # An edge sums to zero, too, but has no centre and surround at any place or width.
     for width in (1.0, 1.5, 2.0):
         for across in (0, 1):
             edge = (-(x - across) * gaussian(width, across))[None, None]
@@ -422,7 +428,7 @@ def test_kernels_are_told_by_their_closed_forms():
         assert kernels.centre_surround(gaussian(width)[None, None]) == 0
         assert kernels.isotropy(gaussian(width)[None, None]) == pytest.approx(1, abs=0.06)
         assert kernels.isotropy((-x * gaussian(width))[None, None]) == pytest.approx(0, abs=1e-9)
-    # A bar with flanks, (1 − x²) exp(−r²/2): of its energy the part of the mean over directions, 1 − r²/2, is 2/3.
+    # A bar with flanks, (1 − x²) exp(−r²/2): 2/3 of its energy is that of the mean over directions, 1 − r²/2.
     v, u = np.mgrid[-20:21, -20:21] / 5
     bar = ((1 - u**2) * np.exp(-(u**2 + v**2) / 2))[None, None]
     assert kernels.isotropy(bar) == pytest.approx(2 / 3, abs=0.01) and kernels.centre_surround(bar) > 0.3
@@ -430,42 +436,42 @@ def test_kernels_are_told_by_their_closed_forms():
     assert 0.08 < kernels.isotropy(noise) < 0.2
     nothing = np.zeros((1, 1, 7, 7))
     assert kernels.isotropy(nothing) == kernels.centre_surround(nothing) == 0
-    # Half of the weight of one sign is missing; two outputs are averaged, inputs of one are summed.
+    # Outputs are averaged, inputs of one output are summed.
     assert kernels.balance(np.array([[[[3.0, -1.0]]]])) == pytest.approx(0.5)
     assert kernels.balance(np.array([[[[3.0, -1.0]]], [[[1.0, -1.0]]]])) == pytest.approx(0.25)
     assert kernels.balance(np.array([[[[3.0]], [[-3.0]]]])) == 0
 
 
-def test_correlation_is_spearmans_with_an_interval_that_covers():
+def test_correlation_is_spearmans_and_its_interval_covers():
     random = np.random.default_rng(0)
     one = random.normal(size=60)
-    found = kernels.correlation(one, -one + 0.5 * random.normal(size=60), np.zeros(60))
+    found = kernels.correlate(one, -one + 0.5 * random.normal(size=60), np.zeros(60))
     assert -1 <= found.low < found.rho < found.high < -0.5
     # Bonett & Wright 2000: Fisher's z has the standard error √((1 + ρ²/2) / (n − 3)).
     z, wide = np.arctanh(found.rho), 1.959964 * np.sqrt((1 + found.rho**2 / 2) / 57)
     assert np.arctanh([found.low, found.high]) == pytest.approx([z - wide, z + wide])
     other = random.normal(size=60)
-    assert kernels.correlation(one, other, np.zeros(60)).rho == pytest.approx(stats.spearmanr(one, other).statistic)
-    assert np.isnan(kernels.correlation(one[:5], other[:5], np.zeros(5)).low)
+    assert kernels.correlate(one, other, np.zeros(60)).rho == pytest.approx(stats.spearmanr(one, other).statistic)
+    assert np.isnan(kernels.correlate(one[:5], other[:5], np.zeros(5)).low)
     covered = []
     for _ in range(600):
-        drawn = kernels.correlation(*random.normal(size=(2, 12)), np.repeat([0, 1], 6))
+        drawn = kernels.correlate(*random.normal(size=(2, 12)), np.repeat([0, 1], 6))
         covered.append(drawn.low <= 0 <= drawn.high)
     assert np.mean(covered) == pytest.approx(0.95, abs=0.03)
-    # What arms differ by is no correlation within them.
+    # Differences between arms are no correlation within them.
     groups = np.repeat([0, 1], 30)
-    apart = kernels.correlation(one + 5 * groups, other + 5 * groups, groups)
-    assert abs(apart.rho) < 0.5 < kernels.correlation(one + 5 * groups, other + 5 * groups, 0 * groups).rho
+    apart = kernels.correlate(one + 5 * groups, other + 5 * groups, groups)
+    assert abs(apart.rho) < 0.5 < kernels.correlate(one + 5 * groups, other + 5 * groups, 0 * groups).rho
 
 
-def test_page_tells_correlations_of_enough_networks_alone():
-    """Ten networks of one budget have a row each of what is measured, three of another none; pooled, they have one again."""
+def test_correlations_need_eight_networks():
+    """Ten networks of one budget have a row per measure, three of another have none; all of them together have rows again."""
     random = np.random.default_rng(0)
     table = pd.DataFrame(random.random((13, 4)), columns=["balance", "centre_surround", "mu", "sigma"])
     table = table.assign(dataset="mnist", budget=["reduced"] * 10 + ["full"] * 3, arm="retilenet", layer="bipolar")
-    rows = {(row["dataset"], row["budget"], row["what"]): row for row in report._correlated(table)}
+    rows = {(row["dataset"], row["budget"], row["measure"]): row for row in report._correlation_rows(table)}
     assert list(rows) == [
-        (*place, what) for place in (("mnist", "reduced"), ("all", "all")) for what in ("balance", "centre_surround")
+        (*place, name) for place in (("mnist", "reduced"), ("all", "all")) for name in ("balance", "centre_surround")
     ]
     ours, ten = rows["mnist", "reduced", "balance"], table[:10]
     assert ours["networks"] == 10 and set(rows["all", "all", "balance"]["by"]) == {
@@ -477,43 +483,45 @@ def test_page_tells_correlations_of_enough_networks_alone():
         assert ours["by"][f"{sweep}, across arms"].rho == pytest.approx(expected)
 
 
-def test_kernels_are_told_beside_what_they_began_with():
-    told = {("mu", 0.0): 0.5, ("mu", 1.0): 0.7, ("sigma", 1.0): 0.9}
+def test_kernels_are_measured_before_and_after_training():
+    accuracy = {("mu", 0.0): 0.5, ("mu", 1.0): 0.7, ("sigma", 1.0): 0.9}
     kernel = np.array([[[[3.0, -1.0]]]])
-    one = Found(told, 10, {"bipolar": kernel}, {"bipolar": np.abs(kernel)})
-    table = kernels.measured(Study({Cell("mnist", "full", "retilenet", 0, tuple(SWEEPS)): one}, {}, {}))
+    one = CellResult(accuracy, 10, {"bipolar": kernel}, {"bipolar": np.abs(kernel)})
+    table = kernels.measure(Results({Cell("mnist", "full", "retilenet", 0, tuple(SWEEPS)): one}, {}, {}))
     (row,) = table.to_dict("records")
     assert (row["balance"], row["balance_before"]) == (0.5, 1.0)
     assert row["mu"] == pytest.approx(0.6) and row["sigma"] == pytest.approx(0.9)
 
 
-def test_lenet_learns_and_keeps_what_it_should():
-    found = cells.of_codes(ARMS["retilenet_zero_sum"], load("digits").first(1347, 100), ((8, 1e-3), (2, 1e-5)), 0)
+def test_lenet_learns_and_zero_sum_is_kept():
+    found = cells.evaluate_on_codes(
+        ARMS["retilenet_zero_sum"], load("digits").first(1347, 100), ((8, 1e-3), (2, 1e-5)), 0
+    )
     assert found.accuracy[CLEAN] > 0.7
-    # It meets the same at any μ.
-    over_mu = [told for (sweep, _), told in found.accuracy.items() if sweep.startswith("mu")]
-    assert np.ptp(over_mu) <= 2 / found.images
+    # Its inputs are the same at any μ.
+    over_mu = [value for (sweep, _), value in found.accuracy.items() if sweep.startswith("mu")]
+    assert np.ptp(over_mu) <= 2 / found.n_images
     assert {name: kernel.shape for name, kernel in found.kernels.items()} == {
         **{station: (1, 1, 7, 7) for station in retilenet.STATIONS},
         "lenet": (6, 1, 5, 5),
     }
     assert kernels.balance(found.kernels["bipolar"]) < 1e-5
-    assert not np.array_equal(found.kernels["bipolar"], found.began_with["bipolar"])
+    assert not np.array_equal(found.kernels["bipolar"], found.initial_kernels["bipolar"])
 
 
 @pytest.mark.slow
-def test_smoke_of_every_arm_goes_on_where_it_was(tmp_path):
+def test_smoke_budget_of_every_arm_resumes(tmp_path):
     """`--budget smoke` on digits, all arms; the published budget is the same code with more images and epochs."""
     out = tmp_path / "out"
-    first = precortical("--budget", "smoke", "--seeds", 2, "--out", out, "--json", tmp_path / "told.json")
+    first = precortical("--budget", "smoke", "--seeds", 2, "--out", out, "--json", tmp_path / "verdicts.json")
     assert first.returncode == 0, first.stderr
     results = pd.read_csv(out / "results.csv")
-    assert list(results.columns) == list(run.COLUMNS)
+    assert list(results.columns) == list(COLUMNS)
     assert set(results.arm) == set(ARMS) and set(results.sweep) == set(SWEEPS)
     assert len(results) == len(ARMS) * 2 * 81 and (results.n == 50).all()
-    told = json.loads((out / "cells.json").read_text())
-    assert len(told) == 84 and told == json.loads((tmp_path / "told.json").read_text())
-    assert {one["verdict"] for one in told} == {"not run"}
+    rows = json.loads((out / "cells.json").read_text())
+    assert len(rows) == 84 and rows == json.loads((tmp_path / "verdicts.json").read_text())
+    assert {one["verdict"] for one in rows} == {"not run"}
     assert (out / "report.html").stat().st_size > 10_000 and (out / "follows.png").exists()
     kept = {path: path.stat().st_mtime_ns for path in out.glob("cells/**/*.npz")}
     # The arm that takes light is trained under three maps.
@@ -522,7 +530,7 @@ def test_smoke_of_every_arm_goes_on_where_it_was(tmp_path):
     gone.unlink()
     again = precortical("--budget", "smoke", "--seeds", 2, "--arms", "in_lenet,lenet", "--out", out)
     assert again.returncode == 0, again.stderr
-    # One cell is made again, the others are as they were, and the table has all of them.
+    # One cell is computed again, the others are unchanged, and the table has all of them.
     assert [path.name for path, when in kept.items() if path.stat().st_mtime_ns != when] == [gone.name]
     pd.testing.assert_frame_equal(pd.read_csv(out / "results.csv"), results)
     commands = (out / "commands.txt").read_text().splitlines()
@@ -531,12 +539,12 @@ def test_smoke_of_every_arm_goes_on_where_it_was(tmp_path):
     )
 
 
-def test_a_seed_gives_the_same_numbers_after_others():
+def test_a_seed_gives_the_same_result_after_others():
     digits = load("digits").first(128, 20)
-    alone = cells.of_codes(ARMS["retilenet_augmented"], digits, ONCE, 3)
-    other = cells.of_codes(ARMS["retilenet_augmented"], digits, ONCE, 4)
+    alone = cells.evaluate_on_codes(ARMS["retilenet_augmented"], digits, ONCE, 3)
+    other = cells.evaluate_on_codes(ARMS["retilenet_augmented"], digits, ONCE, 4)
     torch.rand(5)
-    again = cells.of_codes(ARMS["retilenet_augmented"], digits, ONCE, 3)
+    again = cells.evaluate_on_codes(ARMS["retilenet_augmented"], digits, ONCE, 3)
     assert alone.accuracy == again.accuracy
     assert all(np.array_equal(alone.kernels[name], again.kernels[name]) for name in alone.kernels)
     assert not np.array_equal(alone.kernels["bipolar"], other.kernels["bipolar"])
@@ -545,64 +553,64 @@ def test_a_seed_gives_the_same_numbers_after_others():
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"budget": "huge"}, "unknown budget 'huge': accepted are smoke, reduced, notebook, fast, long, full"),
-        ({"arms": ("vgg",)}, "unknown arm 'vgg'"),
-        ({"arms": ()}, "no arm is chosen"),
-        ({"datasets": ("cifar",)}, "unknown dataset 'cifar'"),
-        ({"seeds": 0}, "seeds = 0"),
-        ({"seed": -1}, "seed = -1"),
-        ({"device": "abacus"}, "device = 'abacus' is not accepted here"),
+        ({"budget": "huge"}, "budget must be among smoke, reduced, notebook, fast, long, full, got 'huge'"),
+        ({"arms": ("vgg",)}, "arms must be among lenet, .*, got 'vgg'"),
+        ({"arms": ()}, "arms must be among lenet, .*, got none"),
+        ({"datasets": ("cifar",)}, "datasets must be among digits, .*, got 'cifar'"),
+        ({"seeds": 0}, "seeds must be a positive integer, got 0"),
+        ({"seed": -1}, "seed must be a non-negative integer, got -1"),
+        ({"device": "abacus"}, "device must be an available device, cpu or cuda, got 'abacus'"),
     ],
 )
-def test_settings_that_are_wrong_are_refused(tmp_path, changed, words):
+def test_invalid_settings_raise(tmp_path, changed, words):
     with pytest.raises(ValueError, match=words):
         run.run(Settings(**changed), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_of_other_code_or_images_is_refused(tmp_path, monkeypatch):
+def test_folder_of_other_code_or_images_raises(tmp_path, monkeypatch):
     few = load("digits").first(140, 20)
     monkeypatch.setattr(run.datasets, "load", lambda *_, **__: few)
-    monkeypatch.setattr(run.parallel, "side_by_side", lambda *_: None)
+    monkeypatch.setattr(run, "run_parallel", lambda *_: None)
     with pytest.raises(ValueError, match="holds no reproduction"):
         run.run(Settings(budget="smoke"), tmp_path)
     monkeypatch.setattr(run.datasets, "load", lambda *_, **__: few.first(130, 20))
-    with pytest.raises(ValueError, match="another digits: choose another folder"):
+    with pytest.raises(ValueError, match="made with digits = "):
         run.run(Settings(budget="smoke"), tmp_path)
-    # Another front end is another experiment to those alone that take light.
+    # The front end matters only to arms that take light.
     monkeypatch.setattr(run.datasets, "load", lambda *_, **__: few)
-    monkeypatch.setattr(run, "_DECIDING_LIGHT", ())
-    with pytest.raises(ValueError, match="another front end: choose another folder"):
+    monkeypatch.setattr(run, "_FRONT_END_CODE", ())
+    with pytest.raises(ValueError, match="made with front end = "):
         run.run(Settings(budget="smoke", arms=("lenet", "front_end_lgn")), tmp_path)
     with pytest.raises(ValueError, match="holds no reproduction"):
         run.run(Settings(budget="smoke", arms=("lenet",)), tmp_path)
-    monkeypatch.setattr(run, "_DECIDING", ())
-    with pytest.raises(ValueError, match="another code: choose another folder"):
+    monkeypatch.setattr(run, "_CODE", ())
+    with pytest.raises(ValueError, match="made with code = "):
         run.run(Settings(budget="smoke", arms=("lenet",)), tmp_path)
 
 
-def test_report_of_a_folder_tells_budgets_and_data_sets_apart(tmp_path):
+def test_report_separates_budgets_and_data_sets(tmp_path):
     for budget in ("reduced", "full"):
         for arm in ("lenet", "retilenet"):
-            for cell, found in made(arm, budget).cells.items():
+            for cell, result in make_results(arm, budget).cells.items():
                 learned = {"bipolar": np.random.default_rng(cell.seed).normal(size=(1, 1, 7, 7))}
-                Found(found.accuracy, found.images, learned, learned).save(cell.path(tmp_path))
+                CellResult(result.accuracy, result.n_images, learned, learned).save(cell.path(tmp_path))
     (tmp_path / "config.json").write_text(
         json.dumps({"code": "", "mnist": {"images": [60_000, 10_000], "classes": CLASSES}})
     )
-    held = run.read(tmp_path)
-    assert len(held.cells) == 12 and held.sizes == {"mnist": (60_000, 10_000)}
-    report.write(held, tmp_path)
+    results = read(tmp_path)
+    assert len(results.cells) == 12 and results.sizes == {"mnist": (60_000, 10_000)}
+    report.write(results, tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert "MNIST, reduced budget" in page and "MNIST, full budget" in page and "not reproduced, full" in page
     assert (
-        "Looked into: what lies outside" in page
+        "Numbers outside the intervals" in page
         and "60,000 training" in page
         and "20,000 training" in page
         and "subset" not in page
     )
     few = json.dumps({"code": "", "mnist": {"images": [20_000, 10_000], "classes": CLASSES}})
     (tmp_path / "config.json").write_text(few)
-    report.write(run.read(tmp_path), tmp_path)
+    report.write(read(tmp_path), tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert "MNIST subset, full budget" in page and "not reproduced, full" not in page

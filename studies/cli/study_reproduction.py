@@ -29,14 +29,15 @@ def reproduction(
     """
     from studies.reproduction import report
     from studies.reproduction.arms import ARMS
-    from studies.reproduction.run import Settings, run
+    from studies.reproduction.run import run
+    from studies.reproduction.settings import Settings
     from studies.reproduction.sweeps import SWEEPS
 
     names = options.parse_names(arms) or Settings.arms
     settings = Settings(options.parse_names(dataset), names, budget, seeds, seed, device)
-    found = report.write(run(settings, out, workers, data), out)
-    options.write_json([asdict(one) for one in found], json_file)
+    verdicts = report.write(run(settings, out, workers, data), out)
+    options.write_json([asdict(one) for one in verdicts], json_file)
     if any(ARMS[name].takes_light for name in settings.arms):
-        left = ", ".join(f"{sweep.contrast_left:.2f} ({sweep.name})" for sweep in SWEEPS.values())
+        left = ", ".join(f"{sweep.remaining_contrast:.2f} ({sweep.name})" for sweep in SWEEPS.values())
         echo(f"Michelson contrast left to arms that take luminance: {left}")
     echo(f"{out / 'report.html'}")

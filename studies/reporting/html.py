@@ -12,7 +12,6 @@ import matplotlib
 matplotlib.use("Agg")
 
 import jinja2
-import markupsafe
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
@@ -56,12 +55,6 @@ def render(template: str, **context: Any) -> str:
         The template's variables. A missing one raises `jinja2.UndefinedError`.
     """
     return _TEMPLATES.get_template(template).render(**context)
-
-
-def rendered(template: str, **context: Any) -> str:
-    """Return the page of a template given as text, whose style sheet is `style`."""
-    style = markupsafe.Markup(_TEMPLATES.get_template("style.css").render())
-    return jinja2.Environment(autoescape=True).from_string(template).render(style=style, **context)
 
 
 def svg(figure: Figure, path: Path) -> str:

@@ -1,22 +1,23 @@
-"""The arms of the reproduction: what stands in front of LeNet, and what it is trained on.
+"""Arms of the reproduction: the module in front of LeNet, and the training images.
 
-| arm | what it is |
+| arm | network and training |
 |---|---|
-| lenet, bn_lenet, in_lenet | LeNet; with batch, or instance normalisation of its first two layers' maps |
-| retilenet | the published module in front of it, trained with it |
-| lenet_augmented, bn_lenet_augmented, retilenet_augmented | trained on images each shifted and scaled by chance |
-| standardise | each image less its mean, over its standard deviation |
-| retilenet_zero_sum | the module, its first kernels summing to zero, its first padding repeating the border |
+| lenet, bn_lenet, in_lenet | LeNet; with batch or instance normalisation of the maps of its first two layers |
+| retilenet | the published module in front of LeNet, trained with it |
+| lenet_augmented, bn_lenet_augmented, retilenet_augmented | trained on images with a random shift and scale each |
+| standardise | each image minus its mean, divided by its standard deviation |
+| retilenet_zero_sum | the module; its first kernels sum to zero, its first padding repeats the border |
 | retilenet_one_layer | a module of one layer, 11×11 |
 | front_end_lgn | the relay of the front end fitted to the simulated circuit, adapted to the image under wandering gaze |
 
-The first seven are published (arXiv 2202.07432), the others added.
+The first seven are published (arXiv 2202.07432), the others are added.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -31,41 +32,33 @@ class Arm:
     Attributes
     ----------
     name : str
-    front : callable
-        Makes, for so many channels, what stands in front of LeNet.
+    make_front : callable
+        Makes the module in front of LeNet, from the number of channels.
     norm : str
-        LeNet's, of `classifiers.NORMS`.
+        LeNet's normalisation, a key of `classifiers.NORMS`.
     augmented : bool
-        Whether training images are shifted and scaled by chance (`sweeps.augmented`).
+        Whether training images are randomly shifted and scaled (`sweeps.augment`).
     takes_light : bool
-        Whether it is given luminance, and so one affine map a sweep, and LeNet what the shipped front end makes of it.
+        Whether images become luminance, by one affine map per sweep, and LeNet's inputs are the maps of the fitted front end.
     """
 
     name: str
-    front: Callable[[int], nn.Module] = lambda channels: nn.Identity()
+    make_front: Callable[[int], nn.Module] = lambda channels: nn.Identity()
     norm: str = "none"
     augmented: bool = False
     takes_light: bool = False
 
     def network(self, channels: int, classes: int) -> nn.Sequential:
-        """What is trained, of images or maps (n, channels, 32, 32)."""
-        whole = nn.Sequential(self.front(channels), retilenet.lenet(channels, classes, self.norm))
+        """Make the trained network, of images or maps (n, channels, 32, 32)."""
+        network = nn.Sequential(self.make_front(channels), retilenet.lenet(channels, classes, self.norm))
         # Three times as fast for a module of one channel.
-        nn.utils.convert_conv2d_weight_memory_format(whole, torch.channels_last)
-        return whole
+        nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
+        return network
 
     @property
     def has_module(self) -> bool:
-        """Whether it has a module whose kernels are learned."""
+        """Whether the arm has a module with learned kernels."""
         return self.name.startswith("retilenet")
-
-
-def _one_layer(channels: int) -> nn.Module:
-    return retilenet.module(channels, layers=1, side=11)
-
-
-def _zero_sum(channels: int) -> nn.Module:
-    return retilenet.module(channels, zero_sum=True)
 
 
 #: Every arm by name, in the order of the tables.
@@ -80,8 +73,8 @@ ARMS = {
         Arm("bn_lenet_augmented", norm="batch", augmented=True),
         Arm("retilenet_augmented", retilenet.module, augmented=True),
         Arm("standardise", lambda channels: retilenet.Standardise()),
-        Arm("retilenet_zero_sum", _zero_sum),
-        Arm("retilenet_one_layer", _one_layer),
+        Arm("retilenet_zero_sum", partial(retilenet.module, zero_sum=True)),
+        Arm("retilenet_one_layer", partial(retilenet.module, layers=1, side=11)),
         Arm("front_end_lgn", takes_light=True),
     )
 }

@@ -1,9 +1,10 @@
-"""Published numbers that ours do not come to, looked into: the same statistic of every seed, at every budget that was run.
+"""Published numbers outside our intervals, beside the same statistic of every seed at every budget that was run.
 
-A number that grows or falls with the budget beyond what was published tells of training; one that another schedule's interval
-holds, of the schedule; one that lies among single seeds, of their spread. Where a network names one class whatever it is shown,
-its accuracy is that class's share of the test images: such seeds are counted, for they have no spread that an interval could
-tell. How many unaltered images are told right, which seeds hardly differ in, tells whether training was the published one.
+They show possible causes. A number that changes beyond the published one as the budget grows points to the training; one inside
+the interval of another schedule, to the schedule; one among the values of single seeds, to their spread. A network that gives
+all images the same class has that class's fraction of the test images as its accuracy; such seeds are counted, because their
+spread is zero and no interval describes it. The accuracy on unaltered images, which hardly varies between seeds, shows whether
+our training is the published one.
 """
 
 from __future__ import annotations
@@ -14,97 +15,102 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from studies.reproduction.cells import BUDGETS
-from studies.reproduction.claims import scores
 from studies.reproduction.published import CLEAN, SIZES
-from studies.reproduction.run import Study
+from studies.reproduction.results import Results, sweep_statistics
+from studies.reproduction.settings import BUDGETS
 from studies.reproduction.sweeps import SWEEPS
-from studies.reproduction.verdicts import Verdict, per_seed, prediction, within
+from studies.reproduction.verdicts import Verdict, contains, prediction_interval
 
 
 @dataclass(frozen=True)
-class Beside:
+class BudgetStatistic:
     """A statistic at one budget.
 
     Attributes
     ----------
     seeds : tuple of float
-        Of each network.
+        Value of each network.
     low, high : float or None
-        Where one more would lie; None for a single one.
-    holds : bool
-        Whether the published number lies there; False for a single one.
-    one_class : int
-        How many networks have, at their worst level, the accuracy of naming one class alone; 0 for what is no minimum.
+        Prediction interval; None for a single network.
+    contains_published : bool
+        Whether the interval contains the published number; False for a single network.
+    n_one_class : int
+        Networks whose minimum is the accuracy of giving all images the same class; 0 for other statistics.
     """
 
     seeds: tuple[float, ...]
     low: float | None
     high: float | None
-    holds: bool
-    one_class: int
+    contains_published: bool
+    n_one_class: int
 
 
 @dataclass(frozen=True)
-class Cause:
-    """A published number beside what each budget that was run gives.
+class Comparison:
+    """A published number beside our results at each budget.
 
     Attributes
     ----------
     dataset, arm : str
-    what : str
-        Of a verdict, sweep and statistic; ``unaltered images`` where it is none.
+    quantity : str
+        Sweep and statistic, or ``unaltered images``.
     published : float
-    beside : dict of str to Beside
-        By budget.
+    budgets : dict of str to BudgetStatistic
     """
 
     dataset: str
     arm: str
-    what: str
+    quantity: str
     published: float
-    beside: dict[str, Beside]
+    budgets: dict[str, BudgetStatistic]
 
 
-def causes(study: Study, verdicts: Sequence[Verdict]) -> list[Cause]:
-    """One for each published number that could be compared and lies outside our interval, however wide that is."""
-    table = per_seed(study.results)
-    found = []
+def outside_intervals(results: Results, verdicts: Sequence[Verdict]) -> list[Comparison]:
+    """Compare each comparable published number that lies outside our prediction interval, also where that is wide."""
+    table = sweep_statistics(results.table)
+    comparisons = []
     for one in verdicts:
         if one.verdict not in ("not reproduced", "inconclusive") or one.low is None or one.high is None:
             continue
-        if within(one.published, one.low, one.high):
+        if contains(one.low, one.high, one.published):
             continue
         rows = table[(table.dataset == one.dataset) & (table.arm == one.arm) & (table.sweep == one.sweep)]
-        shares = study.shares(one.dataset) if one.statistic == "min" else np.array([])
-        what = f"{SWEEPS[one.sweep].parameter}, {'mean' if one.statistic == 'mean' else 'minimum'}"
-        found.append(
-            Cause(one.dataset, one.arm, what, one.published, _budgets(rows, one.statistic, one.published, shares))
-        )
-    return found
+        counts = np.asarray(results.class_counts[one.dataset] if one.statistic == "min" else ())
+        budgets = _by_budget(rows, one.statistic, one.published, counts / counts.sum())
+        quantity = f"{SWEEPS[one.sweep].parameter}, {'mean' if one.statistic == 'mean' else 'minimum'}"
+        comparisons.append(Comparison(one.dataset, one.arm, quantity, one.published, budgets))
+    return comparisons
 
 
-def unaltered(study: Study) -> list[Cause]:
-    """What was published of unaltered images, of data sets that are whole and arms that were run on them."""
-    table = scores(study.results)
-    found = []
+def clean_accuracies(results: Results) -> list[Comparison]:
+    """Compare the published accuracies on unaltered images, for complete data sets and arms that were run on them."""
+    table = sweep_statistics(results.table)
+    comparisons = []
     for dataset, by_arm in CLEAN.items():
         for arm, published in by_arm.items():
             rows = table[(table.dataset == dataset) & (table.arm == arm) & (table.sweep == "clean")]
-            if len(rows) and study.sizes[dataset] == SIZES[dataset]:
-                beside = _budgets(rows, "mean", published, np.array([]))
-                found.append(Cause(dataset, arm, "unaltered images", published, beside))
-    return found
+            if len(rows) and results.sizes[dataset] == SIZES[dataset]:
+                budgets = _by_budget(rows, "mean", published, np.array([]))
+                comparisons.append(Comparison(dataset, arm, "unaltered images", published, budgets))
+    return comparisons
 
 
-def _budgets(rows: pd.DataFrame, statistic: str, published: float, shares: np.ndarray) -> dict[str, Beside]:
-    by_budget = {budget: rows[rows.budget == budget][statistic].to_numpy() for budget in BUDGETS}
-    return {budget: _beside(published, values, shares) for budget, values in by_budget.items() if len(values)}
-
-
-def _beside(published: float, values: np.ndarray, shares: np.ndarray) -> Beside:
-    low, high = prediction(values)
-    named = int(np.isclose(values[:, None], shares, atol=1e-6, rtol=0).any(axis=1).sum())
-    if not np.isfinite(low):
-        return Beside(tuple(values.tolist()), None, None, False, named)
-    return Beside(tuple(values.tolist()), low, high, within(published, low, high), named)
+def _by_budget(
+    rows: pd.DataFrame, statistic: str, published: float, class_fractions: np.ndarray
+) -> dict[str, BudgetStatistic]:
+    """Statistic at every budget that was run; `class_fractions` are the accuracies of giving all images one class."""
+    by_budget = {}
+    for budget in BUDGETS:
+        values = rows[rows.budget == budget][statistic].to_numpy()
+        if len(values):
+            low, high = prediction_interval(values)
+            n_one_class = int(np.isclose(values[:, None], class_fractions, atol=1e-6, rtol=0).any(axis=1).sum())
+            is_single = len(values) < 2
+            by_budget[budget] = BudgetStatistic(
+                tuple(values.tolist()),
+                None if is_single else low,
+                None if is_single else high,
+                not is_single and contains(low, high, published),
+                n_one_class,
+            )
+    return by_budget

@@ -1,12 +1,8 @@
-"""Cells of the reproduction: one arm trained with one seed, then tested at every level of its sweeps; each kept in one file."""
+"""Train the networks of a cell and test them at every level of its sweeps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,203 +11,146 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 import bridge
-from biomodel.utils.atomic import atomic_write
-from studies.common import retilenet
+from studies.common import training
 from studies.common.classifiers import is_correct
-from studies.common.training import Budget as Steps
-from studies.common.training import Scaling, train
+from studies.common.retilenet import learned_kernels
 from studies.data.datasets import Images
-from studies.reproduction import sweeps
 from studies.reproduction.arms import Arm
-from studies.reproduction.sweeps import Sweep
+from studies.reproduction.results import CellResult
+from studies.reproduction.settings import BATCH, Rates
+from studies.reproduction.sweeps import SWEEPS, Sweep, augment
 
-#: Images in a step (arXiv 2202.07432).
-BATCH = 128
+#: Random stream of the augmentation; the initial weights of the same seed have another.
+_AUGMENTATION_STREAM = 1
 
-#: So many epochs at one of Adam's rates, then so many at the next.
-Rates: TypeAlias = tuple[tuple[int, float], ...]
-
-#: What the augmentation's chance is drawn from, beside a seed: another stream than the first weights'.
-_AUGMENTING = 1
-
-#: Images that the front end answers at a time.
-_TOGETHER = 64
+#: Images per batch of the front end.
+_FRONT_END_BATCH = 64
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a cell found.
-
-    Attributes
-    ----------
-    accuracy : dict of (str, float) to float
-        By sweep and level.
-    images : int
-        That it was tested on.
-    kernels, began_with : dict of str to numpy.ndarray
-        That were learned, and that were there before, (out, in, h, w), by layer.
-    """
-
-    accuracy: dict[tuple[str, float], float]
-    images: int
-    kernels: dict[str, np.ndarray] = field(default_factory=dict)
-    began_with: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def save(self, path: Path) -> None:
-        """Write it, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as scratch:
-            kept = {
-                "sweep": np.array([sweep for sweep, _ in self.accuracy]),
-                "level": np.array([level for _, level in self.accuracy]),
-                "accuracy": np.array(list(self.accuracy.values())),
-                "images": np.array(self.images),
-            }
-            for when, kernels in (("after", self.kernels), ("before", self.began_with)):
-                kept |= {f"{when} {name}": kernel for name, kernel in kernels.items()}
-            np.savez_compressed(scratch, **kept)  # type: ignore[arg-type]
-
-    @staticmethod
-    def load(path: Path) -> Found:
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as kept:
-            places = zip(kept["sweep"].tolist(), kept["level"].tolist(), strict=True)
-            accuracy = dict(zip(places, kept["accuracy"].tolist(), strict=True))
-            kernels, before = (
-                {name.removeprefix(when): kept[name] for name in kept.files if name.startswith(when)}
-                for when in ("after ", "before ")
-            )
-            return Found(accuracy, int(kept["images"]), kernels, before)
+def n_steps(n_images: int, epochs: int) -> int:
+    """Number of training steps in some epochs."""
+    return epochs * -(-n_images // BATCH)
 
 
-class Budget(NamedTuple):
-    """How networks are trained, and on how many training and test images at most; None for all."""
+def rate_schedule(rates: Rates, n_images: int) -> Callable[[Optimizer, int], LRScheduler]:
+    """Make the schedule of the learning rates `rates`, for a number of training images."""
+    ends = np.cumsum([n_steps(n_images, epochs) for epochs, _ in rates[:-1]])
 
-    rates: Rates
-    train: int | None = None
-    test: int | None = None
-
-
-#: Budgets by name, the published one last. *Notebook* is how a notebook of 2021 in the authors' repository trains the module;
-#: *fast* and *long* tell what a higher rate (of those that the notebook meant to try) and more epochs would change.
-BUDGETS = {
-    "smoke": Budget(((1, 1e-3),), 256, 50),
-    "reduced": Budget(((4, 1e-3), (1, 1e-5)), 20_000),
-    "notebook": Budget(((15, 1e-3), (5, 1e-4), (3, 1e-5))),
-    "fast": Budget(((20, 3e-3), (5, 1e-5))),
-    "long": Budget(((60, 1e-3), (5, 1e-5))),
-    "full": Budget(((20, 1e-3), (5, 1e-5))),
-}
-
-
-def steps(images: int, epochs: int) -> int:
-    """Of so many epochs."""
-    return epochs * -(-images // BATCH)
-
-
-def staged(rates: Rates, images: int) -> Callable[[Optimizer, int], LRScheduler]:
-    """The schedule that has these rates, of so many images."""
-    ends = np.cumsum([steps(images, epochs) for epochs, _ in rates[:-1]])
-
-    def share(step: int) -> float:
+    def factor(step: int) -> float:
         return rates[np.searchsorted(ends, step, side="right")][1] / rates[0][1]
 
-    return lambda optimiser, _: LambdaLR(optimiser, share)
+    return lambda optimiser, _: LambdaLR(optimiser, factor)
 
 
-def of_codes(arm: Arm, images: Images, rates: Rates, seed: int, device: str = "cpu") -> Found:
-    """An arm that takes codes, trained with one seed and tested in all sweeps.
+def evaluate_on_codes(arm: Arm, images: Images, rates: Rates, seed: int, device: str = "cpu") -> CellResult:
+    """Train an arm that takes codes with one seed, and test it in all sweeps.
 
     Parameters
     ----------
     arm : Arm
     images : Images
-        In colour, where they have colours.
+        In colour, if the data set has colours.
     rates : tuple of (int, float)
-        Epochs and Adam's rate, one after the other.
+        Numbers of epochs and Adam's learning rates of consecutive phases.
     seed : int
-        Of first weights, of the order of images, of dropout and of the augmentation.
+        Of initial weights, of the order of images, of dropout and of the augmentation.
     device : str
-        That PyTorch computes on.
+        PyTorch device.
+
+    Returns
+    -------
+    CellResult
     """
     codes, tests = _codes(images.train).to(device), _codes(images.test).to(device)
-    network, began_with = _trained(arm, codes, images, rates, seed)
-    told: dict[tuple[str, float], float] = {}
-    for sweep in sweeps.SWEEPS.values():
-        told |= _tested([network], images, sweep, partial(_changed, tests))[0]
-    return Found(told, len(tests), retilenet.learned_kernels(network), began_with)
+    network, initial = _train(arm, codes, images, rates, seed)
+    accuracy: dict[tuple[str, float], float] = {}
+    for sweep in SWEEPS.values():
+        accuracy |= _accuracies([network], images, sweep, lambda codes, sweep: codes, tests)[0]
+    return CellResult(accuracy, len(tests), learned_kernels(network), initial)
 
 
-def of_light(
-    arm: Arm, images: Images, rates: Rates, seeds: Sequence[int], together: Sequence[Sweep], device: str = "cpu"
-) -> list[Found]:
-    """An arm that takes luminance, trained with every seed under the affine map that some sweeps share, and tested in them.
+def evaluate_on_light(
+    arm: Arm, images: Images, rates: Rates, seeds: Sequence[int], sweeps: Sequence[Sweep], device: str = "cpu"
+) -> list[CellResult]:
+    """Train an arm that takes luminance with several seeds under the affine map that some sweeps share; test it in these.
 
-    What LeNet is given has one fixed shift and scale a map of the relay, from training images. Parameters as of `of_codes`;
-    `together` are sweeps of one span.
+    LeNet's inputs are the maps of the relay, with one fixed shift and scale per map from training images.
+
+    Parameters
+    ----------
+    arm, images, rates, device
+        As for `evaluate_on_codes`.
+    seeds : sequence of int
+        One network is trained per seed.
+    sweeps : sequence of Sweep
+        Sweeps of the same span.
+
+    Returns
+    -------
+    list of CellResult
+        One per seed.
     """
     front_end = bridge.pretrained("macaque_parafovea", fidelity="rate", output="lgn").to(device)
 
     def maps(codes: Tensor, sweep: Sweep) -> np.ndarray:
         with torch.no_grad():
-            parts = [front_end(part).cpu() for part in sweep.luminance(codes).split(_TOGETHER)]
-            return torch.cat(parts).numpy()
+            batches = [front_end(batch).cpu() for batch in sweep.luminance(codes).split(_FRONT_END_BATCH)]
+            return torch.cat(batches).numpy()
 
-    met = maps(_codes(images.train).to(device), together[0])
-    scaling = Scaling.of(met)
-    given = scaling.apply(met).to(device)
-    trained = [_trained(arm, given, images, rates, seed)[0] for seed in seeds]
-    told: list[dict[tuple[str, float], float]] = [{} for _ in seeds]
+    clean = maps(_codes(images.train).to(device), sweeps[0])
+    scaling = training.Scaling.of(clean)
+    inputs = scaling.apply(clean).to(device)
+    networks = [_train(arm, inputs, images, rates, seed)[0] for seed in seeds]
     tests = _codes(images.test).to(device)
-    for sweep in together:
-
-        def seen(sweep: Sweep, level: float) -> Tensor:
-            return scaling.apply(maps(_changed(tests, sweep, level), sweep)).to(device)
-
-        for mine, more in zip(told, _tested(trained, images, sweep, seen), strict=True):
-            mine |= more
-    return [Found(one, len(tests)) for one in told]
+    accuracy: list[dict[tuple[str, float], float]] = [{} for _ in seeds]
+    for sweep in sweeps:
+        by_network = _accuracies(
+            networks, images, sweep, lambda codes, sweep: scaling.apply(maps(codes, sweep)).to(device), tests
+        )
+        accuracy = [{**old, **new} for old, new in zip(accuracy, by_network, strict=True)]
+    return [CellResult(one, len(tests)) for one in accuracy]
 
 
 def _codes(images: np.ndarray) -> Tensor:
     """Images (n, H, W) or (n, H, W, 3) as codes (n, C, H, W)."""
-    whole = torch.tensor(images, dtype=torch.float32)
-    return whole[:, None] if whole.ndim == 3 else whole.movedim(3, 1)
+    codes = torch.tensor(images, dtype=torch.float32)
+    return codes[:, None] if codes.ndim == 3 else codes.movedim(3, 1)
 
 
-def _changed(codes: Tensor, sweep: Sweep, level: float) -> Tensor:
-    return sweep.change(codes, level)
-
-
-def _trained(
+def _train(
     arm: Arm, inputs: Tensor, images: Images, rates: Rates, seed: int
 ) -> tuple[nn.Sequential, dict[str, np.ndarray]]:
-    """The network, and the kernels that it began with."""
-    chance = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, _AUGMENTING]).generate_state(1)[0]))
-    began_with: dict[str, np.ndarray] = {}
+    """Train a network; returns it and its initial kernels."""
+    stream = np.random.SeedSequence([seed, _AUGMENTATION_STREAM])
+    generator = torch.Generator().manual_seed(int(stream.generate_state(1)[0]))
+    initial: dict[str, np.ndarray] = {}
 
-    def network() -> nn.Sequential:
-        made = arm.network(inputs.shape[1], images.classes)
-        began_with.update(retilenet.learned_kernels(made))
-        return made.to(inputs.device)
+    def make_network() -> nn.Sequential:
+        network = arm.network(inputs.shape[1], images.classes)
+        initial.update(learned_kernels(network))
+        return network.to(inputs.device)
 
-    def seen(chosen: Tensor) -> Tensor:
-        return sweeps.augmented(inputs[chosen], chance, images.margin) if arm.augmented else inputs[chosen]
+    def batch(indices: Tensor) -> Tensor:
+        return augment(inputs[indices], generator, images.margin) if arm.augmented else inputs[indices]
 
     labels = torch.tensor(images.train_labels, device=inputs.device)
-    budget = Steps(sum(steps(len(inputs), epochs) for epochs, _ in rates), BATCH)
-    return train(network, seen, labels, seed, budget, rates[0][1], staged(rates, len(inputs))), began_with
+    budget = training.Budget(sum(n_steps(len(inputs), epochs) for epochs, _ in rates), BATCH)
+    schedule = rate_schedule(rates, len(inputs))
+    return training.train(make_network, batch, labels, seed, budget, rates[0][1], schedule), initial
 
 
-def _tested(
-    trained: Iterable[nn.Module], images: Images, sweep: Sweep, seen: Callable[[Sweep, float], Tensor]
+def _accuracies(
+    networks: Sequence[nn.Module],
+    images: Images,
+    sweep: Sweep,
+    inputs: Callable[[Tensor, Sweep], Tensor],
+    tests: Tensor,
 ) -> list[dict[tuple[str, float], float]]:
-    """Accuracy of each network at every level of a sweep."""
-    trained = list(trained)
-    told: list[dict[tuple[str, float], float]] = [{} for _ in trained]
+    """Accuracy of each network at every level of a sweep; `inputs` maps changed codes to the networks' inputs."""
+    accuracy: list[dict[tuple[str, float], float]] = [{} for _ in networks]
+    labels = torch.tensor(images.test_labels, device=tests.device)
     for level in sweep.levels:
-        given = seen(sweep, level)
-        labels = torch.tensor(images.test_labels, device=given.device)
-        for mine, network in zip(told, trained, strict=True):
-            mine[sweep.name, level] = float(is_correct(network, given, labels).float().mean())
-    return told
+        shown = inputs(sweep.apply(tests, level), sweep)
+        for network, by_level in zip(networks, accuracy, strict=True):
+            by_level[sweep.name, level] = float(is_correct(network, shown, labels).float().mean())
+    return accuracy

@@ -1,4 +1,4 @@
-"""The paper's claims, and what it leaves out, as differences between two arms with their intervals."""
+"""The paper's claims, and claims about the added arms, as differences between two arms with confidence intervals."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from studies.reproduction.cells import BUDGETS
 from studies.reproduction.published import CLEAN, PUBLISHED
-from studies.reproduction.verdicts import per_seed
+from studies.reproduction.settings import BUDGETS
+from studies.reproduction.verdicts import CONFIDENCE
 
-#: Share of differences within an interval.
-_WITHIN = 0.95
-
-#: What clean images may cost, in shares of them.
-_COST = 0.01
+#: Largest loss on unaltered images that counts as no cost, as a fraction of the images.
+_TOLERATED_COST = 0.01
 
 
 @dataclass(frozen=True)
 class Claim:
-    """That one arm is above another, or at most `cost` below it.
+    """Claim that the accuracy of one arm is above that of another, or at most `cost` below it.
 
     Attributes
     ----------
@@ -29,9 +26,9 @@ class Claim:
     one, other : str
         Arms.
     sweeps : tuple of str
-        Over which means are taken; ``clean`` is unaltered images.
+        Accuracy is the mean over these sweeps; ``clean`` stands for unaltered images.
     cost : float
-        In shares of the images.
+        As a fraction of the images.
     """
 
     words: str
@@ -41,31 +38,32 @@ class Claim:
     cost: float = 0.0
 
     def published(self, dataset: str) -> float | None:
-        """The difference that was published; None where one of the arms was not."""
-        means = [[_published(dataset, arm, sweep) for sweep in self.sweeps] for arm in (self.one, self.other)]
-        known = [[value for value in values if value is not None] for values in means]
-        if any(len(values) < len(self.sweeps) for values in known):
+        """The published difference; None if either arm was not published."""
+        means = [_published_mean(dataset, arm, sweep) for arm in (self.one, self.other) for sweep in self.sweeps]
+        known = [value for value in means if value is not None]
+        if len(known) < len(means):
             return None
-        return float(np.mean(known[0]) - np.mean(known[1]))
+        one, other = np.reshape(known, (2, -1)).mean(axis=1)
+        return float(one - other)
 
 
-def _published(dataset: str, arm: str, sweep: str) -> float | None:
+def _published_mean(dataset: str, arm: str, sweep: str) -> float | None:
     if sweep == "clean":
         return CLEAN.get(dataset, {}).get(arm)
-    found = PUBLISHED.get(dataset, {}).get(arm)
-    return None if found is None else found[sweep].mean
+    by_sweep = PUBLISHED.get(dataset, {}).get(arm)
+    return None if by_sweep is None else by_sweep[sweep].mean
 
 
 #: Both small sweeps.
 _BOTH = ("mu", "sigma")
 
-#: The ten lines on top of the report.
+#: The ten claims at the top of the report.
 CLAIMS = (
     Claim("The module protects from luminosity: RetiLeNet is above LeNet", "retilenet", "lenet", ("mu",)),
     Claim("The module protects from contrast: RetiLeNet is above LeNet", "retilenet", "lenet", ("sigma",)),
     Claim("It protects from luminosity more than batch normalisation does", "retilenet", "bn_lenet", ("mu",)),
     Claim("It protects from contrast more than batch normalisation does", "retilenet", "bn_lenet", ("sigma",)),
-    Claim("It costs at most a point on unaltered images", "retilenet", "lenet", ("clean",), _COST),
+    Claim("It costs at most a point on unaltered images", "retilenet", "lenet", ("clean",), _TOLERATED_COST),
     Claim("With augmentation, too, it is above LeNet", "retilenet_augmented", "lenet_augmented", _BOTH),
     Claim("Instance normalisation, without a parameter, is above the module", "in_lenet", "retilenet", _BOTH),
     Claim("Standardised images are above the module", "standardise", "retilenet", _BOTH),
@@ -75,20 +73,20 @@ CLAIMS = (
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A claim in a data set.
+class ClaimResult:
+    """Result of a claim in one data set.
 
     Attributes
     ----------
     budget : str
         Of both arms.
     seeds : tuple of int
-        Of each.
+        Number of seeds of each arm.
     difference, low, high : float
-        Of means over seeds, in shares of the images, and Welch's interval of 95 %.
+        Difference of means over seeds, as a fraction of the images, and Welch's interval of 95 %.
     published : float or None
     holds : bool or None
-        None where the interval holds both answers.
+        None if the interval contains both answers.
     """
 
     budget: str
@@ -100,52 +98,32 @@ class Judged:
     holds: bool | None
 
 
-def judged(claim: Claim, dataset: str, by_seed: pd.DataFrame) -> Judged | None:
-    """A claim in a data set, at the largest budget that both arms were run at twice or more; None where there is none.
+def judge_claim(claim: Claim, dataset: str, statistics: pd.DataFrame) -> ClaimResult | None:
+    """Test a claim in a data set, at the largest budget with two or more seeds of both arms; None if there is no such budget.
 
-    `by_seed` is what `scores` makes.
+    `statistics` is the table of `results.sweep_statistics`.
     """
-    rows = by_seed[(by_seed.dataset == dataset) & by_seed.sweep.isin(claim.sweeps)]
+    rows = statistics[(statistics.dataset == dataset) & statistics.sweep.isin(claim.sweeps)]
     for budget in reversed(BUDGETS):
         ran = rows[rows.budget == budget]
-        one, other = (_means(ran[ran.arm == arm], len(claim.sweeps)) for arm in (claim.one, claim.other))
+        one, other = (_seed_means(ran[ran.arm == arm], len(claim.sweeps)) for arm in (claim.one, claim.other))
         if min(len(one), len(other)) > 1:
-            low, high = welch(one, other)
+            low, high = welch_interval(one, other)
             holds = True if low > -claim.cost else False if high < -claim.cost else None
             difference = float(one.mean() - other.mean())
-            return Judged(budget, (len(one), len(other)), difference, low, high, claim.published(dataset), holds)
+            return ClaimResult(budget, (len(one), len(other)), difference, low, high, claim.published(dataset), holds)
     return None
 
 
-def _means(rows: pd.DataFrame, sweeps: int) -> np.ndarray:
-    """Of each seed that was tested in so many sweeps, the mean over them."""
+def _seed_means(rows: pd.DataFrame, n_sweeps: int) -> np.ndarray:
+    """Mean over sweeps of each seed that was tested in all of them."""
     by_seed = rows.groupby("seed")["mean"].agg(["mean", "count"])
-    return by_seed[by_seed["count"] == sweeps]["mean"].to_numpy()
+    return by_seed[by_seed["count"] == n_sweeps]["mean"].to_numpy()
 
 
-def welch(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Interval of 95 % of the difference of means of two samples, (n,) and (m,), of unlike spread (Welch 1947)."""
-    errors = [values.var(ddof=1) / len(values) for values in (one, other)]
-    difference, error = one.mean() - other.mean(), float(np.sqrt(sum(errors)))
-    if error == 0:
-        return float(difference), float(difference)
-    degrees = sum(errors) ** 2 / sum(e**2 / (len(v) - 1) for e, v in zip(errors, (one, other), strict=True))
-    wide = float(stats.t.ppf((1 + _WITHIN) / 2, degrees)) * error
-    return float(difference - wide), float(difference + wide)
-
-
-def scores(results: pd.DataFrame) -> pd.DataFrame:
-    """Mean and minimum over each sweep, and accuracy on unaltered images as the sweep ``clean``, by seed.
-
-    Parameters
-    ----------
-    results : pandas.DataFrame
-        Of results.csv.
-
-    Returns
-    -------
-    pandas.DataFrame
-        As `verdicts.per_seed`.
-    """
-    clean = results[(results.sweep == "mu") & (results.level == 0)].assign(sweep="clean")
-    return per_seed(pd.concat([results, clean]))
+def welch_interval(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Confidence interval of 95 % of the difference of means of two samples (n,) and (m,), of unequal variances (Welch 1947)."""
+    if not one.var() and not other.var():
+        return float(one.mean() - other.mean()), float(one.mean() - other.mean())
+    interval = stats.ttest_ind(one, other, equal_var=False).confidence_interval(CONFIDENCE)
+    return float(interval.low), float(interval.high)

@@ -1,15 +1,15 @@
-r"""What the module's kernels are like, and whether robustness follows it.
+r"""Measures of the module's kernels, and their correlation with robustness.
 
-Balance, |Σw| / Σ|w|: 0 for a kernel that an even field leaves silent, 1 for one of a single sign. Over all inputs of an output,
-and the mean over outputs. Of 49 weights drawn evenly about zero, as a layer begins, it is some .1 already: what is learned is
-told beside what a network began with.
+Balance, |Σw| / Σ|w|: 0 for a kernel that gives no response to a uniform field, 1 for one with weights of a single sign. The
+sums are over all inputs of an output; the result is the mean over outputs. It is about .1 for the 49 initial weights of a
+layer, which are uniform around zero: each measure is given before and after training.
 
-Centre and surround: Σᵣ is the sum of weights at the distance r, rounded to whole taps, from the centroid of |w|. With P the sum
-of the rings above zero and N that of those below, the index is 2 min(P, N) over Σ|w|: 1 for a difference of Gaussians that sums
-to zero, 0 for a blob and for an edge. A bar with flanks of the other sign may have .9, for it is a centre and a surround along
-one axis; what is round is told by the isotropy, the share of Σw² that is left where each weight is replaced by the mean of its
-ring: 1 for what depends on distance alone, 0 for an edge, the number of rings over that of taps (.1 to .2) for noise. Both of
-the sum over inputs, what grey light meets, and the mean over outputs.
+Centre-surround index: Σᵣ is the sum of weights at the distance r, rounded to whole taps, from the centroid of |w|. With P the
+sum of the positive rings and N that of the negative ones, the index is 2 min(P, N) / Σ|w|: 1 for a difference of Gaussians that
+sums to zero, 0 for a blob and for an edge. A bar with flanks of the other sign can reach .9, because it has a centre and a
+surround along one axis. Isotropy distinguishes it: the fraction of Σw² that remains if each weight is replaced by the mean of
+its ring. It is 1 for weights that depend on distance only, 0 for an edge, and the number of rings over that of taps (.1 to .2)
+for noise. Both measures are of the sum over inputs, the kernel for grey light, and averaged over outputs.
 """
 
 from __future__ import annotations
@@ -23,32 +23,15 @@ from scipy import stats
 
 from studies.common.retilenet import STATIONS
 from studies.reproduction.arms import ARMS
-from studies.reproduction.run import Cell, Study
+from studies.reproduction.results import Results
+from studies.reproduction.verdicts import CONFIDENCE
 
-#: Networks from which on a correlation has an interval, and the share within it.
-_ENOUGH, _WITHIN = 8, 0.95
-
-
-#: Columns of kernels.csv.
-COLUMNS = (
-    "dataset",
-    "budget",
-    "arm",
-    "seed",
-    "layer",
-    "balance",
-    "balance_before",
-    "centre_surround",
-    "centre_surround_before",
-    "isotropy",
-    "isotropy_before",
-    "mu",
-    "sigma",
-)
+#: Fewest networks for which a correlation has an interval.
+_FEWEST = 8
 
 
 class Correlation(NamedTuple):
-    """Spearman's correlation, its interval of 95 % (NaN for fewer networks than eight), and how many networks there are."""
+    """Spearman's correlation, its interval of 95 % (NaN for fewer networks than eight), and the number of networks."""
 
     rho: float
     low: float
@@ -57,23 +40,34 @@ class Correlation(NamedTuple):
 
 
 def balance(kernels: np.ndarray) -> float:
-    """|Σw| / Σ|w| of kernels (out, in, h, w), the mean over outputs."""
+    """Balance |Σw| / Σ|w| of kernels (out, in, h, w), mean over outputs."""
     summed, absolute = np.abs(kernels.sum(axis=(1, 2, 3))), np.abs(kernels).sum(axis=(1, 2, 3))
     return float(np.mean(summed / np.where(absolute > 0, absolute, 1.0)))
 
 
 def centre_surround(kernels: np.ndarray) -> float:
-    """The index of kernels (out, in, h, w), the mean over outputs; 0 for one without weights."""
+    """Centre-surround index of kernels (out, in, h, w), mean over outputs; 0 for one without weights."""
     return float(np.mean([_centre_surround(kernel) for kernel in kernels.sum(axis=1)]))
 
 
 def isotropy(kernels: np.ndarray) -> float:
-    """Of kernels (out, in, h, w), the mean over outputs; 0 for one without weights."""
+    """Isotropy of kernels (out, in, h, w), mean over outputs; 0 for one without weights."""
     return float(np.mean([_isotropy(kernel) for kernel in kernels.sum(axis=1)]))
 
 
+#: Measures of kernels, by their column in kernels.csv.
+MEASURES = {"balance": balance, "centre_surround": centre_surround, "isotropy": isotropy}
+
+#: Columns of kernels.csv.
+COLUMNS = (
+    *("dataset", "budget", "arm", "seed", "layer"),
+    *(f"{name}{when}" for name in MEASURES for when in ("", "_before")),
+    *("mu", "sigma"),
+)
+
+
 def _rings(kernel: np.ndarray) -> np.ndarray:
-    """The distance of each tap of a kernel (h, w) from the centroid of |w|, in whole taps."""
+    """Distance of each tap of a kernel (h, w) from the centroid of |w|, in whole taps."""
     weight = np.abs(kernel) / np.abs(kernel).sum()
     rows, columns = np.indices(kernel.shape)
     y, x = (weight * rows).sum(), (weight * columns).sum()
@@ -81,7 +75,7 @@ def _rings(kernel: np.ndarray) -> np.ndarray:
 
 
 def _centre_surround(kernel: np.ndarray) -> float:
-    """Of one kernel (h, w)."""
+    """Centre-surround index of one kernel (h, w)."""
     if not kernel.any():
         return 0.0
     sums = np.bincount(_rings(kernel).ravel(), kernel.ravel())
@@ -89,7 +83,7 @@ def _centre_surround(kernel: np.ndarray) -> float:
 
 
 def _isotropy(kernel: np.ndarray) -> float:
-    """Of one kernel (h, w)."""
+    """Isotropy of one kernel (h, w)."""
     if not kernel.any():
         return 0.0
     rings = _rings(kernel).ravel()
@@ -97,101 +91,86 @@ def _isotropy(kernel: np.ndarray) -> float:
     return float((sums**2 / np.maximum(taps, 1)).sum() / (kernel**2).sum())
 
 
-def measured(study: Study) -> pd.DataFrame:
-    """Every learned layer, before and after training.
+def measure(results: Results) -> pd.DataFrame:
+    """Measure every learned layer, before and after training.
 
     Returns
     -------
     pandas.DataFrame
-        Columns `COLUMNS`: balance, centre_surround and isotropy, with ``_before`` of what the layer began with; mu and sigma, the
-        mean accuracies of its network over the small sweeps.
+        Columns `COLUMNS`: the measures, with ``_before`` those of the initial kernels; mu and sigma, the mean accuracies of the
+        network over the small sweeps.
     """
     rows = []
-    for cell, found in study.cells.items():
+    for cell, result in results.cells.items():
         accuracy: dict[str, object] = {
-            name: float(np.mean([told for (sweep, _), told in found.accuracy.items() if sweep == name]))
+            name: float(np.mean([value for (sweep, _), value in result.accuracy.items() if sweep == name]))
             for name in ("mu", "sigma")
             if name in cell.sweeps
         }
-        for layer, kernel in found.kernels.items():
-            before = found.began_with[layer]
-            row: dict[str, object] = {
-                "dataset": cell.dataset,
-                "budget": cell.budget,
-                "arm": cell.arm,
-                "seed": cell.seed,
-                "layer": layer,
-                "balance": balance(kernel),
-                "balance_before": balance(before),
-                "centre_surround": centre_surround(kernel),
-                "centre_surround_before": centre_surround(before),
-                "isotropy": isotropy(kernel),
-                "isotropy_before": isotropy(before),
-                **accuracy,
-            }
-            rows.append(row)
+        for layer, kernel in result.kernels.items():
+            row = {"dataset": cell.dataset, "budget": cell.budget, "arm": cell.arm, "seed": cell.seed, "layer": layer}
+            for name, function in MEASURES.items():
+                row |= {name: function(kernel), f"{name}_before": function(result.initial_kernels[layer])}
+            rows.append(row | accuracy)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def first_layers(table: pd.DataFrame) -> pd.DataFrame:
-    """Of `measured`, the first layers of modules."""
+    """Rows of the table of `measure` that are the first layers of modules."""
     return table[(table.layer == STATIONS[0]) & table.arm.isin([name for name, arm in ARMS.items() if arm.has_module])]
 
 
 def correlations(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str, str, str], Correlation]]:
-    """Of first layers' balance, and of their centre and surround, with accuracy over μ and over σ.
+    """Correlate balance and centre-surround index of first layers with accuracy over μ and over σ.
 
-    The module whose first kernels are held to a zero sum is left out: its balance is no finding. Over all other modules together,
-    and within arms, where what arms differ by has no part; last, within arms, budgets and data sets, over all of them. Networks
-    of one arm resemble each other: the interval across arms takes them for independent, and is too narrow where arms differ.
+    The module whose first kernels are held to a zero sum is excluded, because its balance is not learned. Correlations are
+    across all other modules, and within arms, which removes differences between arms; the last ones are within arms, budgets
+    and data sets, over all networks. Networks of one arm are similar: the interval across arms takes them as independent, and
+    is too narrow where arms differ.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `measure` returns it.
 
     Yields
     ------
-    tuple
-        Data set, budget, which networks, what of the kernel, and which sweep.
+    tuple of str
+        Data set, budget, ``across arms`` or ``within arms``, measure, and sweep.
     Correlation
     """
     free = first_layers(table)
     free = free[free.arm != "retilenet_zero_sum"]
+    selections = []
     for (dataset, budget), rows in free.groupby(["dataset", "budget"], sort=False):
-        for what in ("balance", "centre_surround"):
-            for sweep in ("mu", "sigma"):
-                for which, groups in (("across arms", np.zeros(len(rows))), ("within arms", rows.arm.to_numpy())):
-                    if len(rows) > len(set(groups)) + 1:
-                        found = correlation(rows[what].to_numpy(), rows[sweep].to_numpy(), groups)
-                        yield (str(dataset), str(budget), which, what, sweep), found
-    groups = free.groupby(["dataset", "budget", "arm"]).ngroup().to_numpy()
-    if len(free[["dataset", "budget"]].drop_duplicates()) > 1 and len(free) > len(set(groups)) + 1:
-        for what in ("balance", "centre_surround"):
-            for sweep in ("mu", "sigma"):
-                found = correlation(free[what].to_numpy(), free[sweep].to_numpy(), groups)
-                yield ("all", "all", "within arms", what, sweep), found
+        selections.append((dataset, budget, "across arms", rows, np.zeros(len(rows))))
+        selections.append((dataset, budget, "within arms", rows, rows.arm.to_numpy()))
+    if len(free[["dataset", "budget"]].drop_duplicates()) > 1:
+        groups = free.groupby(["dataset", "budget", "arm"]).ngroup().to_numpy()
+        selections.append(("all", "all", "within arms", free, groups))
+    for dataset, budget, which, rows, groups in selections:
+        if len(rows) > len(set(groups)) + 1:
+            for name in ("balance", "centre_surround"):
+                for sweep in ("mu", "sigma"):
+                    found = correlate(rows[name].to_numpy(), rows[sweep].to_numpy(), groups)
+                    yield (str(dataset), str(budget), which, name, sweep), found
 
 
-def correlation(one: np.ndarray, other: np.ndarray, groups: np.ndarray) -> Correlation:
-    """Spearman's correlation of two numbers of each network, within groups, with its interval.
+def correlate(one: np.ndarray, other: np.ndarray, groups: np.ndarray) -> Correlation:
+    """Spearman's correlation of two quantities (n,) of networks, within groups (n,), with its confidence interval.
 
-    Ranks are taken over all, and each group's mean taken off. The interval is Fisher's, with the standard error √((1 + ρ²/2) /
-    (n − 3)) of Bonett & Wright 2000, a degree less for every group after the first.
+    Ranks are over all networks; the mean rank of each group is subtracted. The interval is Fisher's, with the standard error
+    √((1 + ρ²/2) / (n − 3)) of Bonett & Wright 2000, and one degree of freedom less for every group after the first.
     """
     ranks = [stats.rankdata(values).astype(float) for values in (one, other)]
     for rank in ranks:
         for group in set(groups):
             rank[groups == group] -= rank[groups == group].mean()
-    spread = float(np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum()))
-    rho = float((ranks[0] * ranks[1]).sum()) / spread if spread > 0 else float("nan")
+    norm = float(np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum()))
+    rho = float((ranks[0] * ranks[1]).sum()) / norm if norm > 0 else float("nan")
     degrees = len(one) - 3 - (len(set(groups)) - 1)
-    if len(one) < _ENOUGH or degrees < 1 or not abs(rho) < 1:
+    if len(one) < _FEWEST or degrees < 1 or not abs(rho) < 1:
         return Correlation(rho, float("nan"), float("nan"), len(one))
-    wide = float(stats.norm.ppf((1 + _WITHIN) / 2)) * np.sqrt((1 + rho**2 / 2) / degrees)
-    low, high = np.tanh(np.arctanh(rho) + np.array([-wide, wide]))
+    half_width = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * np.sqrt((1 + rho**2 / 2) / degrees)
+    low, high = np.tanh(np.arctanh(rho) + np.array([-half_width, half_width]))
     return Correlation(rho, float(low), float(high), len(one))
-
-
-def pictured(study: Study, dataset: str, budget: str) -> dict[str, list[tuple[Cell, dict[str, np.ndarray]]]]:
-    """Kernels of the modules of a data set and budget, by arm, seed by seed."""
-    found: dict[str, list[tuple[Cell, dict[str, np.ndarray]]]] = {}
-    for cell, one in study.cells.items():
-        if (cell.dataset, cell.budget) == (dataset, budget) and ARMS[cell.arm].has_module:
-            found.setdefault(cell.arm, []).append((cell, one.kernels))
-    return found

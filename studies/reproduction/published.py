@@ -1,4 +1,4 @@
-"""What arXiv 2202.07432 reports, of one seed: accuracies over its small sweeps.
+"""Published accuracies of arXiv 2202.07432, of one seed, over its small sweeps.
 
 From the result tables in the authors' public repository (janko-petkovic/retilenet), rounded there to three places.
 """
@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 
 class Statistics(NamedTuple):
-    """Mean and least accuracy over a sweep's levels."""
+    """Mean and minimum accuracy over a sweep's levels."""
 
     mean: float
     minimum: float
 
 
-#: By data set, arm and sweep: mean and least accuracy over the levels.
+#: By data set, arm and sweep: mean and minimum accuracy over the levels.
 PUBLISHED: dict[str, dict[str, dict[str, Statistics]]] = {
     dataset: {
         arm: {"mu": Statistics(*numbers[:2]), "sigma": Statistics(*numbers[2:])} for arm, numbers in by_arm.items()
@@ -58,8 +58,8 @@ CLEAN = {
     "svhn": {"lenet": 0.868, "retilenet": 0.889, "bn_lenet": 0.889, "in_lenet": 0.878},
 }
 
-#: By how much a published number may differ from the one that was found: half of its last place.
+#: Largest rounding error of a published number: half of its last place.
 ROUNDING = 0.0005
 
-#: Training and test images of the published data sets: of fewer, no number is comparable.
+#: Numbers of training and test images of the published data sets; results of fewer images are not comparable.
 SIZES = {"mnist": (60_000, 10_000), "fashion-mnist": (60_000, 10_000), "svhn": (73_257, 26_032)}
