@@ -1,7 +1,8 @@
-"""Differentiable kernels, fitted to the responses of a simulated (or recorded) early visual pathway."""
+"""Differentiable front ends, fitted to the responses of a simulated or recorded early visual pathway."""
 
-from bridge.fit.fitting import FitReport, fit
+from bridge.evaluate.scores import FitReport
+from bridge.fit.fitting import fit_pathway, fit_responses
 from bridge.model.front_end import DisplayLayer, FrontEnd
 from bridge.pretrained import pretrained
 
-__all__ = ["DisplayLayer", "FitReport", "FrontEnd", "fit", "pretrained"]
+__all__ = ["DisplayLayer", "FitReport", "FrontEnd", "fit_pathway", "fit_responses", "pretrained"]

@@ -1,4 +1,4 @@
-"""Front ends in files (safetensors), with what is needed to make them again."""
+"""Files of front ends (safetensors): weights, and the configuration in JSON."""
 
 from __future__ import annotations
 
@@ -14,56 +14,56 @@ from torch import Tensor
 from biomodel.utils.atomic import atomic_write
 from biomodel.utils.errors import InputError
 
-#: Says whose file it is.
+#: Identifies the files of this package.
 FORMAT = "precortical.FrontEnd"
 
-#: Grows when older files no longer load.
+#: Version of the format; increases when older files no longer load.
 VERSION = 5
 
 
-def write(path: Path, tensors: dict[str, Tensor], description: dict[str, object]) -> None:
-    """Write tensors and a JSON description; the file appears whole or not at all.
+def write(path: Path, tensors: dict[str, Tensor], config: dict[str, object]) -> None:
+    """Write tensors and a configuration, atomically.
 
     Raises
     ------
     InputError
-        Where the folder does not exist or cannot be written.
+        Where the folder does not exist or is not writable.
     """
-    told = json.dumps(description)
-    header = {"format": FORMAT, "version": str(VERSION), "description": told, "digest": digest(tensors, told)}
+    text = json.dumps(config)
+    header = {"format": FORMAT, "version": str(VERSION), "description": text, "digest": digest(tensors, text)}
     try:
         with atomic_write(path) as scratch:
             scratch.write_bytes(save({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, header))
     except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None
+        raise InputError(f"path must be in a writable folder, got {path} ({error.strerror})") from None
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """Tensors and description that `write` wrote.
+    """Read tensors and configuration that `write` wrote.
 
     Raises
     ------
     InputError
-        For a missing or damaged file, another program's, another version's.
+        For a missing or damaged file, and for one of another program or version.
     """
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iteration)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not iterable)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} is not a readable safetensors file ({error})") from None
     if header.get("format") != FORMAT:
-        raise InputError(f"{path} holds {header.get('format', 'no format')!r}: accepted is {FORMAT!r}")
+        raise InputError(f"{path} must have the format {FORMAT!r}, got {header.get('format', 'none')!r}")
     if header.get("version") != str(VERSION):
-        raise InputError(f"{path} is of version {header.get('version')!r}: accepted is {VERSION}")
+        raise InputError(f"{path} must have version {VERSION}, got {header.get('version')!r}")
     if header.get("digest") != digest(tensors, header["description"]):
-        raise InputError(f"{path} is damaged: its weights or description are not those that were written")
+        raise InputError(f"{path} is damaged: the digest of weights and configuration differs from the one in the file")
     return tensors, json.loads(header["description"])
 
 
-def digest(tensors: dict[str, Tensor], description: str) -> str:
-    """SHA-256 of names, shapes, types and values, and of a description."""
-    found = hashlib.sha256(description.encode())
+def digest(tensors: dict[str, Tensor], text: str) -> str:
+    """SHA-256 of names, shapes, types and values of tensors, and of a text."""
+    found = hashlib.sha256(text.encode())
     for name, values in sorted(tensors.items()):
         plain = values.detach().cpu().contiguous()
         found.update(f"{name} {tuple(plain.shape)} {plain.dtype}".encode())

@@ -1,8 +1,7 @@
-"""Front ends that ship with the package, by preset and fidelity: fitted by ``make weights``, checked when they are loaded."""
+"""The front ends in this package, by preset and fidelity; ``make weights`` fits them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import cast
 
@@ -12,57 +11,63 @@ from bridge.model.front_end import OUTPUTS, FrontEnd
 
 _FOLDER = Path(__file__).parent / "weights"
 
-#: Presets of which front ends ship, by fidelity, each with the parameters in which the fitted pathway departs from it. Kinds of
-#: V1 cells that spike are few: every image is simulated 20 times.
+#: Presets by fidelity, each with the parameters that the fitted pathway changed. With spikes there are fewer types of V1 cells,
+#: because every image was simulated 20 times.
 SHIPPED: dict[str, dict[str, dict[str, float]]] = {
     "rate": {preset: {} for preset in PRESETS},
     "spiking": {"macaque_parafovea": {"v1.kinds": 16}},
 }
 
 
-def path(preset: str, fidelity: str = "rate") -> Path:
-    """Where a front end lies, or would."""
-    return _FOLDER / f"{preset}_{fidelity}.safetensors"
-
-
 def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output: str = "v1") -> FrontEnd:
-    """A front end that ships with the package; nothing is downloaded.
-
-    Its `metadata` holds what it was fitted on, the display that its photographs were shown on, and its scores on stimuli that it
-    never saw.
+    """Load a fitted front end that is part of the package.
 
     Parameters
     ----------
     preset : str
-        Of the pathway that it was fitted to; "macaque_parafovea" alone at spiking fidelity.
+        Preset of the pathway that it was fitted to; only "macaque_parafovea" at spiking fidelity.
     fidelity : {"rate", "spiking"}
-        Of that pathway. Fitted to spikes, it has 16 kinds of V1 cells, and tells rates over trials.
+        Fidelity of that pathway. Fitted to spikes, it predicts rates over trials and has 16 types of V1 cells.
     output : {"lgn", "v1"}
+        The last station.
+
+    Returns
+    -------
+    FrontEnd
+        Its `metadata` holds the data of the fit, the display of its photographs, and its scores on held-out stimuli.
 
     Raises
     ------
     InputError
         For an unknown preset, fidelity or output, and for weights that are missing, damaged, or fitted to other
-        parameters than the pathway has now.
+        parameters than the preset has now.
+
+    Examples
+    --------
+    >>> import bridge
+    >>> front_end = bridge.pretrained("macaque_parafovea", output="lgn")
+    >>> front_end.channels
+    ['midget_on', 'midget_off', 'parasol_on', 'parasol_off']
     """
-    _check(fidelity, SHIPPED, "fidelity")
-    _check(preset, SHIPPED[fidelity], "preset", f" at fidelity {fidelity!r}")
-    _check(output, OUTPUTS, "output")
-    return _checked(FrontEnd.load(path(preset, fidelity)), preset, fidelity).ending_at(output)
+    for name, value, choices in (("fidelity", fidelity, SHIPPED), ("output", output, OUTPUTS)):
+        if value not in choices:
+            raise InputError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    if preset not in SHIPPED[fidelity]:
+        presets = ", ".join(SHIPPED[fidelity])
+        raise InputError(f"preset must be one of {presets} at fidelity {fidelity!r}, got {preset!r}")
+    front_end = FrontEnd.load(_FOLDER / f"{preset}_{fidelity}.safetensors")
+    _check_fitted_on(front_end, preset, fidelity)
+    return front_end.truncated(output)
 
 
-def _check(value: str, accepted: Collection[str], what: str, where: str = "") -> None:
-    if value not in accepted:
-        raise InputError(f"{what} = {value!r} is not accepted{where}: accepted are {', '.join(accepted)}")
-
-
-def _checked(front_end: FrontEnd, preset: str, fidelity: str) -> FrontEnd:
-    """Refuse a front end that was not fitted to this pathway as it is now."""
+def _check_fitted_on(front_end: FrontEnd, preset: str, fidelity: str) -> None:
+    """Check that a front end was fitted to the pathway with its present parameters."""
     fitted_on = cast(dict[str, object], front_end.metadata.get("fitted_on", {}))
     digest = Parameters(preset, SHIPPED[fidelity][preset], fidelity).digest
-    now = {"preset": preset, "fidelity": fidelity, "lesions": "", "parameters_digest": digest}
-    for name, value in now.items():
+    required = {"preset": preset, "fidelity": fidelity, "lesions": "", "parameters_digest": digest}
+    for name, value in required.items():
         if fitted_on.get(name) != value:
-            told = f"{name.replace('_', ' ')} {fitted_on.get(name)!r}"
-            raise InputError(f"the weights were fitted to {told}: accepted is {value!r}; `make weights` fits them anew")
-    return front_end
+            raise InputError(
+                f"{name.replace('_', ' ')} of the weights must be {value!r}, got {fitted_on.get(name)!r}: "
+                "run `make weights` to fit them again"
+            )

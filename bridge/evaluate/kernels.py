@@ -1,4 +1,4 @@
-"""Equivalent kernels of circuit and twin, compared in shape and gain."""
+"""Equivalent kernels of circuit and front end, compared in shape and gain."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import numpy as np
 from biomodel import Pathway, luminance
 from biomodel.analysis.equivalent_kernels import equivalent_kernels, probe
 from biomodel.utils.atomic import atomic_write
+from bridge.evaluate.scores import correlation
 from bridge.model.front_end import FrontEnd
 
 #: Kernels whose largest value is below this share of the station's largest belong to silent cells.
 SILENT = 1e-3
 
-#: Noises among which the one is sought before which most cells in the middle fire.
+#: Number of noise images among which `most_effective_noise` chooses.
 _NOISES = 64
 
 
 @dataclass(frozen=True)
 class KernelPairs:
-    """Kernels of every channel of a station about one state, (K, y, x) in Hz per cd/m².
+    """Kernels of every channel of a station at one state, (K, y, x) in Hz per cd/m².
 
     Attributes
     ----------
@@ -30,6 +31,7 @@ class KernelPairs:
     background, contrast : float
         cd/m², and RMS contrast of the noise about which they were taken.
     circuit, twin : numpy.ndarray, (K, y, x)
+        Of the circuit and of the front end.
     """
 
     station: str
@@ -47,19 +49,18 @@ class KernelPairs:
 
     @property
     def correlation(self) -> np.ndarray:
-        """(K,): of the twin's kernel with the circuit's; NaN where either is even."""
-        pairs = zip(self.circuit, self.twin, strict=True)
-        return np.array([_correlation(seen.ravel(), fitted.ravel()) for seen, fitted in pairs])
+        """(K,): correlation of the two kernels; NaN where either is constant."""
+        return np.array([correlation(one, other) for one, other in zip(self.circuit, self.twin, strict=True)])
 
     @property
     def gain(self) -> np.ndarray:
-        """(K,): by how much the circuit's kernel comes nearest to the twin's; NaN of cells that are silent altogether."""
+        """(K,): least-squares factor from the circuit's kernel to the front end's; NaN where the former is 0."""
         squares = (self.circuit**2).sum(axis=(1, 2))
         products = (self.circuit * self.twin).sum(axis=(1, 2))
         return np.divide(products, squares, out=np.full(len(squares), np.nan), where=squares > 0)
 
     def save(self, path: Path) -> None:
-        """Write them, whole or not at all."""
+        """Write a ``.npz`` file, atomically."""
         with atomic_write(path) as scratch:
             np.savez(
                 scratch,
@@ -72,13 +73,13 @@ class KernelPairs:
 
     @staticmethod
     def load(path: Path) -> KernelPairs:
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as kept:
-            labels, (background, contrast) = tuple(kept["labels"].tolist()), kept["state"].tolist()
-            return KernelPairs(str(kept["station"]), labels, background, contrast, kept["circuit"], kept["twin"])
+        """Read a file that `save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            labels, (background, contrast) = tuple(file["labels"].tolist()), file["state"].tolist()
+            return KernelPairs(str(file["station"]), labels, background, contrast, file["circuit"], file["twin"])
 
 
-def compare(
+def compare_kernels(
     pathway: Pathway,
     front_end: FrontEnd,
     station: str,
@@ -88,26 +89,42 @@ def compare(
     seed: int = 0,
     workers: int = 1,
 ) -> KernelPairs:
-    """Kernels of circuit and twin about the same state; parameters as of `equivalent_kernels`."""
+    """Equivalent kernels of circuit and front end at the same state.
+
+    Parameters
+    ----------
+    pathway : biomodel.Pathway
+    front_end : FrontEnd
+    station : str
+        An output of the front end.
+    background, contrast, size, seed
+        As in `FrontEnd.kernel`.
+    workers : int
+        Processes that simulate.
+    """
     simulated = equivalent_kernels(
         pathway, background, size, front_end.pixels_per_degree, station, workers, contrast, seed
     )
     labels = [str(label).replace("_", " ") for label in simulated[f"{station}_channel"].values]
     if "v1_orientation" in simulated.coords and station == "v1":
-        told = zip(simulated.v1_kind.values, simulated.v1_orientation.values, strict=True)
-        labels = [f"{kind} {angle:.0f}°" for kind, angle in told]
-    twin = front_end.ending_at(station).kernel(background, contrast, size, seed).numpy()
-    return KernelPairs(station, tuple(labels), background, contrast, simulated[station].values, twin)
+        cells = zip(simulated.v1_kind.values, simulated.v1_orientation.values, strict=True)
+        labels = [f"{kind} {angle:.0f}°" for kind, angle in cells]
+    fitted = front_end.truncated(station).kernel(background, contrast, size, seed).numpy()
+    return KernelPairs(station, tuple(labels), background, contrast, simulated[station].values, fitted)
 
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.corrcoef(one, other)[0, 1]) if one.std() > 0 and other.std() > 0 else float("nan")
-
-
-def noise_to_which_most_answer(
+def most_effective_noise(
     pathway: Pathway, pixels_per_degree: float, background: float = 100.0, contrast: float = 0.5, size: int = 29
 ) -> int:
-    """The seed, of a few, of the noise before which most kinds' V1 cells in the middle fire."""
+    """Seed of the noise image, of 64, to which most types of V1 cells in the centre respond above their mean.
+
+    Parameters
+    ----------
+    pathway : biomodel.Pathway
+    pixels_per_degree : float
+    background, contrast, size
+        As in `FrontEnd.kernel`.
+    """
     noises = np.stack([probe(background, contrast, size, seed) for seed in range(_NOISES)])
     rates = pathway.simulate(luminance(noises, pixels_per_degree), adapt_to=background).v1
     middle = rates.values[:, :, size // 4, size // 4]

@@ -1,14 +1,14 @@
-"""System identification of V1 cells that spike, behind the fitted relay.
+"""Fit of V1 to counts of spikes, behind the fitted relay.
 
-Over some trials counts stay noisy. A root of them, with which `cortical_fitting` begins, is mostly noise where few spikes are
-fired, and places where a cell fired are in part those where it happened to. Here all places count, and rates enter as they are.
+Counts over a few trials are noisy. Their root, from which `v1_rates` starts, is mostly noise at low rates, and the places where
+a cell fired are partly a choice of its noise. Here all places are used, and rates enter linearly.
 
-Simple cells' weights begin as the non-negative least squares of their rates over what arrives, which for cells that raise a
-weighted sum to a power are about in proportion to the weights (Chichilnisky 2001, eq. 4); none begins at 0, where its root has no
-slope. Regressions on midget and on parasol cells say about as much, for both classes see the same image: V1 is refined once with
-kinds that all hear midget cells and once with kinds that all hear parasol cells, to the likelihood of simple cells' counts
-(`refinement`), and each kind is given the class that tells images left aside better. Complex cells' weights begin as the
-non-negative least squares of their rates over those of their kind's simple cells. In the end all of V1 is refined.
+Simple cells' weights start from the non-negative least squares of their rates on the synaptic input, which for cells that raise a
+weighted sum to a power are about proportional to the weights (Chichilnisky 2001, eq. 4); none starts at 0, where its root has
+no slope. Regressions on midget and on parasol cells explain similar shares, because both classes see the same image. V1 is
+therefore fitted by Adam to the likelihood of simple cells' counts once with midget afferents for all cell types and once with
+parasol afferents, and each type gets the class that predicts the validation set better. Complex cells' weights start from
+the non-negative least squares of their rates on those of the simple cells of their type. Finally Adam fits all of V1.
 """
 
 from __future__ import annotations
@@ -21,158 +21,139 @@ from scipy import linalg
 from torch import Tensor
 
 from bridge.evaluate.reverse_correlation import moments
-from bridge.fit.refinement import descend, unexplained
-from bridge.fit.v1_rates import non_negative, pool
-from bridge.model.stages import STRIDE, V1, recorded
+from bridge.fit.data import Relay
+from bridge.fit.optimisers import AdamSettings, Targets, fit_adam
+from bridge.fit.v1_rates import fit_complex_weights, non_negative
+from bridge.model.stages import STRIDE, V1
+from bridge.model.time import window_mean
 
-#: Steps of the refinement that tells a kind's class, or follows earlier stations, and of the one of all; Adam's rate.
+#: Adam's steps for the choice of classes and after a change of earlier stations, and for all of V1; its learning rate.
 _FEW_STEPS, _STEPS, _RATE = 150, 1_500, 1e-2
 
-#: Root of the least weight that is begun with, over the kind's largest; of which the least is this much of all kinds' largest.
+#: Least initial root relative to the largest of the cell type, which is at least this share of the largest of all types.
 _LEAST_ROOT, _LEAST_LARGEST = 0.03, 0.1
 
-#: Ridge of the regressions, over the mean variance of what arrives.
+#: Ridge of the regressions, relative to the mean variance of the synaptic input.
 _RIDGE = 1e-4
 
-#: Images on which strengths are matched and complex cells' weights begun, turns of matching, and by how much one changes at most.
+#: Images for the strengths and for complex cells' initial weights, iterations of the strengths, and the largest factor of one.
 _SOME, _TURNS, _AT_MOST = 96, 12, 10.0
 
-#: Share of the places, where least is to be expected, at which cells are taken to rest; the least rate, Hz, of a channel.
+#: Share of the places with the lowest expected rates at which cells are taken to rest; the least rate, Hz, of a channel.
 _AT_REST, _LEAST_RATE = 0.1, 0.05
 
 
-def fit_v1_to_counts(
-    v1: V1,
-    relay: Tensor,
-    maintained: Tensor,
-    response: Tensor,
-    seconds: float,
-    is_aside: np.ndarray,
-    seed: int,
-    afresh: bool = True,
-) -> None:
-    """Fit V1 that spikes to counts.
+def fit_v1_to_counts(v1: V1, relay: Relay, targets: Targets, seed: int, initialise: bool = True) -> None:
+    """Fit V1 of spiking cells to counts, in place.
 
     Parameters
     ----------
     v1 : V1
-        Which knows its kinds' orientations.
-    relay : Tensor, (PARTS, image, 4, y, x)
-        Rates of the relay's twin.
-    maintained : Tensor, (4, 1, 1)
-        Its rates before a field that stands still.
-    response : Tensor, (image, channel, v1_y, v1_x)
-        Rates over trials, of simple cells of every kind, and then of complex cells.
-    seconds : float
-        Over which spikes were counted.
-    is_aside : numpy.ndarray of bool, (image,)
-        Which images only choose, as `descend` takes them.
+        With the orientations of its cell types.
+    relay : Relay
+    targets : Targets
+        The responses "v1": rates (Hz) over trials of simple cells of every type, then of complex cells.
     seed : int
-    afresh : bool
-        Whether to begin with guesses rather than with what V1 has.
+    initialise : bool
+        Whether to start from guesses, rather than from the present weights.
     """
-    if afresh:
-        begin(v1, relay, maintained, response.chunk(2, dim=1)[0], seconds, is_aside, seed)
-        some = _evenly(torch.from_numpy(np.flatnonzero(~is_aside)))
-        begin_complex(v1, relay[:, some], maintained, response.chunk(2, dim=1)[1][some], seed)
+    if initialise:
+        simple, complex_ = targets.responses["v1"].chunk(2, dim=1)
+        initialise_simple(v1, relay, Targets({"v1": simple}, targets.is_validation, targets.counting_s), seed)
+        some = _spread_out(torch.from_numpy(targets.fitted))
+        initialise_complex(v1, relay.subset(some), complex_[some], seed)
 
-    def tell(images: Tensor) -> dict[str, Tensor]:
-        return {"v1": v1(relay[:, images], maintained)}
+    def predict(images: Tensor) -> dict[str, Tensor]:
+        return {"v1": v1(relay.rates[:, images], relay.resting)}
 
-    steps = _STEPS if afresh else _FEW_STEPS
-    descend(v1, tell, {"v1": response}, is_aside, seed, steps, _RATE, {"v1": seconds})
+    fit_adam(v1, predict, targets, AdamSettings(_STEPS if initialise else _FEW_STEPS, _RATE, seed))
 
 
-def begin(
-    v1: V1, relay: Tensor, maintained: Tensor, simple: Tensor, seconds: float, is_aside: np.ndarray, seed: int
-) -> None:
-    """Guess each kind's class of relay cells and its weights; other parameters as of `fit_v1_to_counts`."""
-    kinds = simple.shape[1]
-    fitted = torch.from_numpy(np.flatnonzero(~is_aside))
-    aside = torch.from_numpy(np.flatnonzero(is_aside)) if is_aside.any() else fitted
-    counted, response = {"v1": seconds}, {"v1": simple}
-    tried, missed = [], []
+def initialise_simple(v1: V1, relay: Relay, targets: Targets, seed: int) -> None:
+    """Initialise each cell type's relay class and weights; the responses "v1" of `targets` are those of simple cells."""
+    simple = targets.responses["v1"]
+    n_types = simple.shape[1]
+    fitted = torch.from_numpy(targets.fitted)
+    candidates, unexplained = [], []
     for parasol in (False, True):
-        one = copy.deepcopy(v1)
-        one.hear([parasol] * kinds)
-        regress(one, relay[:, fitted], maintained, simple[fitted])
+        candidate = copy.deepcopy(v1)
+        candidate.set_relay_classes([parasol] * n_types)
+        regress(candidate, relay.subset(fitted), simple[fitted])
 
-        def tell(images: Tensor, one: V1 = one) -> dict[str, Tensor]:
-            return {"v1": one(relay[:, images], maintained)[:, :kinds]}
+        def predict(images: Tensor, candidate: V1 = candidate) -> dict[str, Tensor]:
+            return {"v1": candidate(relay.rates[:, images], relay.resting)[:, :n_types]}
 
-        descend(one, tell, response, is_aside, seed, _FEW_STEPS, _RATE, counted)
-        tried.append(one)
-        missed.append(unexplained(tell, response, aside, counted)["v1"])
-    is_parasol = missed[1] < missed[0]
-    # What all kinds share comes from the class that most of them hear.
+        fit_adam(candidate, predict, targets, AdamSettings(_FEW_STEPS, _RATE, seed))
+        candidates.append(candidate)
+        unexplained.append(targets.unexplained_on_validation(predict)["v1"])
+    is_parasol = unexplained[1] < unexplained[0]
+    # The shared parameters come from the class of most types.
     most = bool(is_parasol.float().mean() > 0.5)
-    usual, other, odd = tried[most], tried[not most], is_parasol != most
+    usual, other, odd = candidates[most], candidates[not most], is_parasol != most
     v1.load_state_dict(usual.state_dict())
     with torch.no_grad():
         v1.root_weight[odd] = other.root_weight[odd]
-        v1.log_spontaneous[:kinds][odd] = other.log_spontaneous[:kinds][odd]
-    v1.hear(is_parasol.tolist())
+        v1.log_spontaneous[:n_types][odd] = other.log_spontaneous[:n_types][odd]
+    v1.set_relay_classes(is_parasol.tolist())
 
 
 @torch.no_grad()
-def regress(v1: V1, relay: Tensor, maintained: Tensor, simple: Tensor) -> None:
-    """Give kinds, which all hear one class, the weights with which what arrives tells rates, as strong as mean rates ask."""
+def regress(v1: V1, relay: Relay, simple: Tensor) -> None:
+    """Set the weights of cell types with one relay class to the regression of rates, scaled to predict the mean rates."""
     first = 2 * int(v1.parasol[0])
-    arriving = v1.arriving(relay, maintained)
-    found = moments(recorded(arriving)[:, first : first + 2], simple, v1.reach, STRIDE)
+    synaptic = relay.synaptic_input(v1)
+    found = moments(window_mean(synaptic)[:, first : first + 2], simple, v1.reach, STRIDE)
     ridge = _RIDGE * float(found.gram.diagonal().mean())
     half = linalg.cholesky(found.gram.numpy() + ridge * np.eye(len(found.gram)), lower=False)
-    # As many rows as weights, with the same normal equations as all places.
-    rows, targets = (
-        torch.from_numpy(half).float(),
-        linalg.solve_triangular(half, found.moment.numpy(), trans="T"),
-    )
-    for kind in range(simple.shape[1]):
-        weight = non_negative(rows, torch.from_numpy(targets[:, kind]).float())
-        v1.root_weight[kind] = weight.sqrt().view_as(v1.root_weight[kind])
+    # As many rows as weights, with the normal equations of all places.
+    rows = torch.from_numpy(half).float()
+    targets = linalg.solve_triangular(half, found.moment.numpy(), trans="T")
+    for k in range(simple.shape[1]):
+        weight = non_negative(rows, torch.from_numpy(targets[:, k]).float())
+        v1.root_weight[k] = weight.sqrt().view_as(v1.root_weight[k])
     _raise_least(v1.root_weight)
-    some = _evenly(torch.arange(simple.shape[0]))
-    drives = v1.drives(arriving[:, some])
-    rest = _resting(recorded(drives[0]), simple[some])
+    some = _spread_out(torch.arange(simple.shape[0]))
+    drives = v1.drives(synaptic[:, some])
+    rest = _resting_rates(window_mean(drives[0]), simple[some])
     v1.log_spontaneous[: len(rest)] = rest.log()
     wanted = (simple[some].mean(dim=(0, 2, 3)) - rest).clamp_min(_LEAST_RATE)
     strength = torch.ones_like(wanted)
     for _ in range(_TURNS):
-        told = recorded(v1.fired(v1.powers(drives * strength[:, None, None]))[0]).mean(dim=(0, 2, 3))
-        factor = (wanted / told.clamp_min(_LEAST_RATE / _AT_MOST)).clamp(1 / _AT_MOST, _AT_MOST)
+        mean = window_mean(v1.simple_rates(v1.excitation(drives * strength[:, None, None]))[0]).mean(dim=(0, 2, 3))
+        factor = (wanted / mean.clamp_min(_LEAST_RATE / _AT_MOST)).clamp(1 / _AT_MOST, _AT_MOST)
         strength *= factor ** (1 / v1.log_exponent.exp())
     v1.root_weight.mul_(strength[:, None, None, None].sqrt())
 
 
 @torch.no_grad()
-def begin_complex(v1: V1, relay: Tensor, maintained: Tensor, complex_: Tensor, seed: int) -> None:
-    """Guess where complex cells rest, and their weights on the simple cells of their kind."""
-    arriving = v1.arriving(relay, maintained)
-    fired = v1.fired(v1.powers(v1.drives(arriving)))
-    rest = _resting(recorded(fired.sum(dim=0)), complex_)
+def initialise_complex(v1: V1, relay: Relay, complex_: Tensor, seed: int) -> None:
+    """Initialise the resting rates of complex cells, and their weights on the simple cells of their type."""
+    synaptic = relay.synaptic_input(v1)
+    simple = v1.simple_rates(v1.excitation(v1.drives(synaptic)))
+    rest = _resting_rates(window_mean(simple.sum(dim=0)), complex_)
     v1.log_spontaneous[-len(rest) :] = rest.log()
-    pool(v1, arriving, complex_ - rest[:, None, None], np.random.default_rng([seed, 33]), anywhere)
+    random = np.random.default_rng([seed, 33])
+    fit_complex_weights(v1, synaptic, complex_ - rest[:, None, None], random, _random_places)
     _raise_least(v1.root_complex_weight)
 
 
-def _resting(expected: Tensor, rates: Tensor) -> Tensor:
-    """The mean rate of each channel where least is to be expected; both (image, K, y, x)."""
+def _resting_rates(expected: Tensor, rates: Tensor) -> Tensor:
+    """Mean rate of each channel where the lowest rates are expected; both (image, K, y, x)."""
     expected, rates = (each.transpose(0, 1).flatten(1) for each in (expected, rates))
     least = expected.argsort(dim=1)[:, : max(1, round(_AT_REST * expected.shape[1]))]
     return rates.gather(1, least).mean(dim=1).clamp_min(_LEAST_RATE)
 
 
-def _evenly(images: Tensor) -> Tensor:
-    """Some of the images, from first to last."""
+def _spread_out(images: Tensor) -> Tensor:
+    """At most `_SOME` of the images, evenly from first to last."""
     return images[torch.linspace(0, len(images) - 1, min(len(images), _SOME)).long()]
 
 
-def anywhere(rates: Tensor, random: np.random.Generator, places: int = 6_000) -> Tensor:
-    """Places by chance, whatever was fired there."""
-    return torch.from_numpy(random.permutation(len(rates))[:places])
+def _random_places(rates: Tensor, random: np.random.Generator) -> Tensor:
+    return torch.from_numpy(random.permutation(len(rates))[:6_000])
 
 
 def _raise_least(roots: Tensor) -> None:
-    """Let no root be less than `_LEAST_ROOT` of its kind's largest."""
+    """Raise all roots to at least `_LEAST_ROOT` of their cell type's largest."""
     largest = roots.amax(dim=(1, 2, 3), keepdim=True).clamp_min(_LEAST_LARGEST * float(roots.max()))
     roots.copy_(torch.maximum(roots, _LEAST_ROOT * largest))

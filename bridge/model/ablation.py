@@ -1,4 +1,4 @@
-"""Mechanisms that a front end can be fitted without, under the names of the circuit's lesions."""
+"""Ablations: mechanisms that a front end can be fitted without, named after the lesions of the circuit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import nn
 
 from biomodel.utils.errors import InputError
 
-#: A logarithm of nothing.
-_NONE = -30.0
+#: Value of a logarithmic parameter that is ablated, in place of the logarithm of 0.
+_LOG_ZERO = -30.0
 
-#: Of each mechanism, the twin's parameter that is nothing without it.
-MECHANISMS = {
+#: The parameter that each ablation sets to zero.
+ABLATIONS = {
     "cone_adaptation": "cone.log_desensitisation",
     "horizontal_feedback": "bipolar.log_feedback",
     "luminance_gain": "bipolar.log_level_gain",
@@ -26,19 +26,28 @@ MECHANISMS = {
 }
 
 
-def take_out(front_end: nn.Module, stations: Collection[str], without: Iterable[str]) -> None:
-    """Take mechanisms out of a front end of some stations; their parameters are no longer fitted (they ask for no gradient).
+def available(stations: Collection[str]) -> list[str]:
+    """Names of the ablations that concern some of the stations."""
+    return [name for name, path in ABLATIONS.items() if path.split(".")[0] in stations]
+
+
+def check_ablations(names: Iterable[str], stations: Collection[str]) -> None:
+    """Check names of ablations.
 
     Raises
     ------
     InputError
-        For a name that is unknown, or a mechanism of a station that the front end doesn't have.
+        For an unknown name, or a mechanism of a station that is not among `stations`.
     """
-    here = [name for name, path in MECHANISMS.items() if path.split(".")[0] in stations]
-    for name in without:
-        if name not in here:
-            raise InputError(f"mechanism {name!r} is not accepted: give some of {', '.join(here)}")
-        parameter = front_end.get_parameter(MECHANISMS[name])
+    for name in names:
+        if name not in available(stations):
+            raise InputError(f"ablations must be some of {', '.join(available(stations))}, got {name!r}")
+
+
+def ablate(front_end: nn.Module, names: Iterable[str]) -> None:
+    """Set the parameters of mechanisms to zero, and exclude them from the fit (``requires_grad`` is False)."""
+    for name in names:
+        parameter = front_end.get_parameter(ABLATIONS[name])
         with torch.no_grad():
-            parameter.fill_(_NONE)
+            parameter.fill_(_LOG_ZERO)
         parameter.requires_grad_(False)

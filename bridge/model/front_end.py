@@ -1,4 +1,4 @@
-"""`FrontEnd`: the twins in a row, luminance in, rates out."""
+"""`FrontEnd`: the differentiable stations in series, from luminance to rates."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from biomodel.analysis.equivalent_kernels import probe
 from biomodel.stimuli import SRGB_LUMINANCE, positive
 from biomodel.utils.errors import InputError
 from bridge import io, onnx
-from bridge.model.ablation import MECHANISMS, take_out
+from bridge.model.ablation import ablate, available, check_ablations
 from bridge.model.convolution import gaussians, separable
-from bridge.model.stages import LGN, STRIDE, V1, Bipolar, Cone, Ganglion, Horizontal, recorded
+from bridge.model.stages import LGN, STRIDE, V1, Bipolar, Cone, Ganglion, Horizontal
+from bridge.model.time import window_mean
 
-#: The stations that have a twin, in order.
+#: The stations that have a differentiable model, in order.
 STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1")
 
-#: The relay's channels.
+#: Channels of the relay.
 RELAY = ("midget_on", "midget_off", "parasol_on", "parasol_off")
 
 #: Stations at which a front end can end.
 OUTPUTS = ("lgn", "v1")
 
-#: What the twins have said so far, by name: maps that later stations read.
-State: TypeAlias = dict[str, Tensor]
+#: Signals of the stations computed so far, by name; later stations read them.
+Signals: TypeAlias = dict[str, Tensor]
 
 
 class FrontEnd(nn.Module):
@@ -40,25 +41,34 @@ class FrontEnd(nn.Module):
     ----------
     pixels_per_degree : float
     channels : dict of str to list of str
-        Labels of each station's channels, in order; those of "lgn", and of "v1" for that output, are needed.
+        Labels of each station's channels, in order; those of "v1" are required for that output.
     output : {"lgn", "v1"}
+        The last station.
     gaze_sd : float
-        Degrees over which gaze wanders: the blur of the default background; 0 to infinity.
+        Standard deviation of gaze, degrees: the blur of the default background; 0 to infinity.
     metadata : dict, optional
-        What it was fitted on, and how well; saved beside the weights.
+        Data and scores of the fit; saved with the weights.
     orientations : sequence of float, optional
-        Degrees that each kind of V1 cells prefers; by default all 0.
+        Preferred orientation of each V1 cell type, degrees; 0 by default.
     parasol : sequence of bool, optional
-        Which kinds hear parasol cells; by default none.
-    without : sequence of str
-        Mechanisms that it lacks, of `bridge.model.ablation`.
+        Which V1 cell types have parasol afferents; none by default.
+    ablations : sequence of str
+        Mechanisms to leave out, of `bridge.model.ablation.ABLATIONS`.
     spiking : bool
-        Whether its V1 stands for cells that spike (`bridge.model.stages`); without V1 it is the same.
+        Whether its V1 models spiking cells (`bridge.model.stages`).
 
     Raises
     ------
     InputError
-        For an unknown output or mechanism, for labels, orientations or classes that are not as many as there are cells.
+        For an unknown output or ablation, and where the number of labels, orientations or classes is wrong.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from bridge import FrontEnd
+    >>> front_end = FrontEnd(16.0, {"lgn": ["midget_on", "midget_off", "parasol_on", "parasol_off"]}, output="lgn")
+    >>> front_end(torch.full((1, 1, 8, 8), 50.0)).shape
+    torch.Size([1, 4, 8, 8])
     """
 
     def __init__(
@@ -70,36 +80,37 @@ class FrontEnd(nn.Module):
         metadata: dict[str, object] | None = None,
         orientations: Sequence[float] | None = None,
         parasol: Sequence[bool] | None = None,
-        without: Sequence[str] = (),
+        ablations: Sequence[str] = (),
         spiking: bool = False,
     ) -> None:
         super().__init__()
         if output not in OUTPUTS:
-            raise InputError(f"unknown output {output!r}: accepted are {', '.join(OUTPUTS)}")
+            raise InputError(f"output must be one of {', '.join(OUTPUTS)}, got {output!r}")
         self.pixels_per_degree = positive(pixels_per_degree, "pixels_per_degree", "1")
         self.output = output
         self.gaze_sd = float(gaze_sd)
         self.station_channels = {name: list(labels) for name, labels in channels.items()}
         self.metadata = dict(metadata or {})
-        self.without = tuple(without)
+        self.ablations = tuple(ablations)
         self.station_channels.setdefault("lgn", list(RELAY))
         if len(self.station_channels["lgn"]) != len(RELAY):
-            raise InputError(f"lgn channels {self.station_channels['lgn']} are not accepted: give {len(RELAY)} labels")
+            raise InputError(f"channels['lgn'] must have {len(RELAY)} labels, got {self.station_channels['lgn']}")
         self.cone = Cone()
         self.horizontal = Horizontal(self.pixels_per_degree)
         self.bipolar = Bipolar(self.pixels_per_degree)
         self.ganglion = Ganglion(self.pixels_per_degree)
         self.lgn = LGN(self.pixels_per_degree)
         if output == "v1":
-            kinds = len(self.station_channels["v1"]) // 2
-            angles = [0.0] * kinds if orientations is None else list(orientations)
-            classes = [False] * kinds if parasol is None else list(parasol)
-            for what, given in (("orientations", angles), ("parasol", classes)):
-                if len(given) != kinds:
-                    raise InputError(f"{len(given)} {what} of {kinds} kinds are not accepted: give one each")
+            n_types = len(self.station_channels["v1"]) // 2
+            angles = [0.0] * n_types if orientations is None else list(orientations)
+            classes = [False] * n_types if parasol is None else list(parasol)
+            for name, values in (("orientations", angles), ("parasol", classes)):
+                if len(values) != n_types:
+                    raise InputError(f"{name} must have {n_types} values, one per V1 cell type, got {len(values)}")
             self.v1 = V1(angles, self.pixels_per_degree, spiking=spiking)
-            self.v1.hear(classes)
-        take_out(self, self.stations, self.without)
+            self.v1.set_relay_classes(classes)
+        check_ablations(self.ablations, self.stations)
+        ablate(self, self.ablations)
 
     @property
     def stations(self) -> tuple[str, ...]:
@@ -119,76 +130,78 @@ class FrontEnd(nn.Module):
         luminance : Tensor, (B, 1 or 3, H, W)
             cd/m²; three channels are light that sums to luminance.
         background : Tensor (B, 1, H, W), float or None
-            The field adapted to, cd/m²: None is the field that wandering gaze leaves, a number an even field.
+            The field adapted to, cd/m²: a number is a uniform field, None the image blurred by gaze.
 
         Returns
         -------
         Tensor, (B, K, h, w)
-            Hz; in the shape, order and with the edges of the simulated station.
+            Hz; with the shape, order and borders of the simulated station.
 
         Raises
         ------
         InputError
             For another shape, and for luminance that is negative, infinite or NaN.
         """
-        return self.response(self.output, self._followed(luminance, background))
+        return self.response(self.output, self._signals(luminance, background))
 
     def responses(self, luminance: Tensor, background: Tensor | float | None = None) -> dict[str, Tensor]:
-        """The response of every station, by name, each (B, channels, h, w) in its own unit."""
-        state = self._followed(luminance, background)
-        return {name: self.response(name, state) for name in self.stations}
+        """Responses of every station by name, each (B, channels, h, w) in its own unit."""
+        signals = self._signals(luminance, background)
+        return {name: self.response(name, signals) for name in self.stations}
 
-    def _followed(self, luminance: Tensor, background: Tensor | float | None) -> State:
-        light = self._checked(luminance)
-        state = self.presented(light, self.background(light, background))
-        for station in self.stations:
-            state = self.advance(station, state)
-        return state
+    def _signals(self, luminance: Tensor, background: Tensor | float | None) -> Signals:
+        light = _sum_colours(luminance)
+        return self.advance(self.stations, self.initial_signals(light, self.background(light, background)))
 
     @staticmethod
-    def presented(light: Tensor, background: Tensor) -> State:
-        """The state before the first station: luminance and the field adapted to, both (B, 1, H, W)."""
+    def initial_signals(light: Tensor, background: Tensor) -> Signals:
+        """Input of the first station: luminance and the field adapted to, both (B, 1, H, W)."""
         return {"luminance": light[:, 0], "background": background[:, 0]}
 
-    def advance(self, station: str, state: State) -> State:
-        """`state` with what one more station says of it."""
+    def advance(self, stations: Sequence[str], signals: Signals) -> Signals:
+        """`signals` with those of some more stations, consecutive ones."""
+        for station in stations:
+            signals = signals | self._signals_of(station, signals)
+        return signals
+
+    def _signals_of(self, station: str, signals: Signals) -> Signals:
         if station == "cone":
-            cone, settled = self.cone(state["luminance"], state["background"]), self.cone.settled(state["background"])
-            return state | {"cone": cone, "cone_settled": settled, "cone_change": cone - settled}
+            cone = self.cone(signals["luminance"], signals["background"])
+            rest = self.cone.steady_state(signals["background"])
+            return {"cone": cone, "cone_rest": rest, "cone_change": cone - rest}
         if station == "horizontal":
-            change, settled = self.horizontal(state["cone_change"]), self.horizontal.settled(state["cone_settled"])
-            return state | {
-                "horizontal": settled + change,
-                "horizontal_settled": settled,
-                "horizontal_change": change,
-            }
+            change, rest = self.horizontal(signals["cone_change"]), self.horizontal.steady_state(signals["cone_rest"])
+            return {"horizontal": rest + change, "horizontal_rest": rest, "horizontal_change": change}
         if station == "bipolar":
-            told = self.bipolar(state["cone_change"], state["horizontal_change"], state["horizontal_settled"])
-        elif station == "ganglion":
-            told = self.ganglion(state["bipolar"])
-        elif station == "lgn":
-            told = self.lgn(state["ganglion"])
-        else:
-            told = self.v1(self.relay(state), self.lgn.settled(self.ganglion.maintained))
-        return state | {station: told}
-
-    def relay(self, state: State) -> Tensor:
-        """Rates of relay cells part by part, (PARTS, B, 4, H, W)."""
-        return self.lgn.rates(state["lgn"], self.ganglion.maintained)
-
-    def response(self, station: str, state: State) -> Tensor:
-        """What is recorded of a station, (B, channels, h, w): the mean over the window."""
-        if station == "v1":
-            return state["v1"]
-        if station == "lgn":
-            return self.lgn.recorded(state["lgn"], self.ganglion.maintained)
+            afferents = (signals[name] for name in ("cone_change", "horizontal_change", "horizontal_rest"))
+            return {station: self.bipolar(*afferents)}
         if station == "ganglion":
-            return self.ganglion.maintained + recorded(state["ganglion"])
-        mean = recorded(state[station])
+            return {station: self.ganglion(signals["bipolar"])}
+        if station == "lgn":
+            return {station: self.lgn(signals["ganglion"])}
+        return {station: self.v1(self.relay_rates(signals), self.resting_relay_rates())}
+
+    def relay_rates(self, signals: Signals) -> Tensor:
+        """Rates (Hz) of relay cells per interval, (interval, B, 4, H, W)."""
+        return self.lgn.rates(signals["lgn"], self.ganglion.maintained)
+
+    def resting_relay_rates(self) -> Tensor:
+        """Rates (Hz) of relay cells for a constant field, (4, 1, 1)."""
+        return self.lgn.steady_state(self.ganglion.maintained)
+
+    def response(self, station: str, signals: Signals) -> Tensor:
+        """Response of a station, (B, channels, h, w): the mean over the window."""
+        if station == "v1":
+            return signals["v1"]
+        if station == "lgn":
+            return self.lgn.mean_rates(signals["lgn"], self.ganglion.maintained)
+        if station == "ganglion":
+            return self.ganglion.maintained + window_mean(signals["ganglion"])
+        mean = window_mean(signals[station])
         return mean if mean.ndim == 4 else mean[:, None]
 
     def background(self, light: Tensor, background: Tensor | float | None = None) -> Tensor:
-        """The field adapted to, (B, 1, H, W): `light` blurred by gaze, or an even field."""
+        """The field adapted to, (B, 1, H, W): `light` blurred by gaze, or a uniform field."""
         if background is None:
             if math.isinf(self.gaze_sd):
                 return light.mean(dim=(-2, -1), keepdim=True).expand_as(light)
@@ -201,32 +214,22 @@ class FrontEnd(nn.Module):
             return background.to(light).expand_as(light)
         level = float(background)
         if not 0 <= level < float("inf"):
-            raise InputError(f"background = {level:g} cd/m² is not accepted: give a luminance of 0 or more, or None")
+            raise InputError(f"background must be None or a finite luminance of at least 0 cd/m², got {level:g}")
         return torch.full_like(light, level)
 
-    def _checked(self, luminance: Tensor) -> Tensor:
-        if luminance.ndim != 4 or luminance.shape[1] not in (1, 3):
-            raise InputError(f"luminance of shape {tuple(luminance.shape)} is not accepted: give (B, 1 or 3, H, W)")
-        if not torch.compiler.is_compiling() and not bool(((luminance >= 0) & luminance.isfinite()).all()):
-            raise InputError("negative, infinite or NaN luminance is not accepted: luminance is finite and 0 or more")
-        return luminance.sum(dim=1, keepdim=True)
-
     def kernel(self, background: float = 100.0, contrast: float = 0.0, size: int = 41, seed: int = 0) -> Tensor:
-        """Equivalent kernels: how the central unit of each channel answers a little more light at each pixel.
-
-        The Jacobian of the response at a state: adapted to an even `background`, looking at binary noise of that mean
-        and of RMS contrast `contrast`.
+        """Equivalent kernels: the Jacobian of the central unit of each channel with respect to luminance.
 
         Parameters
         ----------
         background : float
-            cd/m².
+            Uniform field adapted to, cd/m².
         contrast : float
-            0 to 1.
+            RMS contrast of the image, binary noise with the background as its mean; 0 to 1.
         size : int
-            Pixels along a side; one more than a multiple of 4, so that a unit of every station stands in the middle.
+            Pixels along a side; 1 plus a multiple of 4, so that every station has a unit in the centre.
         seed : int
-            Of the noise.
+            Seed of the noise.
 
         Returns
         -------
@@ -245,45 +248,62 @@ class FrontEnd(nn.Module):
             ]
         return torch.stack(rows).detach()
 
-    def description(self) -> dict[str, Any]:
-        """What a front end is made from, beside its weights: the constructor's arguments."""
-        cortical: dict[str, Any] = {}
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        v1: dict[str, Any] = {}
         if self.output == "v1":
-            cortical = {"orientations": self.v1.orientations, "parasol": self.v1.parasol, "spiking": self.v1.spiking}
+            v1 = {"orientations": self.v1.orientations, "parasol": self.v1.parasol, "spiking": self.v1.spiking}
         return {
             "pixels_per_degree": self.pixels_per_degree,
             "channels": self.station_channels,
             "output": self.output,
             "gaze_sd": self.gaze_sd,
             "metadata": self.metadata,
-            "without": [name for name in self.without if MECHANISMS[name].split(".")[0] in self.stations],
-        } | cortical
+            "ablations": list(self.ablations),
+        } | v1
 
-    def altered(self, **changes: Any) -> FrontEnd:
-        """A front end made from the same but for some changes; of the same type, on the same device, with weights of its own."""
-        whole = self.description() | changes
-        stations = STATIONS[: STATIONS.index(whole["output"]) + 1]
-        whole["without"] = [name for name in whole["without"] if MECHANISMS[name].split(".")[0] in stations]
-        return FrontEnd(**whole).to(self.cone.log_gain)
+    def untrained(self, **changes: Any) -> FrontEnd:
+        """A front end of the same configuration with some changes, and with initial weights; on the same device."""
+        config = self.config() | changes
+        stations = STATIONS[: STATIONS.index(config["output"]) + 1]
+        config["ablations"] = [name for name in config["ablations"] if name in available(stations)]
+        return FrontEnd(**config).to(self.cone.log_gain)
 
-    def ending_at(self, output: str) -> FrontEnd:
-        """This front end, or a copy that ends at an earlier station of `OUTPUTS`."""
-        if output == self.output:
-            return self
-        if output not in self.stations:
-            raise InputError(f"output = {output!r} is not accepted: this front end ends at {self.output}")
-        other = self.altered(output=output)
+    def replace(self, **changes: Any) -> FrontEnd:
+        """A copy with some changes to the configuration, and with these weights.
+
+        Parameters
+        ----------
+        **changes
+            Arguments of the constructor that keep the shape of the weights.
+
+        Examples
+        --------
+        >>> import bridge
+        >>> bridge.pretrained(output="lgn").replace(gaze_sd=0.1).gaze_sd
+        0.1
+        """
+        other = self.untrained(**changes)
         other.load_state_dict({name: t for name, t in self.state_dict().items() if name in other.state_dict()})
         for name, parameter in other.named_parameters():
             parameter.requires_grad_(self.get_parameter(name).requires_grad)
         return other
 
+    def truncated(self, output: str) -> FrontEnd:
+        """This front end, or a copy that ends at an earlier station of `OUTPUTS`."""
+        if output == self.output:
+            return self
+        if output not in self.stations:
+            raise InputError(f"output must be a station up to {self.output}, got {output!r}")
+        return self.replace(output=output)
+
     def save(self, path: str | Path) -> None:
-        """Write weights and metadata to a safetensors file, whole or not at all."""
-        io.write(Path(path), dict(self.state_dict()), self.description())
+        """Write weights and metadata to a safetensors file, atomically."""
+        config = {"without" if name == "ablations" else name: value for name, value in self.config().items()}
+        io.write(Path(path), dict(self.state_dict()), config)
 
     def to_onnx(self, path: str | Path, height: int, width: int) -> None:
-        """Write an ONNX file, adapted to the field that gaze leaves, checked against onnxruntime; as `export.write_onnx`."""
+        """Write an ONNX file for the default background, compared with onnxruntime; see `bridge.onnx.write_onnx`."""
         onnx.write_onnx(self, Path(path), height, width)
 
     @staticmethod
@@ -293,25 +313,43 @@ class FrontEnd(nn.Module):
         Raises
         ------
         InputError
-            For a file that cannot be read, is damaged, no front end's, or of another version.
+            For a file that cannot be read, is damaged, holds no front end, or has another version.
         """
-        tensors, description = io.read(Path(path))
-        front_end = FrontEnd(**description)
+        tensors, config = io.read(Path(path))
+        front_end = FrontEnd(ablations=config.pop("without"), **config)
         try:
             front_end.load_state_dict(tensors)
         except RuntimeError as error:
-            raise InputError(
-                f"the weights in {path} do not fit a front end: {str(error).splitlines()[-1].strip()}"
-            ) from None
+            reason = str(error).splitlines()[-1].strip()
+            raise InputError(f"{path} must hold the weights of a front end: {reason}") from None
         return front_end
 
 
+def _sum_colours(luminance: Tensor) -> Tensor:
+    """Luminance as one channel, (B, 1, H, W), checked."""
+    if luminance.ndim != 4 or luminance.shape[1] not in (1, 3):
+        raise InputError(f"luminance must have shape (B, 1 or 3, H, W), got {tuple(luminance.shape)}")
+    if not torch.compiler.is_compiling() and not bool(((luminance >= 0) & luminance.isfinite()).all()):
+        raise InputError("luminance must be finite and at least 0, got negative, infinite or NaN values")
+    return luminance.sum(dim=1, keepdim=True)
+
+
 class DisplayLayer(nn.Module):
-    """Images in [0, 1], (B, 1 or 3, H, W), to luminance in cd/m², as `biomodel.Display.show` does.
+    """Images on a display as luminance, the layer form of `biomodel.Display.show`.
+
+    Its input are images (B, 1 or 3, H, W) of sRGB codes in [0, 1]; its output is light in cd/m² of the same shape, which for three
+    channels sums to luminance.
 
     Parameters
     ----------
     display : biomodel.Display
+
+    Examples
+    --------
+    >>> import biomodel, bridge, torch
+    >>> layer = bridge.DisplayLayer(biomodel.Display(peak=200, black=6))
+    >>> layer(torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)).flatten().tolist()
+    [6.0, 200.0]
     """
 
     def __init__(self, display: Display) -> None:

@@ -1,0 +1,107 @@
+"""The time axis of the model: intervals of a presentation, and first-order low-pass filters over them.
+
+A response is one value per interval, its mean over that interval, on the first axis of a tensor. The first `N_BEFORE`
+intervals precede the recording window. Times are in units of the window's duration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+#: Durations of the intervals from the onset of the image on, in windows: short ones first.
+DURATIONS = (0.11, 0.11, 0.11, 0.1, 0.18, 0.28, 0.44)
+N_BEFORE = 3
+N_INTERVALS = len(DURATIONS)
+
+#: Time from the end of each interval to the start of each later one, (later, earlier).
+_GAPS = [[sum(DURATIONS[earlier + 1 : later], 0.0) for earlier in range(N_INTERVALS)] for later in range(N_INTERVALS)]
+
+
+def log_parameter(*values: float) -> nn.Parameter:
+    """A positive parameter, stored as its logarithm."""
+    return nn.Parameter(torch.tensor(values).log())
+
+
+class LowPass(nn.Module):
+    """A first-order low-pass filter of signals that are 0 until the onset: interval means to interval means.
+
+    Parameters
+    ----------
+    time : float
+        Initial value of the time constant, in windows.
+    """
+
+    def __init__(self, time: float) -> None:
+        super().__init__()
+        self.log_time = log_parameter(time)
+
+    def matrix(self) -> Tensor:
+        """The filter as a matrix, (interval of the output, interval of the input)."""
+        return low_pass_matrices(self.log_time.exp())[0]
+
+    def integrate(self, x: Tensor, conductance: Tensor, initial: Tensor | None = None) -> Tensor:
+        """Filter a signal with a conductance that varies.
+
+        The conductance divides both the time constant and the steady state.
+
+        Parameters
+        ----------
+        x, conductance : Tensor, (interval, ...)
+        initial : Tensor, (...), optional
+            State at the onset; 0 by default.
+
+        Returns
+        -------
+        Tensor, (interval, ...)
+        """
+        target = x / conductance
+        rate = conductance * (_tensor(DURATIONS, x) / self.log_time.exp()).view(-1, *[1] * (conductance.ndim - 1))
+        decay = torch.exp(-rate)
+        share = -torch.expm1(-rate) / rate
+        state = torch.zeros_like(target[0]) if initial is None else initial
+        means = []
+        for k in range(N_INTERVALS):
+            means.append(torch.lerp(target[k], state, share[k]))
+            state = torch.lerp(target[k], state, decay[k])
+        return torch.stack(means)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return combine_intervals(self.matrix(), x)
+
+    def window_mean(self, x: Tensor) -> Tensor:
+        """Mean over the window of the filtered signal, (...) of (interval, ...)."""
+        weights = functional.pad(_tensor(DURATIONS[N_BEFORE:], x), (N_BEFORE, 0))
+        return combine_intervals(weights @ self.matrix(), x)
+
+    def high_pass_matrix(self, share: Tensor | float = 1.0) -> Tensor:
+        """Identity minus `share` of the filter, (interval, interval): removes a share of the sustained component."""
+        return torch.eye(N_INTERVALS, dtype=self.log_time.dtype, device=self.log_time.device) - share * self.matrix()
+
+
+def low_pass_matrices(times: Tensor) -> Tensor:
+    """Matrices (K, output interval, input interval) of first-order low-pass filters of time constants (K,)."""
+    # In bfloat16 the weights of slow filters would drown in rounding.
+    exact = times if times.dtype in (torch.float32, torch.float64) else times.float()
+    rate = _tensor(DURATIONS, exact) / exact[:, None]
+    charged = -torch.expm1(-rate)
+    share = charged / rate
+    earlier = torch.exp(-_tensor(_GAPS, exact) / exact[:, None, None]).tril(-1)
+    return (torch.diag_embed(1 - share) + share[:, :, None] * earlier * charged[:, None, :]).to(times)
+
+
+def combine_intervals(weights: Tensor, x: Tensor) -> Tensor:
+    """Weighted sums over the intervals of (interval, ...): (Q, ...) of weights (Q, interval), (...) of (interval,)."""
+    return (weights @ x.flatten(1)).view(*weights.shape[:-1], *x.shape[1:])
+
+
+def window_mean(x: Tensor) -> Tensor:
+    """Mean over the recording window, (...) of (interval, ...)."""
+    return combine_intervals(_tensor(DURATIONS[N_BEFORE:], x), x[N_BEFORE:])
+
+
+def _tensor(values: Sequence[float] | Sequence[Sequence[float]], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device)
