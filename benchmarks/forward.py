@@ -65,8 +65,8 @@ def beside_the_simulation(bench: Bench) -> None:
     pathway, stimulus = Pathway(parameters=STUDIES), photographs(128, seed=11)
     whole = pretrained()
     front_ends: Mapping[str, FrontEnd] = {
-        "lgn": whole.ending_at("lgn"),
-        "v1": FrontEnd(**whole.description() | _first_kinds(whole, STUDIES["v1.kinds"])),
+        "lgn": whole.truncated("lgn"),
+        "v1": FrontEnd(**whole.config() | _first_kinds(whole, STUDIES["v1.kinds"])),
     }
     light = torch.from_numpy(stimulus.values[:, None]).float()
     for output, front_end in front_ends.items():
@@ -87,7 +87,7 @@ def _first_kinds(front_end: FrontEnd, kinds: int) -> dict[str, object]:
     labels = front_end.station_channels["v1"]
     half = len(labels) // 2
     channels = front_end.station_channels | {"v1": labels[:kinds] + labels[half : half + kinds]}
-    cells = front_end.description()
+    cells = front_end.config()
     return {
         "channels": channels,
         "orientations": cells["orientations"][:kinds],

@@ -9,26 +9,27 @@ from biomodel.adaptation import gaze_field
 from biomodel.analysis.equivalent_kernels import probe
 from biomodel.images import photographs
 from biomodel.stimuli import luminance
-from bridge.evaluate.as_subject import Bench, resampled
+from bridge.evaluate.as_subject import FrontEndSubject, resample
 from bridge.evaluate.kernels import KernelPairs
-from bridge.evaluate.metrics import correlation, r_squared
+from bridge.evaluate.scores import correlation, r_squared
 from bridge.fit import fitting
-from bridge.fit.fitting import identify
+from bridge.fit.fitting import fit_front_end
 from bridge.fit.v1_rates import non_negative
 from bridge.model.convolution import separable
 from bridge.model.front_end import RELAY
-from bridge.model.stages import DURATIONS, PARTS, V1, LowPass
+from bridge.model.stages import V1
+from bridge.model.time import DURATIONS, N_INTERVALS, LowPass
 
 
 @pytest.fixture(scope="module")
 def fitted(patches, responses):
-    return bridge.fit(responses=responses, stimulus=patches, seed=0)
+    return bridge.fit_responses(responses, patches, seed=0)
 
 
 @pytest.mark.slow
-def test_fit_predicts_photographs_that_it_never_saw():
+def test_fit_predicts_held_out_photographs():
     pathway = Pathway(parameters={"v1.kinds": 4})
-    _, report = bridge.fit(pathway, photographs(65, seed=11), seed=0, workers=2)
+    _, report = bridge.fit_pathway(pathway, photographs(65, seed=11), seed=0, workers=2)
     scores = report.summary()
     assert scores["lgn"]["photographs"]["min_r2"] >= 0.97
     assert scores["v1"]["photographs"]["median_r2"] >= 0.95
@@ -42,27 +43,27 @@ def test_every_station_is_predicted(fitted):
         assert report.summary()[station]["photographs"]["min_r2"] > 0.9, station
 
 
-def test_a_field_that_stands_still_changes_nothing(fitted):
+def test_constant_fields_give_resting_responses(fitted):
     front_end, _ = fitted
     out = front_end.responses(torch.full((1, 1, 16, 16), 30.0), 30.0)
     assert torch.allclose(out["bipolar"], torch.zeros(1, 4, 16, 16), atol=1e-3)
     assert torch.allclose(out["v1"], front_end.v1.spontaneous.expand_as(out["v1"]), atol=0.01)
     maintained = front_end.ganglion.maintained
     assert torch.allclose(out["ganglion"], maintained.expand(1, 4, 16, 16), atol=0.05)
-    assert torch.allclose(out["lgn"], front_end.lgn.settled(maintained).expand(1, 4, 16, 16), atol=0.05)
+    assert torch.allclose(out["lgn"], front_end.lgn.steady_state(maintained).expand(1, 4, 16, 16), atol=0.05)
 
 
 def test_low_pass_is_a_convolution_with_an_exponential():
     low_pass = LowPass(0.3)
     matrix = low_pass.matrix()
-    # What a step has made by the end of the last part, and on average within the first.
+    # Mean response to a step within the last interval, and within the first.
     end = sum(DURATIONS)
     expected = 1 - 0.3 / DURATIONS[-1] * (np.exp(-(end - DURATIONS[-1]) / 0.3) - np.exp(-end / 0.3))
     assert matrix[-1].sum().item() == pytest.approx(expected, rel=1e-5)
     assert matrix[0, 0].item() == pytest.approx(1 - 0.3 / DURATIONS[0] * (1 - np.exp(-DURATIONS[0] / 0.3)), rel=1e-4)
     assert torch.equal(matrix, matrix.tril())
-    x = torch.rand(PARTS, 2, 3)
-    assert torch.allclose(low_pass(x), low_pass.follow(x, torch.ones_like(x)), atol=1e-6)
+    x = torch.rand(N_INTERVALS, 2, 3)
+    assert torch.allclose(low_pass(x), low_pass.integrate(x, torch.ones_like(x)), atol=1e-6)
 
 
 @pytest.mark.parametrize("time", [0.01, 1.0, 30.0, 1000.0])
@@ -139,18 +140,18 @@ def test_saved_and_loaded_gives_the_same_numbers(fitted, patches, tmp_path):
 
 
 def test_stations_that_were_not_recorded_are_fitted_through(patches, responses):
-    front_end, report = bridge.fit(responses=responses[["background", "lgn"]], stimulus=patches)
+    front_end, report = bridge.fit_responses(responses[["background", "lgn"]], patches)
     assert front_end.output == "lgn"
     assert report.summary()["lgn"]["photographs"]["median_r2"] > 0.9
 
 
 @pytest.mark.slow
 def test_the_same_responses_and_seed_give_the_same_front_end(patches, responses, monkeypatch):
-    # From V1 alone a refinement takes 2,500 steps, one like the other.
+    # From V1 alone a refinement takes 2,500 similar steps.
     monkeypatch.setattr(fitting, "_FAR", (30, 1e-2))
     few = slice(12)
     pair = {"responses": responses[["background", "v1"]].isel(image=few), "stimulus": patches[few]}
-    first, second = (identify(pair["stimulus"], pair["responses"], 3) for _ in range(2))
+    first, second = (fit_front_end(pair["stimulus"], pair["responses"], 3) for _ in range(2))
     for name, values in first.state_dict().items():
         assert torch.equal(values, second.state_dict()[name]), name
 
@@ -172,13 +173,13 @@ def test_orientation_bands_are_the_labels_own():
     assert v1.bands.tolist() == [[1, 1, 0, 0, 0], [0, 0, 1, 0, 1], [0, 0, 0, 1, 0]]
 
 
-def test_kinds_hear_the_class_that_they_are_told_to():
+def test_cell_types_have_afferents_of_their_class():
     v1 = V1([0.0, 45.0, 90.0], 4.0)
-    v1.hear([True, False, True])
-    assert torch.allclose(v1.relays, torch.tensor([[0, 1, 0], [0.5, 0, 0.5]]))
-    arriving = torch.zeros(PARTS, 1, 4, 8, 8)
-    arriving[:, :, 2:] = 1.0
-    driven = v1.drives(arriving).detach().abs().amax(dim=(0, 1, 2, 4, 5))
+    v1.set_relay_classes([True, False, True])
+    assert torch.allclose(v1.class_shares, torch.tensor([[0, 1, 0], [0.5, 0, 0.5]]))
+    synaptic = torch.zeros(N_INTERVALS, 1, 4, 8, 8)
+    synaptic[:, :, 2:] = 1.0
+    driven = v1.drives(synaptic).detach().abs().amax(dim=(0, 1, 2, 4, 5))
     assert (driven > 0).tolist() == [True, False, True]
 
 
@@ -213,24 +214,24 @@ def test_bad_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="not a readable"):
         bridge.FrontEnd.load(tmp_path / "text.safetensors")
     save_file({"w": torch.ones(2)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(ValueError, match="accepted is 'precortical.FrontEnd'"):
+    with pytest.raises(ValueError, match="must have the format 'precortical.FrontEnd'"):
         bridge.FrontEnd.load(tmp_path / "foreign.safetensors")
 
 
 def test_bad_responses_are_refused(patches, responses):
-    with pytest.raises(ValueError, match="25 responses to 26 images"):
-        bridge.fit(responses=responses.isel(image=slice(25)), stimulus=patches)
+    with pytest.raises(ValueError, match="as many images as stimulus, 26, got 25"):
+        bridge.fit_responses(responses.isel(image=slice(25)), patches)
     flat = responses.copy(deep=True)
     flat.lgn[:, 1] = 3.0
     with pytest.raises(ValueError, match="midget_off"):
-        bridge.fit(responses=flat, stimulus=patches)
+        bridge.fit_responses(flat, patches)
     with pytest.raises(ValueError, match="v1_orientation"):
-        bridge.fit(responses=responses.drop_vars("v1_orientation"), stimulus=patches)
-    with pytest.raises(ValueError, match="complex cells of the same kinds"):
-        bridge.fit(responses=responses.isel(v1_channel=slice(1, None)), stimulus=patches)
+        bridge.fit_responses(responses.drop_vars("v1_orientation"), patches)
+    with pytest.raises(ValueError, match="complex cells of the same types"):
+        bridge.fit_responses(responses.isel(v1_channel=slice(1, None)), patches)
     flat.lgn[0, 0, 0, 0] = np.nan
     with pytest.raises(ValueError, match="NaN"):
-        bridge.fit(responses=flat, stimulus=patches)
+        bridge.fit_responses(flat, patches)
 
 
 def test_bad_light_is_refused(fitted):
@@ -245,17 +246,17 @@ def test_bad_light_is_refused(fitted):
             front_end(wrong)
 
 
-def test_front_end_of_the_relay_tells_every_station(fitted, patches):
+def test_truncated_front_end_has_every_earlier_station(fitted, patches):
     front_end, _ = fitted
     light = torch.from_numpy(patches.values[:2, None]).float()
-    relay = front_end.ending_at("lgn")
+    relay = front_end.truncated("lgn")
     assert relay.output == "lgn" and not hasattr(relay, "v1")
-    told, whole = relay.responses(light), front_end.responses(light)
-    assert list(told) == list(STATIONS[:-1])
-    for station, values in told.items():
-        assert torch.equal(values, whole[station]), station
-    assert torch.equal(relay(light), whole["lgn"])
-    frozen = front_end.altered(gaze_sd=0.1).double().requires_grad_(False).ending_at("lgn")
+    found, expected = relay.responses(light), front_end.responses(light)
+    assert list(found) == list(STATIONS[:-1])
+    for station, values in found.items():
+        assert torch.equal(values, expected[station]), station
+    assert torch.equal(relay(light), expected["lgn"])
+    frozen = front_end.replace(gaze_sd=0.1).double().requires_grad_(False).truncated("lgn")
     assert frozen.cone.log_gain.dtype == torch.float64 and not any(p.requires_grad for p in frozen.parameters())
     assert frozen.gaze_sd == 0.1
 
@@ -263,61 +264,60 @@ def test_front_end_of_the_relay_tells_every_station(fitted, patches):
 @pytest.mark.parametrize(
     ("named", "words"),
     [
-        ({"orientations": [0.0]}, "1 orientations of 2 kinds"),
-        ({"parasol": [True] * 3}, "3 parasol of 2 kinds"),
-        ({"channels": {"lgn": ["a"], "v1": list("abcd")}}, "lgn channels"),
-        ({"output": "v2"}, "v2"),
-        ({"without": ["sleep"]}, "sleep"),
+        ({"orientations": [0.0]}, "orientations must have 2 values, .*, got 1"),
+        ({"parasol": [True] * 3}, "parasol must have 2 values, .*, got 3"),
+        ({"channels": {"lgn": ["a"], "v1": list("abcd")}}, r"channels\['lgn'\] must have 4 labels"),
+        ({"output": "v2"}, "output must be one of lgn, v1, got 'v2'"),
+        ({"ablations": ["sleep"]}, "ablations must be some of .*, got 'sleep'"),
     ],
 )
-def test_front_ends_that_do_not_fit_together_are_refused(named, words):
+def test_inconsistent_front_ends_are_refused(named, words):
     with pytest.raises(ValueError, match=words):
         bridge.FrontEnd(**{"pixels_per_degree": 16.0, "channels": {"v1": list("abcd")}} | named)
 
 
-def test_a_mechanism_that_is_taken_out_stays_out(patches, responses, tmp_path):
+def test_an_ablated_mechanism_stays_ablated(patches, responses, tmp_path):
     recorded = responses[["background", "bipolar", "lgn"]]
-    front_end, report = bridge.fit(
-        responses=recorded, stimulus=patches, without=["horizontal_feedback", "luminance_gain"]
-    )
+    ablations = ["horizontal_feedback", "luminance_gain"]
+    front_end, report = bridge.fit_responses(recorded, patches, ablations=ablations)
     assert float(front_end.bipolar.log_feedback.exp()) < 1e-12
     assert float(front_end.bipolar.log_level_gain.exp()) < 1e-12
     light = torch.full((1, 1, 20, 20), 50.0)
     light[..., 10:] = 80.0
     far = light.clone()
     far[..., :4] = 200.0
-    # Nothing else tells midget bipolar cells of what is far away.
+    # No other mechanism carries light far away to midget bipolar cells.
     with torch.no_grad():
         change = front_end.responses(far, 50.0)["bipolar"] - front_end.responses(light, 50.0)["bipolar"]
     assert float(change[0, :2, :, 16:].abs().max()) < 1e-4
     assert report.summary()["bipolar"]["photographs"]["median_r2"] < 0.99
-    assert front_end.without == front_end.ending_at("lgn").without == ("horizontal_feedback", "luminance_gain")
+    assert front_end.ablations == front_end.truncated("lgn").ablations == tuple(ablations)
     front_end.save(tmp_path / "x.safetensors")
     loaded = bridge.FrontEnd.load(tmp_path / "x.safetensors")
-    assert loaded.without == front_end.without and not loaded.bipolar.log_feedback.requires_grad
+    assert loaded.ablations == front_end.ablations and not loaded.bipolar.log_feedback.requires_grad
     for name in ("push_pull", "nothing"):
         with pytest.raises(ValueError, match=name):
-            bridge.fit(responses=recorded, stimulus=patches, without=[name])
+            bridge.fit_responses(recorded, patches, ablations=[name])
 
 
-def test_bench_answers_as_the_pathway_does(fitted, patches, responses):
+def test_front_end_subject_has_the_interface_of_a_pathway(fitted, patches, responses):
     front_end, _ = fitted
-    bench = Bench(front_end)
-    told = bench.simulate(patches[:3])
-    assert {name: told[name].shape for name in STATIONS} == {
+    subject = FrontEndSubject(front_end)
+    found = subject.simulate(patches[:3])
+    assert {name: found[name].shape for name in STATIONS} == {
         n: responses[n].isel(image=slice(3)).shape for n in STATIONS
     }
     light = torch.from_numpy(patches.values[:3, None]).float()
-    assert np.allclose(told.v1, front_end(light).detach(), atol=1e-2)
-    sudden = bench.simulate(patches[:2], adapt_to=[40.0, 10.0], output="lgn", record_within=0.04)
+    assert np.allclose(found.v1, front_end(light).detach(), atol=1e-2)
+    sudden = subject.simulate(patches[:2], adapt_to=[40.0, 10.0], output="lgn", record_within=0.04)
     assert sudden.lgn.shape == (2, 4, 2, 2) and "v1" not in sudden
     middle = front_end.responses(light[:2], torch.tensor([40.0, 10.0])[:, None, None, None].expand(2, 1, 32, 32))["lgn"]
     assert np.allclose(sudden.lgn, middle[:, :, 15:17, 15:17].detach(), atol=1e-2)
 
 
-def test_v1_ends_where_it_is_told_to_on_the_bench(fitted, patches):
-    bench = Bench(fitted[0])
-    whole, within = bench.simulate(patches[:2]), bench.simulate(patches[:2], v1_within=0.6)
+def test_v1_within_bounds_the_v1_of_a_front_end_subject(fitted, patches):
+    subject = FrontEndSubject(fitted[0])
+    whole, within = subject.simulate(patches[:2]), subject.simulate(patches[:2], v1_within=0.6)
     assert within.v1.sizes["v1_y"] < whole.v1.sizes["v1_y"] and float(abs(within.v1_y).max()) <= 0.6
     here = whole.v1.sel(v1_y=within.v1_y, v1_x=within.v1_x)
     # The same drives, but another surround.
@@ -325,37 +325,35 @@ def test_v1_ends_where_it_is_told_to_on_the_bench(fitted, patches):
     assert float(np.corrcoef(here.values.ravel(), within.v1.values.ravel())[0, 1]) > 0.9
 
 
-def test_drives_on_the_bench_are_those_of_the_whole_image():
-    """Cells in the middle hear all of their afferents: weights right up to the reach, on an image that is wider."""
+def test_drives_of_a_bounded_v1_are_those_of_the_whole_image():
+    """Cells in the middle keep all of their afferents: weights up to the reach, on a wider image."""
     front_end = bridge.FrontEnd(4.0, {"lgn": list(RELAY), "v1": ["simple_0", "complex_0"]})
     front_end.v1.root_weight.data = 2 * torch.rand(1, 2, 9, 9, generator=torch.Generator().manual_seed(0)) ** 4
     light = luminance(np.random.default_rng(0).uniform(10, 200, (2, 27, 30)), 4.0)
-    told = Bench(front_end).simulate(light, v1_within=1.1).v1
+    found = FrontEndSubject(front_end).simulate(light, v1_within=1.1).v1
     image = torch.from_numpy(light.values[:, None]).float()
-    state = front_end.presented(image, front_end.background(image))
+    signals = front_end.initial_signals(image, front_end.background(image))
     with torch.no_grad():
-        for station in ("cone", "horizontal", "bipolar", "ganglion", "lgn"):
-            state = front_end.advance(station, state)
-        maintained = front_end.lgn.settled(front_end.ganglion.maintained)
-        drives = front_end.v1.drives(front_end.v1.arriving(front_end.relay(state), maintained))
+        relay = front_end.relay_rates(front_end.advance(STATIONS[:-1], signals))
+        drives = front_end.v1.drives(front_end.v1.synaptic_input(relay, front_end.resting_relay_rates()))
         rows, columns = (np.flatnonzero(abs(light[axis].values[::2]) <= 1.1) for axis in ("y", "x"))
         expected = front_end.v1.respond(drives[..., rows, :][..., columns])
-    assert told.shape == expected.shape and rows[0] > 0 and rows[-1] < 13
-    assert np.allclose(told, expected, atol=1e-3) and float(expected.std()) > 0.1
+    assert found.shape == expected.shape and rows[0] > 0 and rows[-1] < 13
+    assert np.allclose(found, expected, atol=1e-3) and float(expected.std()) > 0.1
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"record": "trace"}, "traces"),
-        ({"duration": 0.5}, "duration"),
-        ({"output": "cortex"}, "output"),
-        ({"adapt_to": "previous"}, "previous"),
+        ({"record": "trace"}, "record must be 'mean'"),
+        ({"duration": 0.5}, "duration and window must be"),
+        ({"output": "cortex"}, "output must be one of .*, got 'cortex'"),
+        ({"adapt_to": "previous"}, "adapt_to must be 'gaze' or .*, got 'previous'"),
     ],
 )
-def test_bench_refuses_what_takes_time(fitted, patches, settings, words):
+def test_front_end_subject_refuses_time_courses(fitted, patches, settings, words):
     with pytest.raises(ValueError, match=words):
-        Bench(fitted[0]).simulate(patches[:1], **settings)
+        FrontEndSubject(fitted[0]).simulate(patches[:1], **settings)
 
 
 def test_a_finer_lattice_changes_little(fitted):
@@ -366,19 +364,19 @@ def test_a_finer_lattice_changes_little(fitted):
         size = round(3 * pixels_per_degree)
         at = (torch.arange(size) - (size - 1) / 2) / pixels_per_degree
         light = 50 + 40 * torch.exp(-(at[:, None] ** 2 + at**2) / (2 * 0.3**2))
-        shown = resampled(front_end, pixels_per_degree)
+        shown = resample(front_end, pixels_per_degree)
         out = shown.responses(light[None, None].expand(1, 1, size, size), 50.0)["lgn"][0].detach()
         # The middle falls between pixels.
         return out[:, size // 2 - 1 : size // 2 + 1, size // 2 - 1 : size // 2 + 1].mean(dim=(1, 2))
 
     coarse, fine = rates(16.0), rates(32.0)
-    settled = front_end.lgn.settled(front_end.ganglion.maintained)[:, 0, 0].detach()
+    settled = front_end.lgn.steady_state(front_end.ganglion.maintained)[:, 0, 0].detach()
     assert torch.allclose(fine - settled, coarse - settled, rtol=0.15, atol=0.5)
 
 
 def test_kernels_of_a_front_end_and_itself_agree(fitted):
     front_end, _ = fitted
-    kernel = front_end.ending_at("lgn").kernel(100.0, 0.0, 21).numpy()
+    kernel = front_end.truncated("lgn").kernel(100.0, 0.0, 21).numpy()
     same = KernelPairs("lgn", ("a",) * 4, 100.0, 0.0, kernel, 1.1 * kernel)
     assert same.correlation == pytest.approx(np.ones(4)) and same.gain == pytest.approx(np.full(4, 1.1))
     silent = KernelPairs("lgn", ("a",) * 4, 100.0, 0.0, kernel * np.array([1, 1, 1, 1e-5])[:, None, None], kernel)

@@ -12,31 +12,34 @@ import biomodel
 import bridge
 from biomodel.images import photographs
 from bridge.fit import fitting, stimuli, v1_counts
-from bridge.fit.v1_counts import begin_complex, fit_v1_to_counts, regress
+from bridge.fit.data import Relay
+from bridge.fit.optimisers import Targets
+from bridge.fit.v1_counts import fit_v1_to_counts, initialise_complex, regress
 from bridge.model.front_end import RELAY
-from bridge.model.stages import PARTS, V1
+from bridge.model.stages import V1
+from bridge.model.time import N_INTERVALS
 
 PIXELS_PER_DEGREE, MAINTAINED = 4.0, 10.0
 
 SECONDS, TRIALS = 0.15, 20
 
 
-def relay(images: int, seed: int) -> Tensor:
-    """Rates of relay cells, (PARTS, image, 4, y, x): ON and OFF of opposite signs, parasol cells blurred and saturating."""
+def relay_rates(images: int, seed: int) -> Tensor:
+    """Rates of relay cells, (interval, image, 4, y, x): ON and OFF of opposite signs, parasol cells blurred and saturating."""
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(images, 1, 16, 16, generator=generator)
     blurred = 1.5 * torch.tanh(2 * functional.avg_pool2d(functional.pad(image, (1, 1, 1, 1), mode="replicate"), 3, 1))
-    lasting = torch.linspace(1.0, 0.6, PARTS).view(-1, 1, 1, 1, 1)
-    transient = torch.linspace(1.0, 0.2, PARTS).view(-1, 1, 1, 1, 1)
+    lasting = torch.linspace(1.0, 0.6, N_INTERVALS).view(-1, 1, 1, 1, 1)
+    transient = torch.linspace(1.0, 0.2, N_INTERVALS).view(-1, 1, 1, 1, 1)
     change = torch.cat([lasting * torch.cat([image, -image], 1), transient * torch.cat([blurred, -blurred], 1)], dim=2)
     return (MAINTAINED * (1 + change)).clamp_min(0)
 
 
 @pytest.fixture(scope="module")
 def truth() -> V1:
-    """Two kinds of 45° and 135°, whose subregions lie side by side; the second hears parasol cells."""
+    """Two cell types of 45° and 135°, with adjacent subregions; the second has parasol afferents."""
     v1 = V1([45.0, 135.0], PIXELS_PER_DEGREE, spiking=True)
-    v1.hear([False, True])
+    v1.set_relay_classes([False, True])
     reach, complex_reach = v1.reach, v1.complex_reach
     with torch.no_grad():
         v1.root_weight.zero_()
@@ -48,54 +51,57 @@ def truth() -> V1:
             v1.root_complex_weight[kind, :, complex_reach, complex_reach] = 0.7
         v1.log_spontaneous.copy_(torch.tensor([0.5, 1.0, 1.5, 2.0]).log())
         v1.log_complex_exponent.copy_(torch.tensor([1.0, 1.3]).log())
-        # Pools are weak: what is asked for is the weights.
+        # Weak pools: the test is about the weights.
         v1.normalisation.log_weight -= 3.0
     return v1
 
 
-def answered(v1: V1, shown: Tensor) -> Tensor:
+def relay(images: int, seed: int) -> Relay:
+    return Relay(relay_rates(images, seed), torch.full((4, 1, 1), MAINTAINED))
+
+
+def respond(v1: V1, shown: Relay) -> Tensor:
     with torch.no_grad():
-        return v1(shown, torch.full((4, 1, 1), MAINTAINED))
+        return v1(shown.rates, shown.resting)
 
 
 @pytest.mark.slow
-def test_v1_cells_that_spike_are_found_again_from_their_counts(truth):
+def test_fit_to_counts_recovers_v1(truth):
     shown, unseen = relay(240, 0), relay(40, 1)
-    rates = answered(truth, shown)
+    rates = respond(truth, shown)
     assert 1 < float(rates.mean()) < 30
     counts = np.random.default_rng(0).poisson(SECONDS * rates.numpy(), size=(TRIALS, *rates.shape)).mean(axis=0)
     response = torch.from_numpy(counts / SECONDS).float()
     fitted = V1(truth.orientations, PIXELS_PER_DEGREE, spiking=True)
-    fit_v1_to_counts(
-        fitted, shown, torch.full((4, 1, 1), MAINTAINED), response, SECONDS, np.zeros(240, dtype=bool), seed=0
-    )
+    targets = Targets({"v1": response}, np.zeros(240, dtype=bool), {"v1": SECONDS})
+    fit_v1_to_counts(fitted, shown, targets, seed=0)
     assert fitted.parasol == truth.parasol
-    told, expected = answered(fitted, unseen), answered(truth, unseen)
-    missed = ((told - expected) ** 2).mean(dim=(0, 2, 3)) / expected.var(dim=(0, 2, 3))
-    assert float(missed.max()) < 0.12 and float(missed.min()) < 0.01, missed
+    found, expected = respond(fitted, unseen), respond(truth, unseen)
+    unexplained = ((found - expected) ** 2).mean(dim=(0, 2, 3)) / expected.var(dim=(0, 2, 3))
+    assert float(unexplained.max()) < 0.12 and float(unexplained.min()) < 0.01, unexplained
     for found, true in zip(fitted.root_weight.detach() ** 2, truth.root_weight.detach() ** 2, strict=True):
         assert float(torch.corrcoef(torch.stack([found.flatten(), true.flatten()]))[0, 1]) > 0.95
     rest = fitted.spontaneous.flatten().detach()
     assert torch.allclose(rest, truth.spontaneous.flatten(), rtol=0.4), rest
 
 
-def test_regression_finds_where_weights_stand_and_how_strong(truth):
-    """Of the first kind, which hears midget cells; rates are without noise."""
+def test_regression_recovers_position_and_strength_of_weights(truth):
+    """For the first cell type, with midget afferents; rates without noise."""
     shown = relay(60, 2)
     fitted = V1(truth.orientations, PIXELS_PER_DEGREE, spiking=True)
-    fitted.hear([False, False])
-    simple = answered(truth, shown)[:, :2]
-    regress(fitted, shown, torch.full((4, 1, 1), MAINTAINED), simple)
+    fitted.set_relay_classes([False, False])
+    simple = respond(truth, shown)[:, :2]
+    regress(fitted, shown, simple)
     found, true = fitted.root_weight[0].detach() ** 2, truth.root_weight[0].detach() ** 2
     assert float(torch.corrcoef(torch.stack([found.flatten(), true.flatten()]))[0, 1]) > 0.8
-    root = fitted.root_weight[0].detach()  # None is 0, where its slope would be, too.
+    root = fitted.root_weight[0].detach()  # None is 0, where the root has no slope.
     assert float(root.min()) >= 0.029 * float(root.max())
     assert float(fitted.spontaneous[0]) == pytest.approx(float(truth.spontaneous[0]), rel=0.3)
-    assert float(answered(fitted, shown)[:, 0].mean()) == pytest.approx(float(simple[:, 0].mean()), rel=0.3)
+    assert float(respond(fitted, shown)[:, 0].mean()) == pytest.approx(float(simple[:, 0].mean()), rel=0.3)
 
 
-def test_complex_cells_begin_where_they_rest(truth):
-    """Below 1 Hz, too, and with weights that gradients can change."""
+def test_complex_cells_start_at_their_resting_rates(truth):
+    """Also below 1 Hz, and with weights that have a gradient."""
     shown = relay(60, 2)
     quiet = copy.deepcopy(truth)
     with torch.no_grad():
@@ -105,32 +111,32 @@ def test_complex_cells_begin_where_they_rest(truth):
     with torch.no_grad():
         fitted.log_spontaneous.zero_()
         fitted.root_complex_weight.fill_(0.1)
-    complex_ = answered(quiet, shown)[:, 2:]
-    begin_complex(fitted, shown, torch.full((4, 1, 1), MAINTAINED), complex_, seed=0)
+    complex_ = respond(quiet, shown)[:, 2:]
+    initialise_complex(fitted, shown, complex_, seed=0)
     assert torch.allclose(fitted.spontaneous[2:], quiet.spontaneous[2:], rtol=0.3)
     assert float(fitted.root_complex_weight.min()) > 0
 
 
-def test_each_channel_of_cells_that_spike_rests_at_its_own_rate(truth, tmp_path):
-    """Before an even field, where nothing comes to V1; and it is kept in files."""
+def test_each_spiking_channel_has_its_own_resting_rate(truth, tmp_path):
+    """For a uniform field, which does not drive V1; files keep it."""
     labels = {"lgn": list(RELAY), "v1": ["simple_0", "simple_1", "complex_0", "complex_1"]}
     front_end = bridge.FrontEnd(
         PIXELS_PER_DEGREE, labels, orientations=truth.orientations, parasol=truth.parasol, spiking=True
     )
     front_end.v1.load_state_dict(truth.state_dict())
     even = torch.full((1, 1, 16, 16), 50.0)
-    told = front_end(even, 50.0)
-    assert torch.allclose(told, truth.spontaneous.expand_as(told), atol=0.01)
+    found = front_end(even, 50.0)
+    assert torch.allclose(found, truth.spontaneous.expand_as(found), atol=0.01)
     front_end.save(tmp_path / "spiking.safetensors")
     again = bridge.FrontEnd.load(tmp_path / "spiking.safetensors")
     light = even * (0.5 + torch.rand(16, 16, generator=torch.Generator().manual_seed(0)))
     expected = front_end(light, 50.0)
-    assert float((expected - told).abs().amax()) > 0.1 and torch.equal(again(light, 50.0), expected)
-    assert torch.equal(again.ending_at("lgn")(light, 50.0), front_end.responses(light, 50.0)["lgn"])
+    assert float((expected - found).abs().amax()) > 0.1 and torch.equal(again(light, 50.0), expected)
+    assert torch.equal(again.truncated("lgn")(light, 50.0), front_end.responses(light, 50.0)["lgn"])
 
 
-def test_complex_cells_that_spike_raise_their_sum_to_a_power(truth):
-    drives = truth.drives(truth.arriving(relay(6, 3), torch.full((4, 1, 1), MAINTAINED))).detach()
+def test_spiking_complex_cells_raise_their_sum_to_a_power(truth):
+    drives = truth.drives(relay(6, 3).synaptic_input(truth)).detach()
     with torch.no_grad():
         powered = truth.respond(drives)[:, 2:] - truth.spontaneous[2:]
         exponents = truth.log_complex_exponent.clone()
@@ -143,7 +149,7 @@ def test_complex_cells_that_spike_raise_their_sum_to_a_power(truth):
 
 @pytest.fixture(scope="module")
 def counted(truth):
-    """Photographs, and what a front end with this V1 answers them in counts over trials."""
+    """Photographs, and counts over trials of a front end with this V1."""
     light = photographs(60, 16, biomodel.Display(pixels_per_degree=PIXELS_PER_DEGREE), 3)
     labels = {"lgn": list(RELAY), "v1": ["simple_0", "simple_1", "complex_0", "complex_1"]}
     front_end = bridge.FrontEnd(
@@ -173,17 +179,17 @@ def counted(truth):
 @pytest.mark.slow
 @pytest.mark.parametrize("recorded", [("lgn", "v1"), ("v1",)])
 def test_a_front_end_is_fitted_to_counts(counted, recorded, monkeypatch):
-    """Behind a relay that was recorded, and behind one that was not, which is then fitted through V1; in few steps."""
+    """Behind a recorded relay, and behind one that is fitted through V1; in few steps."""
     monkeypatch.setattr(v1_counts, "_STEPS", 400)
     monkeypatch.setattr(fitting, "_FAR", (100, 1e-2))
     light, responses, rates = counted
-    front_end = fitting.identify(light, responses.drop_vars({"lgn", "v1"} - set(recorded)))
+    front_end = fitting.fit_front_end(light, responses.drop_vars({"lgn", "v1"} - set(recorded)))
     assert front_end.v1.spiking
     with torch.no_grad():
-        told = front_end(torch.from_numpy(light.values[:, None]).float())
-    aside = stimuli.left_aside(light.photograph.values.tolist(), 0)
-    missed = ((told - rates) ** 2)[aside].mean(dim=(0, 2, 3)) / rates[aside].var(dim=(0, 2, 3))
-    assert float(missed.median()) < 0.3, missed
+        found = front_end(torch.from_numpy(light.values[:, None]).float())
+    chosen = stimuli.choose_validation(light.photograph.values.tolist(), 0)
+    unexplained = ((found - rates) ** 2)[chosen].mean(dim=(0, 2, 3)) / rates[chosen].var(dim=(0, 2, 3))
+    assert float(unexplained.median()) < 0.3, unexplained
     guess = bridge.FrontEnd(PIXELS_PER_DEGREE, front_end.station_channels, orientations=[0.0, 0.0])
     moved = [n for n, p in front_end.cone.named_parameters() if not torch.equal(p, guess.cone.get_parameter(n))]
     assert "log_gain" in moved

@@ -1,4 +1,4 @@
-"""What a front end has to stand to be of use in a network: compilers, exporters, gradients, other types and shapes."""
+"""Front ends in networks: compilers, exporters, gradients, number types and shapes."""
 
 import numpy as np
 import onnxruntime
@@ -15,14 +15,14 @@ RELAY = ["midget_on", "midget_off", "parasol_on", "parasol_off"]
 
 
 def front_end(output: str) -> FrontEnd:
-    """Guesses, of six kinds with weights by chance, two of which hear parasol cells."""
-    kinds = 6
-    channels = {"lgn": RELAY, "v1": [f"cell_{k}" for k in range(2 * kinds)]}
+    """Initial weights, with six V1 cell types of random weights; two have parasol afferents."""
+    n_types = 6
+    channels = {"lgn": RELAY, "v1": [f"cell_{k}" for k in range(2 * n_types)]}
     made = FrontEnd(
         16.0,
         channels,
         output,
-        orientations=np.linspace(0, 150, kinds).tolist(),
+        orientations=np.linspace(0, 150, n_types).tolist(),
         parasol=[False, True, False, False, True, False],
     )
     if output == "v1":
@@ -37,7 +37,7 @@ def light(images: int = 2, height: int = 20, width: int = 24) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("output", ["lgn", "v1"])
-def test_torch_export_says_the_same(output):
+def test_torch_export_gives_the_same_output(output):
     module = front_end(output)
     shapes = ({0: torch.export.Dim("images")},)
     exported = torch.export.export(module, (light(),), dynamic_shapes=shapes).module()
@@ -45,7 +45,7 @@ def test_torch_export_says_the_same(output):
 
 
 @pytest.mark.slow
-def test_torch_compile_says_the_same_in_one_graph():
+def test_torch_compile_gives_the_same_output_in_one_graph():
     module = front_end("v1")
     with torch.no_grad():
         compiled = torch.compile(module, fullgraph=True)
@@ -74,9 +74,9 @@ def test_gradients_of_parameters_are_those_of_differences():
 def test_bfloat16_comes_near(output):
     module = front_end(output)
     expected = module(light())
-    told = module.to(torch.bfloat16)(light().to(torch.bfloat16))
-    assert told.dtype == torch.bfloat16
-    assert float((told.float() - expected).detach().abs().mean()) < 0.03 * float(expected.detach().abs().max())
+    found = module.to(torch.bfloat16)(light().to(torch.bfloat16))
+    assert found.dtype == torch.bfloat16
+    assert float((found.float() - expected).detach().abs().mean()) < 0.03 * float(expected.detach().abs().max())
 
 
 @pytest.mark.parametrize(("height", "width"), [(7, 30), (33, 18), (64, 5)])
@@ -105,12 +105,12 @@ def test_a_network_trains_behind_and_through_a_front_end():
 
 
 @pytest.mark.slow
-def test_onnx_says_the_same(tmp_path):
+def test_onnx_gives_the_same_output(tmp_path):
     module = front_end("v1")
     module.to_onnx(tmp_path / "x.onnx", 20, 24)
     session = onnxruntime.InferenceSession(tmp_path / "x.onnx", providers=["CPUExecutionProvider"])
-    (told,) = session.run(None, {"luminance": light(5).numpy()})
-    assert np.allclose(told, module(light(5)).detach(), rtol=1e-3, atol=1e-2)
+    (found,) = session.run(None, {"luminance": light(5).numpy()})
+    assert np.allclose(found, module(light(5)).detach(), rtol=1e-3, atol=1e-2)
     assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
 
 

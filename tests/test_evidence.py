@@ -43,7 +43,7 @@ def told_score(value: float) -> dict[str, float | int]:
 
 
 def test_a_published_model_is_recorded_as_circuits_are():
-    shown = stimuli.identification(13, seed=1)
+    shown = stimuli.identification_set(13, seed=1)
     gaze = np.full(shown.light.shape, 7.0)
     light, responses = plenoptic_models.record_on_off(shown, gaze)
     assert responses.lgn.shape == (13, 4, 32, 32) and light is shown.light

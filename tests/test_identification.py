@@ -8,8 +8,8 @@ from biomodel import Pathway
 from biomodel.analysis.equivalent_kernels import equivalent_kernels
 from biomodel.images import PHOTOGRAPHS
 from biomodel.stimuli import luminance
-from bridge.evaluate.metrics import explainable_share, r_squared
 from bridge.evaluate.reverse_correlation import linear_kernels
+from bridge.evaluate.scores import feve, r_squared
 from bridge.fit import stimuli
 from studies.identification.baselines import Energy, LinearNonlinear, Network, fit_rival, rivals
 
@@ -93,12 +93,12 @@ def test_bad_recordings_are_refused(change, words):
 
 
 def test_held_out_sets_hold_what_was_never_fitted():
-    fitted = stimuli.identification(130, seed=3)
-    names, held = stimuli.split(3)
+    fitted = stimuli.identification_set(130, seed=3)
+    names, held = stimuli.split_photographs(3)
     assert set(names) | set(held) == set(PHOTOGRAPHS) and len(held) == 3
     assert not set(names) & set(held)
     assert set(fitted.light.photograph.values.tolist()) == {*names, "noise"}
-    sets = {one.name: one for one in stimuli.held_out(24, held, seed=3)}
+    sets = {one.name: one for one in stimuli.held_out_sets(24, held, seed=3)}
     assert list(sets) == ["photographs", "luminance", "gratings", "local_light"]
     for name in ("photographs", "luminance", "local_light"):
         assert set(sets[name].light.photograph.values.tolist()) == set(held)
@@ -118,17 +118,17 @@ def test_held_out_sets_hold_what_was_never_fitted():
 
 
 def test_stimulus_sets_are_the_seeds_own():
-    first, again, other = (stimuli.identification(40, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (stimuli.identification_set(40, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(first.light, again.light) and not np.array_equal(first.light, other.light)
     assert np.array_equal(first.fields, again.fields, equal_nan=True)
     assert float(first.light.min()) >= 0 and first.light.sizes == {"image": 40, "y": 32, "x": 32}
-    with pytest.raises(ValueError, match="images = 5"):
-        stimuli.identification(5)
+    with pytest.raises(ValueError, match="images must be at least 13, got 5"):
+        stimuli.identification_set(5)
 
 
 def test_local_light_dims_a_part_of_the_image():
-    _, held = stimuli.split(0)
-    plain, _, _, local = stimuli.held_out(40, held, seed=0)
+    _, held = stimuli.split_photographs(0)
+    plain, _, _, local = stimuli.held_out_sets(40, held, seed=0)
     assert plain.light.shape == local.light.shape
     ratios = []
     for image in local.light.values[::2]:
@@ -139,15 +139,15 @@ def test_local_light_dims_a_part_of_the_image():
     )
 
 
-def test_explainable_share_against_known_noise():
+def test_feve_against_known_noise():
     random = np.random.default_rng(0)
     truth = random.normal(0, 2, 4000)
     repeats = truth + random.normal(0, 3, (6, 4000))
-    assert explainable_share(repeats, truth) == pytest.approx(1, abs=0.05)
-    assert explainable_share(repeats, 0.5 * truth) == pytest.approx(0.75, abs=0.05)
+    assert feve(repeats, truth) == pytest.approx(1, abs=0.05)
+    assert feve(repeats, 0.5 * truth) == pytest.approx(0.75, abs=0.05)
     assert r_squared(repeats[0], truth) < 0.4
-    with pytest.raises(ValueError, match="one repeat"):
-        explainable_share(repeats[:1], truth)
+    with pytest.raises(ValueError, match="at least 2 repeats, got 1"):
+        feve(repeats[:1], truth)
 
 
 def test_a_rival_finds_a_cell_that_is_one():
@@ -168,7 +168,7 @@ def test_a_rival_finds_a_cell_that_is_one():
 @pytest.mark.slow
 def test_a_rival_finds_a_logarithmic_cell_on_what_is_shown():
     """The images of identification, some of them noise that goes down to 0, and a cell of log(L + 1)."""
-    shown = stimuli.identification(104, pixels=16)
+    shown = stimuli.identification_set(104, pixels=16)
     light = shown.light.values
     background = np.where(np.isnan(shown.fields), light.mean(axis=(1, 2)), shown.fields)[:, None, None] * np.ones_like(
         light

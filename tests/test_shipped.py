@@ -10,38 +10,38 @@ from biomodel.engine.responses import in_rates
 from biomodel.images import photographs
 from biomodel.parameters import PRESETS, Parameters
 from bridge import pretrained
-from bridge.evaluate.scores import scored
+from bridge.evaluate.scores import score_front_end
 
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """Where weights are looked for instead."""
+    """An empty folder in place of the one with the weights."""
     monkeypatch.setattr(pretrained, "_FOLDER", tmp_path)
     return tmp_path
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_what_ships_carries_its_evidence(preset):
+def test_weights_have_scores_and_provenance(preset):
     front_end = bridge.pretrained(preset)
     assert len(front_end.channels) == 2 * Parameters(preset).values_by_name()["v1.kinds"]
-    told = front_end.metadata
-    assert told["fitted_on"]["parameters_digest"] == Parameters(preset).digest
-    assert set(told["scores"]["v1"]) == {"photographs", "luminance", "gratings", "local_light"}
-    assert told["scores"]["lgn"]["photographs"]["median_r2"] > 0.99
-    assert told["scores"]["v1"]["photographs"]["median_r2"] > 0.95
-    display = biomodel.Display(**told["display"])
+    metadata = front_end.metadata
+    assert metadata["fitted_on"]["parameters_digest"] == Parameters(preset).digest
+    assert set(metadata["scores"]["v1"]) == {"photographs", "luminance", "gratings", "local_light"}
+    assert metadata["scores"]["lgn"]["photographs"]["median_r2"] > 0.99
+    assert metadata["scores"]["v1"]["photographs"]["median_r2"] > 0.95
+    display = biomodel.Display(**metadata["display"])
     assert display.pixels_per_degree == front_end.pixels_per_degree
     images = torch.rand(2, 3, 40, 36)
     rates = torch.nn.Sequential(bridge.DisplayLayer(display), bridge.pretrained(preset, output="lgn"))(images)
     assert rates.shape == (2, 4, 40, 36) and bool((rates >= 0).all())
 
 
-def test_what_ships_of_spikes_carries_its_evidence():
+def test_spiking_weights_have_scores_and_provenance():
     front_end = bridge.pretrained(fidelity="spiking")
-    told = front_end.metadata
-    assert len(front_end.channels) == 32 and told["fitted_on"]["trials"] == 20
-    assert told["scores"]["lgn"]["photographs"]["median_feve"] > 0.95
-    assert told["scores"]["v1"]["photographs"]["median_feve"] > 0.9
+    metadata = front_end.metadata
+    assert len(front_end.channels) == 32 and metadata["fitted_on"]["trials"] == 20
+    assert metadata["scores"]["lgn"]["photographs"]["median_feve"] > 0.95
+    assert metadata["scores"]["v1"]["photographs"]["median_feve"] > 0.9
     assert front_end.v1.spiking and len(set(front_end.v1.log_spontaneous.tolist())) == 32
     light = torch.from_numpy(photographs(4, 32, biomodel.Display(), 5).values[:, None]).float()
     with torch.no_grad():
@@ -51,48 +51,48 @@ def test_what_ships_of_spikes_carries_its_evidence():
 
 
 @pytest.mark.slow
-def test_what_ships_of_spikes_stands_for_the_circuit_as_it_is_now():
-    """Relay cells, on photographs that it was not fitted on."""
+def test_spiking_weights_predict_the_present_circuit():
+    """Relay cells, on held-out photographs."""
     front_end = bridge.pretrained(fidelity="spiking", output="lgn")
     light = photographs(6, 32, biomodel.Display(), 5, tuple(front_end.metadata["held_out"]))
     responses = biomodel.Pathway(fidelity="spiking").simulate(light, output="lgn", trials=10, workers=2)
-    scores = scored(front_end, "photographs", light, in_rates(responses))
+    scores = score_front_end(front_end, "photographs", light, in_rates(responses))
     assert scores[scores.station == "lgn"].feve.min() > 0.9
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_what_ships_holds_in_bfloat16(preset):
+def test_weights_hold_in_bfloat16(preset):
     relay = bridge.pretrained(preset, output="lgn")
     light = torch.from_numpy(photographs(6, 32, biomodel.Display(), 5).values[:, None]).float()
     with torch.no_grad():
         expected = relay(light)
-        told = relay.to(torch.bfloat16)(light.to(torch.bfloat16)).float()
-    missed = ((told - expected) ** 2).mean(dim=(0, 2, 3)) / expected.var(dim=(0, 2, 3))
-    assert float(missed.max()) < 0.02
+        found = relay.to(torch.bfloat16)(light.to(torch.bfloat16)).float()
+    unexplained = ((found - expected) ** 2).mean(dim=(0, 2, 3)) / expected.var(dim=(0, 2, 3))
+    assert float(unexplained.max()) < 0.02
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
-def test_what_ships_stands_for_the_circuit_as_it_is_now(preset):
-    """On photographs that it was not fitted on: a circuit that was changed and weights that were not would differ."""
+def test_weights_predict_the_present_circuit(preset):
+    """On held-out photographs; a change of the circuit without a new fit fails here."""
     front_end = bridge.pretrained(preset, output="lgn")
     display = biomodel.Display(**front_end.metadata["display"])
     light = photographs(12, 32, display, 5, tuple(front_end.metadata["held_out"]))
     responses = biomodel.Pathway(preset).simulate(light, output="lgn", workers=2)
-    scores = scored(front_end, "photographs", light, responses)
+    scores = score_front_end(front_end, "photographs", light, responses)
     assert scores[scores.station == "lgn"].r2.min() > 0.98
 
 
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"preset": "cat"}, "preset = 'cat'.*macaque_parafovea"),
+        ({"preset": "cat"}, "preset must be one of macaque_parafovea, .*, got 'cat'$"),
         (
             {"preset": "macaque_fovea", "fidelity": "spiking"},
-            "preset = 'macaque_fovea'.*at fidelity 'spiking': accepted are macaque_parafovea$",
+            "preset must be one of macaque_parafovea at fidelity 'spiking', got 'macaque_fovea'$",
         ),
-        ({"fidelity": "analogue"}, "fidelity = 'analogue'.*rate, spiking"),
-        ({"output": "ganglion"}, "output = 'ganglion'.*lgn, v1"),
+        ({"fidelity": "analogue"}, "fidelity must be one of rate, spiking, got 'analogue'$"),
+        ({"output": "ganglion"}, "output must be one of lgn, v1, got 'ganglion'$"),
     ],
 )
 def test_unknown_weights_are_refused(asked, words):
@@ -106,7 +106,7 @@ def test_weights_of_another_preset_or_of_other_parameters_are_refused(elsewhere,
     original = pretrained.Path(pretrained.__file__).parent / "weights" / "macaque_parafovea_rate.safetensors"
     for preset in PRESETS:
         shutil.copy(original, elsewhere / f"{preset}_rate.safetensors")
-    with pytest.raises(ValueError, match="fitted to preset 'macaque_parafovea'.*'macaque_fovea'"):
+    with pytest.raises(ValueError, match="preset of the weights must be 'macaque_fovea', got 'macaque_parafovea'"):
         bridge.pretrained("macaque_fovea")
     other = Parameters("macaque_parafovea", {"bipolar.luminance_half": 9.0})
     monkeypatch.setattr(pretrained, "Parameters", lambda *_: other)

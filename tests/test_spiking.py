@@ -29,8 +29,8 @@ from biomodel.physiology.plots import raster
 from biomodel.physiology.recording import Preparation
 from biomodel.physiology.repeated import Repeated
 from biomodel.physiology.screens import PHASES, Screen
-from bridge.fit import fitting
-from bridge.fit.refinement import refine
+from bridge.fit import fitting, stimuli
+from bridge.fit.fitting import refine
 from studies.physiology import fidelities
 
 GANGLION = ("midget_on", "midget_off", "parasol_on", "parasol_off")
@@ -445,12 +445,13 @@ def test_a_fit_of_spikes_explains_what_repeats_leave_to_explain(monkeypatch, tmp
     seen = []
 
     def watched(*given):
-        seen.append(given[-1])
+        seen.append(given[1].targets.counting_s)
         return refine(*given)
 
     monkeypatch.setattr(fitting, "refine", watched)
-    asked = {"images": 26, "output": "lgn", "trials": 4, "workers": 2, "store": tmp_path / "responses"}
-    front_end, report = bridge.fit(Pathway(fidelity="spiking"), **asked)
+    asked = {"output": "lgn", "trials": 4, "workers": 2, "store": tmp_path / "responses"}
+    asked["stimulus"] = stimuli.identification_set(26)
+    front_end, report = bridge.fit_pathway(Pathway(fidelity="spiking"), **asked)
     assert report.fidelity == front_end.metadata["fitted_on"]["fidelity"] == "spiking"
     assert front_end.metadata["fitted_on"]["trials"] == 4
     # Ganglion and relay cells were counted between 50 and 200 ms, and those before them were not.
@@ -458,12 +459,9 @@ def test_a_fit_of_spikes_explains_what_repeats_leave_to_explain(monkeypatch, tmp
     scores = report.summary()["lgn"]["photographs"]
     assert 0.6 < scores["median_r2"] < scores["median_feve"] and scores["median_feve"] > 0.8
     assert report.summary()["ganglion"]["photographs"]["min_r2"] > 0.8
-    for refused in ({"trials": 3}, {"store": tmp_path}):
-        with pytest.raises(ValueError, match=f"{next(iter(refused))} = .* is not accepted beside responses"):
-            bridge.fit(responses=1, **refused)
     monkeypatch.setattr(run, "run_settled", lambda *_: pytest.fail("simulated again"))
-    monkeypatch.setattr(fitting, "identify", lambda *_: front_end)
-    assert bridge.fit(Pathway(fidelity="spiking"), **asked)[1].summary() == report.summary()
+    monkeypatch.setattr(fitting, "fit_front_end", lambda *_: front_end)
+    assert bridge.fit_pathway(Pathway(fidelity="spiking"), **asked)[1].summary() == report.summary()
 
 
 @hypothesis.settings(max_examples=12, deadline=None, derandomize=True)

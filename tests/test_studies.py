@@ -326,7 +326,7 @@ def test_the_arm_that_fixates_is_adapted_to_less_of_what_is_near():
     )
     tensor = torch.from_numpy(light[:, None]).float()
     with torch.no_grad():
-        blurred = front_end.altered(gaze_sd=arms.FIXATION).background(tensor)
+        blurred = front_end.replace(gaze_sd=arms.FIXATION).background(tensor)
         expected = front_end(tensor, blurred)
     assert np.allclose(fixating, expected, rtol=1e-5, atol=1e-4) and not np.allclose(fixating, usual, rtol=0.1)
     assert arms.make("front_end_fixating", pretrained(), Pathway(), 1).adaptations == ("settled",)
@@ -424,7 +424,7 @@ def test_augmented_and_trained_arms_are_trained_with_what_they_are_given():
     digits = load("digits").first(48, 10)
     front_end = pretrained(output="lgn")
     for name in ("augment_all", "retilenet", "front_end_lgn_tuned"):
-        arm = arms.make(name, front_end.ending_at("lgn"), Pathway())
+        arm = arms.make(name, front_end.truncated("lgn"), Pathway())
         choice, budget = Choice(1e-2, 1.0), Budget(3, 16)
         first, again = (
             examined(Seen(arm, arm.adaptations[0]), digits, "lenet", choice, budget, [0], development()[:2])

@@ -3,9 +3,9 @@
 The fit reads luminance, the field adapted to, and responses; never a parameter of the simulation. Recorded stations are fitted
 one after the other, each behind the fitted stations before it; a station that was not recorded is fitted through the next
 recorded one. Then all stations up to the relay are fitted together to all their responses, because only later stations
-show the time course of earlier ones (`early_stages`). V1 has thousands of weights and is fitted behind the relay (`v1_rates`, for
-spiking cells `v1_counts`). Finally Adam refines all parameters together (`optimisers`): to the responses of rate cells, and to the
-likelihood of the counts of spiking cells.
+show the time course of earlier ones (`early_stages`). V1 has thousands of weights and is fitted behind the relay (`v1_rates`,
+for spiking cells `v1_counts`). Finally Adam refines all parameters together (`optimisers`): to the responses of rate cells, and
+to the likelihood of the counts of spiking cells.
 """
 
 from __future__ import annotations
@@ -240,13 +240,9 @@ def _luminance(stimulus: xr.DataArray) -> xr.DataArray:
     return light
 
 
-def _simulate_states(
-    pathway: Pathway, light: xr.DataArray, states: Sequence[AdaptTo], simulation: Simulation
-) -> _Pair:
+def _simulate_states(pathway: Pathway, light: xr.DataArray, states: Sequence[AdaptTo], simulation: Simulation) -> _Pair:
     """Light and responses in each of the adaptation states, one after the other."""
-    parts = [
-        simulation.run(pathway, light, state, simulation.seed + k, f"state-{k}") for k, state in enumerate(states)
-    ]
+    parts = [simulation.run(pathway, light, state, simulation.seed + k, f"state-{k}") for k, state in enumerate(states)]
     return xr.concat([light] * len(parts), "image"), in_rates(concat(parts))
 
 
@@ -278,9 +274,7 @@ def _report(
     return report
 
 
-def fit_front_end(
-    light: xr.DataArray, responses: xr.Dataset, seed: int = 0, ablations: Sequence[str] = ()
-) -> FrontEnd:
+def fit_front_end(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, ablations: Sequence[str] = ()) -> FrontEnd:
     """Fit a front end to all responses; arguments as `fit_responses` has checked them."""
     if "trial" in responses.dims:
         responses = responses.mean("trial", keep_attrs=True)

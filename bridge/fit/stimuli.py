@@ -37,7 +37,7 @@ IMAGES, TEST_IMAGES = 416, 64
 #: Default pixels per degree, and degrees along a side.
 PIXELS_PER_DEGREE, WIDTH = 16.0, 2.0
 
-#: Exposures of the fit, log10 of the light on a display with a white of 200 cd/m²; photographs' means are then some 2 to 600 cd/m².
+#: Exposures of the fit, log10 of the light on a display with a white of 200 cd/m²: means of photographs from 2 to 600 cd/m².
 EXPOSURES = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0)
 
 #: Uniform fields of the fit before sudden images, cd/m².

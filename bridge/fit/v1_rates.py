@@ -1,11 +1,11 @@
 """Fit of V1 to rates without noise, behind the fitted relay; `v1_counts` fits V1 to counts of spikes.
 
 A simple cell's rate above rest is a power of its drive, divided by normalisation and surround. The shape of both pools is
-estimated from the responses alone, and their strength is guessed; a root of the rest is then linear in the synaptic input, and the
-weights are its non-negative least squares. Two steps alternate from then on: Levenberg-Marquardt for the few parameters that all
-cell types share, and Gauss-Newton with non-negative least squares for each type's weights, with the divisors of the present
-model. A complex cell's weights are the non-negative least squares of its rates on those of the model's simple cells of its
-type, of both phases.
+estimated from the responses alone, and their strength is guessed; a root of the rest is then linear in the synaptic input, and
+the weights are its non-negative least squares. Two steps alternate from then on: Levenberg-Marquardt for the few parameters
+that all cell types share, and Gauss-Newton with non-negative least squares for each type's weights, with the divisors of the
+present model. A complex cell's weights are the non-negative least squares of its rates on those of its type's modelled simple
+cells, of both phases.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def _guess_weights(
     classes: tuple[int, ...],
     random: np.random.Generator,
 ) -> None:
-    """Guess weights from roots of the excitation; of several relay classes, each cell type gets the one with the smaller error."""
+    """Guess weights from roots of the excitation; of several relay classes, each cell type gets the best one."""
     parasol_types = list(v1.parasol)
     for k, root in enumerate(roots.transpose(0, 1).flatten(1)):
         places = _firing_places(simple[:, k].flatten(), random)

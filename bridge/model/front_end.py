@@ -337,8 +337,7 @@ def _sum_colours(luminance: Tensor) -> Tensor:
 class DisplayLayer(nn.Module):
     """Images on a display as luminance, the layer form of `biomodel.Display.show`.
 
-    Its input are images (B, 1 or 3, H, W) of sRGB codes in [0, 1]; its output is light in cd/m² of the same shape, which for three
-    channels sums to luminance.
+    Input: sRGB codes in [0, 1], (B, 1 or 3, H, W). Output: light in cd/m² of the same shape; three channels sum to luminance.
 
     Parameters
     ----------

@@ -2,14 +2,14 @@ r"""The differentiable stations, one class each: feed-forward functions of an im
 
 Each class models the mean response of the station of the same name over the window of one presentation. Responses are
 followed over a few intervals from the onset on (`bridge.model.time`), because transients decay and gains fall over time.
-:math:`\mathcal{T}_\tau` is a first-order low-pass filter of the change since the onset. Parameters that are positive in biology are
+:math:`\mathcal{T}_\tau` is a first-order low-pass filter of the change since the onset. Parameters that must be positive are
 stored as a logarithm or a square root. Lengths are degrees of visual angle, luminance is in cd/m². Initial values are
 guesses from the literature, not from any simulation; the fit changes them.
 
 **Cone**: :math:`\tau \dot r = \alpha y - (1 + \beta z)\, r` from :math:`r_0 = \alpha B / (1 + \beta B)`, where y and z go from
 the background B to the image L: :math:`y_t = B + a_t (L - B)`, likewise z. y passes a cascade of low-pass filters; one share
-of z follows y, one the fast phase of adaptation, the rest the slow phase. Later stations use the change :math:`\Delta r = r - r_0`.
-**Horizontal**: a mixture of Gaussians over the cones' change, which approximates the sum of many paths through the syncytium; each
+of z follows y, one the fast phase of adaptation, the rest the slow phase. Later stations use :math:`\Delta r = r - r_0`.
+**Horizontal**: a mixture of Gaussians over the cones' change, which approximates many paths through the syncytium; each
 Gaussian has its own :math:`\mathcal{T}`, because distant signals arrive late. Pools of other coupled layers have the same form.
 **Bipolar**, midget and diffuse: :math:`d = G_\sigma * (\Delta r - k\, \Delta h)`, for diffuse cells minus what wide amacrine
 cells pool of it. Without the sustained component, and divided by the luminance gain control,
@@ -218,7 +218,7 @@ class Bipolar(nn.Module):
 
 
 class Ganglion(nn.Module):
-    """Change of the rates (Hz) of midget ON and OFF, parasol ON and OFF cells, (interval, B, 4, H, W), of bipolar potentials (mV).
+    """Change of the rates (Hz) of midget ON and OFF, parasol ON and OFF cells, (interval, B, 4, H, W), of potentials (mV).
 
     Parameters
     ----------

@@ -29,6 +29,7 @@ def fit(
     """
     import bridge
     from biomodel import Pathway
+    from bridge.fit.stimuli import PIXELS_PER_DEGREE, identification_set
 
     pathway = Pathway(preset, fidelity=fidelity, parameters={"v1.kinds": kinds})
     if evidence:
@@ -44,10 +45,9 @@ def fit(
         echo(f"{out / 'evidence.html'}")
         return
     options.make_folder(out)
-    front_end, report = bridge.fit(
+    front_end, report = bridge.fit_pathway(
         pathway,
-        images=images,
-        pixels_per_degree=pixels_per_degree,
+        identification_set(images, pixels_per_degree=pixels_per_degree or PIXELS_PER_DEGREE, seed=seed),
         seed=seed,
         workers=workers,
         output=output,

@@ -14,7 +14,7 @@ convolutions with ReLUs, of log L and log B, as wide as gives them so many param
 Kernels start from ridge regression, whose penalty is chosen on images left aside, networks by chance. All is then trained by
 Adam (Kingma & Ba 2015) on the mean over channels of the unexplained share of variance, several times, at the rates of `RATES`
 and `NETWORK_RATES`. Of each training the state is kept that tells the images left aside best (whole photographs,
-`stimulus_sets.left_aside`), and every channel is told by the training that tells it best.
+`bridge.fit.stimuli.choose_validation`), and every channel is told by the training that tells it best.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from torch.nn import functional
 
 from biomodel.utils.errors import InputError
 from bridge.evaluate.reverse_correlation import moments
-from bridge.fit.stimuli import left_aside
+from bridge.fit.stimuli import choose_validation
 from bridge.model.convolution import channelwise, gaussians, pad
 
 logger = logging.getLogger("precortical")
@@ -184,7 +184,7 @@ class LinearNonlinear(Rival):
         flat = kernels.flatten(1)
         scale = torch.einsum("kn,nm,km->k", flat, fitted.gram, flat).sqrt()
         self.weight.copy_(kernels / scale[:, None, None, None])
-        middle = flat @ fitted.seen
+        middle = flat @ fitted.mean_pixels
         self.threshold.copy_(middle / scale - 1)
         self.gain.copy_(scale)
         self.offset.copy_(offsets + middle - scale)
@@ -362,7 +362,7 @@ def fit_rival(
     Every training passes through the images so many times.
     """
     labels = range(len(light)) if together is None else together
-    is_aside = torch.from_numpy(left_aside(labels, seed))
+    is_aside = torch.from_numpy(choose_validation(labels, seed))
     shown = seen(rival.kind, light[~is_aside], background[~is_aside])
     rival.centre, rival.spread = (m[:, None, None] for m in (shown.mean(dim=(0, 2, 3)), shown.std(dim=(0, 2, 3))))
     rival.mean = response.mean(dim=(0, 2, 3))[:, None, None]

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from biomodel import Pathway
 from biomodel.utils.progress import progress
 from bridge import FrontEnd
-from bridge.evaluate.kernels import KernelPairs, compare, noise_to_which_most_answer
+from bridge.evaluate.kernels import KernelPairs, compare_kernels, most_effective_noise
 from bridge.model.front_end import OUTPUTS, STATIONS
 from studies.identification import run
 from studies.reporting import kernel_figure
@@ -65,13 +65,13 @@ def _kernels(pathway: Pathway, front_end: FrontEnd, out: Path, workers: int) -> 
     """Numbers of every state, kept in ``kernels`` state by state, and the pairs that are drawn."""
     folder = out / "kernels"
     folder.mkdir(exist_ok=True)
-    seed = noise_to_which_most_answer(pathway, front_end.pixels_per_degree)
+    seed = most_effective_noise(pathway, front_end.pixels_per_degree)
     states = [(s, b, c) for s in OUTPUTS for b in BACKGROUNDS for c in CONTRASTS if s == "lgn" or c > 0]
     numbers, drawn = [], []
     for station, background, contrast in progress(states, what="kernels"):
         path = folder / f"{station}_{background:g}_{contrast:g}.npz"
         if not path.exists():
-            compare(pathway, front_end, station, background, contrast, seed=seed, workers=workers).save(path)
+            compare_kernels(pathway, front_end, station, background, contrast, seed=seed, workers=workers).save(path)
         pairs = KernelPairs.load(path)
         gain = pairs.gain[pairs.firing]
         numbers.append(

@@ -36,10 +36,12 @@ from biomodel.utils.atomic import atomic_write
 from biomodel.utils.code import code_digest
 from biomodel.utils.progress import progress
 from biomodel.utils.run_folder import check_same
-from bridge.evaluate.scores import BATCH, compared, finite, scored, tensor
+from bridge.evaluate.scores import BATCH, finite, score, score_front_end, tensor
 from bridge.fit import stimuli
-from bridge.fit.fitting import IMAGES, TEST_IMAGES, check_responses, identify, one_thread
-from bridge.model.ablation import MECHANISMS
+from bridge.fit.data import check_responses
+from bridge.fit.fitting import fit_front_end, one_thread
+from bridge.fit.stimuli import IMAGES, TEST_IMAGES, Simulation
+from bridge.model.ablation import ABLATIONS
 from bridge.model.front_end import OUTPUTS, FrontEnd
 from bridge.model.stages import STRIDE
 from studies.common import plenoptic_models
@@ -71,7 +73,7 @@ def gather(pathway: Pathway, out: Path, images: int = IMAGES, seed: int = 0, wor
     out : pathlib.Path
         A folder.
     images, seed : int
-        As `bridge.fit` takes them.
+        As in `bridge.fit.stimuli.identification_set`.
     workers : int
         Processes that simulate, and that fit a model each.
 
@@ -128,18 +130,19 @@ def _claim(path: Path, pathway: Pathway, images: int, seed: int) -> None:
 
 def record(pathway: Pathway, folder: Path, images: int, seed: int, workers: int) -> Recordings:
     """Simulate all that models are fitted to and tested on, kept in a folder."""
-    fitted = stimuli.identification(images, seed=seed).simulate(pathway, "v1", workers, folder)
+    simulation = Simulation(workers=workers, store=folder)
+    fitted = stimuli.identification_set(images, seed=seed).simulate(pathway, simulation)
     check_responses(fitted[1], fitted[0])
-    held = stimuli.split(seed)[1]
-    tests = stimuli.held_out(TEST_IMAGES, held, seed=seed)
-    return Recordings(fitted, {one.name: one.simulate(pathway, "v1", workers, folder) for one in tests})
+    held = stimuli.split_photographs(seed)[1]
+    tests = stimuli.held_out_sets(TEST_IMAGES, held, seed=seed)
+    return Recordings(fitted, {one.name: one.simulate(pathway, simulation) for one in tests})
 
 
 def _recorded_from_others(
     pathway: Pathway, out: Path, images: int, seed: int, workers: int
 ) -> dict[str, tuple[xr.DataArray, xr.Dataset]]:
     """What the relay of every other circuit answers to the stimuli for identification."""
-    shown, found = stimuli.identification(images, seed=seed), {}
+    shown, found = stimuli.identification_set(images, seed=seed), {}
     for name, (lesions, factors) in OTHERS.items():
         values = pathway.parameters.values_by_name()
         other = Pathway(
@@ -150,7 +153,9 @@ def _recorded_from_others(
             dt=pathway.dt,
             target=pathway.target,
         )
-        light, answers = shown.simulate(other, "lgn", workers, out / "recordings" / name.replace(" ", "_"))
+        light, answers = shown.simulate(
+            other, Simulation("lgn", workers, store=out / "recordings" / name.replace(" ", "_"))
+        )
         check_responses(answers, light)
         found[name] = light, answers
     return found
@@ -172,7 +177,7 @@ def _models(
         fit(f"from {station} alone", responses[["background", station]])
     # What lies before V1 is left out where the relay hears it: V1 behind it would be fitted for hours more.
     relay = responses.drop_vars("v1")
-    for mechanism, path in MECHANISMS.items():
+    for mechanism, path in ABLATIONS.items():
         seen = responses if path.startswith("v1.") else relay
         fit(f"without {mechanism.replace('_', ' ')}", seen, without=(mechanism,))
     for station in OUTPUTS:
@@ -196,15 +201,15 @@ def _twin(
     path: Path,
 ) -> pd.DataFrame:
     """Fit a front end, save it, and score it on every set."""
-    return _scored(identify(light, responses, seed, without), recordings, path)
+    return _scored(fit_front_end(light, responses, seed, without), recordings, path)
 
 
 def _of_published(recordings: Recordings, seed: int, out: Path) -> pd.DataFrame:
     """A front end fitted to a published model's relay, and scored on what that says of the held-out sets."""
     light, responses = recordings.fitted
     images = light.sizes["image"]
-    held = stimuli.held_out(TEST_IMAGES, stimuli.split(seed)[1], seed=seed)
-    every = [stimuli.identification(images, seed=seed), *held]
+    held = stimuli.held_out_sets(TEST_IMAGES, stimuli.split_photographs(seed)[1], seed=seed)
+    every = [stimuli.identification_set(images, seed=seed), *held]
     gaze = _empty(responses, "lgn", pixels_per_degree(light)).background
     fields = [gaze(torch.from_numpy(one.light.values[:, None]))[:, 0].numpy() for one in every]
     fitted, *tests = (plenoptic_models.record_on_off(*pair) for pair in zip(every, fields, strict=True))
@@ -220,7 +225,9 @@ def _empty(responses: xr.Dataset, station: str, pixels_per_degree: float) -> Fro
 def _scored(front_end: FrontEnd, recordings: Recordings, path: Path) -> pd.DataFrame:
     """Save a front end, and score it on every set."""
     front_end.save(path)
-    table = pd.concat([scored(front_end, name, *test) for name, test in recordings.tests.items()], ignore_index=True)
+    table = pd.concat(
+        [score_front_end(front_end, name, *test) for name, test in recordings.tests.items()], ignore_index=True
+    )
     return table.assign(parameters=sum(p.numel() for p in front_end.parameters()))
 
 
@@ -245,7 +252,7 @@ def _rival(rival: Rival, station: str, recordings: Recordings, seed: int) -> pd.
         )
         with torch.no_grad():
             told = np.concatenate([trained(*pair).numpy() for pair in pairs])
-        tables.append(compared({station: told}, name, answers))
+        tables.append(score({station: told}, name, answers))
     return pd.concat(tables, ignore_index=True).assign(parameters=sum(p.numel() for p in rival.parameters()))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bridge.evaluate.metrics import r_squared
+from bridge.evaluate.scores import r_squared
 from studies.common.classifiers import is_correct
 from studies.common.training import Budget, Choice
 from studies.data.datasets import Images

@@ -230,11 +230,11 @@ def make(name: str, front_end: FrontEnd, pathway: Pathway, workers: int = 1) -> 
     if name == "front_end_scratch":
         return Arm(name, luminance_itself, ADAPTING, front=lambda state: from_scratch(front_end, state))
     if name == "front_end_fixating":
-        held = altered_gaze(front_end.ending_at("lgn"), FIXATION)
+        held = altered_gaze(front_end.truncated("lgn"), FIXATION)
         return Arm(name, lambda light, state: learned(held, light, state), ADAPTING[:1], costly=True)
     if name.startswith("front_end_"):
         station = "v1" if name == "front_end_v1" else "lgn"
-        fixed = front_end.ending_at(station)
+        fixed = front_end.truncated(station)
         if name == "front_end_shuffled":
             fixed = shuffled(fixed, _SHUFFLED)
         channels = _CLASSES.get(name, slice(None))
@@ -265,7 +265,7 @@ def _channels(maps: np.ndarray) -> np.ndarray:
 
 def altered_gaze(front_end: FrontEnd, gaze_sd: float) -> FrontEnd:
     """The same front end, settled before the field that gaze of another spread, in degrees, leaves."""
-    other = front_end.altered(gaze_sd=gaze_sd)
+    other = front_end.untrained(gaze_sd=gaze_sd)
     other.load_state_dict(front_end.state_dict())
     return other
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from biomodel import Pathway, luminance
 from bridge import FrontEnd
-from bridge.evaluate.kernels import KernelPairs, compare, noise_to_which_most_answer
+from bridge.evaluate.kernels import KernelPairs, compare_kernels, most_effective_noise
 from studies.data import datasets
 from studies.luminance import verdict
 from studies.luminance.arms import BOUNDS, is_rival
@@ -354,11 +354,11 @@ def kernels(front_end: FrontEnd, pathway: Pathway, out: Path, workers: int) -> t
     for station, contrast in (("lgn", 0.0), ("v1", _KERNEL_CONTRAST)):
         path = out / f"{station}.npz"
         if not path.exists():
-            seed = noise_to_which_most_answer(
+            seed = most_effective_noise(
                 pathway, front_end.pixels_per_degree, _KERNEL_BACKGROUND, _KERNEL_CONTRAST, _KERNEL_SIZE
             )
             state = (station, _KERNEL_BACKGROUND, contrast, _KERNEL_SIZE, seed)
-            compare(pathway, front_end, *state, workers).save(path)
+            compare_kernels(pathway, front_end, *state, workers).save(path)
         found.append(KernelPairs.load(path))
     correlations = {pairs.station: float(np.median(pairs.correlation[pairs.firing])) for pairs in found}
     return kernel_figure.draw(found), correlations

@@ -30,8 +30,8 @@ from biomodel.images import PHOTOGRAPHS
 from biomodel.utils.atomic import atomic_write
 from biomodel.utils.code import code_digest
 from biomodel.utils.errors import InputError
-from bridge import FrontEnd, fit
-from bridge.fit.fitting import IMAGES
+from bridge import FrontEnd, fit_pathway
+from bridge.fit.stimuli import IMAGES, identification_set
 from studies import common, data
 from studies.common.parallel import run_parallel
 from studies.common.training import Budget, Choice
@@ -432,7 +432,8 @@ def fitted_front_end(settings: Settings, pathway: Pathway, out: Path, workers: i
     """The study's front end: read from its folder, or fitted and written there with its report."""
     path = out / "front_end.safetensors"
     if not (path.exists() and (out / "fit.csv").exists()):
-        front_end, report = fit(pathway, images=settings.images, seed=settings.seed, workers=workers)
+        stimulus = identification_set(settings.images, seed=settings.seed)
+        front_end, report = fit_pathway(pathway, stimulus, seed=settings.seed, workers=workers)
         _write(out / "fit.json", json.dumps(report.to_json(), indent=2) + "\n")
         _write(out / "fit.csv", report.scores.to_csv(index=False))
         front_end.save(path)

@@ -13,7 +13,7 @@ from bridge.model.stages import Bipolar, Pool
 
 def shuffled(front_end: FrontEnd, seed: int) -> FrontEnd:
     """A copy, the taps of every pool and of the bipolar cells' centres in an order by chance, the same along both axes."""
-    other = front_end.altered()
+    other = front_end.untrained()
     other.load_state_dict(front_end.state_dict())
     generator = torch.Generator().manual_seed(seed)
     for module in other.modules():

@@ -33,14 +33,14 @@ class Adapted(nn.Module):
 
 def tuned(front_end: FrontEnd, state: str) -> Adapted:
     """The fitted relay, a copy to go on from."""
-    copy = front_end.altered(output="lgn")
-    copy.load_state_dict(front_end.ending_at("lgn").state_dict())
+    copy = front_end.untrained(output="lgn")
+    copy.load_state_dict(front_end.truncated("lgn").state_dict())
     return Adapted(copy, state)
 
 
 def from_scratch(front_end: FrontEnd, state: str) -> Adapted:
     """The same architecture, its parameters what they are before any fit, scattered by chance; global random state is used."""
-    fresh = front_end.altered(output="lgn")
+    fresh = front_end.untrained(output="lgn")
     with torch.no_grad():
         for parameter in fresh.parameters():
             parameter.add_(_SCATTER * torch.randn_like(parameter))

@@ -13,7 +13,7 @@ import bridge
 from biomodel.utils.atomic import atomic_write
 from biomodel.utils.code import code_digest
 from biomodel.utils.run_folder import array_digest, claim
-from bridge.model import convolution, front_end, stages
+from bridge.model import convolution, front_end, stages, time
 from studies.common import classifiers, retilenet, training
 from studies.common.parallel import run_parallel
 from studies.data import datasets, readers
@@ -25,7 +25,7 @@ from studies.reproduction.sweeps import SWEEPS
 
 #: Modules that determine the results of every cell, and those that determine the maps of arms that take light.
 _CODE = (arms, cells, settings, retilenet, sweeps, classifiers, training, datasets, readers)
-_FRONT_END_CODE = (front_end, stages, convolution)
+_FRONT_END_CODE = (front_end, stages, time, convolution)
 
 
 def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = None) -> Results:
