@@ -10,7 +10,7 @@ import skimage.io
 import xarray as xr
 
 from biomodel import InputError
-from bridge.fit.fitting import IMAGES
+from bridge.fit.stimuli import IMAGES
 from studies.cli import main, options
 from studies.data import sources
 from studies.luminance import run
