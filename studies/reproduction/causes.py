@@ -105,12 +105,6 @@ def _by_budget(
         if len(values):
             low, high = prediction_interval(values)
             n_one_class = int(np.isclose(values[:, None], class_fractions, atol=1e-6, rtol=0).any(axis=1).sum())
-            is_single = len(values) < 2
-            by_budget[budget] = BudgetStatistic(
-                tuple(values.tolist()),
-                None if is_single else low,
-                None if is_single else high,
-                not is_single and contains(low, high, published),
-                n_one_class,
-            )
+            shown, inside = ((low, high), contains(low, high, published)) if len(values) > 1 else ((None, None), False)
+            by_budget[budget] = BudgetStatistic(tuple(values.tolist()), shown[0], shown[1], inside, n_one_class)
     return by_budget

@@ -106,7 +106,7 @@ def judge_claim(claim: Claim, dataset: str, statistics: pd.DataFrame) -> ClaimRe
     rows = statistics[(statistics.dataset == dataset) & statistics.sweep.isin(claim.sweeps)]
     for budget in reversed(BUDGETS):
         ran = rows[rows.budget == budget]
-        one, other = (_seed_means(ran[ran.arm == arm], len(claim.sweeps)) for arm in (claim.one, claim.other))
+        one, other = (_seed_means(ran[ran.arm == arm], claim.sweeps) for arm in (claim.one, claim.other))
         if min(len(one), len(other)) > 1:
             low, high = welch_interval(one, other)
             holds = True if low > -claim.cost else False if high < -claim.cost else None
@@ -115,10 +115,10 @@ def judge_claim(claim: Claim, dataset: str, statistics: pd.DataFrame) -> ClaimRe
     return None
 
 
-def _seed_means(rows: pd.DataFrame, n_sweeps: int) -> np.ndarray:
+def _seed_means(rows: pd.DataFrame, sweeps: tuple[str, ...]) -> np.ndarray:
     """Mean over sweeps of each seed that was tested in all of them."""
-    by_seed = rows.groupby("seed")["mean"].agg(["mean", "count"])
-    return by_seed[by_seed["count"] == n_sweeps]["mean"].to_numpy()
+    by_seed = rows.pivot(index="seed", columns="sweep", values="mean").reindex(columns=list(sweeps))
+    return by_seed.dropna().mean(axis=1).to_numpy()
 
 
 def welch_interval(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:

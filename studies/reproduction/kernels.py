@@ -162,12 +162,10 @@ def correlate(one: np.ndarray, other: np.ndarray, groups: np.ndarray) -> Correla
     Ranks are over all networks; the mean rank of each group is subtracted. The interval is Fisher's, with the standard error
     √((1 + ρ²/2) / (n − 3)) of Bonett & Wright 2000, and one degree of freedom less for every group after the first.
     """
-    ranks = [stats.rankdata(values).astype(float) for values in (one, other)]
-    for rank in ranks:
-        for group in set(groups):
-            rank[groups == group] -= rank[groups == group].mean()
-    norm = float(np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum()))
-    rho = float((ranks[0] * ranks[1]).sum()) / norm if norm > 0 else float("nan")
+    ranks = [pd.Series(stats.rankdata(values)) for values in (one, other)]
+    x, y = (np.asarray(rank - rank.groupby(groups).transform("mean")) for rank in ranks)
+    norm = float(np.sqrt((x**2).sum() * (y**2).sum()))
+    rho = float((x * y).sum()) / norm if norm > 0 else float("nan")
     degrees = len(one) - 3 - (len(set(groups)) - 1)
     if len(one) < _FEWEST or degrees < 1 or not abs(rho) < 1:
         return Correlation(rho, float("nan"), float("nan"), len(one))

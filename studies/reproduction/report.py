@@ -39,14 +39,7 @@ _COLOURS = {
 }
 
 #: Colours of budgets, in figures that show several.
-_BUDGET_COLOURS = {
-    "smoke": GREY,
-    "reduced": GREY,
-    "notebook": "#4e79a7",
-    "fast": "#59a14f",
-    "long": "#b07aa1",
-    "full": "#e15759",
-}
+_BUDGET_COLOURS = dict(zip(BUDGETS, (GREY, GREY, "#4e79a7", "#59a14f", "#b07aa1", "#e15759"), strict=True))
 
 #: Largest number of seeds whose kernels are drawn.
 _MOST_SEEDS = 5
@@ -129,15 +122,13 @@ def _verdicts_by_arm(verdicts: list[Verdict]) -> dict[str, dict[str, list[Verdic
 def _arm_rows(statistics: pd.DataFrame, dataset: str, budget: str) -> list[dict[str, Any]]:
     """Table rows, one per arm: mean over seeds in each sweep, and half-width of the prediction interval, in percent."""
     selected = statistics[(statistics.dataset == dataset) & (statistics.budget == budget)]
-    rows: list[dict[str, Any]] = []
-    for arm in (arm for arm in ARMS if arm in set(selected.arm)):
-        mine = selected[selected.arm == arm]
-        means = {}
-        for sweep, values in mine.groupby("sweep")["mean"]:
-            low, high = prediction_interval(values.to_numpy())
-            means[sweep] = {"mean": 100 * values.mean(), "half_width": 50 * (high - low) if np.isfinite(low) else None}
-        rows.append({"arm": arm, "seeds": mine.seed.nunique(), "means": means})
-    return rows
+    rows: dict[str, dict[str, Any]] = {arm: {"arm": arm, "means": {}} for arm in ARMS if arm in set(selected.arm)}
+    for (arm, sweep), values in selected.groupby(["arm", "sweep"])["mean"]:
+        low, high = prediction_interval(values.to_numpy())
+        half_width = 50 * (high - low) if np.isfinite(low) else None
+        rows[arm]["means"][sweep] = {"mean": 100 * values.mean(), "half_width": half_width}
+        rows[arm]["seeds"] = selected[selected.arm == arm].seed.nunique()
+    return list(rows.values())
 
 
 def _layer_rows(measures: pd.DataFrame) -> list[dict[str, Any]]:

@@ -89,7 +89,7 @@ def _compute(out: Path, group: Sequence[Cell], images: datasets.Images, rates: R
 def _provenance(name: str, images: datasets.Images, takes_light: bool) -> dict[str, object]:
     """What determines the cells of a data set: code, images and, for arms that take light, the front end."""
     provenance: dict[str, object] = {
-        "code": code_digest(_paths(_CODE)),
+        "code": _digest(_CODE),
         name: {
             "content": array_digest((images.train, images.train_labels, images.test, images.test_labels)),
             "images": [len(images.train), len(images.test)],
@@ -99,7 +99,7 @@ def _provenance(name: str, images: datasets.Images, takes_light: bool) -> dict[s
     if takes_light:
         weights = bridge.pretrained("macaque_parafovea", fidelity="rate", output="lgn").state_dict().values()
         provenance["front end"] = {
-            "code": code_digest(_paths(_FRONT_END_CODE)),
+            "code": _digest(_FRONT_END_CODE),
             "weights": array_digest(values.numpy() for values in weights),
         }
     return provenance
@@ -107,15 +107,10 @@ def _provenance(name: str, images: datasets.Images, takes_light: bool) -> dict[s
 
 def _note_command(settings: Settings, out: Path) -> None:
     """Append the command of this run to ``commands.txt``, once."""
-    options = {
-        "dataset": ",".join(settings.datasets),
-        "arms": ",".join(settings.arms),
-        "budget": settings.budget,
-        "seeds": settings.seeds,
-        "seed": settings.seed,
-        "device": settings.device,
-    }
-    line = "precortical study reproduction " + " ".join(f"--{name} {value}" for name, value in options.items())
+    line = (
+        f"precortical study reproduction --dataset {','.join(settings.datasets)} --arms {','.join(settings.arms)} "
+        f"--budget {settings.budget} --seeds {settings.seeds} --seed {settings.seed} --device {settings.device}"
+    )
     path = out / "commands.txt"
     lines = path.read_text().splitlines() if path.exists() else []
     if line not in lines:
@@ -123,5 +118,5 @@ def _note_command(settings: Settings, out: Path) -> None:
             scratch.write_text("\n".join([*lines, line]) + "\n")
 
 
-def _paths(modules: Iterable[ModuleType]) -> list[Path]:
-    return [Path(str(module.__file__)) for module in modules]
+def _digest(modules: Iterable[ModuleType]) -> str:
+    return code_digest(Path(str(module.__file__)) for module in modules)
