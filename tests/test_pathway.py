@@ -298,7 +298,7 @@ GOOD = np.full((1, 32, 32), 50.0)
         (lambda: Display(peak=1, black=2), "black = 2"),
         (lambda: Pathway().simulate(luminance(GOOD[:, :12], 16)), "29 pixels"),
         (lambda: Pathway().simulate(GOOD), "ndarray"),
-        (lambda: Pathway("cat"), "unknown preset 'cat'"),
+        (lambda: Pathway("cat"), "preset must be one of macaque_parafovea, macaque_fovea, got 'cat'"),
         (lambda: Pathway(fidelity="quantum"), "quantum"),
         (lambda: Pathway(parameters={"cone.speed": 1}), "cone.speed"),
         (lambda: Pathway(parameters={"horizontal.coupling": 3 * mV}), "horizontal.coupling"),

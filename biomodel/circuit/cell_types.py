@@ -63,7 +63,7 @@ def kinds(parameters: Parameters, pixels_per_degree: float) -> list[Kind]:
         round(parameters.value("v1.draw")),
         parameters.value("v1.widest_field"),
         parameters.value("v1.highest_frequency"),
-        "foveal" if parameters.preset.endswith("fovea") and "para" not in parameters.preset else "parafoveal",
+        parameters.eccentricity,
     )
     return _connected(
         tuple(drawn),

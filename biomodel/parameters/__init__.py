@@ -1,4 +1,4 @@
-"""Every constant of the pathway, with its unit, source and accepted range."""
+"""The constants of the pathway, each with its unit, origin, source and accepted range."""
 
 from biomodel.parameters.table import FIDELITIES, PRESETS, VALID_LUMINANCE, Parameter, Parameters, table
 
