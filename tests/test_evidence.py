@@ -1,17 +1,23 @@
 import functools
+import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from biomodel import Pathway
+from bridge.evaluate.kernels import KernelPairs
 from bridge.fit import stimuli
+from bridge.model.front_end import STATIONS
 from studies.common import plenoptic_models
-from studies.identification import run
+from studies.identification import report, run
+from studies.identification.results import Results
+from studies.identification.settings import Settings
 
 
 def test_finished_models_are_kept_and_the_others_fitted(tmp_path, monkeypatch):
-    """Models side by side in processes of their own; what one folder holds is not made again, nor by other settings."""
+    """Models are fitted in parallel; scores in the folder are kept, and other settings are refused."""
 
     def models(*_):
         def score(station: str, r2: float) -> functools.partial:
@@ -21,24 +27,24 @@ def test_finished_models_are_kept_and_the_others_fitted(tmp_path, monkeypatch):
         return {"front end": score("lgn", 0.99), "weber, v1": score("v1", -np.inf), "log, lgn": score("lgn", 0.8)}
 
     monkeypatch.setattr(run, "_models", models)
-    monkeypatch.setattr(run, "record", lambda *_: None)
-    monkeypatch.setattr(run, "_recorded_from_others", lambda *_: {})
-    pathway = Pathway(parameters={"v1.kinds": 2})
-    first = run.gather(pathway, tmp_path, images=26, workers=2)
+    monkeypatch.setattr(run, "_record", lambda *_: None)
+    monkeypatch.setattr(run, "_record_other_circuits", lambda *_: {})
+    settings = Settings(Pathway(parameters={"v1.kinds": 2}), images=26)
+    first = run.fit_and_score(settings, tmp_path, workers=2)
     assert first.model.tolist() == ["front end", "weber, v1", "log, lgn"]
     kept = tmp_path / "scores" / "front_end.csv"
     kept.write_text(kept.read_text().replace("0.99", "0.98"))
     (tmp_path / "scores" / "log_lgn.csv").unlink()
-    again = run.gather(pathway, tmp_path, images=26, workers=2)
+    again = run.fit_and_score(settings, tmp_path, workers=2)
     assert again.r2.tolist() == [0.98, -np.inf, 0.8]
-    told = run.summary(again)
-    assert told["front end"] == {"parameters": 3, "scores": {"lgn": {"photographs": told_score(0.98)}}}
-    assert told["weber, v1"]["scores"]["v1"]["photographs"]["median_r2"] is None
+    summary = Results(again, ()).summary()
+    assert summary["front end"] == {"parameters": 3, "scores": {"lgn": {"photographs": summary_of(0.98)}}}
+    assert summary["weber, v1"]["scores"]["v1"]["photographs"]["median_r2"] is None
     with pytest.raises(ValueError, match="images"):
-        run.gather(pathway, tmp_path, images=39, workers=2)
+        run.fit_and_score(replace(settings, images=39), tmp_path, workers=2)
 
 
-def told_score(value: float) -> dict[str, float | int]:
+def summary_of(value: float) -> dict[str, float | int]:
     return {"median_r2": value, "min_r2": value, "median_correlation": value, "channels": 1}
 
 
@@ -53,3 +59,31 @@ def test_a_published_model_is_recorded_as_circuits_are():
     assert np.array_equal(responses.background[sudden][:, 3, 4], shown.fields[sudden])
     midget, parasol = responses.lgn[:, 0], responses.lgn[:, 2]
     assert not np.allclose(midget, parasol)
+
+
+def test_report_needs_no_simulation(tmp_path):
+    """The page of made-up scores and kernels; the best baseline leaves twice as much unexplained as the front end."""
+    r2 = {
+        "front end": 0.9,
+        "from lgn alone": 0.8,
+        "from v1 alone": 0.8,
+        "log, lgn": 0.6,
+        "weber, lgn": 0.5,
+        "log, v1": 0.6,
+    }
+    stations = {"front end": STATIONS, "from lgn alone": STATIONS[:-1], "from v1 alone": STATIONS}
+    rows = [
+        {"model": model, "parameters": 3, "station": station, "set": name, "channel": channel, "r2": value}
+        for model, value in r2.items()
+        for station in stations.get(model, [model.split(", ")[-1]])
+        for name in ("photographs", "luminance", "gratings", "local_light")
+        for channel in ("a", "b")
+    ]
+    scores = pd.DataFrame(rows).assign(correlation=0.9)
+    kernel = np.random.default_rng(0).normal(size=(2, 5, 5))
+    pairs = [KernelPairs(s, ("a", "b"), 100.0, c, kernel, 2 * kernel) for s, c in (("lgn", 0.0), ("v1", 0.5))]
+    content = report.write(Results(scores, tuple(pairs)), tmp_path)
+    assert content["kernels"][0]["median_gain"] == pytest.approx(2) and content["kernels"][1]["station"] == "v1"
+    page = " ".join((tmp_path / "evidence.html").read_text().split())
+    assert "(best baseline: log, lgn, which leaves 2.0 × as much unexplained" in page and "weber, lgn" in page
+    assert content == json.loads((tmp_path / "evidence.json").read_text())

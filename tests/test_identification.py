@@ -11,7 +11,7 @@ from biomodel.stimuli import luminance
 from bridge.evaluate.reverse_correlation import linear_kernels
 from bridge.evaluate.scores import feve, r_squared
 from bridge.fit import stimuli
-from studies.identification.baselines import Energy, LinearNonlinear, Network, fit_rival, rivals
+from studies.identification.baselines import Energy, LinearNonlinear, Network, fit_baseline, make_baselines
 
 PIXELS_PER_DEGREE = 16.0
 
@@ -34,8 +34,8 @@ def one_linear_kernel(images: int) -> tuple[xr.DataArray, np.ndarray]:
     return stimulus, 20 + np.stack([correlate(image, kernel(), mode="nearest") for image in stimulus.values])
 
 
-def missed(stimulus: xr.DataArray, rates: np.ndarray) -> float:
-    """Relative norm of what is missed of the kernel."""
+def relative_error(stimulus: xr.DataArray, rates: np.ndarray) -> float:
+    """Norm of the error of the kernel, relative to that of the kernel."""
     responses = xr.DataArray(rates[:, None], dims=("image", "lgn_channel", "y", "x"))
     found, offsets = linear_kernels(stimulus, responses, reach=5 / PIXELS_PER_DEGREE)
     assert found.shape == (1, 11, 11) and float(offsets[0]) == pytest.approx(20, abs=0.5)
@@ -43,7 +43,7 @@ def missed(stimulus: xr.DataArray, rates: np.ndarray) -> float:
 
 
 def test_a_linear_kernel_is_found():
-    assert missed(*one_linear_kernel(50)) < 1e-4
+    assert relative_error(*one_linear_kernel(50)) < 1e-4
 
 
 def test_what_was_shown_has_to_tell_weights_apart():
@@ -58,7 +58,7 @@ def test_a_linear_kernel_is_found_through_poisson_noise():
     """Counts of 150 ms about 20 Hz: theory says √(taps · noise / (places · signal)), with 133 Hz² of noise some .024."""
     stimulus, rates = one_linear_kernel(5_000)
     noisy = np.random.default_rng(1).poisson(np.maximum(rates, 0) * 0.15) / 0.15
-    assert missed(stimulus, noisy) < 0.05
+    assert relative_error(stimulus, noisy) < 0.05
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_feve_against_known_noise():
         feve(repeats[:1], truth)
 
 
-def test_a_rival_finds_a_cell_that_is_one():
+def test_a_baseline_fits_a_cell_of_its_own_form():
     """Weber contrast through a kernel and a rectifier at 20 Hz."""
     random = np.random.default_rng(0)
     background = 10 ** random.uniform(0, 2, (60, 1, 1)) * np.ones((60, 16, 16))
@@ -161,12 +161,12 @@ def test_a_rival_finds_a_cell_that_is_one():
     shown = [torch.from_numpy(values[:, None]).float() for values in (light, background)]
     target = torch.from_numpy(rates).float()
     weber, plain = (LinearNonlinear(kind, 1, 1, PIXELS_PER_DEGREE, False, 0.3) for kind in ("weber", "luminance"))
-    assert fit_rival(weber, *shown, target).missed < 0.01
-    assert fit_rival(plain, *shown, target).missed > 0.1
+    assert fit_baseline(weber, *shown, target).unexplained < 0.01
+    assert fit_baseline(plain, *shown, target).unexplained > 0.1
 
 
 @pytest.mark.slow
-def test_a_rival_finds_a_logarithmic_cell_on_what_is_shown():
+def test_a_baseline_fits_a_logarithmic_cell_on_the_identification_set():
     """The images of identification, some of them noise that goes down to 0, and a cell of log(L + 1)."""
     shown = stimuli.identification_set(104, pixels=16)
     light = shown.light.values
@@ -176,12 +176,12 @@ def test_a_rival_finds_a_logarithmic_cell_on_what_is_shown():
     drive = 60 * np.stack([correlate(image, kernel(), mode="nearest") for image in np.log(light + 1)])
     target = torch.from_numpy(np.maximum(20 + drive - drive.mean(), 0)[:, None]).float()
     pair = [torch.from_numpy(values[:, None]).float() for values in (light, background)]
-    rival = LinearNonlinear("log", 1, 1, PIXELS_PER_DEGREE, False, 0.3)
-    assert fit_rival(rival, *pair, target, together=shown.light.photograph.values.tolist()).missed < 0.03
+    baseline = LinearNonlinear("log", 1, 1, PIXELS_PER_DEGREE, False, 0.3)
+    assert fit_baseline(baseline, *pair, target, photographs=shown.light.photograph.values.tolist()).unexplained < 0.03
 
 
 @pytest.mark.slow
-def test_an_energy_model_finds_a_complex_cell():
+def test_an_energy_model_fits_a_complex_cell():
     """The root of the square sum of a Gabor function's two phases, of Weber contrast, beside a cell of one phase."""
     random = np.random.default_rng(0)
     y, x = np.mgrid[-6:7, -6:7]
@@ -192,22 +192,22 @@ def test_an_energy_model_finds_a_complex_cell():
     target = np.stack([np.maximum(one, 0), np.hypot(one, other)], axis=1)
     shown = [torch.from_numpy(v[:, None]).float() for v in (light, np.full_like(light, 100.0))]
     energy, plain = (make("weber", 2, 1, PIXELS_PER_DEGREE, False, 0.4) for make in (Energy, LinearNonlinear))
-    trained = [fit_rival(rival, *shown, torch.from_numpy(target).float()) for rival in (energy, plain)]
+    trained = [fit_baseline(one, *shown, torch.from_numpy(target).float()) for one in (energy, plain)]
     with torch.no_grad():
-        missed = [((r(*shown).numpy() - target) ** 2).mean((0, 2, 3)) / target.var((0, 2, 3)) for r in trained]
-    assert missed[0].max() < 0.03
-    assert missed[1][1] > 0.5
+        unexplained = [((r(*shown).numpy() - target) ** 2).mean((0, 2, 3)) / target.var((0, 2, 3)) for r in trained]
+    assert unexplained[0].max() < 0.03
+    assert unexplained[1][1] > 0.5
 
 
-def test_rivals_are_of_the_sizes_that_are_asked_for():
-    every = rivals(4, 2, PIXELS_PER_DEGREE, 9_000)
+def test_number_and_size_of_baselines():
+    every = make_baselines(4, 2, PIXELS_PER_DEGREE, 9_000)
     assert len(every) == 11
-    small = rivals(4, 1, PIXELS_PER_DEGREE, 120)
+    small = make_baselines(4, 1, PIXELS_PER_DEGREE, 120)
     assert len(small) == 8
-    assert any(sum(p.numel() for p in rival.parameters()) < 200 for rival in small.values())
+    assert any(sum(p.numel() for p in baseline.parameters()) < 200 for baseline in small.values())
     light = torch.rand(2, 1, 16, 14) * 100 + 1
-    for name, rival in every.items():
-        assert rival(light, light).shape == (2, 4, 8, 7), name
+    for name, baseline in every.items():
+        assert baseline(light, light).shape == (2, 4, 8, 7), name
     for size in (9_000, 30_000):
         network = Network(4, 1, size)
         assert sum(p.numel() for p in network.parameters()) == pytest.approx(size, rel=0.15)

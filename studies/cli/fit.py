@@ -39,9 +39,12 @@ def fit(
                 "which is made for V1's rates at 16 px/deg"
             )
         from studies.identification import report as page
+        from studies.identification.run import run
+        from studies.identification.settings import Settings
 
         options.make_folder(out)
-        options.write_json(page.write(pathway, out, images, seed, workers), json_file)
+        results = run(Settings(pathway, images, seed), out / "evidence", workers)
+        options.write_json(page.write(results, out), json_file)
         echo(f"{out / 'evidence.html'}")
         return
     options.make_folder(out)
