@@ -13,7 +13,7 @@ from biomodel import InputError
 from bridge.fit.stimuli import IMAGES
 from studies.cli import main, options
 from studies.data import sources
-from studies.luminance import run
+from studies.luminance.settings import KINDS, Settings
 
 
 @pytest.fixture
@@ -62,8 +62,8 @@ def test_simulates_a_folder_an_array_and_a_data_set(tmp_path, command):
 
 
 def test_has_the_defaults_of_the_studies():
-    assert options.KINDS == run.KINDS == run.Settings().kinds
-    assert options.PRESENTATIONS == IMAGES == run.Settings().images
+    assert options.KINDS == KINDS == Settings().kinds
+    assert options.PRESENTATIONS == IMAGES == Settings().images
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,26 @@ from biomodel import Pathway
 from biomodel.stimuli import decode_srgb
 from bridge import pretrained
 from studies.common.classifiers import CLASSIFIERS, NORMS, is_correct
+from studies.common.statistics import Contrast, contrast, holm, interval
 from studies.common.training import Budget, Choice, train
 from studies.data.datasets import load
-from studies.luminance import agreement, arms, hand_set, lesions, normalisation, report, run, spikes, trained, verdict
-from studies.luminance.augmentation import GLOBAL, relit
-from studies.luminance.cells import Right, Seen, development, examined
-from studies.luminance.lights import LIGHTS, REFERENCE_FIELD, illuminate, scene
-from studies.luminance.search import part
-from studies.luminance.shuffled import shuffled
-from studies.luminance.statistics import Contrast, contrast, holm, interval, scored
+from studies.luminance import agreement, arms, figures, front_ends, goals, hand_set, lesions, normalisation, run, spikes
+from studies.luminance.arms import Models
+from studies.luminance.augmentation import GLOBAL, illuminate_randomly
+from studies.luminance.evaluation import Correct, FeatureCache, Protocol, evaluate
+from studies.luminance.lights import (
+    LIGHTS,
+    REFERENCE,
+    REFERENCE_FIELD,
+    Condition,
+    development_conditions,
+    illuminate,
+    scene,
+)
+from studies.luminance.results import COLUMNS, Study
+from studies.luminance.scores import group_scores
+from studies.luminance.search import split
+from studies.luminance.settings import Cell
 from studies.reporting import html, stations_figure
 
 SMALL = ["--images", "26", "--kinds", "2", "--repeats", "1", "--epochs", "1", "--train", "60", "--test", "30"]
@@ -151,7 +162,7 @@ def test_gabor_block_answers_its_own_grating_and_not_the_level_of_light():
 def test_relit_images_stand_in_every_light_and_now_and_then_in_none():
     light = np.full((400, 8, 8), 100.0)
     before = light.copy()
-    lit = relit(light, GLOBAL, np.random.default_rng(0))
+    lit = illuminate_randomly(light, GLOBAL, np.random.default_rng(0))
     assert np.array_equal(light, before)
     levels = lit[:, 0, 0] / 100
     assert 0.2 < (levels == 1).mean() < 0.5
@@ -160,10 +171,10 @@ def test_relit_images_stand_in_every_light_and_now_and_then_in_none():
 
 def test_a_shuffled_front_end_keeps_its_weights_and_loses_its_receptive_fields():
     front_end = pretrained(output="lgn")
-    other = shuffled(front_end, 0)
+    other = front_ends.shuffle_kernels(front_end, 0)
     kernel, scattered = front_end.kernel(size=29)[0], other.kernel(size=29)[0]
     assert all(torch.equal(v, other.state_dict()[name]) for name, v in front_end.state_dict().items())
-    assert torch.equal(other.kernel(size=29)[0], shuffled(front_end, 0).kernel(size=29)[0])
+    assert torch.equal(other.kernel(size=29)[0], front_ends.shuffle_kernels(front_end, 0).kernel(size=29)[0])
     assert abs(float(np.corrcoef(kernel.flatten(), scattered.flatten())[0, 1])) < 0.5
     even = torch.full((1, 1, 16, 16), 100.0)
     assert torch.allclose(front_end(even, 100.0), other(even, 100.0), atol=1e-3)
@@ -175,21 +186,21 @@ def test_classes_of_relay_cells_are_parts_of_the_relay():
     assert [label.split("_")[0] for label in front_end.channels] == ["midget"] * 2 + ["parasol"] * 2
     light = scene(load("digits").test[:2])
     names = ("front_end_midget", "front_end_parasol", "front_end_lgn")
-    midget, parasol, relay = (arms.make(name, front_end, Pathway()).maps(light, "settled") for name in names)
+    midget, parasol, relay = (arms.make(name, Models(front_end, Pathway())).maps(light, "settled") for name in names)
     assert midget.shape[1] == 2 and np.array_equal(np.concatenate([midget, parasol], axis=1), relay)
 
 
-def known(right: np.ndarray) -> Right:
+def known(right: np.ndarray) -> Correct:
     """Clean, gradient at 3, 10 (of development) and 30, hard shadow at 30."""
-    conditions = [("reference", "clean", None), *[("gradient", "local", r) for r in (3.0, 10.0, 30.0)]]
-    return Right((*conditions, ("hard_shadow", "local", 30.0)), tuple(range(right.shape[1])), right)
+    conditions = [REFERENCE, *[Condition("gradient", "local", r) for r in (3.0, 10.0, 30.0)]]
+    return Correct((*conditions, Condition("hard_shadow", "local", 30.0)), tuple(range(right.shape[1])), right)
 
 
 def test_group_score_leaves_development_out():
     right = np.zeros((5, 1, 10), dtype=bool)
     for row, share in enumerate((9, 8, 0, 6, 5)):
         right[row, 0, :share] = True
-    scores = scored(known(right))
+    scores = group_scores(known(right))
     assert scores["local"].shape == (1, 10)
     assert scores["clean"].mean() == pytest.approx(0.9)
     assert scores["local"].mean() == pytest.approx((0.7 + 0.5) / 2)
@@ -227,19 +238,19 @@ def test_contrasts_are_paired_and_corrected():
 def test_verdict_says_what_holds():
     random = np.random.default_rng(0)
 
-    def cell(clean: float, local: float) -> Right:
+    def cell(clean: float, local: float) -> Correct:
         shares = [clean, local, local, local, local]
         return known(np.stack([random.uniform(size=(3, 400)) < share for share in shares]))
 
     cells = {"front_end_lgn": cell(0.9, 0.8), "instance_norm": cell(0.9, 0.5), "hand_set": cell(0.9, 0.85)}
-    found = {one.goal: one for one in verdict.findings(cells)}
+    found = {one.goal: one for one in goals.check_goals(cells)}
     assert found["at least 15 points above instance_norm"].met
     assert not found["above hand_set"].met and found["above hand_set"].difference.mean < 0
     assert found["within 1.5 points of instance_norm"].difference.mean == pytest.approx(0, abs=0.03)
-    assert set(verdict.contrasts(cells)) == {"instance_norm", "hand_set"}
-    assert verdict.findings({"hand_set": cells["hand_set"]}) == []
+    assert set(goals.primary_contrasts(cells)) == {"instance_norm", "hand_set"}
+    assert goals.check_goals({"hand_set": cells["hand_set"]}) == []
     # What was trained in the lights of the test is a bound, and what is the circuit's own is no rival.
-    assert [name for name in arms.ARMS if not arms.is_rival(name)] == [
+    assert [name for name in arms.ARMS if not arms.is_baseline(name)] == [
         "augment_global",
         "augment_all",
         *[name for name in arms.ARMS if name.startswith(("front_end", "simulated"))],
@@ -248,26 +259,26 @@ def test_verdict_says_what_holds():
 
 def test_the_range_of_white_is_that_of_the_light():
     """Exposures of .3 to 10 leave white within 30 to 3,000 cd/m², .1 and 30 don't; every pedestal does."""
-    assert [k for k in LIGHTS["exposure"].levels if 30 <= verdict._white("exposure", k) <= 3000] == [0.3, 3, 10]
-    assert all(30 <= verdict._white("pedestal", p) <= 3000 for p in LIGHTS["pedestal"].levels)
+    assert [k for k in LIGHTS["exposure"].levels if 30 <= goals._white("exposure", k) <= 3000] == [0.3, 3, 10]
+    assert all(30 <= goals._white("pedestal", p) <= 3000 for p in LIGHTS["pedestal"].levels)
 
 
 def test_a_search_never_meets_the_test_images_and_its_parts_are_apart():
     digits = load("digits")
-    some = part(digits)
+    some = split(digits)
     assert len(some.train) + len(some.test) <= len(digits.train)
     assert not any(np.array_equal(image, other) for image in some.test[:20] for other in some.train)
     assert np.array_equal(some.test[0], digits.train[len(some.train)])
-    levels = {(light, level) for light, _, level in development() if level is not None}
+    levels = {(light, level) for light, _, level in development_conditions() if level is not None}
     assert levels == {(light.name, level) for light in LIGHTS.values() for level in light.development}
 
 
 def test_what_was_right_is_kept_whole(tmp_path):
     found = known(np.random.default_rng(0).uniform(size=(5, 2, 30)) < 0.5)
     found.save(tmp_path / "cell.npz")
-    read = Right.load(tmp_path / "cell.npz")
+    read = Correct.load(tmp_path / "cell.npz")
     assert read.conditions == found.conditions and read.seeds == found.seeds
-    assert np.array_equal(read.right, found.right) and [p.name for p in tmp_path.iterdir()] == ["cell.npz"]
+    assert np.array_equal(read.correct, found.correct) and [p.name for p in tmp_path.iterdir()] == ["cell.npz"]
 
 
 def test_costly_maps_are_made_once(tmp_path):
@@ -277,7 +288,7 @@ def test_costly_maps_are_made_once(tmp_path):
         asked.append(state)
         return light[:, None]
 
-    seen = Seen(arms.Arm("one", maps, costly=True), "sudden", tmp_path)
+    seen = FeatureCache(arms.Arm(maps, "one", costly=True), "sudden", tmp_path)
     light = np.random.default_rng(0).uniform(0, 100, (3, 4, 4))
     first, second = (seen.maps("train", lambda: light) for _ in range(2))
     assert asked == ["sudden"] and np.array_equal(first, second) and np.allclose(first[:, 0], light, rtol=1e-3)
@@ -301,27 +312,27 @@ def test_classifiers_take_any_maps_and_learn(name, norm):
 def test_one_classifier_reads_circuit_and_twin(tmp_path):
     """A twin that halves all responses: R² known, and read by the classifier as it stands."""
     digits = load("digits").first(40, 12)
-    circuit = Seen(arms.Arm("circuit", lambda light, _: light[:, None]), "settled")
-    same = Seen(arms.Arm("same", lambda light, _: light[:, None]), "settled")
-    half = Seen(arms.Arm("half", lambda light, _: light[:, None] / 2), "settled")
-    tests = (("reference", "clean", None), ("exposure", "global", 3.0))
-    given = (digits, "lenet", Choice(), Budget(6, 16), [0, 1], tests)
-    own = examined(circuit, *given)
-    read, told, responses = agreement.measured(circuit, same, *given)
-    assert np.array_equal(told.right, own.right) and (responses.r2 == 1).all()
-    assert np.array_equal(read.right, own.right)
-    _, _, responses = agreement.measured(circuit, half, *given)
+    circuit = FeatureCache(arms.Arm(lambda light, _: light[:, None]), "settled")
+    same = FeatureCache(arms.Arm(lambda light, _: light[:, None]), "settled")
+    half = FeatureCache(arms.Arm(lambda light, _: light[:, None] / 2), "settled")
+    conditions = (REFERENCE, Condition("exposure", "global", 3.0))
+    given = digits, Protocol("lenet", Choice(), Budget(6, 16), (0, 1), conditions)
+    own = evaluate(circuit, *given)
+    read, told, responses = agreement.compare_with_twin(circuit, same, *given)
+    assert np.array_equal(told.correct, own.correct) and (responses.r2 == 1).all()
+    assert np.array_equal(read.correct, own.correct)
+    _, _, responses = agreement.compare_with_twin(circuit, half, *given)
     light = scene(digits.test)
     expected = 1 - ((light / 2) ** 2).mean() / light.var()
     assert responses.r2.iloc[0] == pytest.approx(expected, rel=1e-4)
-    assert verdict.agreement_of_responses(responses, "clean") == pytest.approx(expected, rel=1e-4)
+    assert agreement.median_r2(responses, "clean") == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_arm_that_fixates_is_adapted_to_less_of_what_is_near():
     front_end = pretrained(output="lgn")
     light = scene(load("digits").test[:3])
     fixating, usual = (
-        arms.make(name, pretrained(), Pathway(), 1).maps(light, "settled")
+        arms.make(name, Models(pretrained(), Pathway())).maps(light, "settled")
         for name in ("front_end_fixating", "front_end_lgn")
     )
     tensor = torch.from_numpy(light[:, None]).float()
@@ -329,7 +340,7 @@ def test_the_arm_that_fixates_is_adapted_to_less_of_what_is_near():
         blurred = front_end.replace(gaze_sd=arms.FIXATION).background(tensor)
         expected = front_end(tensor, blurred)
     assert np.allclose(fixating, expected, rtol=1e-5, atol=1e-4) and not np.allclose(fixating, usual, rtol=0.1)
-    assert arms.make("front_end_fixating", pretrained(), Pathway(), 1).adaptations == ("settled",)
+    assert arms.make("front_end_fixating", Models(pretrained(), Pathway())).adaptations == ("settled",)
 
 
 def test_what_a_study_depends_on_is_in_its_digest():
@@ -339,8 +350,8 @@ def test_what_a_study_depends_on_is_in_its_digest():
         "print(*[m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in ('bridge', 'studies')])"
     )
     imported = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.split()
-    deciding = {file for path in run._deciding() for file in ([path] if path.is_file() else path.rglob("*.py"))}
-    presenting = {path for path in imported if Path(path).stem in run._TELLING or "reporting" in path}
+    deciding = {file for path in run._sources() for file in ([path] if path.is_file() else path.rglob("*.py"))}
+    presenting = {path for path in imported if Path(path).stem in run._PRESENTATION or "reporting" in path}
     packages = {path for path in imported if path.endswith("studies/__init__.py")}
     assert set(imported) <= {str(path) for path in deciding} | presenting | packages
     assert len(imported) > 30
@@ -351,15 +362,16 @@ def test_spikes_of_a_single_trial_are_an_arm():
     pathway = Pathway(parameters={"v1.kinds": 2})
     light = scene(load("digits").test[:3])
     spiking, rates = (
-        arms.make(name, None, pathway, 2).maps(light, "settled") for name in ("simulated_lgn_spiking", "simulated_lgn")
+        arms.make(name, Models(None, pathway, 2)).maps(light, "settled")
+        for name in ("simulated_lgn_spiking", "simulated_lgn")
     )
     assert spiking.shape == rates.shape == (3, 4, 32, 32)
     counts = spiking * 0.15
     assert np.allclose(counts, counts.round(), atol=1e-4) and len(np.unique(counts.round())) > 4
     assert np.corrcoef(spiking.ravel(), rates.ravel())[0, 1] > 0.6
-    again, other = (arms.fired(pathway, "lgn", seen, "settled", 1) for seen in (light, light * 1.001))
+    again, other = (arms.spike_rates(pathway, "lgn", seen, "settled", 1) for seen in (light, light * 1.001))
     assert np.array_equal(again, spiking) and (other != spiking).mean() > 0.2
-    assert run._searched_as("simulated_lgn_spiking") == "front_end_lgn"
+    assert arms.make("simulated_lgn_spiking", Models(None, pathway)).twin == "front_end_lgn"
 
 
 def test_pooled_cells_are_simulated_once(tmp_path):
@@ -372,35 +384,35 @@ def test_pooled_cells_are_simulated_once(tmp_path):
         return noise
 
     single, pooled = (
-        replace(arms.make(name, None, Pathway(), 1), maps=maps)
+        replace(arms.make(name, Models(None, Pathway())), maps=maps)
         for name in ("simulated_lgn_spiking", "simulated_lgn_spiking_pooled")
     )
-    found = [Seen(arm, "settled", tmp_path).maps("train", lambda: noise) for arm in (single, pooled)]
+    found = [FeatureCache(arm, "settled", tmp_path).maps("train", lambda: noise) for arm in (single, pooled)]
     assert asked == ["settled"] and np.allclose(found[0], noise, atol=1e-2)
     assert found[1].var() == pytest.approx(1 / (4 * np.pi), rel=0.1)
-    unkept = Seen(replace(pooled, costly=False), "settled").maps("train", lambda: noise)
+    unkept = FeatureCache(replace(pooled, costly=False), "settled").maps("train", lambda: noise)
     assert np.allclose(unkept, found[1], atol=1e-2)
-    assert run._searched_as("simulated_lgn_spiking_pooled") == "front_end_lgn"
+    assert pooled.twin == "front_end_lgn"
 
 
 def test_what_spikes_cost_and_pooling_pays_back():
     """Of 40 images 24 are told right of rates, 16 of spikes, 20 of pooled spikes; 8 fewer of spikes in the dark."""
-    conditions = (("reference", "clean", None), ("exposure", "global", 0.01), ("exposure", "global", 30.0))
-    conditions += (("exposure", "global", 0.1), ("low_exposure", "sensor", 0.03))
+    conditions = [REFERENCE, *[Condition("exposure", "global", k) for k in (0.01, 30.0, 0.1)]]
+    conditions = (*conditions, Condition("low_exposure", "sensor", 0.03))
     dark = np.array([0, 1, 0, 1, 1])  # The third level below 1 is development's.
 
     def right(number, fewer=0):
         told = np.arange(40) < (number - fewer * dark)[:, None]
-        return Right(conditions, (0, 1), np.repeat(told[:, None], 2, axis=1))
+        return Correct(conditions, (0, 1), np.repeat(told[:, None], 2, axis=1))
 
     found = {
-        ("lenet", "simulated_lgn", "settled"): right(np.full(5, 24)),
-        ("lenet", "simulated_lgn_spiking", "settled"): right(np.full(5, 16), 8),
-        ("lenet", "simulated_lgn_spiking_pooled", "settled"): right(np.full(5, 20)),
-        ("lenet", "simulated_lgn", "sudden"): right(np.full(5, 24)),
+        Cell("lenet", "simulated_lgn", "settled"): right(np.full(5, 24)),
+        Cell("lenet", "simulated_lgn_spiking", "settled"): right(np.full(5, 16), 8),
+        Cell("lenet", "simulated_lgn_spiking_pooled", "settled"): right(np.full(5, 20)),
+        Cell("lenet", "simulated_lgn", "sudden"): right(np.full(5, 24)),
     }
-    found["lenet", "simulated_lgn", "settled"].right[3] = False
-    table = spikes.answered(found)
+    found[Cell("lenet", "simulated_lgn", "settled")].correct[3] = False
+    table = spikes.contrast_table(found)
     assert set(table.adaptation) == {"settled"}
     told = table.set_index(["question", "lights"]).difference
     assert told["spikes less rates", "clean"] == pytest.approx(-8 / 40)
@@ -413,7 +425,7 @@ def test_what_spikes_cost_and_pooling_pays_back():
 
 def test_trained_front_ends_start_from_the_fit_or_from_scratch():
     front_end = pretrained(output="lgn")
-    fitted, fresh = trained.tuned(front_end, "sudden"), trained.from_scratch(front_end, "settled")
+    fitted, fresh = front_ends.tuned(front_end, "sudden"), front_ends.from_scratch(front_end, "settled")
     light = torch.from_numpy(scene(load("digits").test[:2])[:, None]).float()
     assert torch.allclose(fitted(light), front_end(light, REFERENCE_FIELD))
     assert fitted.front_end is not front_end and all(p.requires_grad for p in fitted.parameters())
@@ -424,13 +436,10 @@ def test_augmented_and_trained_arms_are_trained_with_what_they_are_given():
     digits = load("digits").first(48, 10)
     front_end = pretrained(output="lgn")
     for name in ("augment_all", "retilenet", "front_end_lgn_tuned"):
-        arm = arms.make(name, front_end.truncated("lgn"), Pathway())
-        choice, budget = Choice(1e-2, 1.0), Budget(3, 16)
-        first, again = (
-            examined(Seen(arm, arm.adaptations[0]), digits, "lenet", choice, budget, [0], development()[:2])
-            for _ in range(2)
-        )
-        assert first.right.shape == (2, 1, 10) and np.array_equal(first.right, again.right)
+        arm = arms.make(name, Models(front_end.truncated("lgn"), Pathway()))
+        protocol = Protocol("lenet", Choice(1e-2, 1.0), Budget(3, 16), (0,), development_conditions()[:2])
+        first, again = (evaluate(FeatureCache(arm, arm.adaptations[0]), digits, protocol) for _ in range(2))
+        assert first.correct.shape == (2, 1, 10) and np.array_equal(first.correct, again.correct)
     # What was fitted is not trained away in place.
     assert all(torch.equal(v, pretrained(output="lgn").state_dict()[n]) for n, v in front_end.state_dict().items())
 
@@ -441,20 +450,20 @@ def test_figures_carry_no_ink_of_their_own(tmp_path):
         for k, variant in enumerate(lesions.variants("lgn"))
         for how in ("retrained", "kept")
     }
-    drawn = html.svg(report.lesion_figure("lgn", found), tmp_path / "lesions.png")
+    drawn = html.svg(figures.plot_lesions("lgn", found), tmp_path / "lesions.png")
     assert drawn.startswith("<svg") and (tmp_path / "lesions.png").stat().st_size > 1000
     assert "without contrast gain" in drawn and "metadata" not in drawn
     identifiers = re.findall(r'id="([^"]+)"', drawn)
     assert len(set(identifiers)) == len(identifiers) and all(one.startswith("lesions-") for one in identifiers)
 
 
-def small_study() -> run.Study:
+def small_study() -> Study:
     """Two arms and a simulated one with its twin, of made-up answers."""
     random = np.random.default_rng(0)
     cells, compared = {}, {}
     for arm, state in (("pixels", "none"), ("front_end_lgn", "settled"), ("simulated_lgn", "settled")):
-        cells[run.Cell("lenet", arm, state)] = known(random.uniform(size=(5, 2, 40)) < 0.6)
-    simulated = run.Cell("lenet", "simulated_lgn", "settled")
+        cells[Cell("lenet", arm, state)] = known(random.uniform(size=(5, 2, 40)) < 0.6)
+    simulated = Cell("lenet", "simulated_lgn", "settled")
     responses = pd.DataFrame(
         [
             (*condition, channel, 0.99 - 0.01 * channel)
@@ -467,7 +476,7 @@ def small_study() -> run.Study:
     costs = pd.DataFrame(
         {"arm": ["pixels", "front_end_lgn", "simulated_lgn"], "images_per_second": [3e7, 1200.0, 60.0]}
     )
-    return run.Study("digits", cells, compared, {}, costs)
+    return Study("digits", cells, compared, {}, costs)
 
 
 def test_agreement_is_told_light_by_light(tmp_path):
@@ -475,12 +484,12 @@ def test_agreement_is_told_light_by_light(tmp_path):
     table = study.agreement
     assert table.light.tolist() == ["reference", "gradient", "gradient", "gradient", "hard_shadow"]
     assert np.allclose(table.r2, 0.98) and np.allclose(table.min_r2, 0.97)
-    simulated, learned, _ = next(iter(study.compared.values()))
-    assert np.allclose(table.simulated, simulated.right.mean(axis=(1, 2)))
-    assert np.allclose(table.learned, learned.right.mean(axis=(1, 2)))
+    simulated, learned, _ = next(iter(study.agreements.values()))
+    assert np.allclose(table.simulated, simulated.correct.mean(axis=(1, 2)))
+    assert np.allclose(table.learned, learned.correct.mean(axis=(1, 2)))
     for name, figure in (
-        ("agreement", report.agreement_figure(table, "simulated_lgn")),
-        ("costs", report.cost_figure(study, "local")),
+        ("agreement", figures.plot_agreement(table, "simulated_lgn")),
+        ("costs", figures.plot_costs(study, "local")),
     ):
         assert "hard shadow 30" in html.svg(figure, tmp_path / f"{name}.png") or name == "costs"
 
@@ -491,7 +500,7 @@ def test_summary_and_table_say_the_same():
     rows = study.results[(study.results.arm == "front_end_lgn") & (study.results.group == "local")]
     kept = rows[~((rows.light == "gradient") & (rows.level == "10"))]
     assert mean == pytest.approx(kept.groupby("light").accuracy.mean().mean(), abs=1e-6)
-    assert list(study.results.columns) == list(run.COLUMNS)
+    assert list(study.results.columns) == list(COLUMNS)
     assert "simulated_lgn" not in study.steady()
 
 
@@ -521,7 +530,7 @@ def test_same_seed_same_results_and_a_stopped_study_goes_on(tmp_path):
         line for line in whole.decode().splitlines() if line.split(",")[1] in ("arm", "pixels", "front_end_v1")
     ]
     table = pd.read_csv(tmp_path / "a" / "results.csv")
-    assert list(table.columns) == list(run.COLUMNS)
+    assert list(table.columns) == list(COLUMNS)
     assert set(table.arm) == set(arms.DEFAULT)
     report = (tmp_path / "a" / "report.html").read_text()
     assert report.count("<svg") == 6 and "src=" not in report and "#010203" not in report
@@ -530,7 +539,7 @@ def test_same_seed_same_results_and_a_stopped_study_goes_on(tmp_path):
     assert precortical("study", "luminance", "--out", tmp_path / "a", *SMALL).returncode == 0
     assert (tmp_path / "a" / "results.csv").read_bytes() == whole
     other = precortical("study", "luminance", "--out", tmp_path / "a", "--seed", 1, *SMALL)
-    assert other.returncode == 2 and "another seed" in other.stderr
+    assert other.returncode == 2 and "seed = 0, now 1" in other.stderr
 
 
 def test_first_figure_has_a_map_for_each_station(patches, responses, tmp_path):

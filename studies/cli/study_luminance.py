@@ -38,11 +38,12 @@ def luminance(
     from studies.luminance import report, run
     from studies.luminance.arms import ARMS
     from studies.luminance.lights import LIGHTS
+    from studies.luminance.settings import Settings
 
-    default = run.Settings()
-    settings = run.Settings(
+    default = Settings()
+    settings = Settings(
         dataset=dataset,
-        arms=ARMS if arms == "all" else options.parse_names(arms) or default.arms,
+        arms=tuple(ARMS) if arms == "all" else options.parse_names(arms) or default.arms,
         resnet_arms=options.parse_names(resnet_arms),
         lights=tuple(LIGHTS) if lights == "all" else options.parse_names(lights) or default.lights,
         seed=seed,
@@ -58,6 +59,6 @@ def luminance(
         epochs=epochs,
     )
     found = run.run(settings, out, workers, data)
-    report.write(settings, found, out, workers, data)
+    report.write(settings, found, out)
     options.write_json(found.summary(), json_file)
     echo(f"{out / 'report.html'}")

@@ -1,53 +1,56 @@
-"""How much of what the circuit makes of images in changed light its twin keeps: responses, and what a classifier reads.
+"""Agreement of the simulated circuit and its learned twin on images in changed light: responses, and what a classifier reads.
 
-One classifier, trained on the circuit's responses, reads the circuit's and the twin's to the same test images in the same light.
-Responses are compared channel by channel by R², unclipped.
+One classifier, trained on the circuit's responses, reads the circuit's and the twin's responses to the same test images in the
+same light. Responses are compared channel by channel by R², unclipped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-import torch
 
 from bridge.evaluate.scores import r_squared
-from studies.common.classifiers import is_correct
-from studies.common.training import Budget, Choice
 from studies.data.datasets import Images
-from studies.luminance.cells import Condition, Right, Seen, given, lit, name, trained
+from studies.luminance.evaluation import Correct, FeatureCache, Protocol, train_classifiers
 
 #: Columns of the table of responses.
 COLUMNS = ("light", "group", "level", "channel", "r2")
 
 
-def measured(
-    circuit: Seen,
-    twin: Seen,
-    images: Images,
-    classifier: str,
-    choice: Choice,
-    budget: Budget,
-    seeds: Sequence[int],
-    tests: Sequence[Condition],
-) -> tuple[Right, Right, pd.DataFrame]:
-    """What classifiers trained on the circuit's responses make of them and of the twin's; and R² by condition and channel."""
-    networks, scaling = trained(circuit, images, classifier, choice, budget, seeds)
-    labels = torch.from_numpy(images.test_labels)
-    told: tuple[list, list] = ([], [])
+class Agreement(NamedTuple):
+    """What the same classifiers read from the circuit's and from the twin's responses, and R² by condition and channel."""
+
+    simulated: Correct
+    learned: Correct
+    responses: pd.DataFrame
+
+
+def compare_with_twin(circuit: FeatureCache, twin: FeatureCache, images: Images, protocol: Protocol) -> Agreement:
+    """Train classifiers on the circuit's responses, and test them on the circuit's and on the twin's.
+
+    Parameters
+    ----------
+    circuit, twin : FeatureCache
+        Responses of both.
+    images : Images
+        Training and test images.
+    protocol : Protocol
+        How the classifiers are trained and tested.
+    """
+    classifiers = train_classifiers(circuit, images, protocol)
     rows = []
-    for light, group, level in tests:
-        simulated, learned = (
-            seen.maps(name(light, level), partial(lit, images.test, light, level)) for seen in (circuit, twin)
-        )
-        for kept, maps in zip(told, (simulated, learned), strict=True):
-            inputs = given(circuit.arm, scaling, maps)
-            kept.append([is_correct(network, inputs, labels).numpy() for network in networks])
+    for condition in protocol.conditions:
+        simulated, learned = (features.test_maps(images, condition) for features in (circuit, twin))
         rows += [
-            (light, group, level, channel, r_squared(simulated[:, channel], learned[:, channel]))
+            (*condition, channel, r_squared(simulated[:, channel], learned[:, channel]))
             for channel in range(simulated.shape[1])
         ]
-    mine, theirs = (Right(tuple(tests), tuple(seeds), np.array(kept)) for kept in told)
-    return mine, theirs, pd.DataFrame(rows, columns=list(COLUMNS))
+    simulated_correct, learned_correct = (classifiers.test(one, images, protocol) for one in (circuit, twin))
+    return Agreement(simulated_correct, learned_correct, pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def median_r2(responses: pd.DataFrame, group: str) -> float:
+    """R² of responses in a group's lights: the median over channels, the mean over lights of the mean over levels."""
+    by_level = responses[responses.group == group].groupby(["light", "level"], dropna=False).r2.median()
+    return float(by_level.groupby("light").mean().mean())

@@ -1,33 +1,34 @@
-"""The arms of the light study: what stands between the light and the classifier.
+"""The arms of the luminance study: the processing between the light and the classifier.
 
-An arm turns luminance (n, H, W) in cd/m² into maps (n, C, h, w). Every arm's maps then get one fixed shift and scale a
+An arm turns luminance (n, H, W) in cd/m² into maps (n, C, h, w). Every arm's maps then get one fixed shift and scale per
 channel, measured on clean training images, and go to the same classifier. Arms with light adaptation run in two states:
-*settled*, adapted to the image under wandering gaze, and *sudden*, adapted to the even reference field.
+*settled*, adapted to the image under wandering gaze, and *sudden*, adapted to the uniform reference field.
 
-| arm | what it is |
+| arm | processing |
 |---|---|
 | pixels | sRGB codes |
-| instance_norm, batch_norm | the same; the classifier normalises its maps |
+| instance_norm, batch_norm | sRGB codes; the classifier normalises its maps |
 | standardise, frame_mean, log_pixels, local_contrast_norm, clahe | `normalisation`, image by image |
-| augment_global, augment_all | sRGB codes; training images stand in the lights of the test, `augmentation`: bounds, not rivals |
+| augment_global, augment_all | sRGB codes; trained in the lights of the test (`augmentation`): upper bounds, not baselines |
 | retilenet | the module of the seed paper, trained with the classifier |
-| hand_set, global_weber, gabor_block | filters set by hand, `hand_set` |
-| plenoptic_lgg | luminance and contrast gain control fitted to human judgements, as plenoptic has it |
+| hand_set, global_weber, gabor_block | filters with parameters set by hand, `hand_set` |
+| plenoptic_lgg | plenoptic's luminance and contrast gain control, fitted to human judgements |
 | front_end_lgn, front_end_v1 | the front end fitted to the simulated circuit |
-| front_end_midget, front_end_parasol | its relay cells of one class alone: which of them carries what is recognised |
-| front_end_fixating | the same as front_end_lgn, adapted to what gaze of .1° leaves, as in fixation, in the place of .5° |
-| front_end_lgn_tuned, front_end_scratch | the same, trained on with the classifier, and its architecture trained from scratch |
-| front_end_shuffled | the same as front_end_lgn, its kernels' taps shuffled |
+| front_end_midget, front_end_parasol | its relay cells of one class alone |
+| front_end_fixating | front_end_lgn, adapted to the field that gaze of .1° leaves, as in fixation, instead of .5° |
+| front_end_lgn_tuned, front_end_scratch | front_end_lgn trained on with the classifier; its architecture trained from scratch |
+| front_end_shuffled | front_end_lgn with shuffled kernel taps |
 | simulated_lgn, simulated_v1 | the circuit itself, in Brian2 |
-| simulated_lgn_spiking | its relay cells that fire, each image shown once: spikes counted in the window |
-| simulated_lgn_pooled, simulated_lgn_spiking_pooled | the same two, of some 13 neighbours together |
+| simulated_lgn_spiking | its relay with spiking cells, one trial per image: spikes counted in the window |
+| simulated_lgn_pooled, simulated_lgn_spiking_pooled | the same two, each cell pooled with about 13 neighbours |
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -41,51 +42,181 @@ from biomodel.pathway import AdaptTo
 from biomodel.utils.errors import InputError
 from bridge import FrontEnd
 from studies.common import plenoptic_models, retilenet
-from studies.luminance import hand_set, normalisation
+from studies.luminance import front_ends, hand_set, normalisation
 from studies.luminance.augmentation import GLOBAL
 from studies.luminance.lights import LIGHTS, PIXELS_PER_DEGREE, REFERENCE_FIELD
-from studies.luminance.shuffled import shuffled
-from studies.luminance.trained import from_scratch, tuned
 
-#: Turns luminance and an adaptation state into maps.
-Maps = Callable[[np.ndarray, str], np.ndarray]
+#: Adaptation states of an arm that adapts, and of one that does not.
+ADAPTING, NOT_ADAPTING = ("settled", "sudden"), ("none",)
 
-#: Adaptation states of an arm that adapts.
-ADAPTING = ("settled", "sudden")
+#: Degrees over which the gaze of the arm that fixates wanders (of the order of Cherici, Kuang, Poletti & Rucci 2012).
+FIXATION = 0.1
 
-#: Every arm of the study, in the order of the tables.
-ARMS = (
-    "pixels",
-    "instance_norm",
-    "batch_norm",
-    "standardise",
-    "frame_mean",
-    "log_pixels",
-    "local_contrast_norm",
-    "clahe",
-    "augment_global",
-    "augment_all",
-    "retilenet",
-    "hand_set",
-    "global_weber",
-    "gabor_block",
-    "plenoptic_lgg",
-    "front_end_lgn",
-    "front_end_v1",
-    "front_end_midget",
-    "front_end_parasol",
-    "front_end_fixating",
-    "front_end_lgn_tuned",
-    "front_end_shuffled",
-    "front_end_scratch",
-    "simulated_lgn",
-    "simulated_v1",
-    "simulated_lgn_spiking",
-    "simulated_lgn_pooled",
-    "simulated_lgn_spiking_pooled",
-)
+#: Standard deviation of the Gaussian that pools neighbours, pixels: equivalent to 4π cells of equal weight.
+_POOL = 1.0
 
-#: The arms of the default study, which is to be short.
+#: Images per batch of a front end, and seed of shuffled kernels.
+_BATCH, _SHUFFLE_SEED = 64, 0
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm.
+
+    Attributes
+    ----------
+    maps : callable
+        (luminance (n, H, W) in cd/m², adaptation state) to the classifier's, or `front`'s, input (n, C, h, w).
+    name : str
+        Its key in `ARMS`.
+    adaptations : tuple of str
+        States that it runs in.
+    norm : str
+        Of the classifier, a name in `classifiers.NORMS`.
+    lights : tuple of str
+        Lights in which training images are shown, besides the reference light.
+    front : callable or None
+        Adaptation state to a module that is trained with the classifier.
+    costly : bool
+        Whether its maps are kept on disk.
+    twin : str
+        Of an arm that simulates, the arm that was fitted to its responses. Simulated arms get fewer images and levels, and
+        take over the twin's search.
+    kept_as : str
+        Arm whose maps before pooling are the same; itself by default.
+    pool : float
+        Standard deviation, pixels, of the Gaussian that pools neighbours of a map.
+    """
+
+    maps: Callable[[np.ndarray, str], np.ndarray]
+    name: str = ""
+    adaptations: tuple[str, ...] = NOT_ADAPTING
+    norm: str = "none"
+    lights: tuple[str, ...] = ()
+    front: Callable[[str], nn.Module] | None = None
+    costly: bool = False
+    twin: str = ""
+    kept_as: str = ""
+    pool: float = 0.0
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it runs Brian2 for every image."""
+        return bool(self.twin)
+
+    def pooled(self, maps: np.ndarray) -> np.ndarray:
+        """Pool each cell of maps (n, C, h, w) with its neighbours, where the arm does."""
+        return ndimage.gaussian_filter(maps, self.pool, axes=(-2, -1), mode="nearest") if self.pool else maps
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models that arms are made of.
+
+    Attributes
+    ----------
+    front_end : FrontEnd
+        For learned arms; ends at V1.
+    pathway : Pathway
+        For simulated arms.
+    workers : int
+        Processes of a simulation.
+    """
+
+    front_end: FrontEnd
+    pathway: Pathway
+    workers: int = 1
+
+
+def _pixel_arm(**options: object) -> Callable[[Models], Arm]:
+    """An arm of sRGB codes."""
+    return lambda models: Arm(lambda light, _: normalisation.codes(light)[:, None], **options)  # type: ignore[arg-type]
+
+
+def _image_arm(function: Callable[[np.ndarray], np.ndarray], costly: bool = False) -> Callable[[Models], Arm]:
+    """An arm that is a function of each image alone: luminance (n, H, W) to maps (n, H, W) or (n, C, H, W)."""
+
+    def maps(light: np.ndarray, _: str) -> np.ndarray:
+        result = function(light)
+        return result[:, None] if result.ndim == 3 else result
+
+    return lambda models: Arm(maps, costly=costly)
+
+
+def _front_end_arm(
+    output: str,
+    change: Callable[[FrontEnd], FrontEnd] = lambda front_end: front_end,
+    channels: slice = slice(None),
+    adaptations: tuple[str, ...] = ADAPTING,
+) -> Callable[[Models], Arm]:
+    """An arm of the fitted front end up to a station, changed, or of some of its channels."""
+
+    def make(models: Models) -> Arm:
+        front_end = change(models.front_end.truncated(output))
+        return Arm(
+            lambda light, state: learned_rates(front_end, light, state)[:, channels], "", adaptations, costly=True
+        )
+
+    return make
+
+
+def _trained_arm(front: Callable[[FrontEnd, str], nn.Module]) -> Callable[[Models], Arm]:
+    """An arm of a front end that is trained with the classifier: it takes luminance."""
+    return lambda models: Arm(
+        lambda light, _: light[:, None], "", ADAPTING, front=lambda state: front(models.front_end, state)
+    )
+
+
+def _simulated_arm(station: str, spiking: bool = False, pool: float = 0.0) -> Callable[[Models], Arm]:
+    """An arm of the simulated circuit up to a station."""
+
+    def make(models: Models) -> Arm:
+        simulate = partial(spike_rates if spiking else simulated_rates, models.pathway, station, workers=models.workers)
+        kept_as = f"simulated_{station}_spiking" if spiking else f"simulated_{station}"
+        twin = f"front_end_{station}"
+        return Arm(simulate, "", ADAPTING, costly=True, twin=twin, kept_as=kept_as, pool=pool)
+
+    return make
+
+
+#: Every arm by name, in the order of the tables: a function of `Models` to the `Arm`. To add an arm, add a line here (arms that
+#: are functions of an image use `_image_arm`) and a line to the table above and to docs/study.md. The command line, the study,
+#: the tables and the report find it here; `report.COLOURS` gives it a colour. Names that begin with front_end or simulated
+#: belong to the circuit and its twins; all others but `BOUNDS` count as baselines (`is_baseline`).
+ARMS: dict[str, Callable[[Models], Arm]] = {
+    "pixels": _pixel_arm(),
+    "instance_norm": _pixel_arm(norm="instance"),
+    "batch_norm": _pixel_arm(norm="batch"),
+    "standardise": _image_arm(normalisation.standardise),
+    "frame_mean": _image_arm(normalisation.frame_mean),
+    "log_pixels": _image_arm(normalisation.log_pixels),
+    "local_contrast_norm": _image_arm(normalisation.local_contrast_norm),
+    "clahe": _image_arm(normalisation.clahe, costly=True),
+    "augment_global": _pixel_arm(lights=GLOBAL),
+    "augment_all": _pixel_arm(lights=tuple(LIGHTS)),
+    "retilenet": _pixel_arm(front=lambda _: retilenet.module(1)),
+    "hand_set": _image_arm(hand_set.hand_set),
+    "global_weber": _image_arm(hand_set.global_weber),
+    "gabor_block": _image_arm(hand_set.gabor_block, costly=True),
+    "plenoptic_lgg": _image_arm(plenoptic_models.luminance_contrast_gain),
+    "front_end_lgn": _front_end_arm("lgn"),
+    "front_end_v1": _front_end_arm("v1"),
+    "front_end_midget": _front_end_arm("lgn", channels=slice(0, 2)),
+    "front_end_parasol": _front_end_arm("lgn", channels=slice(2, 4)),
+    "front_end_fixating": _front_end_arm(
+        "lgn", lambda front_end: front_end.replace(gaze_sd=FIXATION), adaptations=("settled",)
+    ),
+    "front_end_lgn_tuned": _trained_arm(front_ends.tuned),
+    "front_end_shuffled": _front_end_arm("lgn", lambda front_end: front_ends.shuffle_kernels(front_end, _SHUFFLE_SEED)),
+    "front_end_scratch": _trained_arm(front_ends.from_scratch),
+    "simulated_lgn": _simulated_arm("lgn"),
+    "simulated_v1": _simulated_arm("v1"),
+    "simulated_lgn_spiking": _simulated_arm("lgn", spiking=True),
+    "simulated_lgn_pooled": _simulated_arm("lgn", pool=_POOL),
+    "simulated_lgn_spiking_pooled": _simulated_arm("lgn", spiking=True, pool=_POOL),
+}
+
+#: The arms of the default study, which is short.
 DEFAULT = (
     "pixels",
     "instance_norm",
@@ -96,88 +227,17 @@ DEFAULT = (
     "simulated_lgn",
 )
 
-#: Which of the relay's channels the arms of one class of cells are given.
-_CLASSES = {"front_end_midget": slice(0, 2), "front_end_parasol": slice(2, 4)}
-
-#: Degrees over which the gaze of the arm that fixates wanders (of the order of Cherici, Kuang, Poletti & Rucci 2012).
-FIXATION = 0.1
-
-#: Standard deviation of the Gaussian that pools neighbours, pixels: as good as 4π cells of equal weight.
-_POOL = 1.0
-
-#: Images that a front end answers at a time, and seed of what is shuffled.
-_TOGETHER, _SHUFFLED = 64, 0
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One arm.
-
-    Attributes
-    ----------
-    maps : callable
-        What is given to the classifier, or to `front`.
-    adaptations : tuple of str
-        The states that it runs in.
-    norm : str
-        The classifier's, of `classifiers.NORMS`.
-    lights : tuple of str
-        What training images are shown in beside the reference light.
-    front : callable or None
-        Makes, of an adaptation state, a module that is trained with the classifier.
-    costly : bool
-        Whether its maps are kept on disk.
-    simulated : bool
-        Whether it runs Brian2 for every image, and so meets fewer of them.
-    kept_as : str
-        The arm whose maps are its own before they are pooled; by default itself.
-    pool : float
-        Standard deviation, pixels, of the Gaussian by which neighbours of a map are pooled.
-    """
-
-    name: str
-    maps: Maps
-    adaptations: tuple[str, ...] = ("none",)
-    norm: str = "none"
-    lights: tuple[str, ...] = ()
-    front: Callable[[str], nn.Module] | None = None
-    costly: bool = False
-    simulated: bool = False
-    kept_as: str = ""
-    pool: float = 0.0
-
-    def pooled(self, maps: np.ndarray) -> np.ndarray:
-        """Maps (n, C, h, w), each cell the weighted mean of its neighbours where the arm pools them."""
-        return ndimage.gaussian_filter(maps, self.pool, axes=(-2, -1), mode="nearest") if self.pool else maps
-
-
-#: Arms that are functions of an image alone.
-_FIXED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "standardise": normalisation.standardise,
-    "frame_mean": normalisation.frame_mean,
-    "log_pixels": normalisation.log_pixels,
-    "local_contrast_norm": normalisation.local_contrast_norm,
-    "clahe": normalisation.clahe,
-    "hand_set": hand_set.hand_set,
-    "global_weber": hand_set.global_weber,
-    "gabor_block": hand_set.gabor_block,
-}
-
-
-#: Of these, the ones whose maps are kept on disk.
-_COSTLY = ("clahe", "gabor_block")
-
-#: Arms that have been trained in the lights of the test: what could be had at best, and no rivals.
+#: Arms that are trained in the lights of the test: upper bounds, not baselines.
 BOUNDS = ("augment_global", "augment_all")
 
 
-def is_rival(name: str) -> bool:
-    """Whether an arm is one that the circuit and what was fitted to it are compared with."""
+def is_baseline(name: str) -> bool:
+    """Whether the circuit and its twins are compared with this arm."""
     return name not in BOUNDS and not name.startswith(("front_end", "simulated"))
 
 
 def check_arms(names: tuple[str, ...]) -> None:
-    """Refuse arms that are not known, or that need what is not installed.
+    """Check that arms are known and that their packages are installed.
 
     Raises
     ------
@@ -185,117 +245,60 @@ def check_arms(names: tuple[str, ...]) -> None:
     """
     for name in names:
         if name not in ARMS:
-            raise InputError(f"unknown arm {name!r}: accepted are {', '.join(ARMS)}")
+            raise InputError(f"arms must be among {', '.join(ARMS)}, got {name!r}")
     if "plenoptic_lgg" in names:
         plenoptic_models.check_installed()
 
 
-def make(name: str, front_end: FrontEnd, pathway: Pathway, workers: int = 1) -> Arm:
-    """One arm by name.
-
-    Parameters
-    ----------
-    name : str
-        One of `ARMS`.
-    front_end : FrontEnd
-        For the learned arms; ends at V1.
-    pathway : Pathway
-        For the simulated arms.
-    workers : int
-        Processes that simulate.
-
-    Raises
-    ------
-    InputError
-        As `check_arms`.
-    """
+def make(name: str, models: Models) -> Arm:
+    """Make an arm of `ARMS`; raises InputError as `check_arms`."""
     check_arms((name,))
-
-    def pixels(light: np.ndarray, _: str) -> np.ndarray:
-        return normalisation.codes(light)[:, None]
-
-    def luminance_itself(light: np.ndarray, _: str) -> np.ndarray:
-        return light[:, None]
-
-    if name in ("instance_norm", "batch_norm"):
-        return Arm(name, pixels, norm=name.removesuffix("_norm"))
-    if name in ("augment_global", "augment_all"):
-        return Arm(name, pixels, lights=GLOBAL if name == "augment_global" else tuple(LIGHTS))
-    if name == "retilenet":
-        return Arm(name, pixels, front=lambda _: retilenet.module(1))
-    if name == "plenoptic_lgg":
-        return Arm(name, lambda light, _: plenoptic_models.luminance_contrast_gain(light))
-    if name == "front_end_lgn_tuned":
-        return Arm(name, luminance_itself, ADAPTING, front=lambda state: tuned(front_end, state))
-    if name == "front_end_scratch":
-        return Arm(name, luminance_itself, ADAPTING, front=lambda state: from_scratch(front_end, state))
-    if name == "front_end_fixating":
-        held = altered_gaze(front_end.truncated("lgn"), FIXATION)
-        return Arm(name, lambda light, state: learned(held, light, state), ADAPTING[:1], costly=True)
-    if name.startswith("front_end_"):
-        station = "v1" if name == "front_end_v1" else "lgn"
-        fixed = front_end.truncated(station)
-        if name == "front_end_shuffled":
-            fixed = shuffled(fixed, _SHUFFLED)
-        channels = _CLASSES.get(name, slice(None))
-        return Arm(name, lambda light, state: learned(fixed, light, state)[:, channels], ADAPTING, costly=True)
-    if name.startswith("simulated_"):
-        alone = name.removesuffix("_pooled")
-        station = alone.removeprefix("simulated_").removesuffix("_spiking")
-        answer = fired if alone.endswith("_spiking") else simulated
-        return Arm(
-            name,
-            lambda light, state: answer(pathway, station, light, state, workers),
-            ADAPTING,
-            costly=True,
-            simulated=True,
-            kept_as=alone,
-            pool=0.0 if name == alone else _POOL,
-        )
-    if name == "pixels":
-        return Arm(name, pixels)
-    fixed_maps = _FIXED[name]
-    return Arm(name, lambda light, _: _channels(fixed_maps(light)), costly=name in _COSTLY)
-
-
-def _channels(maps: np.ndarray) -> np.ndarray:
-    """Maps (n, C, h, w), of one channel where there is no axis for it."""
-    return maps[:, None] if maps.ndim == 3 else maps
-
-
-def altered_gaze(front_end: FrontEnd, gaze_sd: float) -> FrontEnd:
-    """The same front end, settled before the field that gaze of another spread, in degrees, leaves."""
-    other = front_end.untrained(gaze_sd=gaze_sd)
-    other.load_state_dict(front_end.state_dict())
-    return other
+    return replace(ARMS[name](models), name=name)
 
 
 @torch.no_grad()
-def learned(front_end: FrontEnd, light: np.ndarray, state: str) -> np.ndarray:
-    """Rates of the front end's output."""
+def learned_rates(front_end: FrontEnd, light: np.ndarray, state: str) -> np.ndarray:
+    """Rates, Hz, of a front end's output in an adaptation state."""
     background = None if state == "settled" else REFERENCE_FIELD
     tensor = torch.from_numpy(light[:, None]).float()
-    return torch.cat([front_end(part, background) for part in tensor.split(_TOGETHER)]).numpy()
+    return torch.cat([front_end(batch, background) for batch in tensor.split(_BATCH)]).numpy()
 
 
-def simulated(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: int) -> np.ndarray:
-    """Rates of the simulated cells of a station."""
-    return _answered(pathway, station, light, state, workers)[station].values
+def simulated_rates(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: int) -> np.ndarray:
+    """Rates, Hz, of a station's cells in the simulated circuit.
+
+    Parameters
+    ----------
+    pathway : Pathway
+        The circuit.
+    station : str
+        Its last station.
+    light : numpy.ndarray, (n, H, W)
+        Luminance, cd/m².
+    state : str
+        ``settled`` or ``sudden``.
+    workers : int
+        Processes.
+
+    Returns
+    -------
+    numpy.ndarray, (n, channels, h, w)
+    """
+    return _simulate(pathway, station, light, state, workers)[station].values
 
 
-def fired(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: int) -> np.ndarray:
-    """Rates, Hz, that a single trial's spikes of the same pathway's cells come to; the noise is another for other light."""
-    spiking = Pathway(
-        pathway.preset,
-        fidelity="spiking",
-        parameters=pathway.parameters.values_by_name(),
-        lesions=pathway.lesions,
-    )
+def spike_rates(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: int) -> np.ndarray:
+    """Rates, Hz, from the spikes of one trial of the same circuit; the noise depends on the light.
+
+    Parameters, and the return value, are those of `simulated_rates`.
+    """
+    spiking = pathway.replace(fidelity="spiking")
     seed = zlib.crc32(np.ascontiguousarray(light).tobytes())
-    return in_rates(_answered(spiking, station, light, state, workers, seed))[station].isel(trial=0).values
+    responses = in_rates(_simulate(spiking, station, light, state, workers, seed))
+    return responses[station].isel(trial=0).values
 
 
-def _answered(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: int, seed: int = 0) -> xr.Dataset:
+def _simulate(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: int, seed: int = 0) -> xr.Dataset:
     adapt_to: AdaptTo = "gaze" if state == "settled" else REFERENCE_FIELD
     stimulus = luminance(light, PIXELS_PER_DEGREE)
     return pathway.simulate(stimulus, adapt_to=adapt_to, output=station, workers=workers, seed=seed)

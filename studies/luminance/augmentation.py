@@ -1,7 +1,7 @@
-"""Training images in other lights: what an arm sees that learns to bear them instead of being built for them.
+"""Training images in other lights: the training data of arms that learn robustness instead of being built for it.
 
-Every time an image is shown it stands in a light drawn anew: with equal chances the reference light, or one of `lights`, at a
-level drawn evenly over the logarithm of the light's range of levels.
+Every time an image is shown it is in a random light: with equal probabilities the reference light, or one of `lights`, at a
+level uniform over the logarithm of the light's range of levels.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import numpy as np
 
 from studies.luminance.lights import LIGHTS
 
-#: What `augment_global` is trained in; `augment_all` is trained in every light.
+#: The lights in which `augment_global` is trained; `augment_all` is trained in every light.
 GLOBAL = tuple(name for name, light in LIGHTS.items() if light.group == "global")
 
 
-def relit(light: np.ndarray, lights: tuple[str, ...], random: np.random.Generator) -> np.ndarray:
-    """Scenes (n, H, W) under the reference light, each in a light of its own."""
-    seen = []
+def illuminate_randomly(light: np.ndarray, lights: tuple[str, ...], random: np.random.Generator) -> np.ndarray:
+    """Return scenes (n, H, W) of the reference light, each in a random light."""
+    scenes = []
     for image in light:
-        which = int(random.integers(len(lights) + 1))
-        if which == len(lights):
-            seen.append(image)
+        index = int(random.integers(len(lights) + 1))
+        if index == len(lights):
+            scenes.append(image)
             continue
-        one = LIGHTS[lights[which]]
+        one = LIGHTS[lights[index]]
         level = float(np.exp(random.uniform(np.log(min(one.levels)), np.log(max(one.levels)))))
-        seen.append(one.shine(image, level, random))
-    return np.stack(seen)
+        scenes.append(one.apply(image, level, random))
+    return np.stack(scenes)

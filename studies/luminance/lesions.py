@@ -1,8 +1,8 @@
-"""Which mechanism of the circuit protects recognition: each taken out alone, and each alone left in.
+"""Lesions of the circuit: the contribution of each mechanism to recognition, removed alone and left alone.
 
 The relay's mechanisms are lesioned before the relay, V1's before V1 behind an intact relay. Settled; each light at one level
-(`LEVELS`), and fewer images than elsewhere, for every image is simulated. The classifier is trained anew on what the lesioned
-circuit says (*retrained*), or is the one trained on the intact circuit, which meets the lesion unprepared (*kept*).
+(`LEVELS`), and fewer images than elsewhere, because every image is simulated. The classifier is trained on the lesioned
+circuit's responses (*retrained*), or is the one trained on the intact circuit (*kept*).
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ import torch
 from biomodel import Pathway
 from biomodel.circuit.lesions import lesions_of
 from biomodel.utils.progress import progress
-from studies.common.classifiers import is_correct
 from studies.common.parallel import run_parallel
-from studies.common.training import Budget, Choice
 from studies.data.datasets import Images
-from studies.luminance.arms import Arm, simulated
-from studies.luminance.cells import Condition, Right, Seen, examined, given, lit, name, prepare, trained
-from studies.luminance.lights import FEW_LEVELS, LIGHTS
+from studies.luminance.arms import Arm, simulated_rates
+from studies.luminance.evaluation import Correct, FeatureCache, Protocol, evaluate, train_classifiers
+from studies.luminance.lights import LIGHTS, REFERENCE, Condition
 
 #: Mechanisms by the station before which they are lesioned.
 MECHANISMS = {"lgn": lesions_of("retina") + lesions_of("lgn"), "v1": lesions_of("v1")}
 
-#: Images that train, and that test.
+#: Images for training and test.
 TRAIN, TEST = 500, 500
 
-#: The level of each light: of those that simulated arms meet the one farthest from the reference light.
-LEVELS = {name: levels[-1] for name, levels in FEW_LEVELS.items()} | {"exposure": 0.01}
+#: The level of each light: among those of simulated arms the one farthest from the reference light.
+LEVELS = {name: light.few_levels[-1] for name, light in LIGHTS.items()} | {"exposure": 0.01}
+
+#: Results of a station's lesions by (variant, ``retrained`` or ``kept``).
+Results = dict[tuple[str, str], Correct]
 
 
 def variants(station: str) -> dict[str, tuple[str, ...]]:
-    """Lesions by the name of what is left."""
+    """Lesions by the name of the variant."""
     every = MECHANISMS[station]
     return (
         {"intact": ()}
@@ -46,89 +47,87 @@ def variants(station: str) -> dict[str, tuple[str, ...]]:
     )
 
 
-def run(
-    pathway: Pathway,
-    station: str,
-    images: Images,
-    choice: Choice,
-    budget: Budget,
-    seeds: Sequence[int],
-    lights: Sequence[str],
-    out: Path,
-    workers: int,
-) -> dict[tuple[str, str], Right]:
-    """Simulate, train and test every variant, or what is left of them; by variant and ``retrained`` or ``kept``."""
-    folder = out / "lesions"
-    folder.mkdir(exist_ok=True)
+def conditions(lights: Sequence[str]) -> tuple[Condition, ...]:
+    """The reference light, and each light at its level."""
+    return REFERENCE, *(Condition(light, LIGHTS[light].group, LEVELS[light]) for light in lights)
+
+
+def run(pathway: Pathway, station: str, images: Images, protocol: Protocol, out: Path, workers: int) -> None:
+    """Simulate, train and test every variant whose results are missing.
+
+    Parameters
+    ----------
+    pathway : Pathway
+        The intact circuit.
+    station : str
+        A key of `MECHANISMS`.
+    images : Images
+        Of the study; the first `TRAIN` and `TEST` are used.
+    protocol : Protocol
+        How the classifiers are trained and tested.
+    out : pathlib.Path
+        The study's folder.
+    workers : int
+        Processes.
+    """
     images = images.first(TRAIN, TEST)
-    tests: list[Condition] = [("reference", "clean", None)]
-    tests += [(light, LIGHTS[light].group, LEVELS[light]) for light in lights]
-    seen = {}
-    for variant, lesions in variants(station).items():
-        other = Pathway(
-            pathway.preset, parameters=pathway.parameters.values_by_name(), lesions=lesions, fidelity=pathway.fidelity
+    features = {
+        variant: FeatureCache(
+            _arm(pathway.replace(lesions=lesions), station, variant, workers), "settled", out / "maps"
         )
-        maps = partial(_answered, other, station, workers)
-        arm = Arm(f"lesion-{station}-{variant.replace(' ', '_')}", maps, costly=True, simulated=True)
-        seen[variant] = Seen(arm, "settled", out / "maps")
-    paths = {
-        (variant, how): folder / f"{station}-{variant.replace(' ', '_')}-{how}.npz"
-        for variant in seen
+        for variant, lesions in variants(station).items()
+    }
+    pending = {one: path for one, path in paths(out, station).items() if not path.exists()}
+    # The simulation runs in several processes itself.
+    for variant in progress(dict.fromkeys(variant for variant, _ in pending), what=f"lesions before {station}"):
+        features[variant].fill(images, protocol.conditions)
+    tasks: list[tuple] = [
+        (_retrained, path, features[variant], images, protocol)
+        for (variant, how), path in pending.items()
+        if how == "retrained"
+    ]
+    kept = {path: features[variant] for (variant, how), path in pending.items() if how == "kept"}
+    if kept:
+        tasks.append((_kept, kept, features["intact"], images, protocol))
+    run_parallel(_single_threaded, tasks, workers, f"classifiers of lesions before {station}")
+
+
+def read(out: Path, station: str) -> Results:
+    """Read all results of a station's lesions."""
+    return {one: Correct.load(path) for one, path in paths(out, station).items()}
+
+
+def paths(out: Path, station: str) -> dict[tuple[str, str], Path]:
+    """Files of a station's results."""
+    return {
+        (variant, how): out / "lesions" / f"{station}-{variant.replace(' ', '_')}-{how}.npz"
+        for variant in variants(station)
         for how in ("retrained", "kept")
     }
-    waiting = [one for one, path in paths.items() if not path.exists()]
-    # The simulation spreads over processes itself.
-    for variant in progress(dict.fromkeys(variant for variant, _ in waiting), what=f"lesions before {station}"):
-        prepare(seen[variant], images, tests)
-    with_what = (images, choice, budget, seeds, tests)
-    tasks: list[tuple] = [
-        (_retrained, paths[variant, how], seen[variant], *with_what) for variant, how in waiting if how == "retrained"
-    ]
-    kept = {paths[variant, how]: seen[variant] for variant, how in waiting if how == "kept"}
-    if kept:
-        tasks.append((_kept, kept, seen["intact"], *with_what))
-    run_parallel(_alone, tasks, workers, f"classifiers of lesions before {station}")
-    return {one: Right.load(path) for one, path in paths.items()}
 
 
-def _answered(pathway: Pathway, station: str, workers: int, light: np.ndarray, state: str) -> np.ndarray:
-    return simulated(pathway, station, light, state, workers)
+def _arm(pathway: Pathway, station: str, variant: str, workers: int) -> Arm:
+    maps = partial(_maps, pathway, station, workers)
+    return Arm(maps, f"lesion-{station}-{variant.replace(' ', '_')}", costly=True)
 
 
-def _alone(task: Callable[..., None], *given: object) -> None:
-    """A task in a process of its own."""
+def _maps(pathway: Pathway, station: str, workers: int, light: np.ndarray, state: str) -> np.ndarray:
+    return simulated_rates(pathway, station, light, state, workers)
+
+
+def _single_threaded(task: Callable[..., None], *arguments: object) -> None:
+    """Run a task in a worker process."""
     torch.set_num_threads(1)
-    task(*given)
+    task(*arguments)
 
 
-def _retrained(
-    path: Path,
-    lesioned: Seen,
-    images: Images,
-    choice: Choice,
-    budget: Budget,
-    seeds: Sequence[int],
-    tests: Sequence[Condition],
-) -> None:
-    """Write what classifiers trained on the lesioned circuit make of it."""
-    examined(lesioned, images, "lenet", choice, budget, seeds, tests).save(path)
+def _retrained(path: Path, lesioned: FeatureCache, images: Images, protocol: Protocol) -> None:
+    """Train classifiers on the lesioned circuit, and test them on it."""
+    evaluate(lesioned, images, protocol).save(path)
 
 
-def _kept(
-    lesioned: Mapping[Path, Seen],
-    intact: Seen,
-    images: Images,
-    choice: Choice,
-    budget: Budget,
-    seeds: Sequence[int],
-    tests: Sequence[Condition],
-) -> None:
-    """Write what classifiers trained on the intact circuit make of each lesioned one."""
-    networks, scaling = trained(intact, images, "lenet", choice, budget, seeds)
-    labels = torch.from_numpy(images.test_labels)
-    for path, seen in lesioned.items():
-        told = []
-        for light, _, level in tests:
-            maps = seen.maps(name(light, level), partial(lit, images.test, light, level))
-            told.append([is_correct(network, given(intact.arm, scaling, maps), labels).numpy() for network in networks])
-        Right(tuple(tests), tuple(seeds), np.array(told)).save(path)
+def _kept(lesioned: Mapping[Path, FeatureCache], intact: FeatureCache, images: Images, protocol: Protocol) -> None:
+    """Train classifiers on the intact circuit, and test them on each lesioned one."""
+    classifiers = train_classifiers(intact, images, protocol)
+    for path, features in lesioned.items():
+        classifiers.test(features, images, protocol).save(path)

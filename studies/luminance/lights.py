@@ -1,8 +1,8 @@
 r"""The light on a scene: pure functions from luminance to luminance, fixed before any run.
 
 An image's codes are sRGB-decoded to x; its reflectance is ρ = .03 + .87 x, black 3 % and white 90 %. Under the reference
-light, even over the image, white has L_w = 200 cd/m² and the scene L = L_w ρ / .9. A light takes L to another luminance; its
-geometry is random, seeded by the light and the image's index, so that every arm meets the same scenes.
+light, uniform over the image, white has L_w = 200 cd/m² and the scene L = L_w ρ / .9. A light takes L to another luminance; its
+geometry is random, seeded by the light and the image's index, so that every arm gets the same scenes.
 
 In a light's formulas w is the image's width in pixels and u a pixel's coordinate along a direction θ uniform in [0, 2π),
 measured from the middle of the image. A sensor's codes are sRGB's of L / L_w: white is its largest.
@@ -23,8 +23,9 @@ measured from the middle of the image. A sensor's codes are sRGB's of L / L_w: w
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -40,6 +41,224 @@ PIXELS_PER_DEGREE = 16.0
 
 #: Luminance of a middle grey (reflectance .18) under the reference light: the field that "sudden" arms are adapted to.
 REFERENCE_FIELD = WHITE * 0.18 / 0.9
+
+#: (luminance (H, W) in cd/m², level, generator) to luminance (H, W) in cd/m².
+Transform = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Light:
+    """One change of light.
+
+    Attributes
+    ----------
+    name, group : str
+        The group is one of global, local, sensor and photon.
+    parameter : str
+        Symbol of the level.
+    levels : tuple of float
+        In increasing strength, or in order of the parameter.
+    few_levels : tuple of float
+        One or two of the levels, none of development, for arms that simulate every image.
+    development : tuple of float
+        The levels that development may use; scores leave them out.
+    caption : str
+        For the report.
+    apply : callable
+        Changes the luminance of one image.
+    """
+
+    name: str
+    group: str
+    parameter: str
+    levels: tuple[float, ...]
+    few_levels: tuple[float, ...]
+    development: tuple[float, ...]
+    caption: str
+    apply: Transform
+
+
+#: Every light by name, in the order of the tables. To add a light, write a function of (luminance, level, generator) below and
+#: decorate it with `_light`, whose arguments are the attributes of `Light`. The command line, the study, the tables and the
+#: report find it here. A study in an old folder is not affected: its settings list its lights.
+LIGHTS: dict[str, Light] = {}
+
+
+def _light(
+    name: str,
+    group: str,
+    parameter: str,
+    levels: tuple[float, ...],
+    few_levels: tuple[float, ...],
+    caption: str,
+    development: tuple[float, ...] = (),
+) -> Callable[[Transform], Transform]:
+    """Add a light to `LIGHTS`; the arguments are the attributes of `Light`."""
+
+    def add(transform: Transform) -> Transform:
+        LIGHTS[name] = Light(name, group, parameter, levels, few_levels, development, caption, transform)
+        return transform
+
+    return add
+
+
+@_light(
+    "exposure",
+    "global",
+    "k",
+    (0.003, 0.01, 0.03, 0.1, 0.3, 3, 10, 30),
+    (0.01, 30.0),
+    "all light times k",
+    development=(0.1, 0.3, 3, 10),
+)
+def _exposure(luminance: np.ndarray, k: float, random: np.random.Generator) -> np.ndarray:
+    return luminance * k
+
+
+@_light("pedestal", "global", "p", (0.1, 0.3, 1, 3), (0.1, 1.0), "p times white added everywhere", development=(0.3,))
+def _pedestal(luminance: np.ndarray, p: float, random: np.random.Generator) -> np.ndarray:
+    return luminance + p * WHITE
+
+
+@_light("gradient", "local", "r", (3, 10, 30), (3.0, 30.0), "r-fold from one side to the other", development=(10,))
+def _gradient(luminance: np.ndarray, r: float, random: np.random.Generator) -> np.ndarray:
+    u = _along(luminance.shape, random.uniform(0, 2 * np.pi))
+    return luminance * r ** (u / luminance.shape[1])
+
+
+@_light("hard_shadow", "local", "r", (3, 10, 30), (3.0, 30.0), "one side r times darker", development=(10,))
+def _hard_shadow(luminance: np.ndarray, r: float, random: np.random.Generator) -> np.ndarray:
+    width = luminance.shape[1]
+    u = _along(luminance.shape, random.uniform(0, 2 * np.pi))
+    offset = random.uniform(-0.25 * width, 0.25 * width)
+    return np.where(u > offset, luminance / r, luminance)
+
+
+@_light("soft_shadow", "local", "r", (10, 30), (30.0,), "one side r times darker, with a soft edge")
+def _soft_shadow(luminance: np.ndarray, r: float, random: np.random.Generator) -> np.ndarray:
+    width = luminance.shape[1]
+    u = _along(luminance.shape, random.uniform(0, 2 * np.pi))
+    offset = random.uniform(-0.25 * width, 0.25 * width)
+    return luminance * (1 - (1 - 1 / r) * special.expit((u - offset) / (0.06 * width)))
+
+
+@_light("spot", "local", "r", (10, 30), (30.0,), "a spot of light, the rest r times darker")
+def _spot(luminance: np.ndarray, r: float, random: np.random.Generator) -> np.ndarray:
+    return luminance * (1 / r + _gaussian(luminance.shape, 0.2, random))
+
+
+@_light("two_lamps", "local", "r", (30,), (30.0,), "two lamps, the rest r times darker")
+def _two_lamps(luminance: np.ndarray, r: float, random: np.random.Generator) -> np.ndarray:
+    light = 1 / r + _gaussian(luminance.shape, 0.35, random) + _gaussian(luminance.shape, 0.35, random)
+    return luminance * light / light.max()
+
+
+@_light("dapple", "local", "r", (10, 30), (30.0,), "1/f dapples over an r-fold range")
+def _dapple(luminance: np.ndarray, r: float, random: np.random.Generator) -> np.ndarray:
+    frequency = np.hypot(*np.meshgrid(*(np.fft.fftfreq(size) for size in luminance.shape), indexing="ij"))
+    frequency[0, 0] = np.inf
+    noise = np.fft.ifft2(np.fft.fft2(random.normal(size=luminance.shape)) / frequency).real
+    low, high = np.percentile(noise, (5, 95))
+    return luminance * np.exp((noise - noise.mean()) * np.log(r) / (high - low))
+
+
+@_light("clipping", "sensor", "k", (2, 4, 8), (4.0,), "k times the light, clipped at white, 8 bits")
+@_light("low_exposure", "sensor", "k", (0.1, 0.03, 0.01), (0.03,), "k times the light, then 8 bits")  # registered first
+def _eight_bits(luminance: np.ndarray, k: float, random: np.random.Generator) -> np.ndarray:
+    return _decode(_quantise(_encode(luminance * k)))
+
+
+@_light("gamma", "sensor", "γ", (0.4, 0.6, 1.7, 2.5), (2.5,), "a sensor's codes to the power γ")
+def _gamma(luminance: np.ndarray, gamma: float, random: np.random.Generator) -> np.ndarray:
+    return _decode(_encode(luminance) ** gamma)
+
+
+@_light("contrast", "sensor", "c", (0.5, 0.25, 0.1), (0.25,), "a sensor's codes about their mean, times c")
+def _contrast(luminance: np.ndarray, c: float, random: np.random.Generator) -> np.ndarray:
+    codes = _encode(luminance)
+    return _decode(_quantise(codes.mean() + c * (codes - codes.mean())))
+
+
+@_light("shot_noise", "photon", "N", (100, 20, 5, 2, 1), (5.0,), "N photons per pixel at white")
+def _shot_noise(luminance: np.ndarray, n: float, random: np.random.Generator) -> np.ndarray:
+    return random.poisson(n * luminance / WHITE) * WHITE / n
+
+
+def _encode(luminance: np.ndarray) -> np.ndarray:
+    """A sensor's codes in [0, 1]; luminance above white is clipped."""
+    return encode_srgb(np.clip(luminance / WHITE, 0, 1))
+
+
+def _quantise(codes: np.ndarray) -> np.ndarray:
+    return np.round(255 * codes) / 255
+
+
+def _decode(codes: np.ndarray) -> np.ndarray:
+    """Luminance of a sensor's codes."""
+    return WHITE * decode_srgb(codes)
+
+
+def _gaussian(shape: tuple[int, ...], deviation: float, random: np.random.Generator) -> np.ndarray:
+    """A Gaussian of height 1 at a uniform random place; its deviation is in image widths."""
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    down, right = (random.uniform(0, size - 1) for size in shape)
+    return np.exp(-((y - down) ** 2 + (x - right) ** 2) / (2 * (deviation * shape[1]) ** 2))
+
+
+def _along(shape: tuple[int, ...], angle: float) -> np.ndarray:
+    """Coordinate of each pixel along a direction, from the middle of the image, in pixels."""
+    y, x = (np.arange(size) - (size - 1) / 2 for size in shape)
+    return x[None, :] * np.cos(angle) + y[:, None] * np.sin(angle)
+
+
+#: The lights of the default study, which is short.
+DEFAULT = ("exposure", "pedestal", "gradient", "hard_shadow")
+
+
+class Condition(NamedTuple):
+    """A light at a level, in which images are tested; the reference light has no level."""
+
+    light: str
+    group: str
+    level: float | None
+
+    @property
+    def name(self) -> str:
+        """Name of its files."""
+        return self.light if self.level is None else f"{self.light}-{self.level:g}"
+
+    @property
+    def title(self) -> str:
+        """Its name in figures."""
+        return self.name.replace("_", " ").replace("-", " ")
+
+    @property
+    def of_development(self) -> bool:
+        """Whether development may use it."""
+        return self.level is not None and self.level in LIGHTS[self.light].development
+
+    def illuminate(self, codes: np.ndarray) -> np.ndarray:
+        """Luminance (n, H, W) in cd/m² of sRGB codes (n, H, W) in this light."""
+        return scene(codes) if self.level is None else illuminate(scene(codes), self.light, self.level)
+
+
+#: The reference light.
+REFERENCE = Condition("reference", "clean", None)
+
+
+def conditions_of(lights: Sequence[str], few_levels: bool = False) -> tuple[Condition, ...]:
+    """List every condition of a test, the reference light first."""
+    known = [LIGHTS[name] for name in lights]
+    return REFERENCE, *(
+        Condition(one.name, one.group, level)
+        for one in known
+        for level in (one.few_levels if few_levels else one.levels)
+    )
+
+
+def development_conditions() -> tuple[Condition, ...]:
+    """List the reference light and the levels that development may use."""
+    return tuple(one for one in conditions_of(tuple(LIGHTS)) if one == REFERENCE or one.of_development)
 
 
 def scene(codes: np.ndarray) -> np.ndarray:
@@ -57,164 +276,13 @@ def scene(codes: np.ndarray) -> np.ndarray:
     return WHITE * (0.03 + 0.87 * decode_srgb(codes)) / 0.9
 
 
-@dataclass(frozen=True)
-class Light:
-    """One way in which the light changes.
-
-    Attributes
-    ----------
-    name, group : str
-    levels : tuple of float
-        Of the parameter named in `parameter`, in order.
-    development : tuple of float
-        The levels that development may look at; scores leave them out.
-    shine : callable
-        (luminance (H, W), level, generator) to luminance (H, W).
-    """
-
-    name: str
-    group: str
-    parameter: str
-    levels: tuple[float, ...]
-    development: tuple[float, ...]
-    shine: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
-
-
-def _exposure(luminance: np.ndarray, k: float, random: np.random.Generator) -> np.ndarray:
-    return luminance * k
-
-
-def _pedestal(luminance: np.ndarray, p: float, random: np.random.Generator) -> np.ndarray:
-    return luminance + p * WHITE
-
-
-def _gradient(luminance: np.ndarray, r: float, random: np.random.Generator) -> np.ndarray:
-    u = _along(luminance.shape, random.uniform(0, 2 * np.pi))
-    return luminance * r ** (u / luminance.shape[1])
-
-
-def _hard_shadow(luminance: np.ndarray, r: float, random: np.random.Generator) -> np.ndarray:
-    width = luminance.shape[1]
-    u = _along(luminance.shape, random.uniform(0, 2 * np.pi))
-    offset = random.uniform(-0.25 * width, 0.25 * width)
-    return np.where(u > offset, luminance / r, luminance)
-
-
-def _soft_shadow(luminance: np.ndarray, r: float, random: np.random.Generator) -> np.ndarray:
-    width = luminance.shape[1]
-    u = _along(luminance.shape, random.uniform(0, 2 * np.pi))
-    offset = random.uniform(-0.25 * width, 0.25 * width)
-    return luminance * (1 - (1 - 1 / r) * special.expit((u - offset) / (0.06 * width)))
-
-
-def _spot(luminance: np.ndarray, r: float, random: np.random.Generator) -> np.ndarray:
-    return luminance * (1 / r + _gaussian(luminance.shape, 0.2, random))
-
-
-def _two_lamps(luminance: np.ndarray, r: float, random: np.random.Generator) -> np.ndarray:
-    light = 1 / r + _gaussian(luminance.shape, 0.35, random) + _gaussian(luminance.shape, 0.35, random)
-    return luminance * light / light.max()
-
-
-def _dapple(luminance: np.ndarray, r: float, random: np.random.Generator) -> np.ndarray:
-    frequency = np.hypot(*np.meshgrid(*(np.fft.fftfreq(size) for size in luminance.shape), indexing="ij"))
-    frequency[0, 0] = np.inf
-    noise = np.fft.ifft2(np.fft.fft2(random.normal(size=luminance.shape)) / frequency).real
-    low, high = np.percentile(noise, (5, 95))
-    return luminance * np.exp((noise - noise.mean()) * np.log(r) / (high - low))
-
-
-def _eight_bits(luminance: np.ndarray, k: float, random: np.random.Generator) -> np.ndarray:
-    return _shown(_quantised(_codes(luminance * k)))
-
-
-def _gamma(luminance: np.ndarray, gamma: float, random: np.random.Generator) -> np.ndarray:
-    return _shown(_codes(luminance) ** gamma)
-
-
-def _contrast(luminance: np.ndarray, c: float, random: np.random.Generator) -> np.ndarray:
-    codes = _codes(luminance)
-    return _shown(_quantised(codes.mean() + c * (codes - codes.mean())))
-
-
-def _shot_noise(luminance: np.ndarray, n: float, random: np.random.Generator) -> np.ndarray:
-    return random.poisson(n * luminance / WHITE) * WHITE / n
-
-
-def _codes(luminance: np.ndarray) -> np.ndarray:
-    """A sensor's codes in [0, 1]; what is lighter than white is clipped."""
-    return encode_srgb(np.clip(luminance / WHITE, 0, 1))
-
-
-def _quantised(codes: np.ndarray) -> np.ndarray:
-    return np.round(255 * codes) / 255
-
-
-def _shown(codes: np.ndarray) -> np.ndarray:
-    """The luminance that codes stand for."""
-    return WHITE * decode_srgb(codes)
-
-
-def _gaussian(shape: tuple[int, ...], deviation: float, random: np.random.Generator) -> np.ndarray:
-    """Of height 1, at a uniform place, of a deviation in widths of the image."""
-    y, x = np.ogrid[: shape[0], : shape[1]]
-    down, right = (random.uniform(0, size - 1) for size in shape)
-    return np.exp(-((y - down) ** 2 + (x - right) ** 2) / (2 * (deviation * shape[1]) ** 2))
-
-
-def _along(shape: tuple[int, ...], angle: float) -> np.ndarray:
-    y, x = (np.arange(size) - (size - 1) / 2 for size in shape)
-    return x[None, :] * np.cos(angle) + y[:, None] * np.sin(angle)
-
-
-#: Every light by name.
-LIGHTS = {
-    light.name: light
-    for light in (
-        Light("exposure", "global", "k", (0.003, 0.01, 0.03, 0.1, 0.3, 3, 10, 30), (0.1, 0.3, 3, 10), _exposure),
-        Light("pedestal", "global", "p", (0.1, 0.3, 1, 3), (0.3,), _pedestal),
-        Light("gradient", "local", "r", (3, 10, 30), (10,), _gradient),
-        Light("hard_shadow", "local", "r", (3, 10, 30), (10,), _hard_shadow),
-        Light("soft_shadow", "local", "r", (10, 30), (), _soft_shadow),
-        Light("spot", "local", "r", (10, 30), (), _spot),
-        Light("two_lamps", "local", "r", (30,), (), _two_lamps),
-        Light("dapple", "local", "r", (10, 30), (), _dapple),
-        Light("low_exposure", "sensor", "k", (0.1, 0.03, 0.01), (), _eight_bits),
-        Light("clipping", "sensor", "k", (2, 4, 8), (), _eight_bits),
-        Light("gamma", "sensor", "γ", (0.4, 0.6, 1.7, 2.5), (), _gamma),
-        Light("contrast", "sensor", "c", (0.5, 0.25, 0.1), (), _contrast),
-        Light("shot_noise", "photon", "N", (100, 20, 5, 2, 1), (), _shot_noise),
-    )
-}
-
-#: The lights of the default study, which is to be short.
-DEFAULT = ("exposure", "pedestal", "gradient", "hard_shadow")
-
-#: One or two levels of each light, none of development, for arms whose every image is simulated.
-FEW_LEVELS: dict[str, tuple[float, ...]] = {
-    "exposure": (0.01, 30.0),
-    "pedestal": (0.1, 1.0),
-    "gradient": (3.0, 30.0),
-    "hard_shadow": (3.0, 30.0),
-    "soft_shadow": (30.0,),
-    "spot": (30.0,),
-    "two_lamps": (30.0,),
-    "dapple": (30.0,),
-    "low_exposure": (0.03,),
-    "clipping": (4.0,),
-    "gamma": (2.5,),
-    "contrast": (0.25,),
-    "shot_noise": (5.0,),
-}
-
-
 def illuminate(luminance: np.ndarray, light: str, level: float) -> np.ndarray:
-    """Scenes under one light; the scene itself is left alone.
+    """Return scenes under another light.
 
     Parameters
     ----------
     luminance : numpy.ndarray, (n, H, W)
-        Under the reference light, cd/m²; an image's place is its index.
+        Under the reference light, cd/m²; an image's index seeds the light's geometry. It is not changed.
     light : str
         A name in `LIGHTS`.
     level : float
@@ -230,11 +298,11 @@ def illuminate(luminance: np.ndarray, light: str, level: float) -> np.ndarray:
         For an unknown light or level.
     """
     if light not in LIGHTS:
-        raise InputError(f"unknown light {light!r}: accepted are {', '.join(LIGHTS)}")
+        raise InputError(f"light must be one of {', '.join(LIGHTS)}, got {light!r}")
     known = LIGHTS[light]
     if level not in known.levels:
-        raise InputError(f"{light} has no level {level}: accepted are {', '.join(f'{v:g}' for v in known.levels)}")
+        raise InputError(f"level of {light} must be one of {', '.join(f'{v:g}' for v in known.levels)}, got {level}")
     seed = zlib.crc32(light.encode())
     return np.stack(
-        [known.shine(image, level, np.random.default_rng([seed, index])) for index, image in enumerate(luminance)]
+        [known.apply(image, level, np.random.default_rng([seed, index])) for index, image in enumerate(luminance)]
     )

@@ -1,9 +1,9 @@
-"""The search that every arm is given: Adam's rate and a scale of its maps, chosen on development data.
+"""Search of every arm's learning rate and scale of maps on development data.
 
-Every pair of `RATES` and `SCALES` trains one classifier on some of the training images, for a third of the study's steps; others
-of them, under the reference light and at the levels marked for development, say which is kept: the mean of three groups'
-accuracies, clean, global and local, each the mean over lights of the mean over levels. The test images are never looked at. Arms
-that adapt are searched settled; simulated arms take what was found for the front end fitted to them.
+Every pair of `RATES` and `SCALES` trains one classifier on some of the training images, for a third of the study's steps. The
+others of them, under the reference light and at the levels for development, decide which pair is kept: the one with the largest
+mean of three groups' accuracies, clean, global and local, each the mean over lights of the mean over levels. The test images are
+never used. Arms that adapt are searched settled; simulated arms take over the choice of the front end fitted to them.
 """
 
 from __future__ import annotations
@@ -18,54 +18,63 @@ import numpy as np
 from biomodel.utils.errors import InputError
 from studies.common.training import Budget, Choice
 from studies.data.datasets import Images
-from studies.luminance.cells import Seen, development, examined
-from studies.luminance.statistics import by_group
+from studies.luminance.evaluation import FeatureCache, Protocol, evaluate
+from studies.luminance.lights import development_conditions
+from studies.luminance.scores import scores_by_group
 
-#: What is searched.
+#: Values that are searched.
 RATES, SCALES = (1e-3, 3e-3), (0.5, 1.0, 2.0)
 
-#: Images that are trained on, and those that choose.
+#: Images for training, and for the choice.
 TRAIN, CHOOSE = 2_000, 500
 
-#: The part of the study's steps that a classifier is trained for.
+#: Divisor of the study's steps.
 PART = 3
 
-#: Training images that a search takes at least.
+#: Least number of training images.
 LEAST = 10
 
 
-def search(seen: Seen, images: Images, classifier: str, budget: Budget, seed: int) -> Choice:
-    """The pair that an arm does best with.
+def search(features: FeatureCache, images: Images, classifier: str, budget: Budget, seed: int) -> Choice:
+    """Return the pair with which an arm does best.
+
+    Parameters
+    ----------
+    features : FeatureCache
+        Of the arm; its folder is not used.
+    images : Images
+        Of the study; only training images are read.
+    classifier : str
+        A name in `classifiers.CLASSIFIERS`.
+    budget : Budget
+        Of the study.
+    seed : int
+        Of each training.
 
     Raises
     ------
     InputError
-        For too few training images to leave some aside.
+        For fewer than `LEAST` training images.
     """
-    some, shorter = part(images), replace(budget, steps=-(-budget.steps // PART))
-    tests = development()
-    found = {}
+    parts, shorter = split(images), replace(budget, steps=-(-budget.steps // PART))
+    conditions = development_conditions()
+    accuracy = {}
     with tempfile.TemporaryDirectory() as folder:
-        seen = replace(seen, folder=Path(folder))
+        features = replace(features, folder=Path(folder))
         for rate, scale in product(RATES, SCALES):
             choice = Choice(rate, scale)
-            told = examined(seen, some, classifier, choice, shorter, [seed], tests)
-            groups = by_group(told, tests)
-            found[choice] = float(np.mean([scores.mean() for scores in groups.values()]))
-    return max(found, key=found.__getitem__)
+            correct = evaluate(features, parts, Protocol(classifier, choice, shorter, (seed,), conditions))
+            groups = scores_by_group(correct, conditions)
+            accuracy[choice] = float(np.mean([scores.mean() for scores in groups.values()]))
+    return max(accuracy, key=accuracy.__getitem__)
 
 
-def part(images: Images) -> Images:
-    """The training images cut in two: those that a search trains on, and those that choose."""
+def split(images: Images) -> Images:
+    """Split the training images into those that train and those that choose (as test images)."""
     if len(images.train) < LEAST:
-        raise InputError(f"{len(images.train)} training images are not accepted for a search: give at least {LEAST}")
+        raise InputError(f"train must be at least {LEAST} for a search, got {len(images.train)}")
     choose = min(CHOOSE, len(images.train) // 5)
     train = min(TRAIN, len(images.train) - choose)
-    chosen = slice(train, train + choose)
-    return Images(
-        images.name,
-        images.train[:train],
-        images.train_labels[:train],
-        images.train[chosen],
-        images.train_labels[chosen],
-    )
+    first, second = slice(train), slice(train, train + choose)
+    labels = images.train_labels
+    return Images(images.name, images.train[first], labels[first], images.train[second], labels[second])

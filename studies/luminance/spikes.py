@@ -1,4 +1,4 @@
-"""What it costs that cells fire, and whether pooling neighbours pays it back: the relay's simulated arms, two by two."""
+"""The cost of spiking cells, and the gain from pooling neighbours: pairwise contrasts of the simulated relay's arms."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from studies.luminance.cells import Right
-from studies.luminance.statistics import contrast, score, scored, tested
+from studies.common.statistics import contrast
+from studies.luminance.evaluation import Correct
+from studies.luminance.scores import group_scores, score, scored_conditions
+from studies.luminance.settings import Cell
 
-#: What is asked, and the arm whose answers less another's answer it.
+#: Questions: an arm, and the arm whose scores are subtracted.
 QUESTIONS = {
     "spikes less rates": ("simulated_lgn_spiking", "simulated_lgn"),
     "pooled less single spikes": ("simulated_lgn_spiking_pooled", "simulated_lgn_spiking"),
@@ -26,34 +28,34 @@ _DIM = ("exposure", "low_exposure")
 COLUMNS = ("question", "classifier", "adaptation", "lights", "difference", "low", "high", "p")
 
 
-def answered(cells: Mapping[tuple[str, str, str], Right]) -> pd.DataFrame:
-    """By question, classifier, adaptation and group of lights, those that are dark apart too: difference and interval.
+def contrast_table(cells: Mapping[Cell, Correct]) -> pd.DataFrame:
+    """Differences and their intervals by question, classifier, adaptation and group of lights, and for dark conditions.
 
     Parameters
     ----------
-    cells : mapping of (classifier, arm, adaptation) to Right
-        Questions about arms that are not there are left out.
+    cells : mapping of Cell to Correct
+        Questions about missing arms are omitted.
 
     Returns
     -------
     pandas.DataFrame
-        Of `COLUMNS`; differences are shares of images told right.
+        With `COLUMNS`; differences are shares of correctly classified images.
     """
-    states = dict.fromkeys((classifier, state) for classifier, _, state in cells)
+    states = dict.fromkeys((cell.classifier, cell.state) for cell in cells)
     rows = []
-    for question, arms in QUESTIONS.items():
+    for question, (arm, other) in QUESTIONS.items():
         for classifier, state in states:
-            both = [cells.get((classifier, arm, state)) for arm in arms]
-            if None in both:
+            pair = Cell(classifier, arm, state), Cell(classifier, other, state)
+            if not all(cell in cells for cell in pair):
                 continue
-            mine, other = (_scores(one) for one in both if one is not None)
-            for lights, scores in mine.items():
-                d = contrast(scores, other[lights])
+            minuend, subtrahend = (_scores(cells[cell]) for cell in pair)
+            for lights, scores in minuend.items():
+                d = contrast(scores, subtrahend[lights])
                 rows.append((question, classifier, state, lights, d.mean, d.low, d.high, d.p))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _scores(cell: Right) -> dict[str, np.ndarray]:
-    """Scores by group, and under "dark" of where less light comes than under the reference light: (seed, image)."""
-    dark = [one for one in tested(cell) if one[0] in _DIM and one[2] is not None and one[2] < 1]
-    return scored(cell) | ({"dark": score(cell, dark)} if dark else {})
+def _scores(cell: Correct) -> dict[str, np.ndarray]:
+    """Scores (seed, image) by group, and as "dark" of conditions with less light than the reference light."""
+    dark = [one for one in scored_conditions(cell) if one.light in _DIM and one.level is not None and one.level < 1]
+    return group_scores(cell) | ({"dark": score(cell, dark)} if dark else {})

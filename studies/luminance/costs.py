@@ -1,4 +1,4 @@
-"""What an arm costs: images a second, in one process of one thread, all arms in one run."""
+"""Speed of arms: images per second, in one process with one thread."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 from biomodel.utils.progress import progress
 from studies.luminance.arms import Arm
 
-#: Calls that are timed after one that is not; the median counts.
+#: Timed calls, after one that is not timed; the median counts.
 _CALLS = 3
 
 
-def measured(arms: Sequence[Arm], light: np.ndarray) -> pd.DataFrame:
-    """Columns arm and images_per_second, of luminance (n, H, W); settled, where an arm adapts."""
+def measure_speed(arms: Sequence[Arm], light: np.ndarray) -> pd.DataFrame:
+    """Measure images per second on luminance (n, H, W), in each arm's first adaptation state; columns arm, images_per_second."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -32,10 +32,10 @@ def _seconds(arm: Arm, light: np.ndarray) -> float:
     front = arm.front(arm.adaptations[0]).eval() if arm.front else None
     times = []
     for _ in range(1 + _CALLS):
-        begin = time.perf_counter()
+        start = time.perf_counter()
         maps = arm.maps(light, arm.adaptations[0])
         if front is not None:
             with torch.no_grad():
                 front(torch.from_numpy(maps).float())
-        times.append(time.perf_counter() - begin)
+        times.append(time.perf_counter() - start)
     return statistics.median(times[1:])

@@ -1,0 +1,101 @@
+"""Examples for the report: equivalent kernels of circuit and twin, and their responses to one image in every light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from biomodel import Pathway, luminance
+from biomodel.utils.atomic import atomic_write
+from bridge import FrontEnd
+from bridge.evaluate.kernels import compare_kernels, most_effective_noise
+from studies.luminance.lights import LIGHTS, PIXELS_PER_DEGREE, illuminate
+
+#: Contrast of the noise about which each station's kernels are taken. V1's cells square their input: they need noise.
+KERNEL_CONTRASTS = {"lgn": 0.0, "v1": 0.5}
+
+#: Background of the kernels, cd/m², contrast of the noise that drives V1's cells, and pixels along a side.
+_BACKGROUND, _NOISE_CONTRAST, _SIZE = 100.0, 0.5, 29
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Responses to one image under several lights, settled.
+
+    Attributes
+    ----------
+    labels : list of str
+        Lights, the reference light first.
+    maps : dict of str to numpy.ndarray, (light, y, x)
+        ``light``, cd/m²; ``cone``, pA; ``midget_on``, ``midget_off`` and ``v1`` (the most active cell at each place), Hz, of
+        the circuit; and the last three of the twin, under ``fitted_`` and their name.
+    """
+
+    labels: list[str]
+    maps: dict[str, np.ndarray]
+
+    def save(self, path: Path) -> None:
+        """Write them to an npz file, atomically."""
+        with atomic_write(path) as scratch:
+            np.savez_compressed(scratch, labels=np.array(self.labels), **self.maps)  # type: ignore[arg-type]
+
+    @staticmethod
+    def load(path: Path) -> Examples:
+        """Read a file that `save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            return Examples(file["labels"].tolist(), {name: file[name] for name in file.files if name != "labels"})
+
+
+def record(pathway: Pathway, front_end: FrontEnd, image: np.ndarray, lights: tuple[str, ...]) -> Examples:
+    """Record the responses of circuit and twin.
+
+    Parameters
+    ----------
+    pathway : Pathway
+        The circuit.
+    front_end : FrontEnd
+        Its twin, up to V1.
+    image : numpy.ndarray, (1, H, W)
+        Luminance under the reference light, cd/m².
+    lights : tuple of str
+        Each is shown at its last level, exposure also at .01.
+    """
+    scenes = {"reference": image[0]}
+    if "exposure" in lights:
+        scenes["exposure 0.01"] = illuminate(image, "exposure", 0.01)[0]
+    for name in lights:
+        level = LIGHTS[name].levels[-1]
+        scenes[f"{name.replace('_', ' ')} {level:g}"] = illuminate(image, name, level)[0]
+    light = np.stack(list(scenes.values()))
+    responses = pathway.simulate(luminance(light, PIXELS_PER_DEGREE))
+    with torch.no_grad():
+        fitted = {
+            name: rates.numpy() for name, rates in front_end.responses(torch.from_numpy(light[:, None]).float()).items()
+        }
+    maps = {
+        "light": light,
+        "cone": responses.cone.values,
+        "midget_on": responses.lgn.values[:, 0],
+        "fitted_midget_on": fitted["lgn"][:, 0],
+        "midget_off": responses.lgn.values[:, 1],
+        "fitted_midget_off": fitted["lgn"][:, 1],
+        "v1": responses.v1.values.max(axis=1),
+        "fitted_v1": fitted["v1"].max(axis=1),
+    }
+    return Examples(list(scenes), maps)
+
+
+def record_kernels(pathway: Pathway, front_end: FrontEnd, folder: Path, workers: int) -> None:
+    """Write the kernels of both stations of circuit and twin to STATION.npz in a folder, those that are missing."""
+    missing = [station for station in KERNEL_CONTRASTS if not (folder / f"{station}.npz").exists()]
+    if not missing:
+        return
+    seed = most_effective_noise(pathway, front_end.pixels_per_degree, _BACKGROUND, _NOISE_CONTRAST, _SIZE)
+    for station in missing:
+        pairs = compare_kernels(
+            pathway, front_end, station, _BACKGROUND, KERNEL_CONTRASTS[station], _SIZE, seed, workers
+        )
+        pairs.save(folder / f"{station}.npz")
