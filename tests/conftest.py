@@ -9,7 +9,7 @@ import pytest
 
 from biomodel import Pathway, luminance
 from biomodel.images import photographs
-from biomodel.physiology.repeated import Repeated
+from biomodel.physiology.recording import TrialAveraged
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,16 +36,16 @@ def responses(patches, few_kinds):
     return few_kinds.simulate(patches)
 
 
-class RatesAsRepeats(Repeated):
-    """The rate form, which has no noise, where repeats are asked for."""
+class RatesAsTrials(TrialAveraged):
+    """The rate form, which has no noise, where trials are averaged."""
 
     def simulate(self, *args, trials=1, fires_within=None, **settings):
         return self.pathway.simulate(*args, **settings)
 
 
 @pytest.fixture(scope="session")
-def as_repeats():
-    return RatesAsRepeats
+def as_trials():
+    return RatesAsTrials
 
 
 @pytest.fixture

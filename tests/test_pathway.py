@@ -356,7 +356,7 @@ def test_half_the_step_changes_no_latency(steps, station):
         rows = trace.transpose("image", ..., "time").values.reshape(2, -1, trace.sizes["time"])
         on, off = range(0, rows.shape[1], 2), range(1, rows.shape[1], 2)
         courses = [rows[0, k] for k in on] + [rows[1, k] for k in off]
-        found.append([measures.half_rise(1000 * trace.time.values, course) for course in courses])
+        found.append([measures.half_rise_time(1000 * trace.time.values, course) for course in courses])
     assert np.isfinite(found).all()
     assert np.abs(np.subtract(*found)).max() <= 2.0
 

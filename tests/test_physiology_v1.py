@@ -1,21 +1,18 @@
 """V1's measures against closed forms; its experiments on cells whose every answer is known."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
-from scipy.optimize import linprog
 from scipy.signal import lfilter
 
 from biomodel import Pathway, physiology
 from biomodel.parameters import Parameters
-from biomodel.physiology import battery, dip, distributions, draws, receptive_fields, tuning, v1
+from biomodel.physiology import battery, distributions, draws, measures, receptive_fields, v1
 from biomodel.physiology.column import ORIENTATIONS, Column
-from biomodel.physiology.equivalent import at_phases
 from biomodel.physiology.plots import population
-from biomodel.physiology.recording import Preparation
+from biomodel.physiology.recording import Recording, rates_from_neighbours
 from biomodel.physiology.results import CellValues
 from biomodel.physiology.screens import PHASES, Screen
 
@@ -33,63 +30,65 @@ def test_gratings_of_any_orientation():
 def test_modulation_of_rectified_and_of_even_responses():
     phases = np.arange(8) * np.pi / 4
     rectified = np.maximum(np.cos(phases - np.pi / 4), 0)
-    assert tuning.modulation(phases, np.stack([rectified, np.ones(8)], axis=1)) == pytest.approx([1.657, 0], abs=1e-3)
-    assert np.isinf(tuning.modulation(phases, np.zeros(8)))
+    assert measures.modulation_ratio(phases, np.stack([rectified, np.ones(8)], axis=1)) == pytest.approx(
+        [1.657, 0], abs=1e-3
+    )
+    assert np.isinf(measures.modulation_ratio(phases, np.zeros(8)))
 
 
 def test_circular_variance_of_known_curves():
-    assert tuning.circular_variance(ORIENTATIONS, np.eye(12)[3]) == pytest.approx(0)
-    assert tuning.circular_variance(ORIENTATIONS, np.full(12, 7.0)) == pytest.approx(1)
+    assert measures.circular_variance(ORIENTATIONS, np.eye(12)[3]) == pytest.approx(0)
+    assert measures.circular_variance(ORIENTATIONS, np.full(12, 7.0)) == pytest.approx(1)
     cosine = 1 + 0.8 * np.cos(2 * np.deg2rad(ORIENTATIONS - 20))
-    assert tuning.circular_variance(ORIENTATIONS, cosine) == pytest.approx(0.6)
-    assert np.isnan(tuning.circular_variance(ORIENTATIONS, np.zeros(12)))
+    assert measures.circular_variance(ORIENTATIONS, cosine) == pytest.approx(0.6)
+    assert np.isnan(measures.circular_variance(ORIENTATIONS, np.zeros(12)))
 
 
 @pytest.mark.parametrize("best", [0.0, 37.0, 91.0, 179.0])
 def test_half_width_wherever_the_peak_is(best):
     away = (ORIENTATIONS - best + 90) % 180 - 90
-    assert tuning.half_width(ORIENTATIONS, np.exp(-(away**2) / (2 * 25**2))) == pytest.approx(
+    assert measures.half_width(ORIENTATIONS, np.exp(-(away**2) / (2 * 25**2))) == pytest.approx(
         25 * np.sqrt(np.log(2)), rel=0.02
     )
 
 
 def test_half_width_is_read_between_samples():
     narrow, wide = (
-        tuning.half_width(ORIENTATIONS, np.exp(-((ORIENTATIONS - 90) ** 2) / (2 * s**2))) for s in (25, 25.05)
+        measures.half_width(ORIENTATIONS, np.exp(-((ORIENTATIONS - 90) ** 2) / (2 * s**2))) for s in (25, 25.05)
     )
     assert wide - narrow == pytest.approx(0.05 * np.sqrt(np.log(2)), rel=0.1)
 
 
 def test_untuned_and_silent_cells_have_widths_too():
-    assert tuning.half_width(ORIENTATIONS, np.full(12, 3.0)) == tuning.UNTUNED
-    assert np.isnan(tuning.half_width(ORIENTATIONS, np.zeros(12)))
+    assert measures.half_width(ORIENTATIONS, np.full(12, 3.0)) == measures.UNTUNED
+    assert np.isnan(measures.half_width(ORIENTATIONS, np.zeros(12)))
 
 
 def test_band_of_a_curve_over_log_frequency():
     frequencies = 0.25 * 2 ** (np.arange(10) / 2)
     octaves = np.log2(frequencies / 1.3)
-    low, high = tuning.band(frequencies, np.exp(-(octaves**2) / (2 * 0.66**2)))
+    low, high = measures.passband(frequencies, np.exp(-(octaves**2) / (2 * 0.66**2)))
     assert np.log2(high / low) == pytest.approx(2 * 0.66 * np.sqrt(np.log(2)), rel=0.02)
     assert np.sqrt(high * low) == pytest.approx(1.3, rel=0.02)
-    low, high = tuning.band(frequencies, np.exp(-frequencies))
+    low, high = measures.passband(frequencies, np.exp(-frequencies))
     assert np.isnan(low) and high == pytest.approx(0.25 + np.log(2) / 2, rel=0.05)
-    assert np.isnan(tuning.band(frequencies, np.zeros(10))).all()
+    assert np.isnan(measures.passband(frequencies, np.zeros(10))).all()
 
 
 def test_high_cut_is_at_half_of_the_peak():
     frequencies = np.array([1, 2, 4, 8, 16, 32])
-    assert tuning.high_cut(frequencies, [1, 2, 4, 4, 1, 0]) == pytest.approx(8 * 2 ** (2 / 3))
-    assert tuning.high_cut(frequencies, [1, 2, 4, 5, 6, 4]) == 32
-    assert np.isnan(tuning.high_cut(frequencies, np.zeros(6)))
+    assert measures.high_cutoff(frequencies, [1, 2, 4, 4, 1, 0]) == pytest.approx(8 * 2 ** (2 / 3))
+    assert measures.high_cutoff(frequencies, [1, 2, 4, 5, 6, 4]) == 32
+    assert np.isnan(measures.high_cutoff(frequencies, np.zeros(6)))
 
 
 @pytest.mark.parametrize(("exponent", "half"), [(1.0, 0.8), (2.4, 0.33), (4.0, 0.1)])
 def test_contrast_response_is_found_again(exponent, half):
     contrasts = np.array([0.03, 0.06, 0.12, 0.25, 0.49, 0.7, 0.98])
-    found = tuning.fit_contrast_response(contrasts, tuning.ContrastResponse(40, exponent, half, 1)(contrasts))
+    found = measures.fit_contrast_response(contrasts, measures.ContrastResponse(40, exponent, half, 1)(contrasts))
     assert (found.maximum, found.exponent, found.half) == pytest.approx((40, exponent, half), rel=1e-3)
     assert found.r2 == pytest.approx(1)
-    assert np.isnan(tuning.fit_contrast_response(contrasts, np.zeros(7)).half)
+    assert np.isnan(measures.fit_contrast_response(contrasts, np.zeros(7)).half)
 
 
 def test_fields_of_a_ratio_of_gaussians():
@@ -99,74 +98,23 @@ def test_fields_of_a_ratio_of_gaussians():
     fine = np.geomspace(0.3, 7.2, 5000)
     expected = (1 - np.exp(-((fine / 0.8) ** 2))) / (1 + 0.6 * (1 - np.exp(-((fine / 3.0) ** 2))))
     top = expected.argmax()
-    assert tuning.suppression_index(response) == pytest.approx(1 - expected[-1] / expected[top], abs=0.02)
+    assert measures.suppression_index(response) == pytest.approx(1 - expected[-1] / expected[top], abs=0.02)
     reached = fine[np.argmax(expected >= 0.95 * expected[top])]
-    assert tuning.summation_field(diameters, response) == pytest.approx(reached, rel=0.05)
+    assert measures.summation_field(diameters, response) == pytest.approx(reached, rel=0.05)
     gone = fine[top + np.argmax(expected[top:] <= expected[-1] + 0.05 * (expected[top] - expected[-1]))]
-    assert tuning.surround_diameter(diameters, response) == pytest.approx(gone, rel=0.1)
-    assert np.isnan(tuning.surround_diameter(diameters, centre))
-    assert np.isnan(tuning.suppression_index(np.zeros(8))) and np.isnan(tuning.summation_field(diameters, np.zeros(8)))
+    assert measures.surround_diameter(diameters, response) == pytest.approx(gone, rel=0.1)
+    assert np.isnan(measures.surround_diameter(diameters, centre))
+    assert np.isnan(measures.suppression_index(np.zeros(8))) and np.isnan(
+        measures.summation_field(diameters, np.zeros(8))
+    )
 
 
-def dip_by_definition(values):
-    """The least distance to a distribution that is convex up to a mode, of any mass, and concave from there on."""
-    x, n = np.unique(values), len(values)
-    after = np.array([np.mean(values <= one) for one in x])
-    before = np.array([np.mean(values < one) for one in x])
-    best = 1.0
-    for mode in range(len(x)):
-        left, size = mode + 1, len(x) + 2
-        rows, bounds = [], []
-
-        def at_most(bound, rows=rows, bounds=bounds, size=size, **terms):
-            row = np.zeros(size)
-            for name, weight in terms.items():
-                row[int(name[1:])] = weight
-            rows.append(row)
-            bounds.append(bound)
-
-        def near(place, target, at_most=at_most, size=size):
-            at_most(target, **{f"v{place}": 1, f"v{size - 1}": -1})
-            at_most(-target, **{f"v{place}": -1, f"v{size - 1}": -1})
-
-        for k in range(len(x)):
-            if k <= mode:
-                near(k, before[k])
-            if k < mode:
-                near(k, after[k])
-            if k >= mode:
-                near(k + 1, after[k])
-            if k > mode:
-                near(k + 1, before[k])
-        places = [(range(left), x[:left], 1), (range(left, len(x) + 1), x[mode:], -1)]
-        for indices, xs, sign in places:
-            for a, b, c, xa, xb, xc in zip(indices, indices[1:], indices[2:], xs, xs[1:], xs[2:], strict=False):
-                one, two = sign / (xb - xa), sign / (xc - xb)
-                at_most(0, **{f"v{a}": -one, f"v{b}": one + two, f"v{c}": -two})
-        for k in range(len(x)):
-            at_most(0, **{f"v{k}": 1, f"v{k + 1}": -1})
-        aim = np.eye(size)[-1]
-        best = min(best, linprog(aim, A_ub=np.array(rows), b_ub=bounds, bounds=[(0, 1)] * size).fun)
-    return max(best, 1 / (2 * n))
-
-
-def test_dip_is_the_distance_to_the_nearest_unimodal_distribution():
-    random = np.random.default_rng(0)
-    samples = [random.uniform(size=11), random.normal(size=12), random.integers(0, 5, 12).astype(float)]
-    samples += [np.concatenate([random.normal(0, 0.3, 6), random.normal(2, 0.3, 7)]), np.array([1.0, 1, 1, 4, 4])]
-    for sample in samples:
-        assert dip.dip(sample) == pytest.approx(dip_by_definition(sample), abs=1e-6)
-    assert dip.dip(np.repeat([0.0, 1.0], 500)) == pytest.approx(0.25, abs=2e-3)
-    with pytest.raises(ValueError, match="empty"):
-        dip.dip([])
-
-
-def test_dip_tells_two_clumps_from_one():
+def test_dip_of_one_cluster_and_of_two():
     random = np.random.default_rng(1)
     one, two = random.normal(1, 0.3, 60), np.concatenate([random.normal(0.3, 0.1, 30), random.normal(1.6, 0.1, 30)])
-    assert dip.probability(two, draws=200) < 0.01 < 0.2 < dip.probability(one, draws=200)
-    assert dip.probability(two, seed=3, draws=50) == dip.probability(two, seed=3, draws=50)
-    assert np.isnan(dip.probability([1.0, 2, 3]))
+    assert measures.dip_probability(two, draws=200) < 0.01 < 0.2 < measures.dip_probability(one, draws=200)
+    assert measures.dip_probability(two, seed=3, draws=50) == measures.dip_probability(two, seed=3, draws=50)
+    assert np.isnan(measures.dip_probability([1.0, 2, 3])) and measures.dip_probability(np.ones(4), draws=50) == 1
 
 
 def test_kolmogorov_smirnov_distance_to_a_histogram():
@@ -180,17 +128,19 @@ def test_kolmogorov_smirnov_distance_to_a_histogram():
 def test_published_histograms_are_mixed_as_the_cells_are():
     simple = np.array([True, True, True, False])
     values = CellValues(np.array([1.0, 1.5, np.nan, 3.0]), simple)
-    edges, shares = distributions.cumulative("peak_spatial_frequency", values, "macaque_fovea")
+    edges, shares = distributions.cumulative_histogram("peak_spatial_frequency", values, "macaque_fovea")
     # Below 2 c/deg: 41 of 148 simple and 18 of 84 complex foveal cells.
     assert shares[edges == 2.0] == pytest.approx(2 / 3 * 41 / 148 + 1 / 3 * 18 / 84)
     assert shares[-1] == pytest.approx(1)
-    assert not np.allclose(shares, distributions.cumulative("peak_spatial_frequency", values, "macaque_parafovea")[1])
-    with pytest.raises(ValueError, match="mouse"):
-        distributions.cumulative("peak_spatial_frequency", values, "mouse")
+    assert not np.allclose(
+        shares, distributions.cumulative_histogram("peak_spatial_frequency", values, "macaque_parafovea")[1]
+    )
+    with pytest.raises(ValueError, match="preset must be one of .*, got 'mouse'"):
+        distributions.cumulative_histogram("peak_spatial_frequency", values, "mouse")
 
 
 def test_histograms_are_the_published_ones():
-    shipped = Path(battery.__file__).with_name("v1_distributions.json")
+    shipped = distributions._HISTOGRAMS
     counts = json.loads(shipped.read_text())["surround_suppression_index"]["counts"]
     assert sum(counts) == 190 and counts[0] == 66
 
@@ -294,7 +244,7 @@ class GaborCells:
 
 @pytest.fixture(scope="module")
 def column():
-    return Column(Preparation(GaborCells()))
+    return Column(Recording(GaborCells()))
 
 
 @pytest.fixture(scope="module")
@@ -309,8 +259,8 @@ def values(measured):
 
 
 def test_column_is_the_one_nearest_the_middle(column):
-    assert column.cells == 12 and np.isfinite(column.characterisation.rates).all()
-    assert column.spontaneous == pytest.approx(GaborCells.spontaneous)
+    assert column.n_cells == 12 and np.isfinite(column.characterisation.rates).all()
+    assert column.spontaneous_rates == pytest.approx(GaborCells.spontaneous)
 
 
 def test_cells_are_told_apart_by_their_answers(column):
@@ -332,20 +282,20 @@ def test_neighbours_tell_what_the_middle_column_does_at_every_phase():
     gratings = np.stack([screen.grating(0.9, phase, orientation=30) for phase in PHASES])[:, ::2, ::2]
     turned = np.stack([screen.grating(0.9, phase + np.pi / 2, orientation=30) for phase in PHASES])[:, ::2, ::2]
     rates = np.stack([3 + gratings, 5 + turned * gratings, 8 * gratings**4], axis=-1)
-    found = at_phases(rates, 30, 0.9, down, right)
+    found = rates_from_neighbours(rates, 30, 0.9, down, right)
     assert np.allclose(found, rates[:, 2, 2], atol=1e-9)
     # Noise of single columns is averaged: nine terms are told from 100 rates.
     noisy = np.random.default_rng(0).standard_normal((*rates.shape[:-1], 4000))
-    assert at_phases(noisy, 30, 0.9, down, right).std() == pytest.approx(np.sqrt(9 / 100), rel=0.05)
+    assert rates_from_neighbours(noisy, 30, 0.9, down, right).std() == pytest.approx(np.sqrt(9 / 100), rel=0.05)
 
 
 @pytest.mark.slow
-def test_columns_are_alike_before_a_grating_that_fills_the_screen(as_repeats):
+def test_columns_are_alike_before_a_grating_that_fills_the_screen(as_trials):
     """In the rate form, which has no noise, neighbours stand for the middle column: within 5 % of a cell's peak, rms."""
     pathway = Pathway(parameters={"v1.kinds": 4})
     shown = 0.98, np.array([[0], [1], [5]]), np.array([2, 5, 7])
     middle, told = (
-        Column(Preparation(subject, workers=2)).gratings(*shown) for subject in (pathway, as_repeats(pathway))
+        Column(Recording(subject, workers=2)).grating_rates(*shown) for subject in (pathway, as_trials(pathway))
     )
     error = told - middle
     assert (np.sqrt((error**2).mean((0, 1, 2))) < 0.05 * middle.max((0, 1, 2))).all() and error.any()
@@ -355,8 +305,8 @@ def test_columns_are_alike_before_a_grating_that_fills_the_screen(as_repeats):
 def test_panels_serve_every_cell_with_a_grating_that_is_near(column):
     panel, found = column.panel(16), column.characterisation
     assert sorted(panel.cells) == list(range(12)) and len(panel) == 6  # one for each pair of cells
-    evoked = found.answers - found.spontaneous
-    served = panel.served(evoked[panel.orientation, panel.frequency])
+    evoked = found.responses - found.spontaneous
+    served = panel.select(evoked[panel.orientation, panel.frequency])
     assert (served >= 0.85 * (found.peak - found.spontaneous)[panel.cells]).all()
     few = column.panel(3)
     assert len(few) == 3 and np.array_equal(few.orientation, panel.orientation[:3])
@@ -370,7 +320,7 @@ def test_tuning_is_that_of_the_filters(column, values):
     for cell, best in zip(GaborCells().cells, column.characterisation.best[1], strict=True):
         around = GaborCells().closed_form(cell, degrees, column.frequencies[best])
         widths.append((around >= np.sqrt(0.5) * around.max()).mean() * 90)
-        variances.append(tuning.circular_variance(degrees, around))
+        variances.append(measures.circular_variance(degrees, around))
         over = GaborCells().closed_form(cell, cell[1], fine)
         passed = fine[over >= np.sqrt(0.5) * over.max()]
         octaves.append(np.log2(passed[-1] / passed[0]))
@@ -461,10 +411,10 @@ def test_without_a_cell_that_counts_nothing_is_measured(kinds, tmp_path):
     assert all(np.isnan(row.value) and not row.passed for row in results)
     assert all(row.passed is False for row in results if row.low is not None)
     json.dumps(results.to_json(), allow_nan=False)
-    physiology.draw(results, tmp_path / "page.png")
-    assert not physiology.population.shown(results)
+    physiology.draw_curves(results, tmp_path / "page.png")
+    assert not physiology.has_population(results)
     with pytest.raises(ValueError, match="16, 18, 19, 20, 22"):
-        physiology.population.draw(results, tmp_path / "population.png")
+        physiology.draw_population(results, tmp_path / "population.png")
     assert all(np.isnan(one.distance) and one.cells == 0 for one in physiology.distances(results, "macaque_fovea"))
 
 
@@ -482,8 +432,8 @@ def test_screens_grow_to_the_largest_classical_centre():
         def classical_centre(self, pixels_per_degree):
             return 64 if pixels_per_degree > 20 else 3
 
-    column = Column(Preparation(Wide()))
-    assert (column.fine.pixels, column.film.pixels, column.coarse.pixels) == (65, 65, 57)
+    column = Column(Recording(Wide()))
+    assert (column.fine.pixels, column.movie.pixels, column.coarse.pixels) == (65, 65, 57)
 
 
 def test_receptive_fields_are_those_of_linear_filters():
@@ -519,16 +469,16 @@ def test_population_is_drawn_of_what_was_measured_and_nothing_is_simulated(colum
 
     monkeypatch.setattr(GaborCells, "simulate", refuse)
     results = battery.Results([], measured, {}, column)
-    assert population.shown(results)
-    population.draw(results, tmp_path / "population.png")
+    assert population.has_population(results)
+    population.draw_population(results, tmp_path / "population.png")
     assert (tmp_path / "population.png").read_bytes().startswith(b"\x89PNG")
     some = {number: one for number, one in measured.items() if number != 22}
-    assert not population.shown(battery.Results([], some, {}, column))
+    assert not population.has_population(battery.Results([], some, {}, column))
 
 
 @pytest.mark.parametrize(("tiles", "columns"), [(1, 1), (4, 2), (6, 2), (7, 3), (64, 8)])
 def test_tiles_fill_their_frame(tiles, columns):
-    found, side = population._tiled(tiles, 5.75, 7.15)
+    found, side = population._tile(tiles, 5.75, 7.15)
     assert found * side <= 5.75 + 1e-9 and np.ceil(tiles / found) * side <= 7.15 + 1e-9
     assert found == columns
 
@@ -558,7 +508,7 @@ def simulated(monkeypatch):
 
 
 def test_distances_over_draws_are_those_of_each_draw(simulated):
-    found = {one.name: one for one in physiology.over_draws(DrawnCells, (0, 2), 16)}
+    found = {one.name: one for one in physiology.distances_over_draws(DrawnCells, (0, 2), 16)}
     alone = [physiology.distances(physiology.run(DrawnCells(k), 16), "macaque_parafovea")[0] for k in (0, 2)]
     (one,) = found.values()
     assert one.distances == tuple(each.distance for each in alone) and len(set(one.distances)) == 2
@@ -572,31 +522,33 @@ def test_distances_over_draws_are_those_of_each_draw(simulated):
 
 def test_stopped_draws_go_on_where_they_were(simulated, tmp_path):
     with pytest.raises(RuntimeError, match="stopped"):
-        physiology.over_draws(DrawnCells, (0, 9), 16, store=tmp_path)
+        physiology.distances_over_draws(DrawnCells, (0, 9), 16, store=tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.*json*")) == ["draw_0.json"]
     simulated.clear()
-    found = physiology.over_draws(DrawnCells, (0, 1), 16, store=tmp_path)
+    found = physiology.distances_over_draws(DrawnCells, (0, 1), 16, store=tmp_path)
     assert set(simulated) == {1}
     simulated.clear()
-    assert physiology.over_draws(DrawnCells, (0, 1), 16, store=tmp_path) == found and not simulated
-    assert found == physiology.over_draws(DrawnCells, (0, 1), 16)
+    assert physiology.distances_over_draws(DrawnCells, (0, 1), 16, store=tmp_path) == found and not simulated
+    assert found == physiology.distances_over_draws(DrawnCells, (0, 1), 16)
     # Another experiment is added to what a draw has.
     simulated.clear()
-    both = physiology.over_draws(DrawnCells, (0, 1), (16, 18), store=tmp_path)
+    both = physiology.distances_over_draws(DrawnCells, (0, 1), (16, 18), store=tmp_path)
     assert both[0] == found[0] and len(both) == 6 and set(simulated) == {0, 1}
     assert set(json.loads((tmp_path / "draw_1.json").read_text())["experiments"]) == {"16", "18"}
 
 
 def test_draws_of_other_settings_are_refused_before_anything_is_simulated(simulated, tmp_path):
-    physiology.over_draws(DrawnCells, (1,), 16, store=tmp_path)
+    physiology.distances_over_draws(DrawnCells, (1,), 16, store=tmp_path)
     simulated.clear()
     with pytest.raises(
         ValueError, match=r"draw_1.json was made with parameter v1.inhibition = .*, now 3.0: give the same"
     ):
-        physiology.over_draws(lambda draw: DrawnCells(draw, **{"v1.inhibition": 3.0}), (0, 1), 16, store=tmp_path)
+        physiology.distances_over_draws(
+            lambda draw: DrawnCells(draw, **{"v1.inhibition": 3.0}), (0, 1), 16, store=tmp_path
+        )
     (tmp_path / "draw_1.json").write_text("{}")
-    with pytest.raises(ValueError, match="draw_1.json does not hold a draw"):
-        physiology.over_draws(DrawnCells, (0, 1), 16, store=tmp_path)
+    with pytest.raises(ValueError, match="draw_1.json must be the file of a draw"):
+        physiology.distances_over_draws(DrawnCells, (0, 1), 16, store=tmp_path)
     assert not simulated and not (tmp_path / "draw_0.json").exists()
 
 
@@ -606,7 +558,7 @@ def test_a_property_of_no_cell_has_no_distance():
             super().__init__(draw)
             self.gain = 0.0
 
-    (one,) = physiology.over_draws(Silent, (0, 1), 16)
+    (one,) = physiology.distances_over_draws(Silent, (0, 1), 16)
     assert np.isnan([one.median, one.low, one.high]).all() and one.cells == (0, 0)
     assert one.to_dict()["median"] is None and one.to_dict()["draws"][0]["distance"] is None
 
@@ -614,23 +566,23 @@ def test_a_property_of_no_cell_has_no_distance():
 @pytest.mark.parametrize(
     ("named", "words"),
     [
-        ({"draws": ()}, "at least one"),
-        ({"draws": (1, 1)}, "each once"),
-        ({"draws": (0, -1)}, "draw -1"),
-        ({"draws": (0.5,)}, "draw 0.5"),
-        ({"ids": 19}, "experiment 19 is not accepted over draws"),
-        ({"ids": ()}, "an empty list of experiments"),
+        ({"draws": ()}, "draws must be one or more different numbers"),
+        ({"draws": (1, 1)}, "one or more different numbers, got"),
+        ({"draws": (0, -1)}, "a draw must be a whole number from 0, got -1"),
+        ({"draws": (0.5,)}, "got 0.5"),
+        ({"ids": 19}, "an experiment over draws must be one of 16, 18, 22, got 19"),
+        ({"ids": ()}, "ids must be one or more of 16, 18, 22, got none"),
     ],
 )
 def test_draws_and_experiments_that_are_not_accepted(simulated, named, words, tmp_path):
     with pytest.raises(ValueError, match=words):
-        physiology.over_draws(DrawnCells, **named, store=tmp_path / "new")
+        physiology.distances_over_draws(DrawnCells, **named, store=tmp_path / "new")
     assert not simulated and not (tmp_path / "new").exists()
 
 
 def test_every_published_histogram_of_the_experiments_is_compared(measured):
-    compared = {name for number in draws.PUBLISHED for name in measured[number].cells}
-    shipped = json.loads(Path(battery.__file__).with_name("v1_distributions.json").read_text())
+    compared = {name for number in draws.WITH_HISTOGRAMS for name in measured[number].cells}
+    shipped = json.loads(distributions._HISTOGRAMS.read_text())
     # The widths in cycles are compared as they were drawn.
     assert set(shipped) - {"about"} - compared == {"gabor_nx_ny"}
 
@@ -638,8 +590,8 @@ def test_every_published_histogram_of_the_experiments_is_compared(measured):
 def test_drawn_widths_are_near_the_histogram_that_they_are_drawn_from():
     """400 kinds that are never drawn again: theory says .1 in one of 2,000 draws (Kolmogorov)."""
     free = {"v1.kinds": 400, "v1.widest_field": 20, "v1.highest_frequency": 60}
-    across, along = distributions.drawn_widths(Parameters("macaque_parafovea", free))
+    across, along = distributions.width_distances(Parameters("macaque_parafovea", free))
     assert (across.name, along.name) == ("gabor_n_x", "gabor_n_y")
     assert max(across.distance, along.distance) < 0.1 and across.by_construction and across.cells == 400
-    (narrow, _) = distributions.drawn_widths(Parameters("macaque_parafovea", free | {"v1.widest_field": 0.1}))
+    (narrow, _) = distributions.width_distances(Parameters("macaque_parafovea", free | {"v1.widest_field": 0.1}))
     assert narrow.distance > 0.2

@@ -22,12 +22,10 @@ from biomodel.engine import run
 from biomodel.engine.responses import in_rates
 from biomodel.images import photographs
 from biomodel.parameters import Parameters
-from biomodel.physiology import measures, repeated, retina_lgn
+from biomodel.physiology import measures, recording, retina_lgn
 from biomodel.physiology.column import ORIENTATIONS, Column, Panel
-from biomodel.physiology.equivalent import in_phase
 from biomodel.physiology.plots import raster
-from biomodel.physiology.recording import Preparation
-from biomodel.physiology.repeated import Repeated
+from biomodel.physiology.recording import Recording, TrialAveraged, average_harmonics
 from biomodel.physiology.screens import PHASES, Screen
 from bridge.fit import fitting, stimuli
 from bridge.fit.fitting import refine
@@ -505,9 +503,9 @@ def test_rates_over_repeats():
     """What experiments are told of a spiking pathway is its counts, averaged over trials, in Hz."""
     pathway, field = small()
     twice = xr.concat([field, 2 * field], "image")
-    subject = Repeated(pathway, relay_trials=3)
+    subject = TrialAveraged(pathway, relay_trials=3)
     asked = {"adapt_to": 100.0, "duration": 0.1, "window": (0.02, 0.1), "output": "lgn"}
-    counts = subject.counts(twice, trials=3, **asked)
+    counts = subject.spike_counts(twice, trials=3, **asked)
     rates = subject.simulate(twice, **asked)
     assert counts.lgn.dims[:2] == ("image", "trial") and "trial" not in rates.dims
     assert np.allclose(rates.lgn, counts.lgn.mean("trial") / 0.08) and float(rates.lgn.max()) > 20
@@ -523,10 +521,10 @@ def test_repeats_do_not_depend_on_what_fits_in_memory_but_on_seeds(monkeypatch):
     pathway, field = small()
     twice = xr.concat([field, 2 * field], "image")
     asked = {"adapt_to": 100.0, "duration": 0.05, "window": (0.0, 0.05), "output": "ganglion"}
-    whole = Repeated(pathway, relay_trials=2).simulate(twice, **asked)
-    assert not Repeated(pathway, relay_trials=2, seed=1).simulate(twice, **asked).ganglion.equals(whole.ganglion)
-    monkeypatch.setattr(repeated, "_IN_MEMORY", 1)
-    parts = Repeated(pathway, relay_trials=2).simulate(twice, **asked)
+    whole = TrialAveraged(pathway, relay_trials=2).simulate(twice, **asked)
+    assert not TrialAveraged(pathway, relay_trials=2, seed=1).simulate(twice, **asked).ganglion.equals(whole.ganglion)
+    monkeypatch.setattr(recording, "_IN_MEMORY", 1)
+    parts = TrialAveraged(pathway, relay_trials=2).simulate(twice, **asked)
     assert parts.sizes == whole.sizes and np.allclose(parts.background, whole.background)
     means = [one.ganglion.mean(("image", "y", "x")).values for one in (whole, parts)]
     assert np.allclose(*means, rtol=0.15) and parts.ganglion.units == "Hz"
@@ -559,20 +557,21 @@ def test_cells_that_do_not_fire_far_from_the_middle_are_not_missed_there(output)
 
 
 @pytest.mark.slow
-def test_neighbours_stand_for_the_middle_before_gratings(as_repeats):
+def test_neighbours_stand_for_the_middle_before_gratings(as_trials):
     """In the rate form, which has no noise: within 5 % of the best response, flashed and drifting, before V1."""
     pathway = Pathway()
-    middle, told = (Preparation(subject, workers=2) for subject in (pathway, as_repeats(pathway)))
+    middle, told = (Recording(subject, workers=2) for subject in (pathway, as_trials(pathway)))
     found = [
-        one.gratings("parasol", np.array([0.4, 1.4, 2.8]), np.array([0.1, 0.25, 0.98]))["lgn"] for one in (middle, told)
+        one.grating_responses("parasol", np.array([0.4, 1.4, 2.8]), np.array([0.1, 0.25, 0.98]))["lgn"]
+        for one in (middle, told)
     ]
     assert np.allclose(*found, atol=0.05 * found[0].max()) and not np.allclose(*found, rtol=1e-9)
     # Of patches those phases are shown that put light or dark in the middle: no other does better.
-    found = [one.gratings("midget", 1.9, 0.5, diameters=np.array([0.2, 1.0, 3.0])) for one in (middle, told)]
+    found = [one.grating_responses("midget", 1.9, 0.5, diameters=np.array([0.2, 1.0, 3.0])) for one in (middle, told)]
     assert all(np.allclose(*(one[station] for one in found), rtol=1e-6) for station in ("ganglion", "lgn"))
     for one in (middle, told):
         one.best_frequency = lambda cells: 1.9
-    found = [one.harmonics("midget", "ganglion", np.array([2, 8]), 0.2) for one in (middle, told)]
+    found = [one.drift_harmonics("midget", "ganglion", np.array([2, 8]), 0.2) for one in (middle, told)]
     assert np.allclose(*found, atol=0.05 * np.abs(found[0]).max()) and not np.allclose(*found, rtol=1e-9)
 
 
@@ -581,8 +580,8 @@ def test_harmonics_of_neighbours_in_the_phase_of_the_middle():
     screen, times = Screen(9, 8), np.arange(0, 1, 0.002)
     films = screen.grating(0.9, 2 * np.pi * 4 * times, orientation=30)
     traces = np.stack([3 + 2 * films, 5 + np.roll(films, 25, axis=0)], axis=-1)
-    harmonics = measures.harmonic(np.moveaxis(traces, 0, -1), times, 4)
-    found = in_phase(harmonics, 30, 0.9, screen.degrees, screen.degrees)
+    harmonics = measures.first_harmonic(np.moveaxis(traces, 0, -1), times, 4)
+    found = average_harmonics(harmonics, 30, 0.9, screen.degrees, screen.degrees)
     assert np.allclose(found, harmonics[4, 4], atol=1e-9) and abs(found[0]) == pytest.approx(2)
 
 
@@ -597,8 +596,8 @@ def test_fano_factors():
 
 def test_cortical_cells_vary_before_the_grating_that_serves_them(monkeypatch):
     """Of three cells that fire in pairs, singly, or not at all, before two gratings of four phases each."""
-    preparation = Preparation(Repeated(Pathway(fidelity="spiking")))
-    column = Column(preparation)
+    electrode = Recording(TrialAveraged(Pathway(fidelity="spiking")))
+    column = Column(electrode)
     mean = np.arange(2.0, 10.0)  # By grating and phase.
     drawn = np.random.default_rng(0).poisson(mean[:, None, None], (8, 4000, 3)) * [2, 1, 0]
     shown = []
@@ -607,12 +606,12 @@ def test_cortical_cells_vary_before_the_grating_that_serves_them(monkeypatch):
         shown.append((screen, images, output, settings["v1_within"]))
         return xr.Dataset({"v1": (("image", "trial", "v1_channel", "v1_y", "v1_x"), drawn[..., None, None])})
 
-    monkeypatch.setattr(preparation, "counts", counts)
+    monkeypatch.setattr(electrode, "spike_counts", counts)
     panel = Panel(np.array([0, 3]), np.array([2, 4]), cells=np.array([0, 1, 2]), grating=np.array([1, 0, 1]))
     told, factor = column.count_variability(panel)
     ((screen, images, output, within),) = shown
     waves = [screen.grating(column.frequencies[f], PHASES, ORIENTATIONS[o]) for o, f in ((0, 2), (3, 4))]
-    assert screen is column.film and output == "v1" and 0 < within < screen.pixels / screen.pixels_per_degree / 2
+    assert screen is column.movie and output == "v1" and 0 < within < screen.pixels / screen.pixels_per_degree / 2
     assert np.allclose(images, 100 * (1 + 0.98 * np.concatenate(waves)))
     pairs = factor > 1.5
     assert sorted(told[pairs] / 2) == pytest.approx(mean[4:], rel=0.05) and factor[pairs] == pytest.approx(2, rel=0.15)
@@ -632,7 +631,7 @@ def test_rasters_show_the_spikes_of_which_time_courses_are_told(tmp_path, monkey
     monkeypatch.setattr(Pathway, "simulate", simulate)
     monkeypatch.setattr(raster, "TRIALS", 4)
     monkeypatch.setattr(raster.Figure, "savefig", lambda figure, path, **_: pages.append((figure, path)))
-    raster.draw(Pathway(fidelity="spiking", parameters={"v1.kinds": 4}), tmp_path / "rasters.png")
+    raster.draw_rasters(Pathway(fidelity="spiking", parameters={"v1.kinds": 4}), tmp_path / "rasters.png")
     ((page, path),) = pages
     assert path == tmp_path / "rasters.png" and len(page.axes) == 12
     told = simulated["spikes"]
@@ -645,7 +644,7 @@ def test_rasters_show_the_spikes_of_which_time_courses_are_told(tmp_path, monkey
             counted = course.patches[0].get_data().values.sum() * 4 * raster.BIN
             assert counted == pytest.approx(len(time)) and counted > 4
             rates = course.lines[0].get_ydata()
-            assert 0.3 * rates.mean() < len(time) / (4 * raster.SHOWN) < 3 * rates.mean()
+            assert 0.3 * rates.mean() < len(time) / (4 * raster.DURATION) < 3 * rates.mean()
             station, cell = titles[-1].split(", ")
             own = told[(told.station == station) & (told.channel == cell.replace(" ", "_"))]
             of_images = [own[own.image == image] for image in sorted(set(told.image))]
@@ -659,9 +658,9 @@ def test_rasters_show_the_spikes_of_which_time_courses_are_told(tmp_path, monkey
 @pytest.mark.slow
 def test_counts_vary_as_published():
     """Experiment 13 before V1: relay cells' Fano factor is .2 to .6 (Poisson trains have 1)."""
-    preparation = Preparation(Repeated(Pathway(fidelity="spiking"), relay_trials=1), workers=2)
-    found = retina_lgn.EXPERIMENTS[13](preparation)
-    assert 0.2 <= found.values["LGN: Fano factor, 200 ms"] <= 0.6
+    electrode = Recording(TrialAveraged(Pathway(fidelity="spiking"), relay_trials=1), workers=2)
+    found = retina_lgn.EXPERIMENTS[13](electrode)
+    assert 0.2 <= found.values["lgn_fano"] <= 0.6
     assert all(len(curve.x) for curve in found.curves)
 
 

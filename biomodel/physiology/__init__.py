@@ -1,21 +1,29 @@
-"""In-silico physiology: published experiments made on a pathway, their results beside the published bands."""
+"""Published physiological experiments, made on a pathway and compared with the published bands."""
 
-from biomodel.physiology.battery import Result, Results, run
+from biomodel.physiology.battery import run
 from biomodel.physiology.distributions import Distance, distances
-from biomodel.physiology.draws import DrawnDistances, over_draws
-from biomodel.physiology.plots import population
-from biomodel.physiology.plots.curves import draw
-from biomodel.physiology.plots.raster import draw as draw_rasters
+from biomodel.physiology.draws import DrawDistances, distances_over_draws
+from biomodel.physiology.plots.curves import draw_curves
+from biomodel.physiology.plots.population import draw_population, has_population
+from biomodel.physiology.plots.raster import draw_rasters
+from biomodel.physiology.recording import Subject, TrialAveraged
+from biomodel.physiology.results import CellValues, Curve, Measurement, Result, Results
 
 __all__ = [
+    "CellValues",
+    "Curve",
     "Distance",
-    "DrawnDistances",
+    "DrawDistances",
+    "Measurement",
     "Result",
     "Results",
+    "Subject",
+    "TrialAveraged",
     "distances",
-    "draw",
+    "distances_over_draws",
+    "draw_curves",
+    "draw_population",
     "draw_rasters",
-    "over_draws",
-    "population",
+    "has_population",
     "run",
 ]

@@ -1,7 +1,7 @@
-"""The V1 column in the middle of a screen: what its cells answer, and what was already found of them.
+"""The V1 column in the middle of a screen: responses of its cells, and the properties of the cells found so far.
 
-Cells are characterised by their responses to gratings alone, whatever a subject labels them. A cell's answer to a
-flashed grating is that at the best of four phases for a simple cell and the mean over the phases for a complex one.
+Cells are characterised by their responses to gratings alone, not by their labels. The response of a cell to a flashed grating
+is that at the best of four phases for a simple cell and the mean over the phases for a complex cell.
 """
 
 from __future__ import annotations
@@ -9,59 +9,72 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import repeat
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
 from biomodel.engine.run import batch_images
-from biomodel.physiology import measures, tuning
-from biomodel.physiology.equivalent import at_phases, in_phase
-from biomodel.physiology.recording import FILM, FILMS, FLASH, FRAME, FULL_CONTRAST, MEAN, STEADY, WINDOW, Preparation
+from biomodel.physiology import measures
+from biomodel.physiology.recording import (
+    FLASH,
+    FRAME,
+    FULL_CONTRAST,
+    MEAN,
+    MOVIE,
+    STEADY,
+    WINDOW,
+    Recording,
+    average_harmonics,
+    in_chunks,
+    movie_chunk,
+    rates_from_neighbours,
+)
 from biomodel.physiology.screens import PHASES, Screen, frame_times
 from biomodel.stimuli import luminance
 
-#: Of the gratings by which cells are characterised, degrees.
+#: Orientations of the gratings that characterise cells, degrees.
 ORIENTATIONS = 15.0 * np.arange(12)
 
 #: Their spatial frequencies, in cycles a midget's centre radius: .25 to 5.7 c/deg at .05°.
 _FREQUENCIES = 0.0125 * 2 ** (np.arange(10) / 2)
 
-#: Luminances of even fields before which cells are recorded, cd/m².
+#: Luminances of uniform fields in which maintained rates are recorded, cd/m².
 LEVELS = np.array([1.0, 10.0, MEAN, 1000.0])
 
-#: Cells count that answer their best grating with more than this, Hz (Marques 2021).
-COUNTED = 5.0
+#: A cell is responsive if its response to the best grating is above this, Hz (Marques 2021).
+LOWEST_RESPONSE = 5.0
 
-#: A grating serves a cell in which it evokes this share of what the best one does.
-NEAR = 0.85
+#: A grating drives a cell in which it evokes this share of the response to the best grating.
+DRIVING_SHARE = 0.85
 
-#: Pixels from the middle to which V1 stands where all it sees is alike: .75° on the fine screen, for a radius of .05°.
-_CORTEX = 12.0
+#: Distance from the middle in pixels within which V1 is simulated if its stimuli are uniform gratings: .75° on the fine screen,
+#: for a radius of .05°.
+_V1_PIXELS = 12.0
 
-#: Of a subject that fires: pixels from the middle within which columns stand for the middle one before flashed and before
-#: drifting gratings, 7 × 7 and 5 × 5 of them, and trials of each.
-_FLASHED_NEIGHBOURS, _DRIFTING_NEIGHBOURS, _NEIGHBOURS_TRIALS = 6.5, 4.5, 1
+#: For a spiking subject: distance from the middle in pixels of the columns that replace trials of the middle one, for flashed
+#: and for drifting gratings (7 × 7 and 5 × 5 columns), and trials of each.
+_FLASH_NEIGHBOURS, _DRIFT_NEIGHBOURS, _NEIGHBOURS_TRIALS = 6.5, 4.5, 1
 
-#: Trials of patches and surrounds, behind which V1 stands behind all of the screen.
+#: Trials of patches and surrounds, for which V1 is simulated behind the whole screen.
 _PATCH_TRIALS = 2
 
-#: Times that an even field is shown: in .15 s 49 columns of 1 Hz fire 37 spikes in so many.
-_SPONTANEOUS_TIMES = 5
+#: Presentations of a uniform field: in .15 s 49 columns of 1 Hz fire 37 spikes in that many.
+_SPONTANEOUS_TRIALS = 5
 
-#: Batches whose responses are in memory together, whatever the number of processes: noise depends on it.
+#: Batches of images whose responses are in memory together, for any number of processes: noise depends on it.
 _BATCHES = 16
 
 
 @dataclass(frozen=True)
 class Characterisation:
-    """What flashed gratings of full contrast that fill the screen told of the cells of a column.
+    """Responses of a column's cells to flashed gratings of full contrast that fill the screen.
 
     Parameters
     ----------
     spontaneous : numpy.ndarray, (cell,)
-        Rate before an even field, Hz.
+        Rate in a uniform field, Hz.
     frequencies : numpy.ndarray, (frequency,)
         c/deg.
     rates : numpy.ndarray, (orientation, frequency, phase, cell)
@@ -77,42 +90,52 @@ class Characterisation:
 
     @property
     def simple(self) -> np.ndarray:
-        """(cell,): whether the phase of its best grating matters to a cell more than not (F1/F0 > 1)."""
+        """Whether a cell is simple (F1/F0 > 1), (cell,)."""
         return self.modulation > 1
 
     @cached_property
-    def answers(self) -> np.ndarray:
-        """(orientation, frequency, cell) in Hz: at the best phase, or averaged over phases."""
-        return read(self.rates, self.simple)
+    def responses(self) -> np.ndarray:
+        """Responses at the best phase, or averaged over phases: (orientation, frequency, cell) in Hz."""
+        return pool_phases(self.rates, self.simple)
 
     @cached_property
     def best(self) -> tuple[np.ndarray, np.ndarray]:
         """Indices of the best grating's orientation and frequency, each (cell,)."""
-        orientation, frequency = np.unravel_index(by_grating(self.answers).argmax(axis=0), self.answers.shape[:2])
+        orientation, frequency = np.unravel_index(_by_grating(self.responses).argmax(axis=0), self.responses.shape[:2])
         return orientation, frequency
 
     @cached_property
     def peak(self) -> np.ndarray:
-        """(cell,): the answer to the best grating, Hz."""
-        return self.answers[*self.best, np.arange(len(self.spontaneous))]
+        """Response to the best grating, (cell,) in Hz."""
+        return self.responses[*self.best, np.arange(len(self.spontaneous))]
 
     @property
-    def counted(self) -> np.ndarray:
-        """Indices of the cells that count."""
-        return np.flatnonzero(self.peak > COUNTED)
+    def responsive(self) -> np.ndarray:
+        """Indices of the responsive cells."""
+        return np.flatnonzero(self.peak > LOWEST_RESPONSE)
+
+    @property
+    def orientation_curves(self) -> np.ndarray:
+        """Responsive cells' responses at their best frequency, (cell, orientation) in Hz."""
+        return self.responses[:, self.best[1][self.responsive], self.responsive].T
+
+    @property
+    def frequency_curves(self) -> np.ndarray:
+        """Responsive cells' responses at their best orientation, (cell, frequency) in Hz."""
+        return self.responses[self.best[0][self.responsive], :, self.responsive]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A few gratings, of those that cells were characterised by, and the cells that they serve.
+    """A few of the gratings of the characterisation, and the cells that they drive.
 
     Parameters
     ----------
     orientation, frequency : numpy.ndarray of int, (grating,)
         Indices into `ORIENTATIONS` and the frequencies of the characterisation.
-    cells : numpy.ndarray of int, (served,)
-    grating : numpy.ndarray of int, (served,)
-        Which grating serves each: of those in the panel, the one that evokes most.
+    cells : numpy.ndarray of int, (driven,)
+    grating : numpy.ndarray of int, (driven,)
+        The grating of the panel that evokes the highest response in each cell.
     """
 
     orientation: np.ndarray
@@ -123,14 +146,19 @@ class Panel:
     def __len__(self) -> int:
         return len(self.orientation)
 
-    def served(self, responses: np.ndarray) -> np.ndarray:
-        """Every cell's response to the grating that serves it: (…, served), from (…, grating, cell)."""
+    @property
+    def gratings(self) -> list[tuple[int, int]]:
+        """The indices of each grating's orientation and frequency."""
+        return list(zip(self.orientation.tolist(), self.frequency.tolist(), strict=True))
+
+    def select(self, responses: np.ndarray) -> np.ndarray:
+        """Every cell's response to its own grating: (…, driven), from (…, grating, cell)."""
         return responses[..., self.grating, self.cells]
 
 
 @dataclass(frozen=True)
-class Drift:
-    """Responses to one drifting grating, Hz: of V1 cells `mean` and `first` harmonic (cell,), of `relay` cells the first."""
+class DriftResponse:
+    """Responses to one drifting grating, Hz: `mean` and `first` harmonic of V1 cells, first harmonic of `relay` cells."""
 
     mean: np.ndarray
     first: np.ndarray
@@ -139,9 +167,9 @@ class Drift:
 
 @dataclass(frozen=True)
 class SizeSeries:
-    """What patches of growing `diameters` (degrees) on one screen evoke in the cells of a panel.
+    """Responses of a panel's cells to patches of increasing `diameters` (degrees) on one screen.
 
-    `evoked` is (contrast, diameter, served) in Hz, at `Column.size_contrasts`.
+    `evoked` is (contrast, diameter, driven) in Hz, at `Column.size_contrasts`.
     """
 
     screen: Screen
@@ -151,46 +179,46 @@ class SizeSeries:
 
 
 class Column:
-    """The cells of one V1 column, screens with it in the middle, and what experiments share.
+    """The cells of the V1 column in the middle of a screen, and the measurements that experiments share.
 
-    Screens have a pixel more than a multiple of four along a side, so that a V1 column, which stands on every second
-    pixel, is in the middle. Where a subject says that its largest classical centre is wider, they grow.
+    Screens have 4n + 1 pixels along a side, so that a V1 column, which is at every second pixel, is in the middle. They are
+    larger if the largest classical centre of the subject is.
 
     Parameters
     ----------
-    preparation : Preparation
+    recording : Recording
     """
 
     #: Of the patches of size tuning.
     size_contrasts = (0.12, FULL_CONTRAST)
 
-    def __init__(self, preparation: Preparation) -> None:
-        self._preparation = preparation
-        radius = preparation.radius
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        radius = recording.radius
         #: 3.8° at a centre radius of .05°, for flashed gratings.
         self.fine = self._screen(61, 0.8 / radius)
         #: 7.1°, for patches that reach beyond surrounds; it shows `coarse_limit` cycles a degree in four pixels.
         self.coarse = self._screen(57, 0.4 / radius)
         self.coarse_limit = 0.1 / radius
-        #: 2.1°, for films.
-        self.film = self._screen(33, 0.8 / radius)
-        #: The middle of each frame of a film, seconds.
-        self.times = frame_times(FILM, FRAME)
+        #: 2.1°, for movies.
+        self.movie = self._screen(33, 0.8 / radius)
+        #: The middle of each frame of a movie, seconds.
+        self.times = frame_times(MOVIE, FRAME)
         #: Of the gratings of the characterisation, c/deg.
         self.frequencies = _FREQUENCIES / radius
         #: The preset of the subject's parameters.
-        self.preset = preparation.subject.parameters.preset
-        self._drifts: dict[tuple[int, int, float], Drift] = {}
+        self.preset = recording.subject.parameters.preset
+        self._drifts: dict[tuple[int, int, float], DriftResponse] = {}
 
     def _screen(self, pixels: int, pixels_per_degree: float) -> Screen:
-        classical_centre = getattr(self._preparation.subject, "classical_centre", None)
+        classical_centre = getattr(self._recording.subject, "classical_centre", None)
         smallest = classical_centre(pixels_per_degree) if classical_centre else 1
         return Screen(max(pixels, smallest + (1 - smallest) % 4), pixels_per_degree)
 
     def rates(
-        self, screen: Screen, images: Iterable[np.ndarray], levels: float | np.ndarray = MEAN, whole: bool = False
+        self, screen: Screen, images: Iterable[np.ndarray], levels: float | np.ndarray = MEAN, full_v1: bool = False
     ) -> np.ndarray:
-        """Mean rates from 50 to 200 ms after images were flashed on even fields: (image, cell), Hz.
+        """Mean rates from 50 to 200 ms after the onset of images: (image, cell), Hz.
 
         Parameters
         ----------
@@ -198,53 +226,43 @@ class Column:
         images : iterable of numpy.ndarray, (y, x)
             cd/m².
         levels : float or numpy.ndarray, (image,)
-            Of the even field before all, or each, cd/m².
-        whole : bool
-            Whether V1 stands behind all of the screen; else, behind its middle, where its layers end.
+            Luminance in cd/m² of the uniform field before all images, or before each.
+        full_v1 : bool
+            Whether V1 is simulated behind the whole screen; otherwise only behind its middle, where its layers end.
         """
-        settings = {"trials": _PATCH_TRIALS} if whole and self._preparation.fires else {}
-        return np.concatenate(
-            [_middle_column(found) for found in self._shown(screen, images, levels, whole, **settings)]
-        )
+        settings = {"trials": _PATCH_TRIALS} if full_v1 and self._recording.spiking else {}
+        parts = self._responses(screen, images, levels, full_v1, **settings)
+        return np.concatenate([_middle_column(part) for part in parts])
 
-    def _shown(
+    def _responses(
         self,
         screen: Screen,
         images: Iterable[np.ndarray],
         levels: float | np.ndarray = MEAN,
-        whole: bool = False,
+        full_v1: bool = False,
         pixels: float = 0.5,
         **settings: int,
     ) -> Iterator[xr.Dataset]:
-        """Responses of the columns within some pixels of the middle, many images at a time; else as `rates`."""
-        together = _BATCHES * batch_images(screen.pixels, screen.pixels)
-        shown, first = iter(images), 0
-        while chosen := list(islice(shown, together)):
-            before = levels if np.ndim(levels) == 0 else np.asarray(levels)[first : first + len(chosen)].tolist()
-            yield self._preparation.subject.simulate(
-                luminance(np.stack(chosen), screen.pixels_per_degree),
-                adapt_to=np.broadcast_to(before, len(chosen)).tolist(),
+        """Responses of the columns up to a distance from the middle in pixels, for many images at a time."""
+        each = repeat(levels) if np.ndim(levels) == 0 else np.asarray(levels).tolist()
+        for chunk in in_chunks(zip(images, each, strict=False), _BATCHES * batch_images(screen.pixels, screen.pixels)):
+            shown, before = zip(*chunk, strict=True)
+            yield self._recording.subject.simulate(
+                luminance(np.stack(shown), screen.pixels_per_degree),
+                adapt_to=list(before),
                 duration=FLASH,
                 window=WINDOW,
                 output="v1",
-                workers=self._preparation.workers,
-                v1_within=None if whole else _CORTEX / screen.pixels_per_degree,
+                workers=self._recording.workers,
+                v1_within=None if full_v1 else _V1_PIXELS / screen.pixels_per_degree,
                 record_within=pixels / screen.pixels_per_degree,
                 **settings,
             )
-            first += len(chosen)
 
-    def flashed(self, screen: Screen, images: np.ndarray, whole: bool = False) -> np.ndarray:
-        """Rates of the cells after images were flashed: (…, cell) in Hz, from (…, y, x) in cd/m²; `whole` as in `rates`."""
-        if not self.cells or not images.size:
-            return np.zeros((*images.shape[:-2], self.cells))
-        found = self.rates(screen, images.reshape(-1, *images.shape[-2:]), whole=whole)
-        return found.reshape(*images.shape[:-2], self.cells)
+    def grating_rates(self, contrast: ArrayLike, orientation: ArrayLike, frequency: ArrayLike) -> np.ndarray:
+        """Rates for flashed gratings that fill the `fine` screen, at each of `PHASES`: (…, phase, cell), Hz.
 
-    def gratings(self, contrast: ArrayLike, orientation: ArrayLike, frequency: ArrayLike) -> np.ndarray:
-        """Rates before flashed gratings that fill the `fine` screen, at each of `PHASES`: (…, phase, cell), Hz.
-
-        Of a subject that fires, columns about the middle stand for the middle one (`biomodel.physiology.equivalent`).
+        For a spiking subject, columns around the middle replace trials of the middle one.
 
         Parameters
         ----------
@@ -252,275 +270,280 @@ class Column:
         orientation, frequency : array_like of int
             Indices into `ORIENTATIONS` and `frequencies`; all three are broadcast to (…).
         """
-        shown = (contrast, ORIENTATIONS[np.asarray(orientation)], self.frequencies[np.asarray(frequency)])
-        each = np.broadcast_arrays(*shown)
-        listed = list(zip(*(one.ravel().tolist() for one in each), strict=True))
-        if not listed or not self.cells:
-            return np.zeros((*each[0].shape, len(PHASES), self.cells))
-        waves = (c * self.fine.grating(f, phase, o) for c, o, f in listed for phase in PHASES)
+        each = np.broadcast_arrays(
+            contrast, ORIENTATIONS[np.asarray(orientation)], self.frequencies[np.asarray(frequency)]
+        )
+        gratings = list(zip(*(one.ravel().tolist() for one in each), strict=True))
+        if not gratings or not self.n_cells:
+            return np.zeros((*each[0].shape, len(PHASES), self.n_cells))
+        waves = (c * self.fine.grating(f, phase, o) for c, o, f in gratings for phase in PHASES)
         images = (MEAN * (1 + wave) for wave in waves)
-        if not self._preparation.fires:
+        if not self._recording.spiking:
             return self.rates(self.fine, images).reshape(*each[0].shape, len(PHASES), -1)
-        parts = self._shown(self.fine, images, pixels=_FLASHED_NEIGHBOURS, trials=_NEIGHBOURS_TRIALS)
-        found = xr.concat([part["v1"] for part in parts], "image").transpose("image", "v1_y", "v1_x", "v1_channel")
-        down, right = _from_middle(found["v1_y"]), _from_middle(found["v1_x"])
-        by_phase = found.values.reshape(len(listed), len(PHASES), *found.shape[1:])
-        rates = [at_phases(one, o, f, down, right) for one, (_, o, f) in zip(by_phase, listed, strict=True)]
+        parts = self._responses(self.fine, images, pixels=_FLASH_NEIGHBOURS, trials=_NEIGHBOURS_TRIALS)
+        v1 = xr.concat([_columns(part) for part in parts], "image").transpose("image", "v1_y", "v1_x", "cell")
+        down, right = _from_middle(v1["v1_y"]), _from_middle(v1["v1_x"])
+        by_phase = v1.values.reshape(len(gratings), len(PHASES), *v1.shape[1:])
+        rates = [
+            rates_from_neighbours(one, o, f, down, right) for one, (_, o, f) in zip(by_phase, gratings, strict=True)
+        ]
         return np.reshape(rates, (*each[0].shape, len(PHASES), -1))
 
     @cached_property
-    def maintained(self) -> np.ndarray:
-        """Rates before even fields of the luminances `LEVELS`: (level, cell), Hz."""
+    def maintained_rates(self) -> np.ndarray:
+        """Rates in uniform fields of the luminances `LEVELS`: (level, cell), Hz."""
         fields = (np.full((self.fine.pixels,) * 2, level) for level in LEVELS)
-        if not self._preparation.fires:
+        if not self._recording.spiking:
             return self.rates(self.fine, fields, LEVELS)
-        shown = (field for field in fields for _ in range(_SPONTANEOUS_TIMES))
-        levels = np.repeat(LEVELS, _SPONTANEOUS_TIMES)
-        parts = self._shown(self.fine, shown, levels, pixels=_FLASHED_NEIGHBOURS, trials=_NEIGHBOURS_TRIALS)
+        images = (field for field in fields for _ in range(_SPONTANEOUS_TRIALS))
+        levels = np.repeat(LEVELS, _SPONTANEOUS_TRIALS)
+        parts = self._responses(self.fine, images, levels, pixels=_FLASH_NEIGHBOURS, trials=_NEIGHBOURS_TRIALS)
         rates = np.concatenate([_columns(part).mean(("v1_y", "v1_x")).values for part in parts])
-        return rates.reshape(len(LEVELS), _SPONTANEOUS_TIMES, -1).mean(axis=1)
+        return rates.reshape(len(LEVELS), _SPONTANEOUS_TRIALS, -1).mean(axis=1)
 
     @property
-    def spontaneous(self) -> np.ndarray:
-        """Rates before an even field of the mean luminance: (cell,), Hz."""
-        return self.maintained[LEVELS == MEAN][0]
+    def spontaneous_rates(self) -> np.ndarray:
+        """Rates in a uniform field of the mean luminance: (cell,), Hz."""
+        return self.maintained_rates[LEVELS == MEAN][0]
 
     @property
-    def cells(self) -> int:
-        """Number of V1 cells in the column; 0 where a subject has none."""
-        return self.maintained.shape[1]
+    def n_cells(self) -> int:
+        """Number of V1 cells in the column; 0 for a subject without V1."""
+        return self.maintained_rates.shape[1]
 
     @cached_property
     def characterisation(self) -> Characterisation:
         """Responses to flashed gratings of full contrast, 12 orientations × 10 spatial frequencies × 4 phases."""
         orientation, frequency = np.indices((len(ORIENTATIONS), len(self.frequencies)))
-        rates = self.gratings(FULL_CONTRAST, orientation, frequency)
-        best = by_grating(rates.max(axis=2)).argmax(axis=0)
-        by_phase = np.stack([by_grating(rates[:, :, k]) for k in range(len(PHASES))])
-        modulation = tuning.modulation(PHASES, by_phase[:, best, np.arange(self.cells)] - self.spontaneous)
-        return Characterisation(self.spontaneous, self.frequencies, rates, modulation)
+        rates = self.grating_rates(FULL_CONTRAST, orientation, frequency)
+        best = _by_grating(rates.max(axis=2)).argmax(axis=0)
+        by_phase = np.stack([_by_grating(rates[:, :, k]) for k in range(len(PHASES))])[:, best, np.arange(self.n_cells)]
+        modulation = measures.modulation_ratio(PHASES, by_phase - self.spontaneous_rates)
+        return Characterisation(self.spontaneous_rates, self.frequencies, rates, modulation)
 
-    def read(self, rates: np.ndarray) -> np.ndarray:
-        """Answers (…, cell) from rates (…, phase, cell): at the best phase of simple, the mean of complex cells."""
-        return read(rates, self.characterisation.simple)
-
-    def evoked(self, rates: np.ndarray, cells: np.ndarray) -> np.ndarray:
-        """Answers (…, cell) less the spontaneous rates of these cells, Hz."""
-        return rates - self.spontaneous[cells]
+    def evoked(self, rates: np.ndarray, panel: Panel) -> np.ndarray:
+        """Responses of a panel's cells less their spontaneous rates: (…, driven), from rates (…, grating, phase, cell)."""
+        responses = panel.select(pool_phases(rates, self.characterisation.simple))
+        return responses - self.spontaneous_rates[panel.cells]
 
     def panel(self, gratings: int, among: np.ndarray | None = None) -> Panel:
-        """The fewest gratings that serve most of the cells that count.
+        """The fewest gratings that drive most of the responsive cells.
 
-        One after the other the grating is taken that serves most cells not served yet; among equals, the one that
-        evokes most. A panel of fewer gratings is the beginning of one of more.
+        Gratings are chosen one after the other: the one that drives most of the cells not driven yet, and among equals the
+        one that evokes most. A panel of fewer gratings is the beginning of a panel of more.
 
         Parameters
         ----------
         gratings : int
             At most.
         among : numpy.ndarray of bool, (cell,), optional
-            Cells that are wanted.
+            Cells to drive.
         """
         found = self.characterisation
-        counted = found.counted if among is None else found.counted[among[found.counted]]
-        evoked = by_grating(found.answers - found.spontaneous)[:, counted]
+        responsive = found.responsive if among is None else found.responsive[among[found.responsive]]
+        evoked = _by_grating(found.responses - found.spontaneous)[:, responsive]
         share = evoked / evoked.max(axis=0, initial=1e-9)
-        left = np.ones(len(counted), dtype=bool)
+        remaining = np.ones(len(responsive), dtype=bool)
         chosen: list[int] = []
-        while left.any() and len(chosen) < gratings:
-            serving = (share >= NEAR) & left
-            top = int((serving.sum(axis=1) + (share * serving).sum(axis=1) / (len(counted) + 1)).argmax())
+        while remaining.any() and len(chosen) < gratings:
+            driving = (share >= DRIVING_SHARE) & remaining
+            top = int((driving.sum(axis=1) + (share * driving).sum(axis=1) / (len(responsive) + 1)).argmax())
             chosen.append(top)
-            left &= ~serving[top]
-        orientation, frequency = np.unravel_index(np.array(chosen, dtype=int), found.answers.shape[:2])
-        cells = np.flatnonzero(~left) if chosen else np.zeros(0, dtype=int)
-        serves = share[np.array(chosen, dtype=int)][:, cells]
-        grating = serves.argmax(axis=0) if chosen else np.zeros(0, dtype=int)
-        return Panel(orientation, frequency, counted[cells], grating)
+            remaining &= ~driving[top]
+        indices = np.array(chosen, dtype=int)
+        orientation, frequency = np.unravel_index(indices, found.responses.shape[:2])
+        if not chosen:
+            return Panel(orientation, frequency, np.zeros(0, dtype=int), np.zeros(0, dtype=int))
+        driven = np.flatnonzero(~remaining)
+        return Panel(orientation, frequency, responsive[driven], share[indices][:, driven].argmax(axis=0))
 
-    def waves(self, screen: Screen, panel: Panel, turned: float = 0.0) -> np.ndarray:
+    def panel_gratings(self, screen: Screen, panel: Panel, turn: float = 0.0) -> np.ndarray:
         """The gratings of a panel on a screen, turned by some degrees: (grating, phase, y, x), -1 to 1."""
-        shape = (len(panel), len(PHASES), screen.pixels, screen.pixels)
-        each = [
-            screen.grating(self.frequencies[f], PHASES, ORIENTATIONS[o] + turned)
-            for o, f in zip(panel.orientation, panel.frequency, strict=True)
-        ]
-        return np.reshape(each, shape)
+        gratings = [screen.grating(self.frequencies[f], PHASES, ORIENTATIONS[o] + turn) for o, f in panel.gratings]
+        return np.reshape(gratings, (len(panel), len(PHASES), screen.pixels, screen.pixels))
 
-    def answers(self, screen: Screen, panel: Panel, patterns: np.ndarray, whole: bool = False) -> np.ndarray:
-        """What patterns add to the rates of the cells that a panel serves: (…, served), Hz.
+    def evoked_by(self, screen: Screen, panel: Panel, patterns: np.ndarray, full_v1: bool = False) -> np.ndarray:
+        """Evoked responses of a panel's cells to flashed patterns: (…, driven), Hz.
 
         Parameters
         ----------
+        screen : Screen
+        panel : Panel
         patterns : numpy.ndarray, (…, grating, phase, y, x)
-            Contrast at each pixel, shown about the mean luminance.
-        whole : bool
+            Contrast at each pixel, about the mean luminance.
+        full_v1 : bool
             As in `rates`.
         """
-        rates = self.flashed(screen, MEAN * (1 + patterns), whole)
-        return self.evoked(panel.served(self.read(rates)), panel.cells)
+        shape = (*patterns.shape[:-2], self.n_cells)
+        if not self.n_cells or not patterns.size:
+            return self.evoked(np.zeros(shape), panel)
+        images = MEAN * (1 + patterns)
+        rates = self.rates(screen, images.reshape(-1, *images.shape[-2:]), full_v1=full_v1)
+        return self.evoked(rates.reshape(shape), panel)
 
     @cached_property
     def contrast_series(self) -> tuple[Panel, np.ndarray, np.ndarray]:
-        """A panel of 16 gratings, contrasts, and what they add to the rates, (contrast, served) in Hz."""
+        """A panel of 16 gratings, contrasts, and evoked responses (contrast, driven) in Hz."""
         panel = self.panel(16)
         contrasts = np.array([0.03, 0.06, 0.12, 0.25, FULL_CONTRAST / 2, 0.7, FULL_CONTRAST])
-        lower = self.gratings(contrasts[:-1, None], panel.orientation, panel.frequency)
-        # Those of full contrast have been shown.
-        highest = self.characterisation.answers[panel.orientation, panel.frequency]
-        full = self.evoked(panel.served(highest), panel.cells)
-        return panel, contrasts, np.concatenate([self.evoked(panel.served(self.read(lower)), panel.cells), full[None]])
+        lower = self.grating_rates(contrasts[:-1, None], panel.orientation, panel.frequency)
+        # The characterisation has those of full contrast.
+        full = self.characterisation.rates[panel.orientation, panel.frequency]
+        return panel, contrasts, np.concatenate([self.evoked(lower, panel), self.evoked(full, panel)[None]])
 
     @cached_property
     def size_series(self) -> tuple[SizeSeries, SizeSeries]:
         """Patches of two panels of 4 gratings: cells of low frequency on the `coarse`, the others on the `fine` screen."""
-        found = self.characterisation
-        low = self.frequencies[found.best[1]] <= self.coarse_limit * (1 + 1e-9)
+        low = self.frequencies[self.characterisation.best[1]] <= self.coarse_limit * (1 + 1e-9)
         return self._sizes(self.coarse, low), self._sizes(self.fine, ~low)
 
     def _sizes(self, screen: Screen, among: np.ndarray) -> SizeSeries:
         panel = self.panel(4, among)
-        side = screen.pixels / screen.pixels_per_degree
-        diameters = side * np.geomspace(1 / 24, 1, 8)
-        waves = self.waves(screen, panel)
+        diameters = screen.pixels / screen.pixels_per_degree * np.geomspace(1 / 24, 1, 8)
+        gratings = self.panel_gratings(screen, panel)
         windows = [screen.disc(diameter) for diameter in diameters]
         evoked = [
-            [self.answers(screen, panel, c * window * waves, whole=True) for window in windows]
+            [self.evoked_by(screen, panel, c * window * gratings, full_v1=True) for window in windows]
             for c in self.size_contrasts
         ]
         return SizeSeries(screen, panel, diameters, np.reshape(evoked, (2, len(diameters), len(panel.cells))))
 
-    def filmed(self, films: Iterable[np.ndarray], neighbours: bool = False) -> xr.Dataset:
-        """Rates of columns, and of relay cells, while films run, from an even field of the mean luminance.
+    def movie_rates(self, movies: Iterable[np.ndarray], neighbours: bool = False) -> xr.Dataset:
+        """Rates of V1 columns and relay cells during movies, from a uniform field of the mean luminance.
 
         Parameters
         ----------
-        films : iterable of numpy.ndarray, (frame, y, x)
-            cd/m², in frames of 2 ms on the screen `film`.
+        movies : iterable of numpy.ndarray, (frame, y, x)
+            cd/m², in frames of 2 ms on the screen `movie`.
         neighbours : bool
-            Whether of a subject that fires neighbours of the middle are recorded too, in a single trial.
+            Whether, of a spiking subject, neighbours of the middle column are recorded too, in a single trial.
 
         Returns
         -------
         xarray.Dataset
-            `v1` (image, time, v1_y, v1_x, cell) and `lgn` (image, time, y, x, lgn_channel), Hz; of the middle or about it.
+            `v1` (image, time, v1_y, v1_x, cell) and `lgn` (image, time, y, x, lgn_channel), Hz.
         """
-        around = neighbours and self._preparation.fires
+        around = neighbours and self._recording.spiking
         settings = {"trials": _NEIGHBOURS_TRIALS} if around else {}
-        together = FILMS * batch_images(self.film.pixels, self.film.pixels)
-        waiting, parts = iter(films), []
-        while chosen := list(islice(waiting, together)):
-            found = self._preparation.subject.simulate(
-                luminance(np.stack(chosen), self.film.pixels_per_degree, FRAME),
+        parts = []
+        for chunk in in_chunks(movies, movie_chunk(self.movie)):
+            rates = self._recording.subject.simulate(
+                luminance(np.stack(chunk), self.movie.pixels_per_degree, FRAME),
                 adapt_to=MEAN,
-                duration=len(chosen[0]) * FRAME,
+                duration=len(chunk[0]) * FRAME,
                 window=WINDOW,
                 output="v1",
                 record="trace",
-                workers=self._preparation.workers,
-                v1_within=_CORTEX / self.film.pixels_per_degree,
-                record_within=(_DRIFTING_NEIGHBOURS if around else 0.5) / self.film.pixels_per_degree,
+                workers=self._recording.workers,
+                v1_within=_V1_PIXELS / self.movie.pixels_per_degree,
+                record_within=(_DRIFT_NEIGHBOURS if around else 0.5) / self.movie.pixels_per_degree,
                 **settings,
             )
-            relay = found["lgn"].transpose("image", "time", "y", "x", "lgn_channel")
-            parts.append(xr.Dataset({"lgn": relay, "v1": _columns(found)}))
+            relay = rates["lgn"].transpose("image", "time", "y", "x", "lgn_channel")
+            parts.append(xr.Dataset({"lgn": relay, "v1": _columns(rates)}))
         return xr.concat(parts, "image")
 
-    def smoothed(self, traces: np.ndarray) -> np.ndarray:
-        """As `Preparation.smoothed`."""
-        return self._preparation.smoothed(traces)
+    def smooth(self, traces: np.ndarray) -> np.ndarray:
+        """As `Recording.smooth`."""
+        return self._recording.smooth(traces)
 
     def count_variability(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
-        """Mean counts, and Fano factors, of a panel's cells at the phases of its gratings, those that are known."""
+        """Mean spike counts and Fano factors of a panel's cells at the phases of its gratings, where they are known."""
         if not len(panel):
             return np.zeros(0), np.zeros(0)
-        waves = self.waves(self.film, panel).reshape(-1, self.film.pixels, self.film.pixels)
-        within = _CORTEX / self.film.pixels_per_degree
-        counts = self._preparation.counts(self.film, MEAN * (1 + FULL_CONTRAST * waves), "v1", v1_within=within)
-        by_trial = np.moveaxis(_middle_column(counts), 1, 0)  # (trial, image, cell)
-        mean, factor = measures.fano_factors(by_trial.reshape(len(by_trial), len(panel), len(PHASES), -1))
-        mean, factor = (panel.served(np.moveaxis(one, 1, 0)).ravel() for one in (mean, factor))
+        gratings = self.panel_gratings(self.movie, panel).reshape(-1, self.movie.pixels, self.movie.pixels)
+        within = _V1_PIXELS / self.movie.pixels_per_degree
+        images = MEAN * (1 + FULL_CONTRAST * gratings)
+        counts = _middle_column(self._recording.spike_counts(self.movie, images, "v1", v1_within=within))
+        by_trial = np.moveaxis(counts, 1, 0)  # (trial, image, cell)
+        mean, factor = (
+            panel.select(np.moveaxis(one, 1, 0)).ravel()
+            for one in measures.fano_factors(by_trial.reshape(len(by_trial), len(panel), len(PHASES), -1))
+        )
         return mean[np.isfinite(factor)], factor[np.isfinite(factor)]
 
-    def drifting(self, orientation: int, frequency: int, temporal: float, times: ArrayLike) -> np.ndarray:
+    def drifting_grating(self, orientation: int, frequency: int, temporal: float, times: ArrayLike) -> np.ndarray:
         """A grating of the characterisation, by its indices, that drifts at `temporal` Hz: (time, y, x), -1 to 1."""
         phases = 2 * np.pi * temporal * np.asarray(times)
-        return self.film.grating(self.frequencies[frequency], phases, ORIENTATIONS[orientation])
+        return self.movie.grating(self.frequencies[frequency], phases, ORIENTATIONS[orientation])
 
-    def drifts(self, panel: Panel, temporal: Iterable[float]) -> list[list[Drift]]:
-        """Responses, by temporal frequency (whole Hz) and grating, to a panel's drifting gratings of full contrast.
+    def drift_responses(self, panel: Panel, temporal: Iterable[float]) -> dict[str, np.ndarray]:
+        """Responses to a panel's gratings of full contrast that drift at `temporal` frequencies (whole Hz).
 
         Means and harmonics are taken from half a second after the onset.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            `mean` and `first` harmonic (frequency, driven) of V1 cells, `relay` (frequency, grating and channel); Hz.
         """
-        keys = [
-            [(int(o), int(f), hz) for o, f in zip(panel.orientation, panel.frequency, strict=True)] for hz in temporal
-        ]
+        keys = [[(o, f, hz) for o, f in panel.gratings] for hz in temporal]
         missing = [key for row in keys for key in row if key not in self._drifts]
         if missing:
-            films = (MEAN * (1 + FULL_CONTRAST * self.drifting(*key, self.times)) for key in missing)
-            steady = self.filmed(films, neighbours=True).sel(time=slice(STEADY - FRAME / 2, None))
-            mean = steady["v1"].mean(("time", "v1_y", "v1_x")).values
+            movies = (MEAN * (1 + FULL_CONTRAST * self.drifting_grating(*key, self.times)) for key in missing)
+            steady = self.movie_rates(movies, neighbours=True).sel(time=slice(STEADY - FRAME / 2, None))
+            means = steady["v1"].mean(("time", "v1_y", "v1_x")).values
             for k, key in enumerate(missing):
-                one = steady.isel(image=k)
-                self._drifts[key] = Drift(
-                    mean[k], self._first_harmonics(one["v1"], key), self._first_harmonics(one["lgn"], key)
-                )
-        return [[self._drifts[key] for key in row] for row in keys]
+                v1, relay = (self._first_harmonics(steady[station][k], key) for station in ("v1", "lgn"))
+                self._drifts[key] = DriftResponse(means[k], v1, relay)
+        rows = [[self._drifts[key] for key in row] for row in keys]
+        return {
+            "mean": panel.select(np.array([[one.mean for one in row] for row in rows])),
+            "first": panel.select(np.array([[one.first for one in row] for row in rows])),
+            "relay": np.array([np.concatenate([one.relay for one in row]) for row in rows]),
+        }
 
-    def _first_harmonics(self, traces: xr.DataArray, shown: tuple[int, int, float]) -> np.ndarray:
-        """Amplitudes (cell,) of responses (time, y, x, cell) to a drifting grating, of the middle and what stands about it."""
-        orientation, frequency, temporal = shown
+    def _first_harmonics(self, traces: xr.DataArray, grating: tuple[int, int, float]) -> np.ndarray:
+        """Amplitudes (cell,) of responses (time, y, x, cell) to a drifting grating, of the middle and its neighbours."""
+        orientation, frequency, temporal = grating
         down, right = (_from_middle(traces[axis]) for axis in traces.dims[1:3])
-        harmonics = measures.harmonic(traces.transpose(..., "time").values, traces.time.values, temporal)
-        return np.abs(in_phase(harmonics, ORIENTATIONS[orientation], self.frequencies[frequency], down, right))
+        harmonics = measures.first_harmonic(traces.transpose(..., "time").values, traces.time.values, temporal)
+        at = ORIENTATIONS[orientation], self.frequencies[frequency]
+        return np.abs(average_harmonics(harmonics, *at, down, right))
 
     @cached_property
     def drift_modulation(self) -> tuple[np.ndarray, np.ndarray]:
-        """Cells, and their F1/F0 (cell,) before gratings of full contrast, a panel of 24, that drift at 4 Hz.
+        """Cells, and their F1/F0 (cell,) for gratings of full contrast, a panel of 24, that drift at 4 Hz.
 
-        F1 is the first harmonic's amplitude, F0 the mean less the spontaneous rate. Cells count of which F1 or the mean
-        is above 5 Hz, and F0 above 0.
+        F1 is the amplitude of the first harmonic, F0 the mean less the spontaneous rate. Cells whose F1 or mean is above
+        5 Hz, and whose F0 is above 0.
         """
         panel = self.panel(24)
         if not len(panel):
             return panel.cells, np.zeros(0)
-        (drifts,) = self.drifts(panel, [4])
-        mean, first = (panel.served(np.stack([getattr(d, name) for d in drifts])) for name in ("mean", "first"))
-        raised = self.evoked(mean, panel.cells)
-        counted = (np.maximum(mean, first) > COUNTED) & (raised > 0)
-        return panel.cells[counted], first[counted] / raised[counted]
+        responses = self.drift_responses(panel, [4])
+        mean, first = responses["mean"][0], responses["first"][0]
+        raised = mean - self.spontaneous_rates[panel.cells]
+        responsive = (np.maximum(mean, first) > LOWEST_RESPONSE) & (raised > 0)
+        return panel.cells[responsive], first[responsive] / raised[responsive]
 
 
-def read(rates: np.ndarray, simple: np.ndarray) -> np.ndarray:
-    """Answers (…, cell) from rates (…, phase, cell): at the best phase of `simple` cells, the mean of the others."""
+def pool_phases(rates: np.ndarray, simple: np.ndarray) -> np.ndarray:
+    """Responses (…, cell) from rates (…, phase, cell): at the best phase of `simple` cells, the mean of the others."""
     return np.where(simple, rates.max(axis=-2), rates.mean(axis=-2))
 
 
-def by_grating(values: np.ndarray) -> np.ndarray:
+def _by_grating(values: np.ndarray) -> np.ndarray:
     """(grating, cell) from (orientation, frequency, cell)."""
     orientations, frequencies, cells = values.shape
     return values.reshape(orientations * frequencies, cells)
 
 
-def _columns(found: xr.Dataset) -> xr.DataArray:
-    """V1's rates (…, v1_y, v1_x, cell); no cell where there is no V1."""
-    if "v1" in found:
-        return (
-            found["v1"]
-            .transpose(..., "v1_y", "v1_x", "v1_channel")
-            .drop_vars("v1_channel", errors="ignore")
-            .rename(v1_channel="cell")
-        )
-    shown = {name: found.sizes[name] for name in ("image", "time") if name in found.dims}
-    none = xr.DataArray(np.zeros((*shown.values(), 1, 1, 0)), dims=(*shown, "v1_y", "v1_x", "cell"))
-    return none.assign_coords(v1_y=[0.0], v1_x=[0.0])
+def _columns(rates: xr.Dataset) -> xr.DataArray:
+    """Rates of V1 (…, v1_y, v1_x, cell); without cells where there is no V1."""
+    if "v1" in rates:
+        v1 = rates["v1"].transpose(..., "v1_y", "v1_x", "v1_channel")
+        return v1.drop_vars("v1_channel", errors="ignore").rename(v1_channel="cell")
+    shape = {name: rates.sizes[name] for name in ("image", "time") if name in rates.dims}
+    empty = xr.DataArray(np.zeros((*shape.values(), 1, 1, 0)), dims=(*shape, "v1_y", "v1_x", "cell"))
+    return empty.assign_coords(v1_y=[0.0], v1_x=[0.0])
 
 
-def _middle_column(found: xr.Dataset) -> np.ndarray:
-    """V1's rates (…, cell) in the column in the middle of the screen."""
-    return _columns(found).values[..., 0, 0, :]
+def _middle_column(rates: xr.Dataset) -> np.ndarray:
+    """Rates of V1 (…, cell) in the column in the middle of the screen."""
+    return _columns(rates).values[..., 0, 0, :]
 
 
-def _from_middle(places: xr.DataArray) -> np.ndarray:
-    """Places in degrees as their distances from the one in the middle."""
-    return places.values - places.values[len(places) // 2]
+def _from_middle(positions: xr.DataArray) -> np.ndarray:
+    """Positions in degrees relative to the one in the middle."""
+    return positions.values - positions.values[len(positions) // 2]

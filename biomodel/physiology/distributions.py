@@ -7,35 +7,50 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from biomodel.circuit.cell_types import kinds
 from biomodel.parameters import Parameters
-from biomodel.physiology.results import CellValues
+from biomodel.physiology.results import CellValues, Results
 from biomodel.utils.errors import InputError
-
-if TYPE_CHECKING:
-    from biomodel.physiology.battery import Results
 
 _HISTOGRAMS = Path(__file__).parent.parent / "circuit" / "v1_distributions.json"
 
-#: What a circuit's cells are drawn from: these distances hold by construction.
+#: Properties that a circuit's cells are drawn from: their distances hold by construction.
 BY_CONSTRUCTION = ("preferred_orientation", "peak_spatial_frequency")
 
-#: Where the eye looks, by preset, in the names of the published counts.
+#: The eccentricity of a preset, in the names of the published counts.
 _ECCENTRICITY = {"macaque_parafovea": "parafoveal", "macaque_fovea": "foveal"}
 
-
-#: On which kinds' relay cells stand; it doesn't matter to their widths.
+#: Resolution at which cell types are drawn; their widths don't depend on it.
 _PIXELS_PER_DEGREE = 16.0
 
 
 @dataclass(frozen=True)
 class Distance:
-    """How far the values of `cells` cells lie from one published histogram: a Kolmogorov-Smirnov distance, 0 to 1."""
+    """Kolmogorov-Smirnov distance of cells' values to one published histogram.
+
+    Parameters
+    ----------
+    name : str
+        Of the histogram.
+    distance : float
+        0 to 1; NaN without a cell.
+    cells : int
+        Number of cells.
+    by_construction : bool
+        Whether the circuit's cells are drawn from the histogram.
+    source : str
+        Publication.
+
+    Examples
+    --------
+    >>> from biomodel.physiology import Distance
+    >>> str(Distance("surround_diameter", 0.328, 60, False, "Cavanaugh 2002"))
+    'surround_diameter: Kolmogorov-Smirnov distance 0.328, 60 cells (emergent)'
+    """
 
     name: str
     distance: float
@@ -43,43 +58,50 @@ class Distance:
     by_construction: bool
     source: str
 
+    def __str__(self) -> str:
+        origin = "by construction" if self.by_construction else "emergent"
+        return f"{self.name}: Kolmogorov-Smirnov distance {self.distance:.3g}, {self.cells} cells ({origin})"
+
 
 def distances(results: Results, preset: str) -> list[Distance]:
-    """Distances of what a battery measured by cell to every published histogram of the same property.
+    """Distances of the properties that a battery measured by cell to the published histograms.
 
     Parameters
     ----------
     results : Results
         Of experiments 16 (orientation), 18 (frequency) and 22 (suppression, summation field, surround).
     preset : str
-        Decides between the parafoveal and the foveal histogram of peak frequencies.
+        Selects the parafoveal or the foveal histogram of peak frequencies.
 
     Returns
     -------
     list of Distance
-        In the order of the experiments; the distance of no cell at all is NaN.
+        In the order of the experiments.
+
+    Raises
+    ------
+    InputError
+        For a preset of unknown eccentricity.
+
+    Examples
+    --------
+    >>> from biomodel.physiology import CellValues, Measurement, Results, distances
+    >>> import numpy as np
+    >>> cells = CellValues(np.array([0.0, 45.0, 90.0, 135.0]), simple=np.array([True, True, False, False]))
+    >>> measured = Measurement({}, (), "", "", cells={"preferred_orientation": cells})
+    >>> [round(one.distance, 3) for one in distances(Results([], {16: measured}, {}), "macaque_parafovea")]
+    [0.112]
     """
     cells = {name: values for measured in results.curves.values() for name, values in measured.cells.items()}
-    return distances_of(cells, preset)
+    return cell_distances(cells, preset)
 
 
-def distances_of(cells: Mapping[str, CellValues], preset: str) -> list[Distance]:
-    """Distances of values by cell, under the names of published histograms, to each of these.
-
-    Parameters
-    ----------
-    cells : mapping of str to CellValues
-    preset : str
-
-    Returns
-    -------
-    list of Distance
-        In the mapping's order; the distance of no cell at all is NaN.
-    """
+def cell_distances(cells: Mapping[str, CellValues], preset: str) -> list[Distance]:
+    """Distances of values by cell, under the names of published histograms, to each of these, in the mapping's order."""
     return [
         Distance(
             name,
-            distance(name, values, preset),
+            histogram_distance(name, values, preset),
             int(np.isfinite(values.values).sum()),
             name in BY_CONSTRUCTION,
             _histograms()[name]["source"],
@@ -88,99 +110,66 @@ def distances_of(cells: Mapping[str, CellValues], preset: str) -> list[Distance]
     ]
 
 
-def drawn_widths(parameters: Parameters) -> list[Distance]:
-    """Distances of the widths in cycles that kinds were drawn with to the two margins of their published joint histogram.
+def width_distances(parameters: Parameters) -> list[Distance]:
+    """Distances of the widths in cycles that cell types are drawn with to the margins of their joint histogram.
 
-    They hold by construction, but for kinds that were drawn again because their fields reached too far.
-
-    Parameters
-    ----------
-    parameters : Parameters
+    They hold by construction, except for cell types that were drawn again because their fields were too large.
 
     Returns
     -------
     list of Distance
-        Across (n_x), and along (n_y); of kinds, not of cells.
+        Across (n_x), and along (n_y); of cell types, not of cells.
     """
     histogram = _histograms()["gabor_nx_ny"]
     edges, counts = 10 ** np.asarray(histogram["bins_log10"], dtype=float), np.asarray(histogram["counts"])
     drawn = kinds(parameters, _PIXELS_PER_DEGREE)
-    widths = {"gabor_n_x": [k.across * k.frequency for k in drawn], "gabor_n_y": [k.along * k.frequency for k in drawn]}
+    margins = {
+        "gabor_n_x": ([k.across * k.frequency for k in drawn], counts.sum(axis=1)),
+        "gabor_n_y": ([k.along * k.frequency for k in drawn], counts.sum(axis=0)),
+    }
     return [
-        Distance(
-            name,
-            kolmogorov_smirnov(widths[name], edges, _shares(counts.sum(axis=axis))),
-            len(drawn),
-            True,
-            histogram["source"],
-        )
-        for name, axis in (("gabor_n_x", 1), ("gabor_n_y", 0))
+        Distance(name, kolmogorov_smirnov(widths, edges, _cumulate(margin)), len(drawn), True, histogram["source"])
+        for name, (widths, margin) in margins.items()
     ]
 
 
-def distance(name: str, values: CellValues, preset: str) -> float:
-    """Kolmogorov-Smirnov distance of cells' values to a published histogram.
-
-    Where simple and complex cells were published apart, the histograms are mixed as the measured cells are.
-
-    Parameters
-    ----------
-    name : str
-        Of a histogram.
-    values : CellValues
-        NaN where a cell has no value: it isn't counted.
-    preset : str
-
-    Returns
-    -------
-    float
-        NaN for no cell.
-    """
-    edges, published = cumulative(name, values, preset)
-    known = values.values[np.isfinite(values.values)]
-    return kolmogorov_smirnov(known, edges, published)
+def histogram_distance(name: str, values: CellValues, preset: str) -> float:
+    """Kolmogorov-Smirnov distance of the finite values to the histogram `name`, as in `cumulative_histogram`."""
+    edges, published = cumulative_histogram(name, values, preset)
+    return kolmogorov_smirnov(values.values[np.isfinite(values.values)], edges, published)
 
 
-def cumulative(name: str, values: CellValues, preset: str) -> tuple[np.ndarray, np.ndarray]:
-    """Edges of a published histogram's bins, and the share of cells below each, mixed as the measured cells are.
+def cumulative_histogram(name: str, values: CellValues, preset: str) -> tuple[np.ndarray, np.ndarray]:
+    """Edges of the bins of a published histogram, and the share of published cells below each.
 
-    Of a property that cells have or don't have, the values are 1 and 0, and the bins begin there.
+    Where simple and complex cells were published separately, the histograms are mixed in the proportion of the measured
+    cells. A property that cells have or don't have has the values 1 and 0, at which the bins begin.
 
     Raises
     ------
     InputError
-        For a preset whose eccentricity isn't known.
+        For a preset of unknown eccentricity.
     """
     histogram = _histograms()[name]
     counts = histogram["counts"]
     edges = np.asarray(histogram.get("bins", range(len(counts) + 1)), dtype=float)
     if not isinstance(counts, dict):
-        return edges, _shares(counts)
+        return edges, _cumulate(counts)
     if preset not in _ECCENTRICITY:
-        raise InputError(f"preset {preset!r} is not accepted: accepted are {', '.join(_ECCENTRICITY)}")
+        raise InputError(f"preset must be one of {', '.join(_ECCENTRICITY)}, got {preset!r}")
     simple = values.simple[np.isfinite(values.values)]
     weight = float(simple.mean()) if simple.size else 0.5
     mixed = np.zeros(len(edges))
-    for kind, share in (("simple", weight), ("complex", 1 - weight)):
-        published = kind if kind in counts else f"{kind}_{_ECCENTRICITY[preset]}"
-        mixed += share * _shares(counts[published])
+    for cell_class, share in (("simple", weight), ("complex", 1 - weight)):
+        published = cell_class if cell_class in counts else f"{cell_class}_{_ECCENTRICITY[preset]}"
+        mixed += share * _cumulate(counts[published])
     return edges, mixed
 
 
 def kolmogorov_smirnov(values: ArrayLike, edges: ArrayLike, cumulative: ArrayLike) -> float:
-    """Largest difference between the shares of values and of published cells below each edge of the bins.
+    """Largest difference between the shares of values and of published cells below each edge; NaN without a value.
 
-    Within a bin nothing is known of the published cells, so that nothing is compared there.
-
-    Parameters
-    ----------
-    values : array_like
-    edges, cumulative : array_like, (edge,)
-
-    Returns
-    -------
-    float
-        NaN for no value.
+    Within a bin the distribution of the published cells is unknown, so only edges are compared.
     """
     sample = np.sort(np.asarray(values, dtype=float))
     if sample.size == 0:
@@ -189,7 +178,8 @@ def kolmogorov_smirnov(values: ArrayLike, edges: ArrayLike, cumulative: ArrayLik
     return float(np.abs(below - np.asarray(cumulative, dtype=float)).max())
 
 
-def _shares(counts: ArrayLike) -> np.ndarray:
+def _cumulate(counts: ArrayLike) -> np.ndarray:
+    """Shares of counts below each edge."""
     total = np.concatenate([[0.0], np.cumsum(np.asarray(counts, dtype=float))])
     return total / total[-1]
 

@@ -6,17 +6,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline
 
-#: Between gratings that were shown, what a cell answers is interpolated to steps of so many degrees and octaves.
+#: Steps to which responses are interpolated between the gratings that were shown.
 _DEGREES, _OCTAVES = 3.0, 0.125
 
 
 def receptive_fields(
     rates: ArrayLike, orientation: ArrayLike, frequency: ArrayLike, phase: ArrayLike, y: ArrayLike, x: ArrayLike
 ) -> np.ndarray:
-    """Linear fields: gratings weighted by what they evoke and summed (Ringach, Sapiro & Shapley 1997).
+    """Linear fields: the sum of gratings weighted by the responses to them (Ringach, Sapiro & Shapley 1997).
 
-    Of every grating the first harmonic over phase counts, so that what does not depend on phase, as the answers of a
-    complex cell, leaves no field. Harmonics are interpolated by cubic splines, over log frequency and orientation, and
+    The weight is the first harmonic over phase of the responses, so that responses that do not depend on phase, such as
+    those of a complex cell, leave no field. Harmonics are interpolated by cubic splines, over log frequency and orientation, and
     weighted by their area in the plane of frequencies: the sum is an inverse Fourier transform.
 
     Parameters
@@ -30,7 +30,7 @@ def receptive_fields(
     phase : array_like
         Radians, evenly spaced over the whole circle.
     y, x : array_like
-        Degrees from the cell at which fields are wanted, y growing downwards as in `Screen.grating`.
+        Positions of the fields' pixels, degrees from the cell; y increases downwards as in `Screen.grating`.
 
     Returns
     -------
@@ -39,22 +39,22 @@ def receptive_fields(
     """
     phases = np.asarray(phase, dtype=float)
     spectrum = 2 * np.tensordot(np.asarray(rates, dtype=float), np.exp(-1j * phases), axes=(2, 0)) / len(phases)
-    angles, frequencies, values = _interpolated(
+    angles, frequencies, values = _interpolate(
         spectrum, np.asarray(orientation, dtype=float), np.asarray(frequency, dtype=float)
     )
     down, right = np.meshgrid(np.asarray(y, dtype=float), np.asarray(x, dtype=float), indexing="ij")
-    found = np.zeros((values.shape[2], down.size))
+    fields = np.zeros((values.shape[2], down.size))
     for angle, weights in zip(np.deg2rad(angles), values, strict=True):
         across = (right * np.sin(angle) + down * np.cos(angle)).ravel()
         waves = np.exp(2j * np.pi * frequencies[:, None] * across)
-        found += ((weights * frequencies[:, None] ** 2).T @ waves).real
-    largest = np.abs(found).max(axis=1, keepdims=True)
-    # What rounding leaves of a cell that no phase matters to is no field.
-    seen = largest > 1e-9 * max(float(np.abs(spectrum).max(initial=0)), 1e-9)
-    return np.divide(found, largest, out=np.zeros_like(found), where=seen).reshape(-1, *down.shape)
+        fields += ((weights * frequencies[:, None] ** 2).T @ waves).real
+    largest = np.abs(fields).max(axis=1, keepdims=True)
+    # The rounding errors of a cell that does not depend on phase are not a field.
+    known = largest > 1e-9 * max(float(np.abs(spectrum).max(initial=0)), 1e-9)
+    return np.divide(fields, largest, out=np.zeros_like(fields), where=known).reshape(-1, *down.shape)
 
 
-def _interpolated(
+def _interpolate(
     spectrum: np.ndarray, orientation: np.ndarray, frequency: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Orientations and frequencies in fine steps, and the spectrum (orientation, frequency, cell) at them."""

@@ -1,20 +1,28 @@
-"""A pathway on the recording table: stimuli are presented to it and the cells in the middle of the screen recorded."""
+"""Recordings from ganglion and relay cells in the middle of a screen; trial-averaged rates of a spiking pathway.
+
+For a grating that fills the screen, cells of a type differ only in its phase: a cell, or a V1 column, at u degrees across
+the stripes from the middle sees a grating of spatial frequency f and phase φ as the middle one sees it at phase φ - 2πfu. So
+of a spiking pathway, a few trials of the cells around the middle replace many trials of the middle cell.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 from scipy import ndimage
 
+from biomodel.circuit.specification import SPIKING
 from biomodel.engine.run import batch_images
 from biomodel.parameters import Parameters
+from biomodel.pathway import Pathway
 from biomodel.physiology import measures
-from biomodel.physiology.equivalent import at_phases, in_phase
-from biomodel.physiology.repeated import Repeated
-from biomodel.physiology.screens import PHASES, Screen, frame_times, patched
+from biomodel.physiology.screens import PHASES, Screen, frame_times, patch
 from biomodel.stimuli import luminance
 from biomodel.utils.errors import InputError
 
@@ -24,55 +32,150 @@ CELLS = {"midget": ("midget_on", "midget_off"), "parasol": ("parasol_on", "paras
 #: Mean luminance where an experiment doesn't vary it, cd/m²: a bright indoor surface.
 MEAN = 100.0
 
-#: The highest contrast: at the mean above, black is 2 and white 198 cd/m², within what the model's cones see.
+#: The highest contrast: at the mean above, black is 2 and white 198 cd/m², in the valid range of the model's cones.
 FULL_CONTRAST = 0.98
 
 #: Radius of a parasol's centre over that of a midget's (Croner & Kaplan 1995, Table 1: .18° and .05°).
 PARASOL_SIZE = 3.6
 
-#: Seconds that a flashed image stands, and between which its response is averaged.
+#: Seconds that an image is flashed for, and between which its response is averaged.
 FLASH, WINDOW = 0.2, (0.05, 0.2)
 
-#: Seconds that a film and each of its frames last, and from when on a response to it is taken to be steady.
-FILM, FRAME, STEADY = 1.5, 0.002, 0.5
+#: Seconds that a movie and each of its frames last, and after which a response to it is taken to be steady.
+MOVIE, FRAME, STEADY = 1.5, 0.002, 0.5
 
-#: Batches of films that are simulated together, whatever the number of processes: noise depends on it.
-FILMS = 4
+#: Batches of movies that are simulated together, for any number of processes: noise depends on it.
+MOVIE_BATCHES = 4
 
-#: Trials of a stimulus, and seconds, of which counts of spikes are taken.
-COUNTED_TRIALS, COUNTED_IN = 50, (0.0, 0.2)
+#: Trials of a stimulus, and the window in seconds, for spike counts.
+COUNT_TRIALS, COUNT_WINDOW = 50, (0.0, 0.2)
 
-#: Of a subject that fires: pixels from the middle within which cells stand for the middle one before a grating that fills
-#: the screen, 9 × 9 of flashed, 5 × 5 of drifting ones, whose screen is smaller; trials of each.
-_FLASHED_NEIGHBOURS, _FLASHED_TRIALS = 4.5, 3
-_DRIFTING_NEIGHBOURS, _DRIFTING_TRIALS = 2.5, 8
+#: Trials of a stimulus for a spiking subject: up to V1, and up to the relay, where a trial takes less time.
+V1_TRIALS, RELAY_TRIALS = 5, 20
 
-#: Space constants of the suppressive field beyond which relay cells of a subject that fires do not matter: mirrored at its
-#: end, 2 % of what is pooled comes back.
-_SUPPRESSION = 2.0
+#: Seconds between samples of a trace, and cells × samples × trials that are in memory together.
+_TRACE_STEP, _IN_MEMORY = 0.002, 1_000_000
 
-#: Standard deviation of the Gaussian by which time courses of spikes are smoothed where a latency is read off them, seconds.
+#: For a spiking subject and gratings that fill the screen: distance from the middle in pixels of the neighbours that replace
+#: trials of the middle cell, and their trials. 9 × 9 cells for flashed gratings; 5 × 5 for drifting ones, on a smaller screen.
+_FLASH_NEIGHBOURS, _FLASH_TRIALS = 4.5, 3
+_DRIFT_NEIGHBOURS, _DRIFT_TRIALS = 2.5, 8
+
+#: Space constants of the suppressive field beyond which spiking relay cells are not simulated: the field is mirrored at its
+#: end, and 2 % of the pooled response comes back.
+_SUPPRESSION_REACH = 2.0
+
+#: Standard deviation in seconds of the Gaussian that smooths spike counts where a latency is measured.
 _SMOOTHING = 0.005
 
 #: Spatial frequencies by which cells are characterised, in cycles a centre radius: .1 to 8.9 c/deg at .05°.
 _FREQUENCIES = 0.005 * 2 ** (np.arange(14) / 2)
 
+#: Harmonics of the phase in a response: after a rectifying power of 2 to 3 the rest is below a hundredth.
+_HARMONICS = 4
+
+_T = TypeVar("_T")
+
 
 class Subject(Protocol):
-    """What experiments are made on: a `biomodel.Pathway`, or what answers like one."""
+    """The subject of experiments: a `biomodel.Pathway`, or any object with these members."""
 
     @property
     def parameters(self) -> Parameters:
-        """Of which the radius of the midget's centre is read, to choose stimuli by."""
+        """The radius of the midget's centre, among these, scales the stimuli."""
 
     def simulate(self, *args: Any, **kwargs: Any) -> xr.Dataset:
         """Responses, as `biomodel.Pathway.simulate`."""
 
 
-class Preparation:
-    """A subject, the screens in front of it, and what was already found of its cells.
+class TrialAveraged:
+    """Trial-averaged rates of a spiking pathway, as a subject of experiments.
 
-    Every length is in radii of the midget's centre, so that another eccentricity is shown the same pixels.
+    Different stimuli have different noise.
+
+    Parameters
+    ----------
+    pathway : Pathway
+        Of fidelity "spiking".
+    v1_trials, relay_trials : int
+        Trials of a stimulus where V1 is recorded, and where it is not.
+    seed : int
+        Seed of the noise, which also depends on the stimulus.
+
+    Examples
+    --------
+    >>> import biomodel, numpy as np
+    >>> subject = TrialAveraged(biomodel.Pathway(fidelity="spiking", target="numpy"), relay_trials=3)
+    >>> field = biomodel.luminance(np.full((1, 9, 9), 100.0), pixels_per_degree=16)
+    >>> rates = subject.simulate(field, 100.0, duration=0.02, window=(0.0, 0.02), output="ganglion")
+    >>> rates.ganglion.dims, rates.ganglion.units
+    (('image', 'ganglion_channel', 'y', 'x'), 'Hz')
+    """
+
+    def __init__(
+        self, pathway: Pathway, v1_trials: int = V1_TRIALS, relay_trials: int = RELAY_TRIALS, seed: int = 0
+    ) -> None:
+        self.pathway = pathway
+        self.v1_trials, self.relay_trials, self.seed = v1_trials, relay_trials, seed
+        self.preset, self.fidelity, self.lesions = pathway.preset, pathway.fidelity, pathway.lesions
+        self.dt = pathway.dt
+
+    @property
+    def parameters(self) -> Parameters:
+        """Parameters of the pathway."""
+        return self.pathway.parameters
+
+    def classical_centre(self, pixels_per_degree: float) -> int:
+        """Width in pixels of the largest classical centre, as `Pathway.classical_centre`."""
+        return self.pathway.classical_centre(pixels_per_degree)
+
+    def simulate(
+        self,
+        stimulus: xr.DataArray,
+        adapt_to: Sequence[float] | float,
+        duration: float,
+        window: tuple[float, float],
+        output: str,
+        record: str = "mean",
+        trials: int | None = None,
+        **settings: Any,
+    ) -> xr.Dataset:
+        """Rates in Hz, as `Pathway.simulate` at rate fidelity, averaged over `trials` or the subject's own number."""
+        trials = trials or (self.v1_trials if output == "v1" else self.relay_trials)
+        settings |= {"duration": duration, "window": window, "output": output, "record": record, "trials": trials}
+        traces = record == "trace"
+        values = trials * (round(duration / _TRACE_STEP) if traces else 1)
+        if settings.get("record_within") is None:
+            values *= stimulus.sizes["y"] * stimulus.sizes["x"]
+        parts = []
+        for counts in self._simulate_parts(stimulus, adapt_to, max(1, _IN_MEMORY // values), settings):
+            seconds = float(counts.time[1] - counts.time[0]) if traces else window[1] - window[0]
+            for station in set(SPIKING) & set(counts):
+                counts[station] = (counts[station].mean("trial") / seconds).assign_attrs(units="Hz")
+            parts.append(counts)
+        return xr.concat(parts, "image", data_vars="minimal")
+
+    def spike_counts(self, stimulus: xr.DataArray, adapt_to: Sequence[float] | float, **settings: Any) -> xr.Dataset:
+        """Counts of spikes in the window by trial, as `Pathway.simulate` with this subject's seeds."""
+        parts = self._simulate_parts(stimulus, adapt_to, stimulus.sizes["image"], settings)
+        return xr.concat(list(parts), "image", data_vars="minimal")
+
+    def _simulate_parts(
+        self, stimulus: xr.DataArray, adapt_to: Sequence[float] | float, images: int, settings: dict[str, Any]
+    ) -> Iterator[xr.Dataset]:
+        """A number of images at a time. The seed depends on the images, so that no two stimuli share their noise."""
+        levels = np.broadcast_to(np.asarray(adapt_to, dtype=float), stimulus.sizes["image"])
+        for first in range(0, len(levels), images):
+            chunk = slice(first, first + images)
+            part = stimulus.isel(image=chunk)
+            seed = zlib.crc32(np.ascontiguousarray(part.values).tobytes(), self.seed)
+            yield self.pathway.simulate(part, levels[chunk].tolist(), seed=seed, **settings)
+
+
+class Recording:
+    """Responses of ganglion and relay cells in the middle of a screen, with the properties of the cells found so far.
+
+    Lengths are in radii of the midget's centre, so that stimuli have the same pixels at another eccentricity.
 
     Parameters
     ----------
@@ -88,15 +191,20 @@ class Preparation:
         self.radius = subject.parameters.value("bipolar.midget_centre_radius")
         #: Diameters in degrees of spots that fill a centre: two radii on either side hold 98 % of a Gaussian.
         self.midget_centre, self.parasol_centre = 4 * self.radius, 4 * self.radius * PARASOL_SIZE
-        #: A centre radius is two pixels: for spots on single fields.
+        #: A centre radius is two pixels: for spots on single receptive fields.
         self.fine = Screen(51, 2 / self.radius)
         #: A radius is one pixel: for gratings that reach beyond every surround.
         self.wide = Screen(63, 1 / self.radius)
-        #: Some nine parasol radii across, for films.
-        self.film = Screen(25, 0.8 / self.radius)
-        #: The middle of each frame of a film, seconds.
-        self.times = frame_times(FILM, FRAME)
+        #: Some nine parasol radii across, for movies.
+        self.movie = Screen(25, 0.8 / self.radius)
+        #: The middle of each frame of a movie, seconds.
+        self.times = frame_times(MOVIE, FRAME)
         self._tuning: dict[str, np.ndarray] = {}
+
+    @property
+    def spiking(self) -> bool:
+        """Whether rates are averages over trials, with the noise of spikes."""
+        return isinstance(self.subject, TrialAveraged)
 
     def rates(
         self,
@@ -107,7 +215,7 @@ class Preparation:
         pixels: float | None = None,
         trials: int | None = None,
     ) -> xr.Dataset:
-        """Mean rates from 50 to 200 ms after images were flashed.
+        """Mean rates from 50 to 200 ms after the onset of images.
 
         Parameters
         ----------
@@ -115,13 +223,12 @@ class Preparation:
         images : numpy.ndarray, (image, y, x)
             cd/m².
         levels : array_like
-            Even field in cd/m² that every image, or each, is flashed on.
-        output : str
-            "ganglion" or "lgn".
+            Luminance in cd/m² of the uniform field before all images, or before each.
+        output : {"ganglion", "lgn"}
         pixels : float, optional
-            From the middle within which cells are recorded; by default all.
+            Distance from the middle within which cells are recorded; by default all are.
         trials : int, optional
-            Of a subject that fires; by default its own number.
+            For a spiking subject; by default its own number.
 
         Returns
         -------
@@ -135,46 +242,47 @@ class Preparation:
             window=WINDOW,
             output=output,
             workers=self.workers,
-            record_within=None if pixels is None else pixels / screen.pixels_per_degree,
-            **self._repeats(screen, output, pixels, trials),
-        )[_recorded(output)]
+            **self._settings(screen, output, pixels, trials),
+        )[_stations(output)]
 
-    def _repeats(self, screen: Screen, output: str, pixels: float | None, trials: int | None) -> dict[str, float]:
-        """Of a subject that fires, trials, and how far from the middle cells do on whom those depend that are recorded."""
-        if not self.fires:
-            return {}
-        settings: dict[str, float] = {"trials": trials} if trials else {}
-        if pixels is not None:
+    def _settings(
+        self, screen: Screen, output: str, pixels: float | None, trials: int | None
+    ) -> dict[str, float | None]:
+        """Where cells are recorded; for a spiking subject, trials, and where cells are simulated that the recorded need."""
+        within = None if pixels is None else pixels / screen.pixels_per_degree
+        settings: dict[str, float | None] = {"record_within": within}
+        if self.spiking and trials:
+            settings["trials"] = trials
+        if self.spiking and within is not None:
             value = self.subject.parameters.value
             widest = max(value(f"lgn.{cells}_suppression_space_constant") for cells in CELLS)
-            reach = _SUPPRESSION * widest if output == "lgn" else 0.0
-            settings["fires_within"] = pixels / screen.pixels_per_degree + reach
+            settings["fires_within"] = within + (_SUPPRESSION_REACH * widest if output == "lgn" else 0.0)
         return settings
 
-    def flashed(self, screen: Screen, images: np.ndarray, levels: ArrayLike = MEAN, **settings: Any) -> xr.Dataset:
-        """What flashed images add to the rates that stand before an even field; all as `rates`."""
+    def rate_changes(self, screen: Screen, images: np.ndarray, levels: ArrayLike = MEAN, **settings: Any) -> xr.Dataset:
+        """Rates for flashed images less the maintained rates in the uniform field; arguments as `rates`."""
         each = np.broadcast_to(np.asarray(levels, dtype=float), len(images))
         blanks, blank_of = np.unique(each, return_inverse=True)
         fields = np.broadcast_to(blanks[:, None, None], (len(blanks), *images.shape[1:]))
-        found = self.rates(screen, np.concatenate([images, fields]), np.concatenate([each, blanks]), **settings)
-        return found.isel(image=slice(0, len(images))) - found.isel(image=len(images) + blank_of)
+        rates = self.rates(screen, np.concatenate([images, fields]), np.concatenate([each, blanks]), **settings)
+        return rates.isel(image=slice(0, len(images))) - rates.isel(image=len(images) + blank_of)
 
-    def filmed(
+    def movie_rates(
         self,
-        films: np.ndarray,
+        movies: np.ndarray,
         levels: ArrayLike = MEAN,
         output: str = "lgn",
         pixels: float = 0.5,
         trials: int | None = None,
     ) -> xr.Dataset:
-        """Rates of the cells in the middle while films run.
+        """Rates of the cells in the middle during movies.
 
         Parameters
         ----------
-        films : numpy.ndarray, (film, frame, y, x)
-            cd/m², in the frames `times` on the screen `film`.
+        movies : numpy.ndarray, (image, frame, y, x)
+            cd/m², with the frames `times` on the screen `movie`.
         levels : array_like
-            Even field in cd/m² before every film, or each.
+            Luminance in cd/m² of the uniform field before all movies, or before each.
         output, pixels, trials
             As in `rates`.
 
@@ -183,61 +291,52 @@ class Preparation:
         xarray.Dataset
             `ganglion` and `lgn`, (image, time, …_channel, y, x), Hz.
         """
-        each = np.broadcast_to(np.asarray(levels, dtype=float), len(films))
-        together = FILMS * batch_images(self.film.pixels, self.film.pixels)
+        each = np.broadcast_to(np.asarray(levels, dtype=float), len(movies)).tolist()
         parts = []
-        for first in range(0, len(films), together):
-            chosen = slice(first, first + together)
+        for chunk in in_chunks(zip(movies, each, strict=True), movie_chunk(self.movie)):
+            shown, before = zip(*chunk, strict=True)
             rates = self.subject.simulate(
-                luminance(films[chosen], self.film.pixels_per_degree, FRAME),
-                adapt_to=each[chosen].tolist(),
-                duration=FILM,
+                luminance(np.stack(shown), self.movie.pixels_per_degree, FRAME),
+                adapt_to=list(before),
+                duration=MOVIE,
                 window=WINDOW,
                 output=output,
                 record="trace",
                 workers=self.workers,
-                record_within=pixels / self.film.pixels_per_degree,
-                **self._repeats(self.film, output, pixels, trials),
+                **self._settings(self.movie, output, pixels, trials),
             )
-            parts.append(rates[_recorded(output)])
+            parts.append(rates[_stations(output)])
         return xr.concat(parts, "image")
 
-    @property
-    def fires(self) -> bool:
-        """Whether rates are those of repeats, with the noise of spikes."""
-        return isinstance(self.subject, Repeated)
-
-    def smoothed(self, traces: np.ndarray) -> np.ndarray:
-        """Traces (…, time) in the frames of a film, without the noise of spikes where there are spikes."""
-        if not self.fires:
+    def smooth(self, traces: np.ndarray) -> np.ndarray:
+        """Traces (…, time) in the frames of a movie, smoothed for a spiking subject."""
+        if not self.spiking:
             return traces
         return ndimage.gaussian_filter1d(traces, _SMOOTHING / FRAME, axis=-1, mode="nearest")
 
-    def counts(self, screen: Screen, images: np.ndarray, output: str, **settings: Any) -> xr.Dataset:
-        """Counts (image, trial, …) of middle cells in `COUNTED_IN` after images (image, y, x) were flashed on their mean.
+    def spike_counts(self, screen: Screen, images: np.ndarray, output: str, **settings: Any) -> xr.Dataset:
+        """Counts (image, trial, …) of the middle cells in `COUNT_WINDOW` after images (image, y, x) on their mean.
 
         Raises
         ------
         InputError
-            For a subject that has rates.
+            For a subject of rates.
         """
-        if not isinstance(self.subject, Repeated):
-            raise InputError(
-                "counts of a subject without spikes are not accepted: give a pathway of fidelity 'spiking'"
-            )
-        return self.subject.counts(
+        if not isinstance(self.subject, TrialAveraged):
+            raise InputError("spike counts need a pathway of fidelity 'spiking', got a subject of rates")
+        return self.subject.spike_counts(
             luminance(images, screen.pixels_per_degree),
             MEAN,
             duration=FLASH,
-            window=COUNTED_IN,
+            window=COUNT_WINDOW,
             output=output,
-            trials=COUNTED_TRIALS,
+            trials=COUNT_TRIALS,
             workers=self.workers,
             record_within=screen.one_pixel,
             **settings,
         )
 
-    def gratings(
+    def grating_responses(
         self,
         cells: str,
         frequencies: float | np.ndarray,
@@ -249,75 +348,72 @@ class Preparation:
     ) -> dict[str, np.ndarray]:
         """Responses of a class of cells to flashed gratings, each at its best phase.
 
-        Of a subject that fires, neighbours stand for the middle cell before gratings that fill the screen
-        (`biomodel.physiology.equivalent`).
-
         Parameters
         ----------
         cells : str
             A key of `CELLS`.
         frequencies, contrasts, mean, diameters : float or numpy.ndarray, (stimulus,)
             c/deg, 1, cd/m² and degrees; a grating of infinite diameter fills the screen.
-        output : str
-            "ganglion" or "lgn".
+        output : {"ganglion", "lgn"}
         trials : int, optional
-            Of a subject that fires, before patches; by default its own number.
+            For a spiking subject and patches; by default its own number. Gratings that fill the screen use neighbours.
 
         Returns
         -------
         dict of station to numpy.ndarray, (ON and OFF, stimulus)
-            What they add to the maintained rates of ganglion and relay cells, Hz.
+            Changes of the maintained rates of ganglion and relay cells, Hz.
         """
         columns = np.broadcast_arrays(*np.atleast_1d(frequencies, contrasts, mean, diameters))
-        # Light or dark in the middle is best for ON or OFF cells there; in the rate form the others do no better.
-        phases = PHASES[::2] if self.fires and np.isfinite(columns[3]).all() else PHASES
+        # Light or dark in the middle is the best phase for ON or OFF cells; in the rate form no other is better.
+        phases = PHASES[::2] if self.spiking and np.isfinite(columns[3]).all() else PHASES
         images = [
-            patched(self.wide.grating(f, phases), self.wide.disc(size), level, contrast)
+            patch(self.wide.grating(f, phases), self.wide.disc(size), level, contrast)
             for f, contrast, level, size in zip(*columns, strict=True)
         ]
-        shown: dict[str, Any] = {"output": output, "pixels": 0.5, "trials": trials}
-        if self.fires and np.isinf(columns[3]).all():
-            shown |= {"pixels": _FLASHED_NEIGHBOURS, "trials": _FLASHED_TRIALS}
-        changes = self.flashed(self.wide, np.concatenate(images), np.repeat(columns[2], len(phases)), **shown)
+        settings: dict[str, Any] = {"output": output, "pixels": 0.5, "trials": trials}
+        if self.spiking and np.isinf(columns[3]).all():
+            settings |= {"pixels": _FLASH_NEIGHBOURS, "trials": _FLASH_TRIALS}
+        levels = np.repeat(columns[2], len(phases))
+        changes = self.rate_changes(self.wide, np.concatenate(images), levels, **settings)
         return {
             station: np.stack(
                 [self._by_phase(changes, station, cell, columns[0], len(phases)).max(axis=1) for cell in CELLS[cells]]
             )
-            for station in _recorded(output)
+            for station in _stations(output)
         }
 
     def _by_phase(
         self, changes: xr.Dataset, station: str, cell: str, frequencies: np.ndarray, phases: int
     ) -> np.ndarray:
-        """What flashed gratings of so many phases evoke in the middle cell, neighbours in its place: (stimulus, phase)."""
-        found = changes[station].sel({f"{station}_channel": cell}).transpose("image", "y", "x").values
-        by_phase = found.reshape(-1, phases, *found.shape[1:])
+        """Changes (stimulus, phase) of the middle cell's rate, from its neighbours where they are recorded."""
+        rates = changes[station].sel({f"{station}_channel": cell}).transpose("image", "y", "x").values
+        by_phase = rates.reshape(-1, phases, *rates.shape[1:], 1)
         if by_phase[0, 0].size == 1:
-            return by_phase[..., 0, 0]
-        down, right = (_places(n, self.wide) for n in by_phase.shape[2:])
-        told = [at_phases(one[..., None], 90.0, f, down, right) for one, f in zip(by_phase, frequencies, strict=True)]
-        return np.stack(told)[..., 0]
+            return by_phase[..., 0, 0, 0]
+        down, right = (_positions(n, self.wide) for n in rates.shape[1:])
+        each = zip(by_phase, frequencies, strict=True)
+        return np.stack([rates_from_neighbours(one, 90.0, f, down, right) for one, f in each])[..., 0]
 
     def frequency_tuning(self, cells: str) -> tuple[np.ndarray, np.ndarray]:
-        """Spatial frequencies in c/deg, and the responses (ON and OFF, frequency) in Hz of a class of ganglion cells.
+        """Spatial frequencies in c/deg, and responses (ON and OFF, frequency) in Hz of a class of ganglion cells.
 
-        Flashed gratings of contrast .25, which leaves the rates above 0.
+        Flashed gratings of contrast .25, at which rates stay above 0.
         """
         frequencies = _FREQUENCIES / self.radius
         if cells not in self._tuning:
-            self._tuning[cells] = self.gratings(cells, frequencies, 0.25, output="ganglion")["ganglion"]
+            self._tuning[cells] = self.grating_responses(cells, frequencies, 0.25, output="ganglion")["ganglion"]
         return frequencies, self._tuning[cells]
 
     def best_frequency(self, cells: str) -> float:
-        """The spatial frequency, c/deg, at which a class of ganglion cells responds best, ON and OFF together."""
+        """Spatial frequency, c/deg, with the highest response of a class of ganglion cells, mean of ON and OFF."""
         frequencies, responses = self.frequency_tuning(cells)
         return measures.peak(frequencies, responses.mean(axis=0))[0]
 
-    def drifting(self, cells: str, frequency: float) -> np.ndarray:
+    def drifting_grating(self, cells: str, frequency: float) -> np.ndarray:
         """A grating of the best spatial frequency that drifts at `frequency` Hz, (frame, y, x), -1 to 1."""
-        return self.film.grating(self.best_frequency(cells), 2 * np.pi * frequency * self.times)
+        return self.movie.grating(self.best_frequency(cells), 2 * np.pi * frequency * self.times)
 
-    def harmonics(
+    def drift_harmonics(
         self,
         cells: str,
         station: str,
@@ -325,43 +421,120 @@ class Preparation:
         contrasts: float | np.ndarray,
         mean: float | np.ndarray = MEAN,
     ) -> np.ndarray:
-        """First harmonics, complex (ON and OFF, stimulus) in Hz, of responses to drifting gratings of the best frequency.
+        """First harmonics of responses to drifting gratings of the best spatial frequency.
 
         Parameters
         ----------
+        cells : str
+            A key of `CELLS`.
+        station : {"ganglion", "lgn"}
         temporal, contrasts, mean : float or numpy.ndarray, (stimulus,)
             Whole Hz, 1, cd/m².
+
+        Returns
+        -------
+        numpy.ndarray of complex, (ON and OFF, stimulus)
+            Hz.
         """
         columns = np.broadcast_arrays(*np.atleast_1d(temporal, contrasts, mean))
-        films = [level * (1 + c * self.drifting(cells, f)) for f, c, level in zip(*columns, strict=True)]
-        pixels = _DRIFTING_NEIGHBOURS if self.fires else 0.5
-        rates = self.filmed(np.stack(films), columns[2], station, pixels, _DRIFTING_TRIALS)
+        movies = [level * (1 + c * self.drifting_grating(cells, f)) for f, c, level in zip(*columns, strict=True)]
+        pixels = _DRIFT_NEIGHBOURS if self.spiking else 0.5
+        rates = self.movie_rates(np.stack(movies), columns[2], station, pixels, _DRIFT_TRIALS)
         steady = rates.sel(time=slice(STEADY - FRAME / 2, None))
-        best = self.best_frequency(cells)
-        found = []
+        harmonics = []
         for cell in CELLS[cells]:
             traces = steady[station].sel({f"{station}_channel": cell}).transpose("image", "y", "x", "time")
-            by_cell = [
-                measures.harmonic(trace, traces.time.values, f)
-                for trace, f in zip(traces.values, columns[0], strict=True)
-            ]
-            down, right = (_places(traces.sizes[axis], self.film) for axis in ("y", "x"))
-            found.append(in_phase(np.stack(by_cell, axis=-1), 90.0, best, down, right))
-        return np.array(found)
+            each = zip(traces.values, columns[0], strict=True)
+            by_stimulus = [measures.first_harmonic(trace, traces.time.values, f) for trace, f in each]
+            down, right = (_positions(traces.sizes[axis], self.movie) for axis in ("y", "x"))
+            middle = np.stack(by_stimulus, axis=-1)
+            harmonics.append(average_harmonics(middle, 90.0, self.best_frequency(cells), down, right))
+        return np.array(harmonics)
 
 
-def _recorded(output: str) -> list[str]:
+def rates_from_neighbours(
+    rates: np.ndarray, orientation: float, frequency: float, down: np.ndarray, right: np.ndarray
+) -> np.ndarray:
+    """Rates of the middle cell for each phase of a grating, from the rates of its neighbours.
+
+    Rates are taken to be a sum of four harmonics of the phase, fitted by least squares.
+
+    Parameters
+    ----------
+    rates : numpy.ndarray, (phase, y, x, cell)
+        In the order of `PHASES`.
+    orientation : float
+        Of the stripes, degrees anticlockwise from horizontal, as `Screen.grating`.
+    frequency : float
+        c/deg.
+    down, right : numpy.ndarray, (y,) and (x,)
+        Positions relative to the middle, degrees.
+
+    Returns
+    -------
+    numpy.ndarray, (phase, cell)
+    """
+    phases = PHASES[:, None, None] - 2 * np.pi * frequency * _across(orientation, down, right)
+    weights = np.linalg.lstsq(_harmonic_basis(phases.ravel()), rates.reshape(phases.size, -1), rcond=None)[0]
+    return _harmonic_basis(PHASES) @ weights
+
+
+def average_harmonics(
+    harmonics: np.ndarray, orientation: float, frequency: float, down: np.ndarray, right: np.ndarray
+) -> np.ndarray:
+    """First harmonic of the middle cell for a drifting grating: the mean over its neighbours, aligned in phase.
+
+    Parameters
+    ----------
+    harmonics : numpy.ndarray of complex, (y, x, …)
+        From `measures.first_harmonic`: a cell u degrees across the stripes lags by :math:`2\\pi f u`.
+    orientation, frequency, down, right
+        As in `rates_from_neighbours`.
+
+    Returns
+    -------
+    numpy.ndarray of complex, (…)
+    """
+    advance = np.exp(2j * np.pi * frequency * _across(orientation, down, right))
+    return np.tensordot(advance, harmonics, 2) / advance.size
+
+
+def _across(orientation: float, down: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Degrees across the stripes of a grating, (y, x)."""
+    angle = np.deg2rad(orientation)
+    return right * np.sin(angle) + down[:, None] * np.cos(angle)
+
+
+def _harmonic_basis(phases: np.ndarray) -> np.ndarray:
+    """A constant, and cosines and sines of the harmonics of phases: (phase, term)."""
+    multiples = np.arange(1, _HARMONICS + 1) * phases[:, None]
+    return np.concatenate([np.ones((len(phases), 1)), np.cos(multiples), np.sin(multiples)], axis=1)
+
+
+def in_chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Lists of consecutive items; the last may be shorter."""
+    remaining = iter(items)
+    while chunk := list(islice(remaining, size)):
+        yield chunk
+
+
+def movie_chunk(screen: Screen) -> int:
+    """Movies that are simulated together."""
+    return MOVIE_BATCHES * batch_images(screen.pixels, screen.pixels)
+
+
+def _stations(output: str) -> list[str]:
     return ["ganglion", "lgn"][: 1 + (output == "lgn")]
 
 
-def _places(cells: int, screen: Screen) -> np.ndarray:
-    """Of so many cells in a row about the middle, degrees from it."""
+def _positions(cells: int, screen: Screen) -> np.ndarray:
+    """Degrees from the middle of a row of cells around it."""
     return (np.arange(cells) - cells // 2) / screen.pixels_per_degree
 
 
 def rate_of(rates: xr.Dataset, station: str, cell: str) -> np.ndarray:
-    """One kind of cell's rates, (image, …): of the cell in the middle, where a whole field was recorded."""
-    found = rates[station].sel({f"{station}_channel": cell})
-    if "y" in found.dims:
-        found = found.isel(y=found.sizes["y"] // 2, x=found.sizes["x"] // 2)
-    return found.values
+    """Rates (image, …) of one type of cell: of the middle cell, where a whole field was recorded."""
+    field = rates[station].sel({f"{station}_channel": cell})
+    if "y" in field.dims:
+        field = field.isel(y=field.sizes["y"] // 2, x=field.sizes["x"] // 2)
+    return field.values

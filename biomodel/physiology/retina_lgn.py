@@ -1,6 +1,6 @@
-"""The experiments before V1, one function each, under the numbers of the published bands in ``experiments.json``.
+"""The experiments on ganglion and relay cells, one function each, with the numbers of ``bands.json``.
 
-Where an experiment names a class of cells, ON and OFF cells are measured and the two values averaged.
+Values of a class of cells are means of its ON and OFF cells.
 """
 
 from __future__ import annotations
@@ -10,26 +10,24 @@ from typing import Any
 import numpy as np
 
 from biomodel.physiology import measures
-from biomodel.physiology.recording import CELLS, FRAME, FULL_CONTRAST, MEAN, STEADY, Preparation, rate_of
+from biomodel.physiology.recording import CELLS, FRAME, FULL_CONTRAST, MEAN, STEADY, Recording, rate_of
 from biomodel.physiology.results import Curve, Experiments, Measurement
 from biomodel.physiology.screens import PHASES, Screen, flicker
 from biomodel.stimuli import luminance
 
 #: Experiments by number.
-EXPERIMENTS: Experiments[Preparation] = Experiments()
-
-_experiment = EXPERIMENTS.numbered
+EXPERIMENTS: Experiments[Recording] = Experiments()
 
 #: Backgrounds of Weber's law, half-decades, cd/m².
 _BACKGROUNDS = np.array([30.0, 95.0, 300.0, 950.0, 3000.0])
 
-#: Of experiments on ganglion cells in the middle of the screen: of a subject that fires no other cells are simulated.
+#: Settings for ganglion cells in the middle of the screen. For a spiking subject no other cells are simulated.
 _GANGLION: dict[str, Any] = {"output": "ganglion", "pixels": 0.5, "trials": 4000}
 
-#: Pixels from the middle to which the responses to a spot of two centre radii, four pixels, are looked at.
+#: Distance in pixels from the middle to which responses to a spot of two centre radii, four pixels, are recorded.
 _PROFILE = 5.5
 
-#: Of a subject that fires, trials of spots of growing contrast, of those that fields are mapped by, and of patches that grow.
+#: For a spiking subject, trials of spots of increasing contrast, of the spots that map fields, and of increasing patches.
 _SPOT_TRIALS, _MAP_TRIALS, _PATCH_TRIALS = 60, 150, 200
 
 _LUMINANCE = "background (cd/m²)"
@@ -37,21 +35,21 @@ _CONTRAST = "contrast"
 _CHANGE = "change of rate (Hz)"
 
 
-@_experiment(1)
-def webers_law(preparation: Preparation) -> Measurement:
-    """Increments of 10 %, 200 ms long, of a spot over the midget's centre, on even backgrounds it is adapted to.
+@EXPERIMENTS.add(1)
+def webers_law(recording: Recording) -> Measurement:
+    """Increments by 10 % for 200 ms of a spot over the midget's centre, in uniform fields that it is adapted to.
 
-    Gain is the ON ganglion cell's change of rate, averaged from 50 to 200 ms, over the increment in cd/m²; the slope is
-    that of log gain on log background by least squares. The same for increments of the full field.
+    Gain is the change of the ON ganglion cell's rate, averaged from 50 to 200 ms, over the increment in cd/m²; the value is
+    the least-squares slope of log gain on log background. Also for increments of the full field.
     """
-    screen = preparation.fine
+    screen = recording.fine
     gains = {}
     for label, pattern in (
-        ("spot", screen.disc(preparation.midget_centre)),
+        ("spot", screen.disc(recording.midget_centre)),
         ("full field", np.ones((screen.pixels, screen.pixels))),
     ):
         images = _BACKGROUNDS[:, None, None] * (1 + 0.1 * pattern)
-        changes = preparation.flashed(screen, images, _BACKGROUNDS, **_GANGLION)
+        changes = recording.rate_changes(screen, images, _BACKGROUNDS, **_GANGLION)
         gains[label] = rate_of(changes, "ganglion", "midget_on") / (0.1 * _BACKGROUNDS)
     values = {
         "weber_slope": measures.log_slope(_BACKGROUNDS, gains["spot"]),
@@ -61,21 +59,21 @@ def webers_law(preparation: Preparation) -> Measurement:
     return Measurement(values, curves, _LUMINANCE, "gain (Hz per cd/m²)", "xy")
 
 
-@_experiment(2)
-def fast_flicker(preparation: Preparation) -> Measurement:
+@EXPERIMENTS.add(2)
+def fast_flicker(recording: Recording) -> Measurement:
     """A spot over the midget's centre flickers by 10 % at 2 and at 30 Hz, on the backgrounds of Weber's law.
 
-    Gain is the first harmonic of the ON ganglion cell's rate over the flicker's amplitude in cd/m².
+    Gain is the first harmonic of the ON ganglion cell's rate over the amplitude of the flicker in cd/m².
     """
-    pattern = preparation.film.disc(preparation.midget_centre)
+    pattern = recording.movie.disc(recording.midget_centre)
     conditions = [(frequency, level) for frequency in (2, 30) for level in _BACKGROUNDS]
-    courses = {f: np.sin(2 * np.pi * f * preparation.times) for f in (2, 30)}
-    films = np.stack([flicker(pattern, level, 0.1, courses[f]) for f, level in conditions])
-    rates = preparation.filmed(films, [level for _, level in conditions], **_GANGLION)
+    courses = {f: np.sin(2 * np.pi * f * recording.times) for f in (2, 30)}
+    movies = np.stack([flicker(pattern, level, 0.1, courses[f]) for f, level in conditions])
+    rates = recording.movie_rates(movies, [level for _, level in conditions], **_GANGLION)
     steady = rates.sel(time=slice(STEADY - FRAME / 2, None))
     amplitudes = np.array(
         [
-            abs(measures.harmonic(trace, steady.time.values, frequency))
+            abs(measures.first_harmonic(trace, steady.time.values, frequency))
             for trace, (frequency, _) in zip(rate_of(steady, "ganglion", "midget_on"), conditions, strict=True)
         ]
     )
@@ -90,26 +88,26 @@ def fast_flicker(preparation: Preparation) -> Measurement:
     )
 
 
-@_experiment(3)
-def cone_half_gain(preparation: Preparation) -> Measurement:
-    """Flashes of 10 ms that add 10 % to even backgrounds from 1 to 10,000 cd/m²; the cone's photocurrent.
+@EXPERIMENTS.add(3)
+def cone_half_gain(recording: Recording) -> Measurement:
+    """Flashes of 10 ms that add 10 % to uniform backgrounds from 1 to 10,000 cd/m²; the cone's photocurrent.
 
-    Gain is the peak over the flash in cd/m²; the half-gain background comes from a fit that has the gain in the dark
-    as a parameter, since the model has no valid background darker than 1 cd/m².
+    Gain is the peak over the flash in cd/m². The background that halves it comes from a fit with the gain in the dark as a
+    parameter, since the model has no valid background darker than 1 cd/m².
     """
     backgrounds = 10 ** np.arange(0, 4.01, 0.5)
-    backgrounds[-1] = 9000.0  # the flash too stays in the valid range
-    frame, frames, screen = 0.01, 20, Screen(9, 0.8 / preparation.radius)
-    films = np.tile(backgrounds[:, None, None, None], (1, frames, screen.pixels, screen.pixels))
-    films[:, 0] *= 1.1
-    responses = preparation.subject.simulate(
-        luminance(films, screen.pixels_per_degree, frame),
+    backgrounds[-1] = 9000.0  # so that the flash is in the valid range
+    frame, frames, screen = 0.01, 20, Screen(9, 0.8 / recording.radius)
+    movies = np.tile(backgrounds[:, None, None, None], (1, frames, screen.pixels, screen.pixels))
+    movies[:, 0] *= 1.1
+    responses = recording.subject.simulate(
+        luminance(movies, screen.pixels_per_degree, frame),
         adapt_to=backgrounds.tolist(),
         duration=frame * frames,
         window=(0.0, frame * frames),
         output="cone",
         record="trace",
-        workers=preparation.workers,
+        workers=recording.workers,
     )
     current = responses.cone.isel(y=screen.middle, x=screen.middle).values
     gains = (current - current[:, :1]).max(axis=1) / (0.1 * backgrounds)
@@ -123,20 +121,20 @@ def cone_half_gain(preparation: Preparation) -> Measurement:
     )
 
 
-@_experiment(4)
-def fast_adaptation(preparation: Preparation) -> Measurement:
+@EXPERIMENTS.add(4)
+def fast_adaptation(recording: Recording) -> Measurement:
     """Test flashes after the background has stepped from 30 to 300 cd/m² (modified Crawford experiment).
 
-    A spot over the midget's centre adds 3 cd/m² for 20 ms, from 60 ms before to 1 s after the step; what it adds to the
-    ON ganglion cell's response to the step alone is the test response, and its peak the gain. The time is the delay
-    between the onsets at which the gain has come 63 % (1 - 1/e) of the way from that on the old background to that 1 s
-    after the step: below 0 where the step overtakes tests that came before it.
+    A spot over the midget's centre adds 3 cd/m² for 20 ms, from 60 ms before to 1 s after the step. The test response is
+    the response of the ON ganglion cell less that to the step alone, and its peak the gain. The value is the delay between
+    the onsets at which the gain has gone 63 % (1 - 1/e) of the way from that on the old background to that 1 s after the
+    step; it is negative where the step changes the response to tests before it.
     """
     old, new, onset, flash, increment = 30.0, 300.0, 0.2, 0.02, 3.0
     early = np.array([-60, -40, -30, -20, -10, 0, 10, 20, 30, 40, 60, 80, 120, 160, 240, 360, 500, 700])
     delays = np.array([*early, 1000]) / 1000
-    times = preparation.times
-    spot = increment * preparation.film.disc(preparation.midget_centre)
+    times = recording.times
+    spot = increment * recording.movie.disc(recording.midget_centre)
     even = np.ones_like(spot)
     step = np.where(times < onset, old, new)
     tests = [((times >= onset + d) & (times < onset + d + flash)).astype(float) for d in delays]
@@ -146,9 +144,9 @@ def fast_adaptation(preparation: Preparation) -> Measurement:
         (step, np.zeros_like(times)),
         *((step, test) for test in tests),
     ]
-    films = np.stack([base[:, None, None] * even + test[:, None, None] * spot for base, test in conditions])
-    rates = preparation.filmed(films, old, **_GANGLION)
-    on = preparation.smoothed(rate_of(rates, "ganglion", "midget_on"))
+    movies = np.stack([base[:, None, None] * even + test[:, None, None] * spot for base, test in conditions])
+    rates = recording.movie_rates(movies, old, **_GANGLION)
+    on = recording.smooth(rate_of(rates, "ganglion", "midget_on"))
     before = (on[1] - on[0]).max() / increment
     gains = (on[3:] - on[2]).max(axis=1) / increment
     time = measures.time_to_fraction(delays, gains, before, gains[-1], 1 - np.exp(-1))
@@ -163,17 +161,17 @@ def fast_adaptation(preparation: Preparation) -> Measurement:
     )
 
 
-@_experiment(5)
-def separable_gains(preparation: Preparation) -> Measurement:
+@EXPERIMENTS.add(5)
+def gain_separability(recording: Recording) -> Measurement:
     """Gratings that drift at 8 Hz, of 10 to 1000 cd/m² and contrasts .1 to .8; parasol relay cells.
 
-    Mante 2005 recorded cat cells, most like the macaque's parasol pathway. Gain is the first harmonic over contrast,
-    so that Weber's law alone, which is no interaction, doesn't carry the variance.
+    Mante 2005 recorded cells of cats, most similar to the macaque's parasol pathway. Gain is the first harmonic over
+    contrast, so that Weber's law alone, which is no interaction, does not explain the variance.
     """
     levels = 10 ** np.arange(1, 3.01, 0.5)
     contrasts = np.array([0.1, 0.2, 0.4, 0.8])
     grid = [axis.ravel() for axis in np.meshgrid(contrasts, levels)]
-    harmonics = preparation.harmonics("parasol", "lgn", 8, *grid)
+    harmonics = recording.drift_harmonics("parasol", "lgn", 8, *grid)
     gains = np.abs(harmonics).reshape(2, len(levels), len(contrasts)) / contrasts
     share = float(np.mean([measures.inseparable_share(gain) for gain in gains]))
     curves = tuple(Curve(f"{level:.0f} cd/m²", contrasts, gains[:, k].mean(axis=0)) for k, level in enumerate(levels))
@@ -186,14 +184,14 @@ def separable_gains(preparation: Preparation) -> Measurement:
     )
 
 
-@_experiment(6)
-def contrast_is_kept(preparation: Preparation) -> Measurement:
-    """A flashed grating of the best spatial frequency and contrast .5, its mean from 10 to 1000 cd/m²; midget relay cells.
+@EXPERIMENTS.add(6)
+def light_invariance(recording: Recording) -> Measurement:
+    """A flashed grating of the best spatial frequency and contrast .5 with means from 10 to 1000 cd/m²; midget relay cells.
 
-    The statistic is the response at 1000 over that at 10 cd/m², less 1.
+    The value is the response at 1000 over that at 10 cd/m², less 1.
     """
     levels = 10 ** np.arange(1, 3.01, 0.5)
-    responses = preparation.gratings("midget", preparation.best_frequency("midget"), 0.5, levels)["lgn"]
+    responses = recording.grating_responses("midget", recording.best_frequency("midget"), 0.5, levels)["lgn"]
     change = float((responses[:, -1] / responses[:, 0] - 1).mean())
     return Measurement(
         {"contrast_kept": change},
@@ -204,17 +202,17 @@ def contrast_is_kept(preparation: Preparation) -> Measurement:
     )
 
 
-@_experiment(7)
-def band_pass_in_space(preparation: Preparation) -> Measurement:
+@EXPERIMENTS.add(7)
+def spatial_tuning(recording: Recording) -> Measurement:
     """Spatial-frequency tuning of midget ganglion cells: flashed gratings of contrast .25 that fill the screen.
 
-    Beside the statistic, a difference of Gaussians is fitted for the eye.
+    A difference of Gaussians is fitted for the plot only.
     """
-    frequencies, responses = preparation.frequency_tuning("midget")
+    frequencies, responses = recording.frequency_tuning("midget")
     shares = []
     for response in responses:
         best, height = measures.peak(frequencies, response)
-        shares.append(measures.at(best / 10, frequencies, response) / height)
+        shares.append(measures.interpolate_log(best / 10, frequencies, response) / height)
     fitted = measures.fit_difference_of_gaussians(frequencies, responses.mean(axis=0))
     label = (
         f"fit: radius {fitted.centre_radius:.3f}°, ratio {fitted.surround_radius / fitted.centre_radius:.1f}, "
@@ -232,14 +230,14 @@ def band_pass_in_space(preparation: Preparation) -> Measurement:
     )
 
 
-@_experiment(8)
-def temporal_tuning(preparation: Preparation) -> Measurement:
+@EXPERIMENTS.add(8)
+def temporal_tuning(recording: Recording) -> Measurement:
     """Gratings of the best spatial frequency and contrast .2 that drift at 1 to 40 Hz; first harmonic of relay cells.
 
     The peak is that of a parabola over log frequency through the highest sample and its neighbours.
     """
     frequencies = np.array([1, 2, 3, 4, 6, 8, 11, 16, 22, 30, 40])
-    amplitudes = {cells: np.abs(preparation.harmonics(cells, "lgn", frequencies, 0.2)) for cells in CELLS}
+    amplitudes = {cells: np.abs(recording.drift_harmonics(cells, "lgn", frequencies, 0.2)) for cells in CELLS}
     peaks = {
         cells: np.array([measures.peak(frequencies, response) for response in both])
         for cells, both in amplitudes.items()
@@ -257,22 +255,22 @@ def temporal_tuning(preparation: Preparation) -> Measurement:
     )
 
 
-@_experiment(9)
-def contrast_gain_control(preparation: Preparation) -> Measurement:
+@EXPERIMENTS.add(9)
+def contrast_gain_control(recording: Recording) -> Measurement:
     """Gratings of the best spatial frequency that drift at 4 Hz, contrast .08 to .64; phase of ganglion cells."""
     contrasts = 0.08 * 2.0 ** np.arange(4)
     values: dict[str, float] = {}
     curves: list[Curve] = []
     for cells in reversed(CELLS):
-        found = preparation.harmonics(cells, "ganglion", 4, contrasts)
+        found = recording.drift_harmonics(cells, "ganglion", 4, contrasts)
         advances = np.array([[measures.phase_advance(h, row[0]) for h in row] for row in found])
         values[f"{cells}_phase_advance"] = float(advances[:, -1].mean())
         curves += _on_and_off(cells, contrasts, advances)
     return Measurement(values, tuple(curves), _CONTRAST, "phase advance (°)", "x")
 
 
-@_experiment(10)
-def magno_against_parvo(preparation: Preparation) -> Measurement:
+@EXPERIMENTS.add(10)
+def contrast_gain(recording: Recording) -> Measurement:
     """Contrast series of flashed gratings at each class's best spatial frequency.
 
     Contrast gain is the slope through the origin over contrasts up to .05, of ganglion cells (Kaplan & Shapley 1986);
@@ -283,8 +281,8 @@ def magno_against_parvo(preparation: Preparation) -> Measurement:
     indices: dict[str, float] = {}
     curves: list[Curve] = []
     for cells in CELLS:
-        best = preparation.best_frequency(cells)
-        found = preparation.gratings(cells, best, contrasts)
+        best = recording.best_frequency(cells)
+        found = recording.grating_responses(cells, best, contrasts)
         gains[cells] = float(np.mean([measures.initial_slope(contrasts, r, 0.055) for r in found["ganglion"]]))
         indices[cells] = float(np.mean([measures.saturation_index(contrasts, r) for r in found["lgn"]]))
         curves += _on_and_off(cells, contrasts, found["lgn"])
@@ -300,48 +298,48 @@ def magno_against_parvo(preparation: Preparation) -> Measurement:
     )
 
 
-@_experiment(11)
-def size_tuning(preparation: Preparation) -> Measurement:
-    """Round patches of flashed grating at each class's best spatial frequency, of growing diameter; relay cells.
+@EXPERIMENTS.add(11)
+def size_tuning(recording: Recording) -> Measurement:
+    """Round patches of flashed grating of increasing diameter, at each class's best spatial frequency; relay cells.
 
-    Contrast .5 for midgets and .25 for parasols, as Solomon 2002 chose them. The largest patch, some 60 centre radii,
-    lies beyond every surround.
+    Contrast .5 for midgets and .25 for parasols, as in Solomon 2002. The largest patch, some 60 centre radii, reaches
+    beyond every surround.
     """
-    diameters = preparation.radius * np.geomspace(2, 62, 13)
+    diameters = recording.radius * np.geomspace(2, 62, 13)
     values: dict[str, float] = {}
     curves: list[Curve] = []
     for cells, contrast in (("midget", 0.5), ("parasol", 0.25)):
-        best = preparation.best_frequency(cells)
-        responses = preparation.gratings(cells, best, contrast, diameters=diameters, trials=_PATCH_TRIALS)["lgn"]
+        best = recording.best_frequency(cells)
+        responses = recording.grating_responses(cells, best, contrast, diameters=diameters, trials=_PATCH_TRIALS)["lgn"]
         suppression = 1 - responses[:, -1] / responses.max(axis=1)
         values[f"{cells}_size_suppression"] = float(suppression.mean())
         curves += _on_and_off(cells, diameters, responses)
     return Measurement(values, tuple(curves), "diameter (°)", _CHANGE, "x")
 
 
-@_experiment(12)
-def light_and_dark(preparation: Preparation) -> Measurement:
+@EXPERIMENTS.add(12)
+def on_and_off(recording: Recording) -> Measurement:
     """Light spots for ON and dark spots for OFF midget relay cells (Kremkow 2014).
 
     Saturation: spots that fill the centre on grey (100 cd/m²), contrast .02 to .98, by `measures.saturation_index`.
-    Field diameters: full width at half maximum of the responses to a spot of two centre radii across at one position
-    after the other; cells of a kind are alike everywhere, so one spot and the cells beside and above it say the same. On
-    grey both spots have contrast .98. The "dark background" of the table is Kremkow's pair of binary backgrounds:
-    light spots on dark for ON, dark spots on light for OFF; both extremes are 2 and 198 cd/m².
+    Field diameters: full width at half maximum of the responses to a spot of two centre radii at successive positions;
+    since cells of a type are alike everywhere, one spot is shown and the cells around it are recorded. On grey both spots
+    have contrast .98. The "dark background" of the bands is Kremkow's pair of binary backgrounds, light spots on dark for
+    ON and dark spots on light for OFF, of 2 and 198 cd/m².
     """
-    screen, grey = preparation.fine, MEAN
+    screen, grey = recording.fine, MEAN
     dark, light = grey * (1 - FULL_CONTRAST), grey * (1 + FULL_CONTRAST)
-    full, target = screen.disc(preparation.midget_centre), screen.disc(2 * preparation.radius)
+    full, target = screen.disc(recording.midget_centre), screen.disc(2 * recording.radius)
     contrasts = np.geomspace(0.02, FULL_CONTRAST, 10)
     series = np.concatenate([contrasts, -contrasts])
     images = grey * (1 + series[:, None, None] * full)
-    changes = preparation.flashed(screen, images, pixels=0.5, trials=_SPOT_TRIALS)
+    changes = recording.rate_changes(screen, images, pixels=0.5, trials=_SPOT_TRIALS)
     on = rate_of(changes, "lgn", "midget_on")[: len(contrasts)]
     off = rate_of(changes, "lgn", "midget_off")[len(contrasts) :]
     # (background, spot): ON and OFF on grey, ON and OFF on binary backgrounds.
     mapped = np.array([(grey, light), (grey, dark), (dark, light), (light, dark)])
     maps = mapped[:, :1, None] + np.diff(mapped)[:, :, None] * target
-    found = preparation.flashed(screen, maps, mapped[:, 0], pixels=_PROFILE, trials=_MAP_TRIALS)
+    found = recording.rate_changes(screen, maps, mapped[:, 0], pixels=_PROFILE, trials=_MAP_TRIALS)
     profiles = [
         _profile(found.lgn.isel(image=k).sel(lgn_channel=CELLS["midget"][k % 2]).values) for k in range(len(mapped))
     ]
@@ -360,43 +358,39 @@ def light_and_dark(preparation: Preparation) -> Measurement:
     )
 
 
-@_experiment(13)
-def variability(preparation: Preparation) -> Measurement:
+@EXPERIMENTS.add(13)
+def variability(recording: Recording) -> Measurement:
     """Gratings of each class's best frequency and contrast .5, at four phases, flashed on grey 50 times.
 
-    Spikes count from the onset to 200 ms. The Fano factor is the variance over trials of a cell's count over its mean; the
-    statistic is the median over relay cells and phases with a mean of 1 or more.
+    Spikes are counted from the onset to 200 ms. The Fano factor is the variance over trials of a cell's count over its mean;
+    the value is the median over relay cells and phases with a mean of 1 or more.
     """
-    found: dict[str, list[np.ndarray]] = {"ganglion": [], "lgn": []}
-    means: dict[str, list[np.ndarray]] = {"ganglion": [], "lgn": []}
-    screen = preparation.film
-    for cells, kinds in CELLS.items():
-        waves = screen.grating(preparation.best_frequency(cells), PHASES)
-        counts = preparation.counts(screen, MEAN * (1 + 0.5 * waves), "lgn")
-        for station, factors in found.items():
-            for kind in kinds:
-                mean, factor = measures.fano_factors(rate_of(counts, station, kind).T)
-                factors.append(factor)
-                means[station].append(mean)
-    curves = []
-    for station, factors in found.items():
-        mean, factor = np.concatenate(means[station]), np.concatenate(factors)
-        order = np.argsort(mean)
-        curves.append(Curve(f"{station}, median {np.nanmedian(factor):.2f}", mean[order], factor[order]))
+    by_cell: dict[str, list[np.ndarray]] = {"ganglion": [], "lgn": []}
+    screen = recording.movie
+    for cells, names in CELLS.items():
+        gratings = screen.grating(recording.best_frequency(cells), PHASES)
+        counts = recording.spike_counts(screen, MEAN * (1 + 0.5 * gratings), "lgn")
+        for station, found in by_cell.items():
+            found += [np.stack(measures.fano_factors(rate_of(counts, station, name).T)) for name in names]
+    medians, curves = {}, []
+    for station, found in by_cell.items():
+        mean, factor = np.concatenate(found, axis=1)
+        medians[station], order = float(np.nanmedian(factor)), np.argsort(mean)
+        curves.append(Curve(f"{station}, median {medians[station]:.2f}", mean[order], factor[order]))
     return Measurement(
-        {"lgn_fano": float(np.nanmedian(np.concatenate(found["lgn"])))},
+        {"lgn_fano": medians["lgn"]},
         tuple(curves),
         "mean count",
         "Fano factor",
     )
 
 
-@_experiment(14)
-def maintained_activity(preparation: Preparation) -> Measurement:
-    """Rates of midget ganglion cells before even fields that they are adapted to; the one of 100 cd/m² counts."""
-    levels, screen = np.array([1.0, 10.0, MEAN, 1000.0]), preparation.fine
+@EXPERIMENTS.add(14)
+def maintained_activity(recording: Recording) -> Measurement:
+    """Rates of midget ganglion cells in uniform fields that they are adapted to; the value is for 100 cd/m²."""
+    levels, screen = np.array([1.0, 10.0, MEAN, 1000.0]), recording.fine
     fields = np.tile(levels[:, None, None], (1, screen.pixels, screen.pixels))
-    rates = preparation.rates(screen, fields, levels, **_GANGLION)
+    rates = recording.rates(screen, fields, levels, **_GANGLION)
     both = np.stack([rate_of(rates, "ganglion", cell) for cell in CELLS["midget"]])
     return Measurement(
         {"midget_maintained_rate": float(np.median(both[:, levels == MEAN]))},
@@ -407,24 +401,24 @@ def maintained_activity(preparation: Preparation) -> Measurement:
     )
 
 
-@_experiment(15)
-def latency(preparation: Preparation) -> Measurement:
-    """A spot of contrast .98 that fills the parasol's centre flashes on grey: light for ON, dark for OFF cells.
+@EXPERIMENTS.add(15)
+def latency(recording: Recording) -> Measurement:
+    """A spot of contrast .98 that fills the parasol's centre is flashed on grey: light for ON, dark for OFF cells.
 
-    Latency is the time from the flash to half of the relay cell's peak, interpolated between samples 2 ms apart. All
-    cells see the same flash: bigger ones are answered sooner, whatever the cell, as the surround cuts the peak short.
+    Latency is the time from the flash to half of the relay cell's peak, interpolated between samples 2 ms apart. All cells
+    see the same flash, since responses to a larger spot are faster in every cell: the surround ends the peak earlier.
     """
-    spot = preparation.film.disc(preparation.parasol_centre)
+    spot = recording.movie.disc(recording.parasol_centre)
     flashes = np.stack([MEAN * (1 + sign * FULL_CONTRAST * spot) for sign in (1, -1)])
-    rates = preparation.filmed(np.repeat(flashes[:, None], len(preparation.times), axis=1))
+    rates = recording.movie_rates(np.repeat(flashes[:, None], len(recording.times), axis=1))
     times = 1000 * rates.time.values
     shown = times < 250
     found: dict[str, float] = {}
     curves: list[Curve] = []
-    for cells, kinds in CELLS.items():
-        traces = [preparation.smoothed(rate_of(rates, "lgn", kind)[k]) for k, kind in enumerate(kinds)]
-        found[cells] = float(np.mean([measures.half_rise(times, trace) for trace in traces]))
-        curves += [Curve(kind, times[shown], trace[shown]) for kind, trace in zip(kinds, traces, strict=True)]
+    for cells, names in CELLS.items():
+        traces = [recording.smooth(rate_of(rates, "lgn", name)[k]) for k, name in enumerate(names)]
+        found[cells] = float(np.mean([measures.half_rise_time(times, trace) for trace in traces]))
+        curves += [Curve(name, times[shown], trace[shown]) for name, trace in zip(names, traces, strict=True)]
     return Measurement(
         {"midget_minus_parasol_latency": found["midget"] - found["parasol"]},
         tuple(curves),
@@ -434,10 +428,10 @@ def latency(preparation: Preparation) -> Measurement:
 
 
 def _profile(responses: np.ndarray) -> np.ndarray:
-    """Responses (y, x) along the row and the column through the middle, both ways: their mean."""
+    """Mean of responses (y, x) along the row and the column through the middle, in both directions."""
     row, column = responses[len(responses) // 2], responses[:, responses.shape[1] // 2]
     return (row + row[::-1] + column + column[::-1]) / 4
 
 
 def _on_and_off(cells: str, x: np.ndarray, responses: np.ndarray) -> tuple[Curve, ...]:
-    return tuple(Curve(kind, x, response) for kind, response in zip(CELLS[cells], responses, strict=True))
+    return tuple(Curve(name, x, response) for name, response in zip(CELLS[cells], responses, strict=True))

@@ -1,4 +1,4 @@
-"""What is shown to the cells: spots and gratings on a screen, as shares of the mean luminance, and films of them."""
+"""Stimuli: spots and gratings on a screen, as shares of the mean luminance, and movies of them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 
 from biomodel.utils.errors import InputError
 
-#: Phases at which gratings are flashed; the best counts.
+#: Phases at which gratings are flashed; the best one is used.
 PHASES = np.arange(4) * np.pi / 2
 
-#: Points along a pixel's side at which a disc's edge is looked at.
+#: Points along a pixel's side at which the edge of a disc is sampled.
 _SUBPIXELS = 8
 
 
 @dataclass(frozen=True)
 class Screen:
-    """A square screen in front of the cells, one of which stands in its middle.
+    """A square screen in front of the cells, with a cell in its middle.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Screen:
 
     def __post_init__(self) -> None:
         if self.pixels < 1 or self.pixels % 2 == 0:
-            raise InputError(f"pixels = {self.pixels} is not accepted: give an odd number, with a cell in the middle")
+            raise InputError(f"pixels must be a positive odd number, with a cell in the middle, got {self.pixels}")
 
     @property
     def middle(self) -> int:
@@ -40,12 +40,12 @@ class Screen:
 
     @property
     def one_pixel(self) -> float:
-        """Degrees from the middle to which no pixel but the middle one reaches."""
+        """Distance from the middle, degrees, that no pixel but the middle one reaches."""
         return 0.5 / self.pixels_per_degree
 
     @property
     def degrees(self) -> np.ndarray:
-        """Positions of the columns, and of the rows, from the middle in degrees."""
+        """Positions of the columns, and of the rows, relative to the middle in degrees."""
         return (np.arange(self.pixels) - self.middle) / self.pixels_per_degree
 
     def disc(self, diameter: float) -> np.ndarray:
@@ -73,22 +73,22 @@ class Screen:
         frequency : float
             c/deg.
         phase : float or numpy.ndarray
-            Radians; as it grows the grating drifts to where u grows.
+            Radians; the grating drifts towards increasing u as the phase increases.
         orientation : float
-            Of the stripes, degrees anticlockwise from horizontal: u runs across them, at 90° to the right, at 0° down.
+            Of the stripes, degrees anticlockwise from horizontal: u is across them, to the right at 90°, down at 0°.
 
         Returns
         -------
         numpy.ndarray, (…, y, x), -1 to 1
-            Leading dimensions are the phase's.
+            Leading dimensions are those of the phase.
         """
         angle = np.deg2rad(orientation)
         across = self.degrees[None, :] * np.sin(angle) + self.degrees[:, None] * np.cos(angle)
         return np.cos(2 * np.pi * frequency * across - np.asarray(phase)[..., None, None])
 
 
-def patched(grating: np.ndarray, window: np.ndarray, mean: float, contrast: float) -> np.ndarray:
-    """Luminance of a grating seen through a window in an even field of its own mean, cd/m²."""
+def patch(grating: np.ndarray, window: np.ndarray, mean: float, contrast: float) -> np.ndarray:
+    """Luminance of a grating seen through a window in a uniform field of its mean, cd/m²."""
     return mean * (1 + contrast * window * grating)
 
 
@@ -103,11 +103,11 @@ def flicker(pattern: np.ndarray, mean: float, contrast: float, course: np.ndarra
         cd/m².
     contrast : float
     course : numpy.ndarray, (frame,)
-        What the contrast is multiplied by.
+        Factor of the contrast.
     """
     return mean * (1 + contrast * course[:, None, None] * pattern)
 
 
 def frame_times(duration: float, frame: float) -> np.ndarray:
-    """The middle of each frame of a film, seconds; both arguments too."""
+    """The middle of each frame of a movie; all in seconds."""
     return (np.arange(round(duration / frame)) + 0.5) * frame

@@ -1,115 +1,96 @@
-"""One page of a battery: what every experiment measured, and its values in or beside the published bands."""
+"""One page of a battery: the curves of every experiment, and its values beside the published bands."""
 
 from __future__ import annotations
 
 import math
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from biomodel.physiology.battery import Result, Results
-from biomodel.physiology.results import Measurement
+from biomodel.physiology.plots.style import BAND, CELL_COLOURS, COLOURS, VERDICTS, frame, save, set_log_axis
+from biomodel.physiology.results import Measurement, Result, Results
 
 _COLUMNS = 4
 
-#: Of a panel's curves.
-_INK = ("#d1495b", "#00798c", "#edae49", "#66a182", "#5b5f97")
-
-#: A cell has the same ink on every panel.
-CELL_INK = {"midget_on": "#d1495b", "midget_off": "#00798c", "parasol_on": "#edae49", "parasol_off": "#66a182"}
-
-#: What values are wanted in.
-BAND = "#cfd8dc"
-
-_PASSED, _MISSED, _REPORTED = "#2e7d32", "#c62828", "#546e7a"
-
-#: Inches: a column's width, and the heights of a title, of the curves, and of each value beneath them.
-_WIDTH, _TITLE, _CURVES, _ROW = 4.6, 0.75, 2.2, 0.78
+#: Inches: width of a column; heights of a title, of the curves, and of each value below them; of the page's header.
+_WIDTH, _TITLE, _CURVES, _ROW, _HEADER = 4.6, 0.75, 2.2, 0.78, 0.5
 
 #: Characters of a statistic that fit beside its value.
 _LINE = 62
 
 
-def draw(results: Results, path: str | Path) -> None:
-    """Draw one PNG page, a panel an experiment.
+def draw_curves(results: Results, path: str | Path) -> None:
+    """Draw one PNG page with a panel for each experiment.
 
-    A value's dot is green inside the published band (the grey bar), red outside, grey where there is no band.
+    The dot of a value is green inside the published band (the grey bar), red outside, grey if there is no band.
 
     Parameters
     ----------
     results : Results
     path : str or pathlib.Path
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from biomodel.physiology import Curve, Measurement, Result, Results, draw_curves
+    >>> row = Result("midget_peak_tf", 8, "temporal tuning", "peak", "Hz", 7.97, 7, 16, True, False, "Derrington 1984")
+    >>> curve = Curve("midget_on", np.array([1, 4, 16]), np.array([5.0, 9.0, 6.0]))
+    >>> measured = Measurement({"midget_peak_tf": 7.97}, (curve,), "frequency (Hz)", "first harmonic (Hz)", "x")
+    >>> draw_curves(Results([row], {8: measured}, {8: 12.0}), getfixture("tmp_path") / "page.png")
     """
     numbers = list(results.curves)
     columns = min(_COLUMNS, len(numbers))
-    rows_of = {number: [r for r in results if r.id == number] for number in numbers}
+    rows_of = {number: [row for row in results if row.id == number] for number in numbers}
     lines = [numbers[k : k + columns] for k in range(0, len(numbers), columns)]
-    deepest = [max(len(rows_of[number]) for number in line) for line in lines]
-    heights = [_TITLE + _CURVES + 0.7 + _ROW * depth for depth in deepest]
-    header = 0.5
-    total = sum(heights) + header
-    figure = Figure(figsize=(_WIDTH * columns, total), dpi=110)
-    counted = [r for r in results if r.passed is not None]
-    figure.text(
-        0.15 / (_WIDTH * columns),
-        1 - 0.2 / total,
-        f"{sum(bool(r.passed) for r in counted)} of {len(counted)} statistics in their published bands",
-        fontsize=13,
-        va="top",
-    )
-    top = header
-    for line, height in zip(lines, heights, strict=True):
+    heights = [_TITLE + _CURVES + 0.7 + _ROW * max(len(rows_of[number]) for number in line) for line in lines]
+    width, height = _WIDTH * columns, sum(heights) + _HEADER
+    figure = Figure(figsize=(width, height), dpi=110)
+    scored = [row for row in results if row.passed is not None]
+    heading = f"{sum(bool(row.passed) for row in scored)} of {len(scored)} statistics in their published bands"
+    figure.text(0.15 / width, 1 - 0.2 / height, heading, fontsize=13, va="top")
+
+    def add_axes(column: int, top: float, inches: float) -> Axes:
+        """Axes of some height, their upper edge at a distance from the top of the page."""
+        left, bottom = column * _WIDTH + 0.75, height - top - inches
+        return figure.add_axes((left / width, bottom / height, (_WIDTH - 1.0) / width, inches / height))
+
+    top = _HEADER
+    for line, line_height in zip(lines, heights, strict=True):
         for column, number in enumerate(line):
             rows = rows_of[number]
-
-            def place(below: float, high: float, column: int = column, top: float = top) -> Axes:
-                left = (column * _WIDTH + 0.75) / (_WIDTH * columns)
-                width = (_WIDTH - 1.0) / (_WIDTH * columns)
-                return figure.add_axes((left, 1 - (top + below + high) / total, width, high / total))
-
-            axes = place(_TITLE, _CURVES)
-            axes.set_title(_title(rows), fontsize=10, loc="left", color=_verdict(rows), pad=26)
-            _draw_curves(axes, results.curves[number])
+            axes = add_axes(column, top + _TITLE, _CURVES)
+            held_out = " (held out)" if rows[0].held_out else ""
+            title = f"{rows[0].id}  {rows[0].name}{held_out}"
+            axes.set_title(title, fontsize=10, loc="left", color=_experiment_colour(rows), pad=26)
+            _draw_panel(axes, results.curves[number])
             for k, row in enumerate(rows):
-                _draw_value(place(_TITLE + _CURVES + 0.5 + _ROW * k + 0.4, 0.16), row)
-        top += height
-    figure.savefig(path, metadata={"Software": None})
+                _draw_value(add_axes(column, top + _TITLE + _CURVES + 0.5 + _ROW * k + 0.4, 0.16), row)
+        top += line_height
+    save(figure, path)
 
 
-def _title(rows: list[Result]) -> str:
-    name = rows[0].name
-    held_out = " (held out)" if rows[0].held_out else ""
-    return f"{rows[0].id}  {name}{held_out}"
-
-
-def _verdict(rows: list[Result]) -> str:
-    """The colour of an experiment, which passes when all its rows do."""
+def _experiment_colour(rows: list[Result]) -> str:
+    """The colour of an experiment, which passes if all its rows do."""
     verdicts = [row.passed for row in rows if row.passed is not None]
-    return _REPORTED if not verdicts else _PASSED if all(verdicts) else _MISSED
+    return VERDICTS[all(verdicts) if verdicts else None]
 
 
-def _draw_curves(axes: Axes, measured: Measurement) -> None:
+def _draw_panel(axes: Axes, measured: Measurement) -> None:
     for k, curve in enumerate(measured.curves):
-        colour = CELL_INK.get(curve.label, _INK[k % len(_INK)])
+        colour = CELL_COLOURS.get(curve.label, COLOURS[k % len(COLOURS)])
         marker = "o" if len(curve.x) < 30 and not curve.reference else ""
         style = "--" if curve.reference else "-"
         axes.plot(curve.x, curve.y, style, marker=marker, markersize=3, linewidth=1.2, color=colour, label=curve.label)
-    for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
-        if name in measured.logarithmic:
-            axes.set(**{f"{name}scale": "log"})
-            low, high = axis.get_view_interval()
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axis.set_minor_formatter(NullFormatter())
+    for name in measured.logarithmic:
+        set_log_axis(axes, name)
     axes.set_xlabel(measured.x_label, fontsize=8, labelpad=1)
     axes.set_ylabel(measured.y_label, fontsize=8, labelpad=1)
-    axes.tick_params(labelsize=7)
-    axes.spines[["top", "right"]].set_visible(False)
+    frame(axes)
     axes.margins(y=0.12)
-    # Above the curves, in two lines, where it can't cover any.
+    # Above the curves, in two lines, where it covers none.
     axes.legend(
         fontsize=6.5,
         frameon=False,
@@ -124,26 +105,20 @@ def _draw_curves(axes: Axes, measured: Measurement) -> None:
 
 
 def _draw_value(axes: Axes, row: Result) -> None:
-    """A number line with the band as a bar, the value as a dot, and what it is above."""
-    colour = {True: _PASSED, False: _MISSED, None: _REPORTED}[row.passed]
+    """A number line with the band as a bar and the value as a dot; the statistic and the value above."""
+    colour = VERDICTS[row.passed]
     known = [v for v in (row.low, row.high, row.value) if v is not None and math.isfinite(v)]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     margin = 0.15 * (high - low) or 0.5 * abs(high) or 1.0
-    axes.set_xlim(low - margin, high + margin)
-    axes.set_ylim(0, 1)
+    axes.set(xlim=(low - margin, high + margin), ylim=(0, 1), xticks=[], yticks=[])
     if row.low is not None and row.high is not None:
         axes.axvspan(row.low, row.high, color=BAND, linewidth=0)
         axes.set_xticks([row.low, row.high])
-    else:
-        axes.set_xticks([])
     axes.plot([row.value], [0.5], "o", color=colour, markersize=7, clip_on=False)
-    axes.set_yticks([])
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(labelsize=6.5, length=2, pad=1)
+    frame(axes, 6.5, ("top", "right", "left"), length=2, pad=1)
     unit = "" if row.unit == "1" else f" {row.unit}"
     value = f"{round(row.value, 4) + 0.0:.3g}{unit}" if math.isfinite(row.value) else "not measured"
-    axes.text(
-        1, 1.25, value, transform=axes.transAxes, fontsize=8.5, ha="right", va="bottom", color=colour, weight="bold"
-    )
-    told = "\n".join(textwrap.wrap(row.statistic, _LINE, max_lines=3, placeholder=" …"))
-    axes.text(-0.14, 1.25, told, transform=axes.transAxes, fontsize=6.5, ha="left", va="bottom", linespacing=1.1)
+    above: dict[str, Any] = {"transform": axes.transAxes, "va": "bottom"}
+    axes.text(1, 1.25, value, fontsize=8.5, ha="right", color=colour, weight="bold", **above)
+    statistic = "\n".join(textwrap.wrap(row.statistic, _LINE, max_lines=3, placeholder=" …"))
+    axes.text(-0.14, 1.25, statistic, fontsize=6.5, ha="left", linespacing=1.1, **above)
