@@ -6,18 +6,14 @@ from biomodel.physiology.draws import DrawDistances, distances_over_draws
 from biomodel.physiology.plots.curves import draw_curves
 from biomodel.physiology.plots.population import draw_population, has_population
 from biomodel.physiology.plots.raster import draw_rasters
-from biomodel.physiology.recording import Subject, TrialAveraged
-from biomodel.physiology.results import CellValues, Curve, Measurement, Result, Results
+from biomodel.physiology.recording import TrialAveraged
+from biomodel.physiology.results import Result, Results
 
 __all__ = [
-    "CellValues",
-    "Curve",
     "Distance",
     "DrawDistances",
-    "Measurement",
     "Result",
     "Results",
-    "Subject",
     "TrialAveraged",
     "distances",
     "distances_over_draws",

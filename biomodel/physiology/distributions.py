@@ -85,12 +85,13 @@ def distances(results: Results, preset: str) -> list[Distance]:
 
     Examples
     --------
-    >>> from biomodel.physiology import CellValues, Measurement, Results, distances
     >>> import numpy as np
+    >>> from biomodel.physiology import Results, distances
+    >>> from biomodel.physiology.results import CellValues, Measurement
     >>> cells = CellValues(np.array([0.0, 45.0, 90.0, 135.0]), simple=np.array([True, True, False, False]))
     >>> measured = Measurement({}, (), "", "", cells={"preferred_orientation": cells})
     >>> [round(one.distance, 3) for one in distances(Results([], {16: measured}, {}), "macaque_parafovea")]
-    [0.112]
+    [0.036]
     """
     cells = {name: values for measured in results.curves.values() for name, values in measured.cells.items()}
     return cell_distances(cells, preset)

@@ -104,7 +104,9 @@ class TrialAveraged:
 
     Examples
     --------
-    >>> import biomodel, numpy as np
+    >>> import biomodel
+    >>> import numpy as np
+    >>> from biomodel.physiology import TrialAveraged
     >>> subject = TrialAveraged(biomodel.Pathway(fidelity="spiking", target="numpy"), relay_trials=3)
     >>> field = biomodel.luminance(np.full((1, 9, 9), 100.0), pixels_per_degree=16)
     >>> rates = subject.simulate(field, 100.0, duration=0.02, window=(0.0, 0.02), output="ganglion")

@@ -113,11 +113,7 @@ def cone_half_gain(recording: Recording) -> Measurement:
     gains = (current - current[:, :1]).max(axis=1) / (0.1 * backgrounds)
     half = measures.half_desensitisation(backgrounds, gains)
     return Measurement(
-        {"cone_half_gain": half},
-        (Curve("cone", backgrounds, gains),),
-        _LUMINANCE,
-        "flash gain (pA per cd/m²)",
-        "xy",
+        {"cone_half_gain": half}, (Curve("cone", backgrounds, gains),), _LUMINANCE, "flash gain (pA per cd/m²)", "xy"
     )
 
 
@@ -175,13 +171,7 @@ def gain_separability(recording: Recording) -> Measurement:
     gains = np.abs(harmonics).reshape(2, len(levels), len(contrasts)) / contrasts
     share = float(np.mean([measures.inseparable_share(gain) for gain in gains]))
     curves = tuple(Curve(f"{level:.0f} cd/m²", contrasts, gains[:, k].mean(axis=0)) for k, level in enumerate(levels))
-    return Measurement(
-        {"gain_separability": share},
-        curves,
-        _CONTRAST,
-        "first harmonic / contrast (Hz)",
-        "xy",
-    )
+    return Measurement({"gain_separability": share}, curves, _CONTRAST, "first harmonic / contrast (Hz)", "xy")
 
 
 @EXPERIMENTS.add(6)
@@ -194,11 +184,7 @@ def light_invariance(recording: Recording) -> Measurement:
     responses = recording.grating_responses("midget", recording.best_frequency("midget"), 0.5, levels)["lgn"]
     change = float((responses[:, -1] / responses[:, 0] - 1).mean())
     return Measurement(
-        {"contrast_kept": change},
-        _on_and_off("midget", levels, responses),
-        "mean luminance (cd/m²)",
-        _CHANGE,
-        "x",
+        {"contrast_kept": change}, _on_and_off("midget", levels, responses), "mean luminance (cd/m²)", _CHANGE, "x"
     )
 
 
@@ -377,12 +363,7 @@ def variability(recording: Recording) -> Measurement:
         mean, factor = np.concatenate(found, axis=1)
         medians[station], order = float(np.nanmedian(factor)), np.argsort(mean)
         curves.append(Curve(f"{station}, median {medians[station]:.2f}", mean[order], factor[order]))
-    return Measurement(
-        {"lgn_fano": medians["lgn"]},
-        tuple(curves),
-        "mean count",
-        "Fano factor",
-    )
+    return Measurement({"lgn_fano": medians["lgn"]}, tuple(curves), "mean count", "Fano factor")
 
 
 @EXPERIMENTS.add(14)

@@ -34,12 +34,15 @@ def draw_curves(results: Results, path: str | Path) -> None:
 
     Examples
     --------
+    >>> import tempfile
     >>> import numpy as np
-    >>> from biomodel.physiology import Curve, Measurement, Result, Results, draw_curves
+    >>> from biomodel.physiology import Result, Results, draw_curves
+    >>> from biomodel.physiology.results import Curve, Measurement
     >>> row = Result("midget_peak_tf", 8, "temporal tuning", "peak", "Hz", 7.97, 7, 16, True, False, "Derrington 1984")
     >>> curve = Curve("midget_on", np.array([1, 4, 16]), np.array([5.0, 9.0, 6.0]))
     >>> measured = Measurement({"midget_peak_tf": 7.97}, (curve,), "frequency (Hz)", "first harmonic (Hz)", "x")
-    >>> draw_curves(Results([row], {8: measured}, {8: 12.0}), getfixture("tmp_path") / "page.png")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     draw_curves(Results([row], {8: measured}, {8: 12.0}), f"{folder}/page.png")
     """
     numbers = list(results.curves)
     columns = min(_COLUMNS, len(numbers))
