@@ -78,11 +78,11 @@ def _run_experiments(
     results = physiology.run(pathway, check or None, workers=workers, seed=seed)
     options.make_folder(out)
     plots = [out / "physiology.png"]
-    physiology.draw(results, plots[0])
-    if physiology.population.shown(results):
+    physiology.draw_curves(results, plots[0])
+    if physiology.has_population(results):
         plots.append(out / "population.png")
         with options.replacing(plots[-1]) as scratch:
-            physiology.population.draw(results, scratch)
+            physiology.draw_population(results, scratch)
     # Experiment 13 measures the variability between trials.
     if 13 in results.curves:
         plots.append(out / "rasters.png")
@@ -91,8 +91,7 @@ def _run_experiments(
     options.write_json(results.to_json(), out / "physiology.json", json_file)
     echo(str(results))
     for one in physiology.distances(results, pathway.preset):
-        origin = "drawn from it" if one.by_construction else "emergent"
-        echo(f"{one.name}: Kolmogorov-Smirnov distance {one.distance:.3g}, {one.cells} cells ({origin})")
+        echo(str(one))
     echo("seconds: " + ", ".join(f"experiment {number} {time:.1f}" for number, time in results.seconds.items()))
     # An experiment passes when all its scored statistics do.
     scored: dict[int, bool] = {}
@@ -109,7 +108,7 @@ def _compare_draws(
     """Write draws/ and distributions.json, and print the distance to each published histogram."""
     from biomodel import physiology
 
-    found = physiology.over_draws(subject_of, range(draws), check or None, workers, out / "draws")
+    found = physiology.distances_over_draws(subject_of, range(draws), check or None, workers, out / "draws")
     options.write_json([one.to_dict() for one in found], out / "distributions.json", json_file)
     echo(f"Kolmogorov-Smirnov distances to published histograms: median [range] over {draws} draws")
     for one in found:
