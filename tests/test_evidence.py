@@ -5,13 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from biomodel import Pathway
+from bridge import FrontEnd
 from bridge.evaluate.kernels import KernelPairs
 from bridge.fit import stimuli
 from bridge.model.front_end import STATIONS
 from studies.common import plenoptic_models
-from studies.identification import report, run
+from studies.identification import baselines, report, run
 from studies.identification.results import Results
 from studies.identification.settings import Settings
 
@@ -87,3 +89,38 @@ def test_report_needs_no_simulation(tmp_path):
     page = " ".join((tmp_path / "evidence.html").read_text().split())
     assert "(best baseline: log, lgn, which leaves 2.0 × as much unexplained" in page and "weber, lgn" in page
     assert content == json.loads((tmp_path / "evidence.json").read_text())
+
+
+def test_every_model_can_be_fitted_and_scored(tmp_path, monkeypatch):
+    """Made-up recordings, one epoch for baselines, and front ends that are not fitted."""
+    channels = {"lgn": ["midget_on", "midget_off", "parasol_on", "parasol_off"], "v1": ["simple a", "complex a"]}
+    random = np.random.default_rng(0)
+
+    def recording(shown: stimuli.StimulusSet) -> run.Recording:
+        light = shown.light[:26]
+        arrays: dict = {"background": (("image", "y", "x"), np.full(light.shape, 40.0))}
+        for station, size in (("lgn", 32), ("v1", 16)):
+            shape = (light.sizes["image"], len(channels[station]), size, size)
+            arrays[station] = (("image", f"{station}_channel", f"{station}_y", f"{station}_x"), random.random(shape))
+        return light, xr.Dataset(arrays, {f"{name}_channel": labels for name, labels in channels.items()})
+
+    fitted = []
+
+    def fit(light: xr.DataArray, responses: xr.Dataset, seed: int, ablations: tuple) -> FrontEnd:
+        fitted.append((sorted(map(str, responses)), ablations))
+        station = "v1" if "v1" in responses else "lgn"
+        return FrontEnd(16.0, channels, station)
+
+    monkeypatch.setattr(run, "fit_front_end", fit)
+    monkeypatch.setattr(baselines, "EPOCHS", 1)
+    settings = Settings(Pathway(parameters={"v1.kinds": 2}), images=52)
+    tests = {one.name: recording(one) for one in run._held_out_sets(0)[:1]}
+    fits = recording(stimuli.identification_set(52))
+    models = run._models(settings, run.Recordings(fits, tests), {"of a circuit": fits}, tmp_path)
+    assert len(models) == 3 + 9 + 8 + 11 + 1 + 1
+    names = ["front end", "from lgn alone", "without push pull", "without cone adaptation", "of a circuit"]
+    for name in (*names, "log, lgn", "weber divisive energy, v1", "fitted to a published model"):
+        table = models[name]()
+        assert set(table.columns) >= {"station", "set", "channel", "r2", "feve", "correlation", "parameters"}, name
+    assert fitted[1][0] == ["background", "lgn"] and "v1" in fitted[2][0] and "v1" not in fitted[3][0]
+    assert [ablations for _, ablations in fitted[2:4]] == [("push_pull",), ("cone_adaptation",)]
