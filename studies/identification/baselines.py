@@ -114,18 +114,7 @@ class Baseline(nn.Module, ABC):
 
     @abstractmethod
     def initialise(self, light: Tensor, background: Tensor, target: Tensor, validation: Tensor, seed: int) -> None:
-        """Set initial weights.
-
-        Parameters
-        ----------
-        light, background : Tensor, (n, 1, H, W)
-        target : Tensor, (n, K, h, w)
-            Standardised responses.
-        validation : Tensor of bool, (n,)
-            Images that only choose between candidates.
-        seed : int
-            Of random weights.
-        """
+        """Set initial weights from standardised responses `target` (n, K, h, w); images in `validation` (n,) only choose."""
 
     @abstractmethod
     def parameter_groups(self) -> list[list[dict[str, Any]]]:
@@ -219,11 +208,9 @@ class Energy(LinearNonlinear):
     simple cell k.
     """
 
-    def __init__(
-        self, kind: str, channels: int, stride: int, pixels_per_degree: float, divisive: bool, reach: float = 0.9
-    ) -> None:
-        super().__init__(kind, channels, stride, pixels_per_degree, divisive, reach)
-        self.quadrature = nn.Parameter(torch.zeros_like(self.weight[channels // 2 :]))
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.quadrature = nn.Parameter(torch.zeros_like(self.weight[len(self.weight) // 2 :]))
 
     def linear(self, light: Tensor, background: Tensor) -> Tensor:
         """Outputs of the kernels (B, K, h, w), for complex cells the root of the sum of two squares."""
