@@ -1,4 +1,4 @@
-"""Published data sets: files that are wrong are told apart, each in one line that names it."""
+"""Published data sets: every defect of a file raises one line that names it."""
 
 import gzip
 import hashlib
@@ -14,12 +14,12 @@ import pytest
 import scipy.io
 
 from studies.data import datasets, download
-from studies.data.readers import content, read_idx, read_matlab
+from studies.data.readers import content_digest, read_idx, read_matlab
 
 
 def idx(values: np.ndarray, magic: int | None = None) -> bytes:
-    told = {1: 0x0801, 3: 0x0803}[values.ndim] if magic is None else magic
-    return struct.pack(f">{1 + values.ndim}I", told, *values.shape) + values.tobytes()
+    number = {1: 0x0801, 3: 0x0803}[values.ndim] if magic is None else magic
+    return struct.pack(f">{1 + values.ndim}I", number, *values.shape) + values.tobytes()
 
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28), dtype=np.uint8)
@@ -28,7 +28,7 @@ LABELS = np.array([0, 1, 2, 3, 4, 9], np.uint8)
 
 @pytest.fixture
 def folder(tmp_path):
-    """Four files of the form of MNIST's, of other pictures."""
+    """Four files in MNIST's format, with other images."""
     (tmp_path / "mnist").mkdir()
     for part in ("train", "t10k"):
         (tmp_path / "mnist" / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(IMAGES)))
@@ -40,7 +40,7 @@ def test_idx_is_read_compressed_or_not(folder):
     assert np.array_equal(read_idx(folder / "mnist" / "train-images-idx3-ubyte.gz", 3), IMAGES)
     assert np.array_equal(read_idx(folder / "mnist" / "train-labels-idx1-ubyte", 1), LABELS)
     (folder / "plain").write_bytes(idx(IMAGES))
-    assert content(folder / "plain") == content(folder / "mnist" / "train-images-idx3-ubyte.gz")
+    assert content_digest(folder / "plain") == content_digest(folder / "mnist" / "train-images-idx3-ubyte.gz")
 
 
 @pytest.mark.parametrize(
@@ -50,43 +50,43 @@ def test_idx_is_read_compressed_or_not(folder):
         ("train-images-idx3-ubyte.gz", gzip.compress(idx(IMAGES)[:-5]), "train-images.*truncated"),
         ("train-images-idx3-ubyte.gz", gzip.compress(idx(IMAGES) + b"x"), "train-images.*too long"),
         ("train-images-idx3-ubyte.gz", gzip.compress(b"abc"), "train-images.*truncated"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx(IMAGES, 0x0D03)), "begins with 0x00000d03"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx(LABELS)), "begins with 0x00000801"),
+        ("train-images-idx3-ubyte.gz", gzip.compress(idx(IMAGES, 0x0D03)), "begins with 0x00000803, got 0x00000d03"),
+        ("train-images-idx3-ubyte.gz", gzip.compress(idx(LABELS)), "begins with 0x00000803, got 0x00000801"),
         ("train-images-idx3-ubyte.gz", b"<html>not here</html>", "train-images.*cannot be read"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx(IMAGES[:, :20])), "20×28 pixels"),
+        ("train-images-idx3-ubyte.gz", gzip.compress(idx(IMAGES[:, :20])), "must have 28×28 pixels, got 20×28"),
         ("train-labels-idx1-ubyte", idx(LABELS[:4]), "6 images, .* 4 labels"),
-        ("train-labels-idx1-ubyte", idx(LABELS + 1), "label 10: accepted are 0 to 9"),
+        ("train-labels-idx1-ubyte", idx(LABELS + 1), "must be from 0 to 9, got 10"),
         ("train-labels-idx1-ubyte", idx(LABELS), "is not mnist's train-images"),
     ],
-    # Contents are no names: gzip writes the time of day in them, and workers of a parallel run must name tests alike.
+    # Gzip writes the time into its output, and workers of a parallel run must name tests alike.
     ids=lambda value: "" if isinstance(value, bytes) else None,
 )
-def test_files_that_are_wrong_are_refused(folder, file, whole, words):
+def test_bad_idx_files_are_refused(folder, file, whole, words):
     (folder / "mnist" / file).write_bytes(whole)
-    with pytest.raises(ValueError, match=words) as told:
+    with pytest.raises(ValueError, match=words) as error:
         datasets.load("mnist", folder)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
-def test_another_sets_file_is_told_whose_it_is(folder, monkeypatch):
+def test_a_file_of_another_data_set_is_named(folder, monkeypatch):
     digest = hashlib.md5(idx(IMAGES)).hexdigest()
     monkeypatch.setitem(datasets._CONTENTS["fashion-mnist"], "train-images-idx3-ubyte", digest)
     with pytest.raises(ValueError, match="is not mnist's .*: it is fashion-mnist's"):
         datasets.load("mnist", folder)
 
 
-def test_what_is_missing_is_named(folder, monkeypatch):
+def test_missing_files_are_named(folder, monkeypatch):
     (folder / "mnist" / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte.gz is missing"):
         datasets.load("mnist", folder)
     monkeypatch.setenv(datasets.DATA, str(folder))
     with pytest.raises(ValueError, match="precortical download svhn"):
         datasets.load("svhn")
-    with pytest.raises(ValueError, match="unknown dataset 'cifar'.*digits"):
+    with pytest.raises(ValueError, match="must be one of digits.*'cifar'"):
         datasets.load("cifar")
 
 
-def test_images_are_padded_and_their_order_is_no_files(folder, monkeypatch):
+def test_images_are_padded_and_shuffled(folder, monkeypatch):
     contents = {
         f"{part}-{kind}-ubyte": hashlib.md5(idx(values)).hexdigest()
         for part in ("train", "t10k")
@@ -127,14 +127,14 @@ def test_house_numbers_become_grey_by_luminance(numbers):
 @pytest.mark.parametrize(
     ("held", "words"),
     [
-        ({"X": np.zeros((32, 32, 3, 4), np.uint8)}, "holds X: accepted are files with X and y"),
-        ({"X": np.zeros((28, 28, 3, 4), np.uint8), "y": np.ones((4, 1))}, "accepted is uint8"),
-        ({"X": np.zeros((32, 32, 3, 4)), "y": np.ones((4, 1))}, "X is float64"),
-        ({"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.ones((3, 1))}, "4 images and labels of shape"),
-        ({"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.full((4, 1), 11)}, "labels from 11 to 11"),
+        ({"X": np.zeros((32, 32, 3, 4), np.uint8)}, "must have the variables X and y, got X"),
+        ({"X": np.zeros((28, 28, 3, 4), np.uint8), "y": np.ones((4, 1))}, "must be uint8"),
+        ({"X": np.zeros((32, 32, 3, 4)), "y": np.ones((4, 1))}, "got float64"),
+        ({"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.ones((3, 1))}, "each of 4 images, got shape"),
+        ({"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.full((4, 1), 11)}, "must be from 1 to 10, got 11"),
     ],
 )
-def test_matlab_files_that_are_wrong_are_refused(numbers, held, words):
+def test_bad_matlab_files_are_refused(numbers, held, words):
     scipy.io.savemat(numbers / "svhn" / "train_32x32.mat", held)
     with pytest.raises(ValueError, match=words):
         datasets.load("svhn", numbers)
@@ -157,7 +157,7 @@ def test_real_files_are_read(name):
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *told):
+    def log_message(self, *arguments):
         pass
 
 
@@ -172,33 +172,33 @@ def mirror(tmp_path):
     server.shutdown()
 
 
-def test_what_is_fetched_is_checked_and_there_whole_or_not_at_all(mirror, tmp_path, monkeypatch):
+def test_downloads_are_checked_and_complete_or_absent(mirror, tmp_path, monkeypatch):
     served, address = mirror
     files = {"a.bin": b"one", "b.bin": b"two"}
     published = {name: hashlib.md5(whole).hexdigest() for name, whole in files.items()}
     monkeypatch.setitem(download.PUBLISHED, "mnist", download.Published(address, published))
     monkeypatch.setattr(download, "_RETRIES", 0)
-    into = tmp_path / "data"
+    target = tmp_path / "data"
     (served / "a.bin").write_bytes(b"one")
-    with pytest.raises(RuntimeError, match=r"b\.bin cannot be fetched"):
-        download.download("mnist", into)
-    assert [path.name for path in into.iterdir()] == ["a.bin"]
+    with pytest.raises(RuntimeError, match=r"b\.bin cannot be downloaded"):
+        download.download("mnist", target)
+    assert [path.name for path in target.iterdir()] == ["a.bin"]
     (served / "b.bin").write_bytes(b"another")
-    with pytest.raises(ValueError, match=r"b\.bin is not the file that was published"):
-        download.download("mnist", into)
-    assert [path.name for path in into.iterdir()] == ["a.bin"]
+    with pytest.raises(ValueError, match=r"b\.bin differs from the published file"):
+        download.download("mnist", target)
+    assert [path.name for path in target.iterdir()] == ["a.bin"]
     (served / "b.bin").write_bytes(b"two")
     (served / "a.bin").unlink()
-    assert download.download("mnist", into) == into
-    assert {path.name: path.read_bytes() for path in into.iterdir()} == files
-    (into / "a.bin").write_bytes(b"mine")
-    with pytest.raises(ValueError, match=r"a\.bin is not the file that was published: move it away"):
-        download.download("mnist", into)
-    assert (into / "a.bin").read_bytes() == b"mine"
+    assert download.download("mnist", target) == target
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == files
+    (target / "a.bin").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"a\.bin differs from the published file: remove it"):
+        download.download("mnist", target)
+    assert (target / "a.bin").read_bytes() == b"mine"
 
 
-def test_what_cannot_be_fetched_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="unknown dataset 'cifar'"):
+def test_bad_downloads_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="must be one of mnist.*'cifar'"):
         download.download("cifar", tmp_path)
     with pytest.raises(ValueError, match="cannot be written"):
         download.download("mnist", Path("/proc/nowhere"))

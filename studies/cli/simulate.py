@@ -46,7 +46,7 @@ def simulate(
     found = sources.read(source, images or None, array_only=in_luminance)
     display = Display(peak, black, pixels_per_degree)
     stimulus = luminance(found.images, pixels_per_degree) if in_luminance else display.show(found.images)
-    stimulus = stimulus.assign_coords({name: ("image", values) for name, values in found.known.items()})
+    stimulus = stimulus.assign_coords({name: ("image", values) for name, values in found.coordinates.items()})
     before, start = n_done(out), time.perf_counter()
     responses = pathway.simulate(
         stimulus,

@@ -3,8 +3,8 @@ r"""The networks of arXiv 2202.07432: LeNet with tanh and dropout, and the modul
 LeNet, of images 32×32: convolution of 6 maps, 5×5, dropout, tanh, mean over 2×2; of 16, the same; of 120, 5×5, dropout, tanh;
 84, tanh; 10. BN- and IN-LeNet normalise the maps of their first two convolutions. 61,706 parameters for one channel.
 
-The module: three times a 7×7 convolution of as many maps as the image has channels, padded with 3 zeros, dropout and tanh, for
-bipolar cells, ganglion cells and the relay. 150 parameters for one channel.
+The module: three convolutions, 7×7, with as many maps as the image has channels, padded with 3 zeros, each with dropout and
+tanh, for bipolar cells, ganglion cells and the relay. 150 parameters for one channel.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torch.nn.utils import parametrize
 
 from studies.common.classifiers import NORMS
 
-#: Share of maps' values that dropout takes, in LeNet and in the module.
+#: Dropout rate, in LeNet and in the module.
 DROPOUT = 0.2
 
-#: What the module's layers stand for.
+#: Stations that the module's layers represent.
 STATIONS = ("bipolar", "ganglion", "lgn")
 
 
 def lenet(channels: int, classes: int, norm: str = "none") -> nn.Sequential:
-    """LeNet as published, of maps (n, channels, 32, 32); `norm` of `classifiers.NORMS`."""
+    """Make LeNet as published, for maps (n, channels, 32, 32); `norm` is a name in `classifiers.NORMS`."""
     return nn.Sequential(
         nn.Conv2d(channels, 6, 5),
         NORMS[norm](6),
@@ -47,16 +47,16 @@ def lenet(channels: int, classes: int, norm: str = "none") -> nn.Sequential:
 
 
 def module(channels: int, layers: int = 3, side: int = 7, zero_sum: bool = False) -> nn.Sequential:
-    """What stands in front of LeNet.
+    """Make the module in front of LeNet.
 
     Parameters
     ----------
     channels : int
-        Of the image, and of every layer.
+        Channels of the image and of every layer.
     layers, side : int
-        Convolutions, and taps along a side of each.
+        Number of convolutions, and pixels along a side of their kernels.
     zero_sum : bool
-        Whether the first layer's kernels sum to zero and its padding repeats the border: it then gives the same for x and x − μ.
+        Whether the first layer's kernels sum to zero and its padding repeats the border; then x and x − μ have equal outputs.
     """
     convolutions = [
         nn.Conv2d(
@@ -70,14 +70,14 @@ def module(channels: int, layers: int = 3, side: int = 7, zero_sum: bool = False
 
 
 class ZeroSum(nn.Module):
-    """Kernels (out, in, h, w) less their mean: each output's weights sum to zero over all its inputs."""
+    """Kernels (out, in, h, w) minus their mean: each output's weights sum to zero over all its inputs."""
 
     def forward(self, weight: Tensor) -> Tensor:
         return weight - weight.mean(dim=(1, 2, 3), keepdim=True)
 
 
 class Standardise(nn.Module):
-    """Each image less its mean, over its standard deviation, both over pixels and channels; an even image becomes zero."""
+    """Subtract each image's mean and divide by its standard deviation, over pixels and channels; uniform images become zero."""
 
     def forward(self, codes: Tensor) -> Tensor:
         centred = codes - codes.mean(dim=(1, 2, 3), keepdim=True)
@@ -86,7 +86,7 @@ class Standardise(nn.Module):
 
 
 def learned_kernels(network: nn.Sequential) -> dict[str, np.ndarray]:
-    """Kernels (out, in, h, w) of a network's module, by station from the first on, and of LeNet's first layer."""
+    """Kernels (out, in, h, w) of a network's module, by station, and of LeNet's first layer, as ``lenet``."""
     front, classifier = network
     found = [part for part in front.modules() if isinstance(part, nn.Conv2d)]
     kernels = {name: part.weight for name, part in zip(STATIONS, found, strict=False)}

@@ -1,9 +1,9 @@
-"""Real images for the studies, as sRGB codes in [0, 1], split into training and test images.
+"""Image data sets of the studies, as sRGB codes in [0, 1], split into training and test images.
 
-Digits ship with scikit-learn. MNIST, Fashion-MNIST and SVHN are read from a folder: `DATA` names it, and holds one for each data
-set; or from the cache that ``precortical download`` fills. What is read is checked: its form, its labels, and, of MNIST and
-Fashion-MNIST, that it is what was published. SVHN may be a part of it; its colours become grey, by luminance, unless they are
-asked for.
+Digits come with scikit-learn. MNIST, Fashion-MNIST and SVHN are read from a folder with one subfolder per data set (the
+environment variable `DATA`), or from the cache that ``precortical download`` fills. Shapes and labels are checked, and for MNIST
+and Fashion-MNIST the published digests. SVHN may be a part of it; its colours become grey, by luminance, unless `colour` is
+true.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sklearn.model_selection import train_test_split
 from biomodel.stimuli import SRGB_LUMINANCE, decode_srgb, encode_srgb
 from biomodel.utils.errors import InputError
 from studies.data.download import cache
-from studies.data.readers import content, read_idx, read_matlab
+from studies.data.readers import content_digest, read_idx, read_matlab
 
-#: Names that `load` accepts.
+#: Names of data sets. To add one, add its name here, a reader in `load`, and its files to `download.PUBLISHED`.
 DATASETS = ("digits", "mnist", "fashion-mnist", "svhn")
 
 #: The environment variable that names the folder of data sets.
@@ -31,13 +31,13 @@ DATA = "PRECORTICAL_DATA"
 #: Pixels along a side.
 SIDE = 32
 
-#: Share of the digits that is kept for the test.
+#: Share of the digits for the test.
 _TEST_SHARE = 0.25
 
 #: Pixels along a side of MNIST's and Fashion-MNIST's images.
 _PUBLISHED_SIDE = 28
 
-#: MD5 of what the files hold, unpacked.
+#: MD5 of the uncompressed contents of the files.
 _CONTENTS = {
     "mnist": {
         "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -71,36 +71,39 @@ class Images:
 
     @property
     def margin(self) -> int:
-        """Black pixels that each side of an image was padded with."""
+        """Black pixels added on each side of an image."""
         return (SIDE - _PUBLISHED_SIDE) // 2 if self.name in _CONTENTS else 0
 
     def first(self, train: int, test: int) -> Images:
-        """The first so many training and test images; their order is random."""
+        """The first `train` training images and the first `test` test images; their order is random."""
         return Images(
             self.name, self.train[:train], self.train_labels[:train], self.test[:test], self.test_labels[:test]
         )
 
 
 def load(name: str, data: Path | None = None, colour: bool = False) -> Images:
-    """One data set by name.
+    """Load a data set.
 
     Parameters
     ----------
     name : str
         One of `DATASETS`.
     data : pathlib.Path, optional
-        The folder of data sets, each in a folder of its name; by default what the environment variable `DATA` says, else the
-        cache.
+        Folder with one subfolder per data set; by default the value of the environment variable `DATA`, or the cache.
     colour : bool
-        Whether images that have colours keep them.
+        Whether coloured images keep their colours.
+
+    Returns
+    -------
+    Images
 
     Raises
     ------
     InputError
-        For an unknown name, and for files that are missing, damaged, or other ones than the name says.
+        For an unknown name, and for files that are missing, damaged or of another data set.
     """
     if name not in DATASETS:
-        raise InputError(f"unknown dataset {name!r}: accepted are {', '.join(DATASETS)}")
+        raise InputError(f"dataset must be one of {', '.join(DATASETS)}, got {name!r}")
     if name == "digits":
         return _digits()
     folder = _folder(name, data)
@@ -108,12 +111,12 @@ def load(name: str, data: Path | None = None, colour: bool = False) -> Images:
 
 
 def _folder(name: str, data: Path | None) -> Path:
-    """Where a data set lies."""
-    told = data if data is not None else os.environ.get(DATA)
-    folder = cache(name) if not told else Path(told) / name
+    """The folder of a data set."""
+    root = data if data is not None else os.environ.get(DATA)
+    folder = Path(root) / name if root else cache(name)
     if not folder.is_dir():
         raise InputError(
-            f"{folder} holds no {name}: run `precortical download {name}`, or give --data DIR or {DATA}, a folder that holds it"
+            f"{folder} must be a folder with {name}: run `precortical download {name}`, or set --data or {DATA} to its parent"
         )
     return folder
 
@@ -135,20 +138,20 @@ def _idx(name: str, folder: Path) -> Images:
     paths = {stem: _published(name, folder, stem) for stem in _CONTENTS[name]}
     for part in ("train", "t10k"):
         images, labels = (paths[f"{part}-{kind}-ubyte"] for kind in ("images-idx3", "labels-idx1"))
-        pixels, told = read_idx(images, 3), read_idx(labels, 1)
-        if len(pixels) != len(told):
-            raise InputError(f"{images} has {len(pixels)} images, {labels.name} {len(told)} labels: give one each")
+        pixels, classes = read_idx(images, 3), read_idx(labels, 1)
+        if len(pixels) != len(classes):
+            raise InputError(f"{images} has {len(pixels)} images, but {labels.name} has {len(classes)} labels")
         if pixels.shape[1:] != (_PUBLISHED_SIDE, _PUBLISHED_SIDE):
-            raise InputError(f"{images} has images of {pixels.shape[1]}×{pixels.shape[2]} pixels: accepted is 28×28")
-        _check_labels(told, labels)
+            raise InputError(f"images in {images} must have 28×28 pixels, got {pixels.shape[1]}×{pixels.shape[2]}")
+        _check_labels(classes, labels, 0, 9)
         for path in (images, labels):
-            if content(path) != _CONTENTS[name][path.name.removesuffix(".gz")]:
-                others = [n for n, files in _CONTENTS.items() if content(path) in files.values()]
+            if content_digest(path) != _CONTENTS[name][path.name.removesuffix(".gz")]:
+                others = [n for n, files in _CONTENTS.items() if content_digest(path) in files.values()]
                 whose = f": it is {others[0]}'s" if others else ""
                 raise InputError(f"{path} is not {name}'s {path.name.removesuffix('.gz')}{whose}")
         margin = (SIDE - _PUBLISHED_SIDE) // 2
         padded = np.pad(pixels, ((0, 0), (margin, margin), (margin, margin)))
-        parts += [padded.astype(np.float32) / 255, told.astype(np.int64)]
+        parts += [padded.astype(np.float32) / 255, classes.astype(np.int64)]
     return _shuffled(name, *parts)
 
 
@@ -165,8 +168,7 @@ def _svhn(folder: Path, colour: bool) -> Images:
     for part in ("train", "test"):
         path = folder / f"{part}_{SIDE}x{SIDE}.mat"
         images, labels = read_matlab(path, SIDE)
-        if labels.min() < 1 or labels.max() > 10:
-            raise InputError(f"{path} has labels from {labels.min()} to {labels.max()}: accepted are 1 to 10")
+        _check_labels(labels, path, 1, 10)
         codes = images / 255.0
         if not colour:
             codes = encode_srgb(decode_srgb(codes) @ np.asarray(SRGB_LUMINANCE))
@@ -174,15 +176,16 @@ def _svhn(folder: Path, colour: bool) -> Images:
     return _shuffled("svhn", *parts)
 
 
-def _check_labels(labels: np.ndarray, path: Path) -> None:
-    if labels.max(initial=0) > 9:
-        raise InputError(f"{path} has a label {labels.max()}: accepted are 0 to 9")
+def _check_labels(labels: np.ndarray, path: Path, least: int, largest: int) -> None:
+    wrong = labels[(labels < least) | (labels > largest)]
+    if len(wrong):
+        raise InputError(f"labels in {path} must be from {least} to {largest}, got {wrong[0]}")
 
 
 def _shuffled(
     name: str, train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
 ) -> Images:
-    """In an order that is the same every time, and that of no file."""
+    """A data set in a fixed random order."""
     order = np.random.default_rng(0).permutation(len(train))
     test_order = np.random.default_rng(1).permutation(len(test))
     return Images(name, train[order], train_labels[order], test[test_order], test_labels[test_order])

@@ -1,4 +1,4 @@
-"""Published data sets, fetched once: checked, whole or not at all, tried again when the network fails."""
+"""Download of published data sets: checked by digest, complete or not at all, retried when the network fails."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from biomodel.utils.errors import InputError
 
 @dataclass(frozen=True)
 class Published:
-    """Where a data set is published.
+    """The published files of a data set.
 
     Attributes
     ----------
     address : str
-        Of the folder.
+        URL of the folder.
     files : mapping of str to str
         MD5 of each file.
     """
@@ -58,17 +58,17 @@ PUBLISHED = {
     ),
 }
 
-#: Times that a file is asked for again.
+#: Retries per file.
 _RETRIES = 3
 
 
 def cache(name: str) -> Path:
-    """Where a data set is kept once it was fetched."""
+    """Folder of a data set that was downloaded by default."""
     return Path(platformdirs.user_cache_dir("precortical")) / "data" / name
 
 
 def download(name: str, folder: Path | None = None, address: str | None = None) -> Path:
-    """Fetch what is not there yet of a data set; returns its folder.
+    """Download the missing files of a data set; returns its folder.
 
     Parameters
     ----------
@@ -77,40 +77,42 @@ def download(name: str, folder: Path | None = None, address: str | None = None) 
     folder : pathlib.Path, optional
         By default `cache`.
     address : str, optional
-        Of a mirror.
+        URL of a mirror.
 
     Raises
     ------
     InputError
-        For an unknown data set, a folder that cannot be written, and files other than the published ones.
+        For an unknown data set, a folder that cannot be written, and files that differ from the published ones.
     RuntimeError
-        Where the network fails, again and again.
+        If the network still fails after retries.
     """
     if name not in PUBLISHED:
-        raise InputError(f"unknown dataset {name!r}: accepted are {', '.join(PUBLISHED)}")
-    published, into = PUBLISHED[name], folder or cache(name)
+        raise InputError(f"dataset must be one of {', '.join(PUBLISHED)}, got {name!r}")
+    published, target = PUBLISHED[name], folder or cache(name)
     try:
-        into.mkdir(parents=True, exist_ok=True)
-        if not os.access(into, os.W_OK):
+        target.mkdir(parents=True, exist_ok=True)
+        if not os.access(target, os.W_OK):
             raise PermissionError(13, "Permission denied")
     except OSError as error:
-        raise InputError(f"{into} cannot be written ({error.strerror}): give a writable folder") from None
-    keeper = pooch.create(
-        path=into,
+        raise InputError(f"{target} cannot be written ({error.strerror}): give a writable folder") from None
+    downloads = pooch.create(
+        path=target,
         base_url=address or published.address,
         registry={file: f"md5:{digest}" for file, digest in published.files.items()},
         retry_if_failed=_RETRIES,
     )
     for file, digest in published.files.items():
-        there = into / file
-        if there.exists() and hashlib.md5(there.read_bytes(), usedforsecurity=False).hexdigest() != digest:
-            raise InputError(f"{there} is not the file that was published: move it away, and it is fetched anew")
+        path = target / file
+        if path.exists() and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != digest:
+            raise InputError(f"{path} differs from the published file: remove it to download it again")
         try:
-            keeper.fetch(file, progressbar=not there.exists())
+            downloads.fetch(file, progressbar=not path.exists())
         except ValueError as error:
-            raise InputError(f"{keeper.get_url(file)} is not the file that was published: {error}") from None
+            raise InputError(f"{downloads.get_url(file)} differs from the published file: {error}") from None
         except Exception as error:
             if not isinstance(error, OSError):
                 raise
-            raise RuntimeError(f"{keeper.get_url(file)} cannot be fetched ({error}); nothing of it was kept") from None
-    return into
+            raise RuntimeError(
+                f"{downloads.get_url(file)} cannot be downloaded ({error}); no part of it was kept"
+            ) from None
+    return target

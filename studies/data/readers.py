@@ -1,6 +1,6 @@
-"""Files of published data sets, read and checked: IDX (gzip or not) and MATLAB's.
+"""Readers of the files of published data sets: IDX (gzip or not) and MATLAB's.
 
-Whatever is wrong with a file is told in one line that names it.
+Every defect of a file raises an `InputError` of one line that names the file.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _MAGIC = {1: 0x0801, 3: 0x0803}
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """Unsigned bytes of an IDX file.
+    """Read the unsigned bytes of an IDX file.
 
     Parameters
     ----------
     path : pathlib.Path
-        Ending in .gz where it is compressed.
+        Compressed where its name ends in .gz.
     dimensions : {1, 3}
-        Of labels, and of images.
+        1 for labels, 3 for images.
 
     Returns
     -------
@@ -38,32 +38,32 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     Raises
     ------
     InputError
-        For a file that is missing, damaged, truncated or too long, or holds something else.
+        For a file that is missing, damaged, truncated or too long, or of another type.
     """
-    whole = _bytes(path)
+    content = _bytes(path)
     header = 4 + 4 * dimensions
-    magic = int.from_bytes(whole[:4], "big")
-    if len(whole) >= 4 and magic != _MAGIC[dimensions]:
-        raise InputError(f"{path} begins with {magic:#010x}: accepted is {_MAGIC[dimensions]:#010x}, an IDX file")
-    if len(whole) < header:
-        raise InputError(f"{path} is truncated: {len(whole)} bytes, where a header alone has {header}")
-    shape = struct.unpack(f">{dimensions}I", whole[4:header])
-    expected, found = int(np.prod(shape, dtype=object)), len(whole) - header
+    magic = int.from_bytes(content[:4], "big")
+    if len(content) >= 4 and magic != _MAGIC[dimensions]:
+        raise InputError(f"{path} must be an IDX file that begins with {_MAGIC[dimensions]:#010x}, got {magic:#010x}")
+    if len(content) < header:
+        raise InputError(f"{path} is truncated: a header has {header} bytes, got {len(content)}")
+    shape = struct.unpack(f">{dimensions}I", content[4:header])
+    expected, found = int(np.prod(shape, dtype=object)), len(content) - header
     if found != expected:
-        what = "is truncated" if found < expected else "is too long"
-        raise InputError(f"{path} {what}: {found} bytes of data, where its header says {'×'.join(map(str, shape))}")
-    return np.frombuffer(whole, np.uint8, offset=header).reshape(shape)
+        problem = "is truncated" if found < expected else "is too long"
+        raise InputError(f"{path} {problem}: its header gives {'×'.join(map(str, shape))} bytes, got {found}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def content(path: Path) -> str:
-    """MD5 of what an IDX file holds, unpacked: the same however it was compressed."""
+def content_digest(path: Path) -> str:
+    """MD5 of an IDX file's uncompressed content."""
     return hashlib.md5(_bytes(path), usedforsecurity=False).hexdigest()
 
 
 def _bytes(path: Path) -> bytes:
     try:
-        whole = path.read_bytes()
-        return gzip.decompress(whole) if path.suffix == ".gz" else whole
+        content = path.read_bytes()
+        return gzip.decompress(content) if path.suffix == ".gz" else content
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
     except EOFError:
@@ -73,12 +73,12 @@ def _bytes(path: Path) -> bytes:
 
 
 def read_matlab(path: Path, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images X (side, side, 3, n) and labels y (n, 1) of a MATLAB file, as (n, side, side, 3) and (n,).
+    """Read the images X (side, side, 3, n) and labels y (n, 1) of a MATLAB file, as (n, side, side, 3) and (n,).
 
     Raises
     ------
     InputError
-        For a file that is missing, damaged or truncated, or holds something else.
+        For a file that is missing, damaged or truncated, or of another type.
     """
     if not path.is_file():
         raise InputError(f"{path} is missing")
@@ -94,15 +94,17 @@ def read_matlab(path: Path, side: int) -> tuple[np.ndarray, np.ndarray]:
         struct.error,
         EOFError,
     ) as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as a MATLAB file ({told})") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path} cannot be read as a MATLAB file ({reason})") from None
     for name in ("X", "y"):
         if name not in found:
             names = ", ".join(n for n in found if not n.startswith("__")) or "nothing"
-            raise InputError(f"{path} holds {names}: accepted are files with X and y")
+            raise InputError(f"{path} must have the variables X and y, got {names}")
     images, labels = found["X"], found["y"]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (side, side, 3):
-        raise InputError(f"{path}: X is {images.dtype} {images.shape}: accepted is uint8 ({side}, {side}, 3, n)")
+        raise InputError(f"X in {path} must be uint8 ({side}, {side}, 3, n), got {images.dtype} {images.shape}")
     if labels.size != images.shape[3] or labels.ndim != 2 or 1 not in labels.shape:
-        raise InputError(f"{path} has {images.shape[3]} images and labels of shape {labels.shape}: give one each")
+        raise InputError(
+            f"y in {path} must have a label for each of {images.shape[3]} images, got shape {labels.shape}"
+        )
     return np.moveaxis(images, 3, 0), labels.ravel()

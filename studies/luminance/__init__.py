@@ -1,1 +1,1 @@
-"""The luminance study: recognition when the light changes."""
+"""The luminance study: recognition when the light changes. `run` has the protocol."""

@@ -1,14 +1,14 @@
-r"""Front ends that nobody fitted: filters whose parameters were set by hand, of luminance (n, H, W) in cd/m².
+r"""Front ends with parameters set by hand: filters of luminance (n, H, W) in cd/m².
 
 **Retina by hand** (`hand_set`): x is the logarithm of luminance,
 
 .. math:: d = G_{.6} * x - G_{2.5} * x, \qquad r = \left[\pm d / \sqrt{s^2 + G_4 * d^2}\right]_+,
 
-Gaussians of so many pixels, an ON and an OFF map. With `global_weber` x is Weber's contrast about the image's mean in place of
-the logarithm, the light adaptation of EVNet's subcortical block (arXiv 2506.03089).
+Gaussians with standard deviations in pixels, an ON and an OFF map. With `global_weber` x is Weber's contrast about the image's
+mean instead of the logarithm, the light adaptation of EVNet's subcortical block (arXiv 2506.03089).
 
 **Gabor filters** (`gabor_block`), of sRGB codes: simple cells of two frequencies, eight orientations and four phases, rectified,
-and complex cells, roots of the square sums of two phases; on every second pixel, after VOneNet's first block (Dapello et al.
+and complex cells, root of the sum of squares of two phases; on every second pixel, after VOneNet's first block (Dapello et al.
 2020, NeurIPS 33), without its noise.
 """
 
@@ -23,14 +23,14 @@ from studies.luminance.normalisation import codes, frame_mean, log_pixels
 #: Standard deviations of centre, surround and divisive pool, pixels.
 CENTRE, SURROUND, POOL = 0.6, 2.5, 4.0
 
-#: What is added to the pooled contrast, so that noise in the dark is not raised to the height of contours.
+#: Added to the pooled contrast, so that noise in the dark is not amplified to the level of contours.
 FLOOR = 0.1
 
 #: Frequencies of the Gabor filters, cycles a pixel (2 and 4 c/deg at 16 px/deg), and orientations.
 FREQUENCIES, ORIENTATIONS = (0.125, 0.25), 8
 
-#: Pixels between cells, and images that are filtered at a time.
-_STRIDE, _TOGETHER = 2, 256
+#: Pixels between cells, and images per batch.
+_STRIDE, _BATCH = 2, 256
 
 
 def hand_set(light: np.ndarray) -> np.ndarray:
@@ -54,7 +54,7 @@ def _retina(x: np.ndarray) -> np.ndarray:
 
 def gabor_block(light: np.ndarray) -> np.ndarray:
     """Simple cells of four phases, and complex cells, of every frequency and orientation: (n, 80, ceil(H/2), ceil(W/2))."""
-    return np.concatenate([_gabor_block(light[k : k + _TOGETHER]) for k in range(0, len(light), _TOGETHER)])
+    return np.concatenate([_gabor_block(light[k : k + _BATCH]) for k in range(0, len(light), _BATCH)])
 
 
 def _gabor_block(light: np.ndarray) -> np.ndarray:
@@ -65,7 +65,7 @@ def _gabor_block(light: np.ndarray) -> np.ndarray:
             kernel = gabor_kernel(frequency, theta=np.pi * k / ORIENTATIONS)
             reach = [size // 2 for size in kernel.shape]
             around = np.pad(x, ((0, 0), (reach[0], reach[0]), (reach[1], reach[1])), mode="edge")
-            # Without their mean even filters answer contours, not light.
+            # Even filters minus their mean respond to contours, not to uniform light.
             even, odd = (
                 signal.fftconvolve(around, part[None, ::-1, ::-1], mode="valid", axes=(1, 2))[:, ::_STRIDE, ::_STRIDE]
                 for part in (kernel.real - np.abs(kernel) * kernel.real.sum() / np.abs(kernel).sum(), kernel.imag)

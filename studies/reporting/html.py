@@ -1,4 +1,4 @@
-"""What pages of studies share: one file, no network, light and dark, wide and narrow; figures as SVG and as PNG."""
+"""HTML pages of studies: one file without network access, in light and dark themes; figures as SVG and as PNG."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import jinja2
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-#: Ink of figures, which pages of either theme replace by their own; and what stands back.
+#: Colour of text and axes in figures, which pages replace by that of their theme; and a grey for the background.
 INK, GREY = "#010203", "#9a9fa8"
 
-#: Of figures, for matplotlib.
+#: Settings of matplotlib for figures.
 FIGURES: Any = {
     "text.color": INK,
     "axes.edgecolor": INK,
@@ -58,14 +58,14 @@ def render(template: str, **context: Any) -> str:
 
 
 def svg(figure: Figure, path: Path) -> str:
-    """A figure as SVG for a page of either theme; and written as PNG."""
+    """Return a figure as SVG for a page of either theme, write it as PNG to a path, and close it."""
     figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None}, facecolor="white")
     text = io.StringIO()
     with plt.rc_context({"svg.hashsalt": path.stem}):
         figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     plt.close(figure)
     drawn = text.getvalue()
-    # Without its prologue and metadata, its identifiers its own among the other figures'.
+    # Remove the prologue and metadata, and make identifiers unique in the page.
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
     drawn = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{path.stem}-", drawn)
     return drawn.replace(INK, "currentColor")

@@ -1,4 +1,4 @@
-"""Simulated receptive fields over fitted kernels, in pictures."""
+"""Figure of simulated receptive fields over fitted kernels."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from bridge.evaluate.kernels import KernelPairs
 
 
-def draw(drawn: list[KernelPairs], columns: int = 12) -> Figure:
-    """Circuits' kernels over twins', every channel that fires."""
+def draw(stations: list[KernelPairs], columns: int = 12) -> Figure:
+    """Draw the circuit's kernels over the twin's, of every channel that is not silent."""
     pairs = [
         (label, seen, fitted)
-        for one in drawn
+        for one in stations
         for label, seen, fitted, fires in zip(one.labels, one.circuit, one.twin, one.firing, strict=True)
         if fires
     ]
