@@ -21,12 +21,12 @@ from biomodel.circuit.assembly import Circuit
 from biomodel.circuit.cell_types import Kind, kinds
 from biomodel.circuit.coupled_layer import Coupling, MakeLayer, coupling, solve_coupled_layer, stability_limit
 from biomodel.circuit.lattice import Grid, Term
-from biomodel.circuit.recording import Output, response_outputs
+from biomodel.circuit.recording import add_recorders
 from biomodel.circuit.retina import GANGLION_CHANNELS
 from biomodel.circuit.specification import V1_CLOCK, Specification
 from biomodel.circuit.station import State
 from biomodel.circuit.steady_state import steady_state
-from biomodel.engine.cpp import compiled
+from biomodel.engine.cpp import compile_circuit
 from biomodel.utils.units import cd_per_m2
 
 #: A sheet that reaches so many space constants is as good as endless.
@@ -183,12 +183,9 @@ def wire(specification: Specification, mass: float) -> Circuit:
         groups, afferents = cortex(s, relays["lgn"], dense_layer)
         stations |= groups
         synapses += afferents
-    outputs: dict[str, Output] = {}
-    for name in s.stations:
-        outputs |= response_outputs(s, name, stations[name])
-    recorders = {output.recorder.name: output.recorder for output in outputs.values()}
+    recorders, outputs = add_recorders(s, stations)
     network = Network(*stations.values(), *synapses, *recorders.values())
-    return Circuit(s, network, stations, outputs, movie)
+    return Circuit(s, network, stations | recorders, outputs, movie)
 
 
 def layer_kernel(grid: Grid, layer: Coupling, mass: float) -> np.ndarray:
@@ -429,7 +426,7 @@ def build(specification: Specification, folder: Path, mass: float) -> None:
     grid = specification.grid
     states = start(specification, np.ones((grid.images, grid.height, grid.width)))
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        compiled(functools.partial(wire, mass=mass), specification, states, Path(scratch)).rename(folder)
+        compile_circuit(functools.partial(wire, mass=mass), specification, states, Path(scratch)).rename(folder)
 
 
 if __name__ == "__main__":

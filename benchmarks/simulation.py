@@ -28,12 +28,14 @@ from benchmarks import dense
 from benchmarks.rows import CORES, Bench, Row, ratios, rounds
 from benchmarks.torch_loop import TorchLoop
 from biomodel import Pathway, luminance
+from biomodel.adaptation import GazeAdapted
 from biomodel.circuit import v1
-from biomodel.circuit.recording import readout
+from biomodel.circuit.recording import RunSettings, plan_recordings, run_variables
 from biomodel.circuit.specification import Specification
 from biomodel.circuit.steady_state import steady_state
-from biomodel.engine import cache
-from biomodel.engine.presentations import Presentations
+from biomodel.engine import cache, cpp
+from biomodel.engine.plan import Network, Plan, Request
+from biomodel.engine.plan import make_plan as plan_simulation
 from biomodel.images import photographs
 from biomodel.parameters import FIDELITIES
 
@@ -62,23 +64,22 @@ def compare(bench: Bench, output: str) -> None:
     """Images a second against the dense circuit and the PyTorch loop, and how far the three agree."""
     name, pathway = NAMES[output], Pathway(parameters=STUDIES)
     stimulus = photographs(128, seed=11)
-    specification, presentations = prepared(pathway, stimulus, output)
+    plan = make_plan(pathway, stimulus, output)
     responses = pathway.simulate(stimulus, output=output, workers=CORES)
 
     def ours() -> float:
         return _rate(128, lambda: pathway.simulate(stimulus, output=output, workers=CORES))
 
-    eager, eager_batch = _best(TorchLoop(specification), presentations, EAGER_BATCHES)
-    compiled, compiled_batch = _best(TorchLoop(specification, compiled=True), presentations, COMPILED_BATCHES)
+    eager, eager_batch = _best(TorchLoop(plan), EAGER_BATCHES)
+    compiled, compiled_batch = _best(TorchLoop(plan, compiled=True), COMPILED_BATCHES)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "dense"
-        one = replace(specification, grid=replace(specification.grid, images=1))
-        _build_dense(one, folder)
+        _build_dense(plan, folder)
         found = rounds(
             ROUNDS,
             {
                 "ours": ours,
-                "dense": lambda: _rate(2 * CORES, lambda: _run_dense(folder, one, presentations, 2 * CORES)),
+                "dense": lambda: _rate(2 * CORES, lambda: _run_dense(folder, plan, 2 * CORES)),
                 "torch": lambda: _rate(eager_batch, eager),
                 "torch.compile": lambda: _rate(compiled_batch, compiled),
             },
@@ -95,7 +96,7 @@ def compare(bench: Bench, output: str) -> None:
             out = loop()
             errors = [_difference(out[station], responses[station].values[: len(out[station])]) for station in out]
             bench.add(Row(f"{name}/difference", max(errors), "of maximum", against, goal="1e-6"))
-        onset = _difference(_run_dense(folder, one, presentations, 8)[output], responses[output].values[:8])
+        onset = _difference(_run_dense(folder, plan, 8)[output], responses[output].values[:8])
         bench.add(Row(f"{name}/difference_after_onset", onset, "of maximum", "dense"))
     if output == "lgn":
         _settled_difference(bench, pathway, stimulus[:13])
@@ -107,17 +108,15 @@ def _settled_difference(bench: Bench, pathway: Pathway, stimulus: xr.DataArray) 
     The kernels cut at 99 % of their mass, and for comparison at 99.9 %: what the cut leaves out is all the difference.
     Of bipolar, ganglion and relay cells there is nothing to compare: they adapt to whatever stands still, and rest alike.
     """
-    _, gaze = prepared(pathway, stimulus, "lgn")
-    fields = luminance(gaze.background(slice(None)), 1 / float(stimulus.x[1] - stimulus.x[0]))
-    specification, presentations = prepared(pathway, fields, "lgn", spread=0.0)
-    one = replace(specification.grid, images=1)
-    long = replace(specification, grid=one, duration=1000.0, frame_duration=1000.0, window=(900.0, 1000.0))
-    coupled = pathway.simulate(fields, output="lgn", gaze_sd=0.0, duration=1.0, window=(0.9, 1.0), workers=CORES)
+    background = make_plan(pathway, stimulus, "lgn").presentations.read(slice(None))[1]
+    fields = luminance(background, 1 / float(stimulus.x[1] - stimulus.x[0]))
+    plan = replace(make_plan(pathway, fields, "lgn", 0.0), settings=RunSettings(1000.0, (900.0, 1000.0), "mean"))
+    coupled = pathway.simulate(fields, GazeAdapted(0.0), 1.0, (0.9, 1.0), output="lgn", workers=CORES)
     for mass, against in ((0.99, "dense"), (0.999, "dense, 99.9 % of the mass")):
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "dense"
-            _build_dense(long, folder, mass)
-            out = _run_dense(folder, long, presentations, len(fields))
+            _build_dense(plan, folder, mass)
+            out = _run_dense(folder, plan, len(fields))
         for station in ("cone", "horizontal"):
             errors = [_difference(a, b) for a, b in zip(out[station], coupled[station].values, strict=True)]
             name = f"simulate/retina_lgn/settled_{station}"
@@ -245,26 +244,23 @@ def streaming(bench: Bench, images: int = 10_000) -> None:
     bench.add(Row("simulate/pathway/stream_memory", others, "GiB", "largest other process", goal="2 GiB"))
 
 
-def prepared(
-    pathway: Pathway, stimulus: xr.DataArray, output: str, spread: float = 0.5
-) -> tuple[Specification, Presentations]:
-    """What `Pathway.simulate` would run for a stimulus, for the other sides to run the same."""
-    resolution = pathway._check(stimulus, output)
-    presentations = Presentations(stimulus, pathway._adaptation(stimulus, resolution, "gaze", spread))
-    return pathway._specification(stimulus, resolution, output, 8, (50.0, 200.0), "mean", 200.0), presentations
+def make_plan(pathway: Pathway, stimulus: xr.DataArray, output: str, gaze_sd: float = 0.5) -> Plan:
+    """The plan that `Pathway.simulate` makes for a stimulus, in batches of 8, for the other programs to run the same."""
+    network = Network(pathway.parameters, pathway.lesions, pathway.dt, "cpp")
+    plan = plan_simulation(network, stimulus, Request(GazeAdapted(gaze_sd), output=output))
+    return replace(plan, specification=_with_images(plan.specification, 8))
 
 
-def _best(
-    loop: TorchLoop, presentations: Presentations, batches: tuple[int, ...]
-) -> tuple[Callable[[], dict[str, np.ndarray]], int]:
+def _with_images(specification: Specification, images: int) -> Specification:
+    return replace(specification, grid=replace(specification.grid, images=images))
+
+
+def _best(loop: TorchLoop, batches: tuple[int, ...]) -> tuple[Callable[[], dict[str, np.ndarray]], int]:
     """A run of the loop at the batch size of the most images a second, and that size."""
     runs = {}
     for batch in batches:
-        chosen = slice(0, batch)
-        light, state = (
-            presentations.movie(chosen)[:, 0],
-            steady_state(loop.specification, presentations.background(chosen)),
-        )
+        shown, background = loop.plan.presentations.read(slice(0, batch))
+        light, state = shown[:, 0], steady_state(loop.specification, background)
 
         def once(light: np.ndarray = light, state: dict[str, np.ndarray] = state) -> dict[str, np.ndarray]:
             return loop.run(light, state)
@@ -275,35 +271,43 @@ def _best(
     return runs[best][1], best
 
 
-def _build_dense(specification: Specification, folder: Path, mass: float = 0.99) -> None:
+def _build_dense(plan: Plan, folder: Path, mass: float = 0.99) -> None:
     subprocess.run(
-        [sys.executable, "-m", "benchmarks.dense", specification.to_json(), str(folder), str(mass)],
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.dense",
+            _with_images(plan.specification, 1).to_json(),
+            str(folder),
+            str(mass),
+        ],
         check=True,
         capture_output=True,
     )
 
 
-def _run_dense(
-    folder: Path, specification: Specification, presentations: Presentations, images: int
-) -> dict[str, np.ndarray]:
+def _run_dense(folder: Path, plan: Plan, images: int) -> dict[str, np.ndarray]:
     """Responses of the first images, by station, (image, [channel,] y, x) in the station's unit; a process a core."""
+    specification = _with_images(plan.specification, 1)
+    recordings = plan_recordings(specification)
+    settings = run_variables(specification, recordings, plan.settings)
 
     def one(k: int) -> dict[str, np.ndarray]:
-        chosen = slice(k, k + 1)
-        start = dense.start(specification, presentations.background(chosen))
-        return cache.run(folder, presentations.movie(chosen)[0].reshape(1, -1), start)
+        shown, background = plan.presentations.read(slice(k, k + 1))
+        start = dense.start(specification, background)
+        return cpp.run_binary(folder, {"movie": shown[0].reshape(1, -1), **start, **settings})
 
     with ThreadPoolExecutor(CORES) as pool:
         outs = list(pool.map(one, range(images)))
 
     def field(station: str, variable: str, unit: float) -> np.ndarray:
         grid = v1.lattice_of(specification.grid) if station == "v1" else specification.grid
-        flat = np.stack([out[f"response.{station}.{variable}"] for out in outs])
+        flat = np.stack([out[f"mean.{station}.{variable}"] for out in outs])
         return flat.reshape(images, grid.height, grid.width) / unit
 
     fields = {"cone": field("cone", "photocurrent", 1e-12), "horizontal": field("horizontal", "potential", 1e-3)}
     for station in [name for name in ("lgn", "v1") if name in specification.stations]:
-        channels = readout(specification, station).variables
+        channels = recordings[station].readout.variables
         fields[station] = np.stack([field(station, channel, 1.0) for channel in channels], 1)
     return fields
 

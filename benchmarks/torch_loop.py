@@ -26,8 +26,9 @@ from biomodel.circuit.retina import (
     bipolar_centres,
     horizontal_coupling,
 )
-from biomodel.circuit.specification import V1_CLOCK, Specification
+from biomodel.circuit.specification import V1_CLOCK
 from biomodel.circuit.station import State
+from biomodel.engine.plan import Plan
 
 
 class Retina(NamedTuple):
@@ -68,8 +69,9 @@ class Cortex(NamedTuple):
 class TorchLoop:
     """Steps the equations of a specification without lesions; `compiled` has PyTorch compile the step."""
 
-    def __init__(self, specification: Specification, compiled: bool = False) -> None:
-        s = self.specification = specification
+    def __init__(self, plan: Plan, compiled: bool = False) -> None:
+        self.plan = plan
+        s = self.specification = plan.specification
         p = self.p = {name: float(parameter.quantity) for name, parameter in s.parameters.items()}
         self.dt = s.dt / 1000
         ppd = s.grid.pixels_per_degree
@@ -336,15 +338,19 @@ class TorchLoop:
         light : numpy.ndarray, (image, y, x)
             cd/m².
         state : dict
-            As `biomodel.circuit.settled` gives it.
+            As `biomodel.circuit.steady_state` gives it.
         """
         s = self.specification
         of = {name: torch.as_tensor(values) for name, values in state.items()}
         now, cortex = _retina(of), _cortex(of) if s.output == "v1" else None
         shown = torch.as_tensor(light)
         samples: dict[str, list[Tensor]] = {"lgn": []} if cortex is None else {"lgn": [], "v1": []}
-        sampled = {name: {round(k * s.recording_step(name) / s.dt) for k in s.samples(name)} for name in samples}
-        for k in range(round(s.duration / s.dt)):
+        recordings, window = self.plan.recordings, self.plan.settings.window
+        sampled = {
+            name: {round(k * recordings[name].step / s.dt) for k in recordings[name].samples(window)}
+            for name in samples
+        }
+        for k in range(round(self.plan.settings.duration / s.dt)):
             if k in sampled["lgn"]:
                 samples["lgn"].append(now.relay)
             if cortex is not None and k in sampled["v1"]:

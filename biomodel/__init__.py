@@ -5,9 +5,11 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
+from biomodel.adaptation import GazeAdapted
 from biomodel.analysis.orientation import orientation_field
 from biomodel.circuit.lesions import LESIONS
-from biomodel.circuit.specification import STATIONS
+from biomodel.circuit.specification import STATIONS, Region
+from biomodel.engine.store import Store
 from biomodel.parameters import PRESETS
 from biomodel.pathway import LuminanceRangeWarning, Pathway
 from biomodel.stimuli import Display, luminance
@@ -18,9 +20,12 @@ __all__ = [
     "PRESETS",
     "STATIONS",
     "Display",
+    "GazeAdapted",
     "InputError",
     "LuminanceRangeWarning",
     "Pathway",
+    "Region",
+    "Store",
     "luminance",
     "orientation_field",
     "physiology",

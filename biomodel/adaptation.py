@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-#: Standard deviation in degrees of the Gaussian that drifting and jumping gaze leaves of an image.
+from biomodel.utils.errors import InputError
+
+#: Standard deviation in degrees of the gaze's position during fixation, drift and saccades taken together.
 GAZE_SD = 0.5
 
 #: The blur is cut at this many standard deviations.
@@ -17,22 +19,42 @@ TRUNCATION = 4.0
 
 @dataclass(frozen=True)
 class GazeAdapted:
-    """Settled by gaze that wanders over each image with a standard deviation of `spread` degrees."""
+    """Adapted to the image while gaze wanders: each cone to the image blurred by the distribution of gaze positions.
 
-    spread: float
-    pixels_per_degree: float
+    Parameters
+    ----------
+    sd : float
+        Standard deviation of the gaze's position in degrees; 0 is a stabilised image, infinity the mean of the image.
+
+    Raises
+    ------
+    InputError
+        For a standard deviation that is not a number of 0 or more.
+
+    Examples
+    --------
+    >>> import biomodel
+    >>> biomodel.GazeAdapted(sd=0.1)
+    GazeAdapted(sd=0.1)
+    """
+
+    sd: float = GAZE_SD
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sd, bool) or not isinstance(self.sd, (int, float)) or not self.sd >= 0:
+            raise InputError(f"gaze sd must be a number of degrees from 0 to infinity, got {self.sd!r}")
 
     def __str__(self) -> str:
-        return f"gaze of {self.spread:g}°"
+        return f"gaze of {float(self.sd):g}°"
 
-    def field(self, light: np.ndarray, chosen: slice) -> np.ndarray:
-        """What each cone of the `chosen` images, (image, y, x) in cd/m², is adapted to."""
-        return gaze_field(light, self.spread, self.pixels_per_degree)
+    def field(self, light: np.ndarray, pixels_per_degree: float, chosen: slice) -> np.ndarray:
+        """The field, (image, y, x) in cd/m², that each cone of the `chosen` images is adapted to."""
+        return gaze_field(light, float(self.sd), pixels_per_degree)
 
 
 @dataclass(frozen=True)
 class UniformField:
-    """Settled at an even field: `levels` in cd/m², one for all images or one for each."""
+    """Adapted to a uniform field: `levels` in cd/m², one for all images or one for each."""
 
     levels: tuple[float, ...]
 
@@ -42,29 +64,29 @@ class UniformField:
         digest = hashlib.sha256(np.array(self.levels).tobytes()).hexdigest()[:16]
         return f"{len(self.levels)} levels from {min(self.levels):g} to {max(self.levels):g} cd/m² with digest {digest}"
 
-    def field(self, light: np.ndarray, chosen: slice) -> np.ndarray:
-        """What each cone of the `chosen` images, (image, y, x) in cd/m², is adapted to."""
+    def field(self, light: np.ndarray, pixels_per_degree: float, chosen: slice) -> np.ndarray:
+        """The field, (image, y, x) in cd/m², that each cone of the `chosen` images is adapted to."""
         levels = np.array(self.levels if len(self.levels) == 1 else self.levels[chosen])
         return np.ascontiguousarray(np.broadcast_to(levels[:, None, None], light.shape))
 
 
-def gaze_field(light: np.ndarray, spread: float, pixels_per_degree: float) -> np.ndarray:
-    """The field to which each cone adapts while gaze wanders over an image: the image blurred by a Gaussian.
+def gaze_field(light: np.ndarray, sd: float, pixels_per_degree: float) -> np.ndarray:
+    """The image blurred by a Gaussian distribution of gaze positions; borders are replicated.
 
     Parameters
     ----------
     light : numpy.ndarray, (image, y, x)
         Luminance in cd/m².
-    spread : float
-        Standard deviation in degrees; 0 leaves the image as it is (a stabilised image), infinity its mean.
+    sd : float
+        Standard deviation in degrees; 0 leaves the image as it is, infinity gives its mean.
     pixels_per_degree : float
 
     Returns
     -------
     numpy.ndarray, (image, y, x), cd/m²
     """
-    if np.isinf(spread):
+    if np.isinf(sd):
         return np.broadcast_to(light.mean(axis=(1, 2), keepdims=True), light.shape).copy()
-    if spread == 0:
+    if sd == 0:
         return light.copy()
-    return ndimage.gaussian_filter(light, spread * pixels_per_degree, axes=(1, 2), mode="nearest", truncate=TRUNCATION)
+    return ndimage.gaussian_filter(light, sd * pixels_per_degree, axes=(1, 2), mode="nearest", truncate=TRUNCATION)

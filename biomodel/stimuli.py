@@ -27,7 +27,9 @@ def encode_srgb(linear: np.ndarray) -> np.ndarray:
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055)
 
 
-def luminance(values: ArrayLike, pixels_per_degree: float, frame_duration: float | None = None) -> xr.DataArray:
+def luminance(
+    values: ArrayLike, pixels_per_degree: float, frame_duration: float | Quantity | None = None
+) -> xr.DataArray:
     """A stimulus from luminances.
 
     Parameters
@@ -35,8 +37,8 @@ def luminance(values: ArrayLike, pixels_per_degree: float, frame_duration: float
     values : array_like, (image, y, x) or (image, time, y, x) with `frame_duration`
         Luminance in cd/m².
     pixels_per_degree : float
-    frame_duration : float, optional
-        Seconds each frame of a movie stands.
+    frame_duration : float or brian2.Quantity, optional
+        Duration of each frame of a movie, seconds.
 
     Returns
     -------
@@ -54,14 +56,14 @@ def luminance(values: ArrayLike, pixels_per_degree: float, frame_duration: float
     array = np.asarray(array, dtype=float)
     dims = ("image", "y", "x") if frame_duration is None else ("image", "time", "y", "x")
     if array.ndim != len(dims):
-        raise InputError(f"luminance has {array.ndim} dimensions: accepted are {len(dims)}, {dims}")
+        raise InputError(f"luminance must have the dimensions {dims}, got {array.ndim} dimensions")
     ppd = positive(pixels_per_degree, "pixels_per_degree", "1")
     coordinates = {
         "y": _centred(array.shape[-2], ppd),
         "x": _centred(array.shape[-1], ppd),
     }
     if frame_duration is not None:
-        coordinates["time"] = np.arange(array.shape[1]) * positive(frame_duration, "frame_duration", "ms") / 1.0
+        coordinates["time"] = np.arange(array.shape[1]) * positive(frame_duration, "frame_duration", "s")
     stimulus = xr.DataArray(array, dims=dims, coords=coordinates, name="luminance", attrs={"units": "cd/m²"})
     check_luminance(stimulus)
     return stimulus
@@ -72,37 +74,55 @@ def _centred(size: int, pixels_per_degree: float) -> np.ndarray:
 
 
 def positive(value: object, name: str, unit: str) -> float:
-    """A finite number above zero in `unit`, or a ValueError that names it."""
+    """A finite number above zero in `unit`, or an InputError that names it."""
     number = as_number(value, unit, name)
     if number <= 0:
-        raise InputError(f"{name} = {number:g} is not accepted: give a number above 0, in {unit}")
+        raise InputError(f"{name} must be above 0 (in {unit}), got {number:g}")
     return number
 
 
-def check_luminance(stimulus: xr.DataArray) -> None:
-    """Refuse an empty stimulus and light that cannot be: NaN, infinite, negative.
+def check_luminance(stimulus: xr.DataArray) -> tuple[float, float]:
+    """Check that a stimulus is not empty and holds finite luminances of 0 or more; returns the lowest and the highest.
 
     Raises
     ------
     InputError
-        Naming the first such value and its place.
+        With the first wrong value and its place.
     """
     if stimulus.size == 0:
-        raise InputError(f"the stimulus is empty (shape {stimulus.shape}): give at least one image")
+        raise InputError(f"the stimulus must have at least one image, got shape {stimulus.shape}")
     if not np.issubdtype(stimulus.dtype, np.number):
-        raise InputError(f"luminance of type {stimulus.dtype} is not accepted: give numbers in cd/m²")
-    seen = 0
+        raise InputError(f"luminance must be numbers in cd/m², got type {stimulus.dtype}")
+    lows, highs, n_checked = [], [], 0
     for block in blocks(stimulus):
         values = block.values
         wrong = ~(np.isfinite(values) & (values >= 0))
         if wrong.any():
             at = tuple(int(i) for i in np.argwhere(wrong)[0])
             place = dict(zip(stimulus.dims, at, strict=True))
-            place["image"] += seen
-            raise InputError(
-                f"luminance {values[at]} cd/m² at {place} is not accepted: luminance is finite and not negative"
-            )
-        seen += block.sizes["image"]
+            place["image"] += n_checked
+            raise InputError(f"luminance must be finite and not negative, got {values[at]} cd/m² at {place}")
+        n_checked += block.sizes["image"]
+        light = movie(block)
+        lows.append(float(light.min()))
+        highs.append(float(light.max()))
+    return min(lows), max(highs)
+
+
+def check_stimulus(stimulus: object) -> tuple[float, float, float]:
+    """Check that a stimulus can be shown; returns pixels per degree, the lowest and the highest luminance.
+
+    Raises
+    ------
+    InputError
+        For another type or other dimensions, wrong luminances, or coordinates that are missing or uneven.
+    """
+    if not isinstance(stimulus, xr.DataArray):
+        raise InputError(f"stimulus must be an xarray.DataArray from Display.show, got {type(stimulus).__name__}")
+    if not {"image", "y", "x"} <= set(stimulus.dims) <= {"image", "colour", "time", "y", "x"}:
+        raise InputError(f"stimulus dimensions must be (image, y, x), with colour or time, got {stimulus.dims}")
+    low, high = check_luminance(stimulus)
+    return pixels_per_degree(stimulus), low, high
 
 
 def pixels_per_degree(stimulus: xr.DataArray) -> float:
@@ -117,16 +137,14 @@ def pixels_per_degree(stimulus: xr.DataArray) -> float:
     for axis in ("y", "x"):
         if axis not in stimulus.coords or stimulus.sizes[axis] < 2:
             raise InputError(
-                f"the stimulus has no coordinate {axis} in degrees: make it with Display.show or luminance"
+                f"the stimulus must have a coordinate {axis} in degrees: make it with Display.show or luminance"
             )
         steps = np.diff(stimulus[axis].values)
         if not np.allclose(steps, steps[0], rtol=1e-6) or steps[0] <= 0:
-            raise InputError(
-                f"the stimulus's coordinate {axis} is uneven: accepted is one spacing, growing, in degrees"
-            )
+            raise InputError(f"the stimulus's coordinate {axis} must grow in even steps, in degrees")
         spacings.append(steps.mean())
     if not np.isclose(spacings[0], spacings[1], rtol=1e-6):
-        raise InputError(f"pixels of {spacings[0]:g}° by {spacings[1]:g}° are not accepted: pixels are square")
+        raise InputError(f"pixels must be square, got {spacings[0]:g}° by {spacings[1]:g}°")
     return float(1 / spacings[0])
 
 
@@ -157,7 +175,7 @@ class Display:
         peak = positive(self.peak, "peak", "cd/m²")
         black = as_number(self.black, "cd/m²", "black")
         if not 0 <= black < peak:
-            raise InputError(f"black = {black:g} cd/m² is not accepted: give 0 or more and less than peak = {peak:g}")
+            raise InputError(f"black must be 0 or more and less than peak = {peak:g} cd/m², got {black:g}")
         object.__setattr__(self, "peak", peak)
         object.__setattr__(self, "black", black)
         object.__setattr__(self, "pixels_per_degree", positive(self.pixels_per_degree, "pixels_per_degree", "1"))
@@ -182,16 +200,16 @@ class Display:
         """
         codes = np.asarray(images)
         if codes.ndim not in (3, 4) or (codes.ndim == 4 and codes.shape[-1] != 3):
-            raise InputError(f"images of shape {codes.shape} are not accepted: give (n, H, W) or (n, H, W, 3)")
+            raise InputError(f"images must have the shape (n, H, W) or (n, H, W, 3), got {codes.shape}")
         if codes.size == 0:
-            raise InputError(f"images of shape {codes.shape} are an empty set: give at least one image")
+            raise InputError(f"images must hold at least one image, got shape {codes.shape}")
         if codes.dtype == np.uint8:
             codes = codes / 255.0
         elif not np.issubdtype(codes.dtype, np.floating):
-            raise InputError(f"images of type {codes.dtype} are not accepted: give uint8 codes or floats in [0, 1]")
+            raise InputError(f"images must be uint8 codes or floats in [0, 1], got type {codes.dtype}")
         outside = ~((codes >= 0) & (codes <= 1))
         if outside.any():
-            raise InputError(f"image value {codes[outside].flat[0]} is not accepted: floats lie in [0, 1]")
+            raise InputError(f"image values must be in [0, 1], got {codes[outside].flat[0]}")
         linear = decode_srgb(codes.astype(float))
         span = float(self.peak) - float(self.black)
         if linear.ndim == 3:
@@ -207,7 +225,7 @@ class Display:
         )
 
 
-#: Luminances looked at together, so that a stimulus that lies on disk never has to fit into memory.
+#: Luminances read together, so that a stimulus on disk never has to fit into memory.
 _BLOCK = 4_194_304
 
 
@@ -224,9 +242,3 @@ def blocks(stimulus: xr.DataArray) -> Iterator[xr.DataArray]:
     images = max(1, _BLOCK * stimulus.sizes["image"] // stimulus.size)
     for first in range(0, stimulus.sizes["image"], images):
         yield stimulus.isel(image=slice(first, first + images))
-
-
-def luminance_range(stimulus: xr.DataArray) -> tuple[float, float]:
-    """The lowest and the highest luminance of a stimulus in cd/m²."""
-    edges = [(light.min(), light.max()) for light in map(movie, blocks(stimulus))]
-    return float(min(low for low, _ in edges)), float(max(high for _, high in edges))

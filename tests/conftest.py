@@ -39,7 +39,7 @@ def responses(patches, few_kinds):
 class RatesAsTrials(TrialAveraged):
     """The rate form, which has no noise, where trials are averaged."""
 
-    def simulate(self, *args, trials=1, fires_within=None, **settings):
+    def simulate(self, *args, trials=1, **settings):
         return self.pathway.simulate(*args, **settings)
 
 

@@ -8,7 +8,7 @@ import pytest
 from brian2 import ms
 
 from benchmarks import dense
-from benchmarks.simulation import prepared
+from benchmarks.simulation import make_plan
 from benchmarks.torch_loop import TorchLoop
 from biomodel import Pathway
 from biomodel.circuit import v1
@@ -26,10 +26,9 @@ def pathway():
 
 def test_loop_in_pytorch_meets_the_network(pathway, patches):
     """Written anew from the equations: a slip in either shows."""
-    specification, presentations = prepared(pathway, patches[:3], "v1")
-    every = slice(None)
-    state = steady_state(specification, presentations.background(every))
-    out = TorchLoop(specification).run(presentations.movie(every)[:, 0], state)
+    plan = make_plan(pathway, patches[:3], "v1")
+    shown, background = plan.presentations.read(slice(None))
+    out = TorchLoop(plan).run(shown[:, 0], steady_state(plan.specification, background))
     responses = pathway.simulate(patches[:3])
     for station in ("lgn", "v1"):
         expected = responses[station].values
@@ -38,17 +37,17 @@ def test_loop_in_pytorch_meets_the_network(pathway, patches):
 
 def test_dense_v1_meets_the_network(pathway, patches):
     """Behind the same relay, and with coupled layers, synapses pool what the stencils do."""
-    specification, presentations = prepared(pathway, patches[:2], "v1")
-    s = replace(specification, grid=replace(specification.grid, images=2), record="nothing")
-    movie, background = presentations.read(slice(None))
+    plan = make_plan(pathway, patches[:2], "v1")
+    s = replace(plan.specification, grid=replace(plan.specification.grid, images=2))
+    movie, background = plan.presentations.read(slice(None))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(brian2.prefs, "codegen.target", "numpy")
-        coupled, front = assemble(s), assemble(replace(s, output="lgn"))
+        coupled, front = assemble(s, False), assemble(replace(s, output="lgn"), False)
         groups, synapses = dense.cortex(s, front.stations["lgn"], coupled_layer)
         front.network.add(*groups.values(), *synapses)
         wired = replace(front, stations=front.stations | groups)
         for circuit, state in ((coupled, steady_state(s, background)), (wired, dense.start(s, background))):
-            run.start(circuit, run.by_frame(movie), state)
+            run.set_state(circuit, run.by_frame(movie), state)
             circuit.network.run(60 * ms, namespace={})
     for name in v1.channels(s.parameters):
         expected, found = (np.array(getattr(circuit.stations["v1"], name)) for circuit in (coupled, wired))

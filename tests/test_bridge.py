@@ -4,7 +4,7 @@ import torch
 from safetensors.torch import save_file
 
 import bridge
-from biomodel import STATIONS, Display, Pathway
+from biomodel import STATIONS, Display, Pathway, Region
 from biomodel.adaptation import gaze_field
 from biomodel.analysis.equivalent_kernels import probe
 from biomodel.images import photographs
@@ -309,15 +309,15 @@ def test_front_end_subject_has_the_interface_of_a_pathway(fitted, patches, respo
     }
     light = torch.from_numpy(patches.values[:3, None]).float()
     assert np.allclose(found.v1, front_end(light).detach(), atol=1e-2)
-    sudden = subject.simulate(patches[:2], adapt_to=[40.0, 10.0], output="lgn", record_within=0.04)
+    sudden = subject.simulate(patches[:2], adapt_to=[40.0, 10.0], output="lgn", region=Region(record=0.04))
     assert sudden.lgn.shape == (2, 4, 2, 2) and "v1" not in sudden
     middle = front_end.responses(light[:2], torch.tensor([40.0, 10.0])[:, None, None, None].expand(2, 1, 32, 32))["lgn"]
     assert np.allclose(sudden.lgn, middle[:, :, 15:17, 15:17].detach(), atol=1e-2)
 
 
-def test_v1_within_bounds_the_v1_of_a_front_end_subject(fitted, patches):
+def test_a_region_bounds_the_v1_of_a_front_end_subject(fitted, patches):
     subject = FrontEndSubject(fitted[0])
-    whole, within = subject.simulate(patches[:2]), subject.simulate(patches[:2], v1_within=0.6)
+    whole, within = subject.simulate(patches[:2]), subject.simulate(patches[:2], region=Region(v1=0.6))
     assert within.v1.sizes["v1_y"] < whole.v1.sizes["v1_y"] and float(abs(within.v1_y).max()) <= 0.6
     here = whole.v1.sel(v1_y=within.v1_y, v1_x=within.v1_x)
     # The same drives, but another surround.
@@ -330,7 +330,7 @@ def test_drives_of_a_bounded_v1_are_those_of_the_whole_image():
     front_end = bridge.FrontEnd(4.0, {"lgn": list(RELAY), "v1": ["simple_0", "complex_0"]})
     front_end.v1.root_weight.data = 2 * torch.rand(1, 2, 9, 9, generator=torch.Generator().manual_seed(0)) ** 4
     light = luminance(np.random.default_rng(0).uniform(10, 200, (2, 27, 30)), 4.0)
-    found = FrontEndSubject(front_end).simulate(light, v1_within=1.1).v1
+    found = FrontEndSubject(front_end).simulate(light, region=Region(v1=1.1)).v1
     image = torch.from_numpy(light.values[:, None]).float()
     signals = front_end.initial_signals(image, front_end.background(image))
     with torch.no_grad():

@@ -6,7 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammainc
 
-from biomodel import PRESETS, STATIONS, Display, InputError, LuminanceRangeWarning, Pathway, luminance
+from biomodel import (
+    PRESETS,
+    STATIONS,
+    Display,
+    GazeAdapted,
+    InputError,
+    LuminanceRangeWarning,
+    Pathway,
+    Region,
+    luminance,
+)
 from biomodel.analysis.equivalent_kernels import equivalent_kernels, probe
 from biomodel.circuit.cell_types import kinds
 from biomodel.circuit.coupled_layer import coupling, solve_coupled_layer
@@ -124,14 +134,14 @@ def test_responses_do_not_depend_on_neighbours(patches, responses, few_kinds):
 
 
 def test_cells_near_the_middle_are_recorded_as_if_all_were(patches, responses, few_kinds):
-    middle = few_kinds.simulate(patches[:9], record_within=0.2)
+    middle = few_kinds.simulate(patches[:9], region=Region(record=0.2))
     assert middle.sizes["y"] == middle.sizes["x"] == 6
     whole = responses.isel(image=slice(9))
     for station in STATIONS:
         axes = {"v1_y": middle.v1_y, "v1_x": middle.v1_x} if station == "v1" else {"y": middle.y, "x": middle.x}
         assert np.array_equal(middle[station], whole[station].sel(axes))
     settings = {"output": "cone", "record": "trace", "duration": 0.06, "window": (0.0, 0.06)}
-    few, every = (few_kinds.simulate(patches[:2], record_within=within, **settings) for within in (0.1, None))
+    few, every = (few_kinds.simulate(patches[:2], region=Region(record=within), **settings) for within in (0.1, None))
     assert few.sizes["y"] == 4 and np.array_equal(few.cone, every.cone.sel(y=few.y, x=few.x))
 
 
@@ -143,7 +153,7 @@ def test_settled_state_is_where_the_slow_way_arrives():
         target="numpy", dt=1.0, parameters={"bipolar.adaptation_time": 150, "cone.slow_adaptation_time": 150}
     )
     slowly = slow.simulate(field, adapt_to=100.0, output="lgn", duration=2.5, window=(2.49, 2.5))
-    settled = slow.simulate(field, adapt_to="gaze", gaze_sd=0, output="lgn")
+    settled = slow.simulate(field, adapt_to=GazeAdapted(0), output="lgn")
     for station in STATIONS[:5]:
         scale = np.abs(settled[station]).max() if station != "bipolar" else 1.0
         assert np.abs(slowly[station] - settled[station]).max() <= 0.01 * scale
@@ -290,13 +300,13 @@ GOOD = np.full((1, 32, 32), 50.0)
         (lambda: luminance(-GOOD, 16), "-50"),
         (lambda: Pathway().simulate(-luminance(GOOD, 16)), "-50"),
         (lambda: luminance(GOOD[0], 16), "2 dimensions"),
-        (lambda: luminance(GOOD[:0], 16), "empty"),
+        (lambda: luminance(GOOD[:0], 16), "at least one image"),
         (lambda: Display().show(GOOD), r"\[0, 1\]"),
         (lambda: Display().show(np.full((1, 8, 8), -0.1)), r"-0.1"),
         (lambda: Display().show(np.zeros((8, 8))), "shape"),
-        (lambda: Display().show(np.zeros((0, 8, 8))), "empty"),
-        (lambda: Display(peak=1, black=2), "black = 2"),
-        (lambda: Pathway().simulate(luminance(GOOD[:, :12], 16)), "29 pixels"),
+        (lambda: Display().show(np.zeros((0, 8, 8))), "at least one image"),
+        (lambda: Display(peak=1, black=2), "black must be 0 or more and less than peak = 1 cd/m², got 2"),
+        (lambda: Pathway().simulate(luminance(GOOD[:, :12], 16)), "at least 29×29 pixels"),
         (lambda: Pathway().simulate(GOOD), "ndarray"),
         (lambda: Pathway("cat"), "preset must be one of macaque_parafovea, macaque_fovea, got 'cat'"),
         (lambda: Pathway(fidelity="quantum"), "quantum"),
@@ -307,14 +317,20 @@ GOOD = np.full((1, 32, 32), 50.0)
         (lambda: Pathway(dt=1 * amp), "dt"),
         (lambda: Pathway().simulate(luminance(GOOD, 16), adapt_to=-1.0), "adapt_to"),
         (lambda: Pathway().simulate(luminance(GOOD, 16), adapt_to="yesterday"), "yesterday"),
-        (lambda: Pathway().simulate(luminance(GOOD, 16), window=(0.1, 0.3)), "window"),
-        (lambda: Pathway().simulate(luminance(GOOD, 16), output="it"), "it"),
-        (lambda: Pathway().simulate(luminance(GOOD, 16), record_within=0.02), "record_within = 0.02"),
-        (lambda: Pathway().simulate(luminance(GOOD, 16), output="cone", v1_within=-1), "v1_within"),
+        (lambda: Pathway().simulate(luminance(GOOD, 16), window=(0.1, 0.3)), r"window must fulfil .* got \(0.1, 0.3\)"),
+        (lambda: Pathway().simulate(luminance(GOOD, 16), output="it"), "output must be one of cone, .*, got 'it'"),
+        (
+            lambda: Pathway().simulate(luminance(GOOD, 16), region=Region(record=0.02)),
+            "region.record must reach a cell of cone, got 0.02",
+        ),
+        (
+            lambda: Pathway().simulate(luminance(GOOD, 16), output="cone", region=Region(v1=-1)),
+            "region.v1 must be above 0",
+        ),
     ],
 )
 def test_bad_input_is_refused_in_one_line(call, words):
-    with pytest.raises(ValueError, match=words) as error:
+    with pytest.raises(InputError, match=words) as error:
         call()
     assert "\n" not in str(error.value)
 
@@ -386,3 +402,18 @@ def test_replace_changes_what_is_named_and_keeps_the_rest():
     assert spiking.replace().parameters.digest == spiking.parameters.digest
     with pytest.raises(InputError, match="changes must be among preset, .*, got 'lesion'"):
         spiking.replace(lesion=())
+
+
+def test_frame_durations_are_seconds_or_quantities():
+    light = np.ones((1, 3, 8, 8))
+    for frame_duration in (0.02, 20 * ms, 0.02 * second):
+        assert np.allclose(luminance(light, 16, frame_duration).time, [0, 0.02, 0.04], rtol=1e-12)
+    with pytest.raises(InputError, match="frame_duration must be a quantity in s, got 20. mV"):
+        luminance(light, 16, 20 * mV)
+
+
+def test_cells_outside_the_region_of_spiking_cells_are_not_recorded():
+    pathway = Pathway(fidelity="spiking", target="numpy")
+    field = luminance(np.full((1, 12, 13), 100.0), 16)
+    found = pathway.simulate(field, 100.0, 0.02, (0, 0.02), output="ganglion", region=Region(spiking=0.2))
+    assert found.cone.sizes["x"] == found.ganglion.sizes["x"] == 7

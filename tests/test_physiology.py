@@ -11,6 +11,7 @@ import xarray as xr
 from scipy.ndimage import gaussian_filter
 
 from biomodel import Pathway, physiology
+from biomodel.circuit.specification import EVERYWHERE
 from biomodel.parameters import Parameters
 from biomodel.physiology import battery, measures
 from biomodel.physiology.battery import EXPERIMENTS, SPIKES_ONLY
@@ -121,8 +122,7 @@ class WeberCells:
         output="v1",
         record="mean",
         workers=1,
-        v1_within=None,
-        record_within=None,
+        region=EVERYWHERE,
     ):
         background = np.reshape(adapt_to, (-1,) + (1,) * (stimulus.ndim - 1))
         if output == "cone":
@@ -142,8 +142,8 @@ class WeberCells:
         dims = tuple(d for d in stimulus.dims if d in ("image", "time"))
         field = np.stack(rates, axis=len(dims))
         field = np.broadcast_to(field, (*field.shape[:-2], *stimulus.shape[-2:]))
-        if record_within and field.shape[-1] > 1:
-            middle, away = stimulus.shape[-1] // 2, int(record_within * pixels_per_degree(stimulus))
+        if region.record and field.shape[-1] > 1:
+            middle, away = stimulus.shape[-1] // 2, int(region.record * pixels_per_degree(stimulus))
             field = field[..., middle - away : middle + away + 1, middle - away : middle + away + 1]
         coordinates = {"ganglion_channel": channels, "lgn_channel": channels}
         if "time" in dims:

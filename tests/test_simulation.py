@@ -1,6 +1,7 @@
 """Builds, chunks, workers and stores: nothing of how a simulation is run may show in its responses."""
 
 import ast
+import json
 import os
 import resource
 import shutil
@@ -14,8 +15,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from biomodel import Pathway, luminance
-from biomodel.engine import cache
+from biomodel import GazeAdapted, Pathway, Store, luminance
+from biomodel.engine import cache, cpp
 from biomodel.engine.cpp import vectorisable, writing_only
 from biomodel.engine.store import n_done
 from biomodel.utils.code import code_digest
@@ -34,7 +35,7 @@ def noise():
 @pytest.fixture(scope="module")
 def undisturbed(noise, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    return Pathway().simulate(noise, output="lgn", store=folder, chunk=16).load()
+    return Pathway().simulate(noise, output="lgn", store=Store(folder, 16)).load()
 
 
 def python(script, *arguments, **settings):
@@ -55,7 +56,7 @@ import xarray as xr
 from biomodel import Pathway
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))
 stimulus = xr.open_zarr(sys.argv[1], chunks=None, consolidated=False).luminance
-Pathway().simulate(stimulus, output="lgn", store=sys.argv[2], chunk=int(sys.argv[3]), workers=int(sys.argv[5]))
+Pathway().simulate(stimulus, output="lgn", store=Store(sys.argv[2], int(sys.argv[3])), workers=int(sys.argv[5]))
 """
 
 
@@ -74,7 +75,7 @@ def test_store_holds_what_memory_would(noise, undisturbed):
 
 @pytest.mark.parametrize(("chunk", "workers"), [(5, 2), (40, 1)])
 def test_responses_do_not_depend_on_chunks_and_workers(noise, undisturbed, tmp_path, chunk, workers):
-    again = Pathway().simulate(noise, output="lgn", store=tmp_path, chunk=chunk, workers=workers)
+    again = Pathway().simulate(noise, output="lgn", store=Store(tmp_path, chunk), workers=workers)
     for station in ("cone", "horizontal", "bipolar", "ganglion", "lgn"):
         assert np.allclose(again[station], undisturbed[station], rtol=1e-10, atol=1e-12)
     both = Pathway().simulate(noise, output="lgn", workers=workers)
@@ -102,7 +103,7 @@ def test_killed_simulation_goes_on_bit_for_bit(noise, tmp_path):
     assert process.wait() == 0, process.communicate()
     whole = python(SIMULATE, stimulus, tmp_path / "b", 8, UNLIMITED, 2)
     assert whole.wait() == 0, whole.communicate()
-    resumed, undisturbed = (Pathway().simulate(many, output="lgn", store=tmp_path / x, chunk=8).load() for x in "ab")
+    resumed, undisturbed = (Pathway().simulate(many, output="lgn", store=Store(tmp_path / x, 8)).load() for x in "ab")
     assert resumed.identical(undisturbed)
 
 
@@ -114,7 +115,7 @@ def test_full_disk_is_a_clear_error_and_loses_nothing(noise, undisturbed, tmp_pa
     assert process.returncode != 0
     assert "cannot be written (File too large); the responses to 16 of 40 images are kept" in said
     assert n_done(tmp_path / "a") == 16
-    assert Pathway().simulate(noise, output="lgn", store=tmp_path / "a", chunk=16).identical(undisturbed)
+    assert Pathway().simulate(noise, output="lgn", store=Store(tmp_path / "a", 16)).identical(undisturbed)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_full_disk_is_a_clear_error_and_loses_nothing(noise, undisturbed, tmp_pa
     [
         ({"pathway": {"parameters": {"lgn.transfer": 0.4}}}, "parameter lgn.transfer = 0.5, now 0.4"),
         ({"pathway": {"lesions": ["horizontal_feedback"]}}, "lesions = , now horizontal_feedback"),
-        ({"gaze_sd": 0.25}, "adapt_to = gaze of 0.5°, now gaze of 0.25°"),
+        ({"adapt_to": GazeAdapted(0.25)}, "adapt_to = gaze of 0.5°, now gaze of 0.25°"),
         ({"adapt_to": 100.0}, "adapt_to = gaze of 0.5°, now 100 cd/m²"),
         ({"labels": [4, 5]}, "coordinates = "),
         ({"seed": 1}, "seed = 0, now 1"),
@@ -135,7 +136,7 @@ def test_store_of_other_settings_is_refused(even, tmp_path, change, words):
     def simulate(pathway=None, brighter=1, labels=(1, 2), chunk=8, **others):
         stimulus = (even * brighter).assign_coords(label=("image", list(labels)))
         Pathway(target="numpy", **(pathway or {})).simulate(
-            stimulus, output="lgn", store=tmp_path, chunk=chunk, **others
+            stimulus, output="lgn", store=Store(tmp_path, chunk), **others
         )
 
     simulate()
@@ -155,12 +156,12 @@ def test_what_is_no_store_is_refused(even, tmp_path):
 
 
 def test_chunk_that_lost_a_file_is_simulated_again(noise, undisturbed, tmp_path):
-    Pathway().simulate(noise, output="lgn", store=tmp_path, chunk=16)
+    Pathway().simulate(noise, output="lgn", store=Store(tmp_path, 16))
     chunks = tmp_path / "responses.zarr" / "lgn" / "c"
     shutil.rmtree(chunks / "1")
     (chunks / "2" / "0" / "0" / "0").write_bytes(b"")
     assert n_done(tmp_path) == 16
-    assert Pathway().simulate(noise, output="lgn", store=tmp_path, chunk=16).identical(undisturbed)
+    assert Pathway().simulate(noise, output="lgn", store=Store(tmp_path, 16)).identical(undisturbed)
 
 
 def test_store_is_where_the_call_stood(even, tmp_path, monkeypatch):
@@ -168,7 +169,7 @@ def test_store_is_where_the_call_stood(even, tmp_path, monkeypatch):
     for k, name in enumerate("ab"):
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
-        stored = Pathway(target="numpy").simulate(even + k, output="lgn", store="here", chunk=1, workers=2)
+        stored = Pathway(target="numpy").simulate(even + k, output="lgn", store=Store("here", 1), workers=2)
         assert np.isfinite(stored.cone).all() and np.allclose(stored.background[0], 50 + k)
 
 
@@ -200,7 +201,7 @@ def test_mean_is_over_the_samples_in_the_window(even, window):
 
 
 def test_window_between_samples_is_refused(even):
-    with pytest.raises(ValueError, match="cone is sampled every 0.001 s"):
+    with pytest.raises(ValueError, match="window must hold a sample of cone, which is sampled every 0.001 s"):
         Pathway(target="numpy").simulate(even, output="lgn", window=(0.0501, 0.0504))
 
 
@@ -208,7 +209,7 @@ def test_trace_and_movie_go_to_a_store(even, tmp_path):
     movie = luminance(np.repeat(even.values[:, None], 4, axis=1), 16, frame_duration=0.05)
     settings = {"output": "lgn", "record": "trace"}
     pathway = Pathway(target="numpy")
-    stored = pathway.simulate(movie, store=tmp_path, chunk=1, workers=2, **settings)
+    stored = pathway.simulate(movie, store=Store(tmp_path, 1), workers=2, **settings)
     assert stored.load().identical(pathway.simulate(movie, **settings))
 
 
@@ -224,6 +225,39 @@ def test_damaged_build_is_compiled_again(even, monkeypatch, tmp_path, caplog):
     assert "is damaged (main is missing or changed): it is compiled again" in caplog.text
     assert cache.entries()[0].damage is None
     assert cache.clear() == 1 and cache.entries() == []
+
+
+def test_one_binary_serves_all_durations_windows_and_recordings(even, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    pathway, reference = Pathway(target="cpp"), Pathway(target="numpy")
+    for settings in (
+        {"duration": 0.05, "window": (0.0, 0.05)},
+        {"duration": 0.1, "window": (0.02, 0.04)},
+        {"duration": 0.06, "record": "trace"},
+    ):
+        settings = {"adapt_to": 200.0, "output": "bipolar", "window": (0.0, 0.05)} | settings
+        found, expected = pathway.simulate(even, **settings), reference.simulate(even, **settings)
+        assert found.sizes == expected.sizes
+        assert np.allclose(found.bipolar, expected.bipolar, rtol=1e-9, atol=1e-12)
+    (entry,) = cache.entries()
+    # Brian2's code is rewritten by patterns: they have to match what it really generates.
+    manifest = json.loads((cache.cache_folder() / entry.name / "manifest.json").read_text())
+    assert manifest["vectorised"] >= 5
+
+
+def test_code_that_brian2_generates_otherwise_is_an_error():
+    main = (
+        "network.clear();\nnetwork.add(&lgn_trace_clock, _run_lgn_trace_codeobject);\n"
+        "network.add(&clock, _run_lgn_codeobject);\nset_from_command_line(args);\nnetwork.run(1.0, NULL, 10.0);\n"
+    )
+    assert cpp.with_switches(["lgn_trace"], main) == (
+        "set_from_command_line(args);\n        network.clear();\n"
+        "if(_array_recording_trace[0] != 0) network.add(&lgn_trace_clock, _run_lgn_trace_codeobject);\n"
+        "network.add(&clock, _run_lgn_codeobject);\nnetwork.run(_array_recording_duration[0], NULL, 10.0);\n"
+    )
+    for changed in (main.replace("network.run", "net.run"), main.replace("_trace_codeobject", "_trace"), main + main):
+        with pytest.raises(RuntimeError, match="as generated by Brian2 .* must match .* once"):
+            cpp.with_switches(["lgn_trace"], changed)
 
 
 def imported(folder, file):
@@ -249,7 +283,8 @@ def test_builds_have_another_key_where_anything_that_makes_a_circuit_changed(mon
     monkeypatch.setattr(cache, "__file__", str(folder / "engine" / "cache.py"))
     files = imported(folder, "circuit/assembly.py")
     assert {"circuit/v1.py", "circuit/cell_types.py", "circuit/spiking/v1.py", "parameters/table.py"} <= set(files)
-    made_by = [name for name in files if not name.startswith("__init__")]
+    # An error message does not change a circuit.
+    made_by = [name for name in files if name not in ("__init__.py", "utils/errors.py")]
     digests = [cache.source_digest.__wrapped__()]
     for name in made_by:
         with (folder / name).open("a") as file:

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import brian2
 import hypothesis
 import numpy as np
@@ -10,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 import bridge
-from biomodel import Pathway, luminance
+from biomodel import Pathway, Region, luminance
 from biomodel.analysis.equivalent_kernels import equivalent_kernels
 from biomodel.circuit import lgn, v1
 from biomodel.circuit.cell_types import kinds
@@ -19,6 +17,7 @@ from biomodel.circuit.spiking.noise import numbers
 from biomodel.circuit.spiking.v1 import COMPLEX, SIMPLE, homeostasis
 from biomodel.circuit.steady_state import steady_state
 from biomodel.engine import run
+from biomodel.engine.plan import Network, Request, make_plan
 from biomodel.engine.responses import in_rates
 from biomodel.images import photographs
 from biomodel.parameters import Parameters
@@ -219,13 +218,13 @@ def test_spike_trains_as_neo_objects():
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"trials": 0}, "trials = 0"),
-        ({"seed": -1}, "seed = -1"),
+        ({"trials": 0}, "trials must be a positive integer, got 0"),
+        ({"seed": -1}, "seed must be an integer of 0 or more, got -1"),
         ({"record": "rasters"}, "rasters"),
-        ({"record": "spikes", "store": "here"}, "with a store"),
+        ({"record": "spikes", "store": "here"}, "store must be None"),
         ({"record": "spikes", "output": "bipolar"}, "up to bipolar"),
-        ({"fires_within": 0.01}, "fires_within = 0.01"),
-        ({"fires_within": 0.5, "output": "cone"}, "up to cone"),
+        ({"region": Region(spiking=0.01)}, "region.spiking must reach a cell, got 0.01"),
+        ({"region": Region(spiking=0.5), "output": "cone"}, "region.spiking must be None"),
     ],
 )
 def test_settings_of_spikes_that_are_refused(settings, told):
@@ -412,7 +411,7 @@ def test_fidelities_are_compared_cell_by_cell(tmp_path):
     assert len(table) == 4 + 4 + 8
     # What is kept is not made again.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "run_settled", lambda *_: pytest.fail("simulated again"))
+        patch.setattr(run, "run_chunks", lambda *_: pytest.fail("simulated again"))
         assert fidelities.compare_fidelities(pathway, patches=4, trials=4, workers=2, store=tmp_path).equals(table)
     with pytest.raises(ValueError, match="fidelity must be 'spiking', got 'rate'"):
         fidelities.compare_fidelities(Pathway())
@@ -457,7 +456,7 @@ def test_a_fit_of_spikes_explains_what_repeats_leave_to_explain(monkeypatch, tmp
     scores = report.summary()["lgn"]["photographs"]
     assert 0.6 < scores["median_r2"] < scores["median_feve"] and scores["median_feve"] > 0.8
     assert report.summary()["ganglion"]["photographs"]["min_r2"] > 0.8
-    monkeypatch.setattr(run, "run_settled", lambda *_: pytest.fail("simulated again"))
+    monkeypatch.setattr(run, "run_chunks", lambda *_: pytest.fail("simulated again"))
     monkeypatch.setattr(fitting, "fit_front_end", lambda *_: front_end)
     assert bridge.fit_pathway(Pathway(fidelity="spiking"), **asked)[1].summary() == report.summary()
 
@@ -532,14 +531,14 @@ def test_repeats_do_not_depend_on_what_fits_in_memory_but_on_seeds(monkeypatch):
 
 @pytest.mark.parametrize("output", ["ganglion", "lgn"])
 def test_cells_that_do_not_fire_far_from_the_middle_are_not_missed_there(output):
-    """With fires_within the same cells see the same light: a bright bar beside the middle, on every station that fires."""
+    """With region.spiking the same cells see the same light: a bright bar beside the middle, on every station that fires."""
     pathway, _ = small()
     image = np.full((1, 21, 25), 100.0)
     image[:, :, 14:] = 150.0
-    asked = {"adapt_to": 100.0, "output": output, "trials": 60, "workers": 2, "record_within": 0.2}
+    asked = {"adapt_to": 100.0, "output": output, "trials": 60, "workers": 2}
     everywhere, near = (
         pathway.simulate(luminance(image, 16), seed=k, **asked | settings)
-        for k, settings in enumerate(({}, {"fires_within": 0.45}))
+        for k, settings in enumerate(({"region": Region(0.2)}, {"region": Region(0.2, spiking=0.45)}))
     )
     assert everywhere.sizes == near.sizes and near[output].sizes["x"] == 7
     assert all(np.array_equal(everywhere[axis], near[axis]) for axis in ("x", "y"))
@@ -549,11 +548,11 @@ def test_cells_that_do_not_fire_far_from_the_middle_are_not_missed_there(output)
     # 420 counts each: some three standard errors, and a bar that is worth many.
     assert np.allclose(whole, part, atol=0.35)
     assert float(whole[0].max() - whole[0].min()) > 2
-    spec = pathway._specification(luminance(image, 16), 16.0, output, 1, (50.0, 200.0), "mean", 200.0)
-    cropped = replace(spec, fires_within=0.45, trials=3).cells
+    request = Request(output=output, trials=3, region=Region(spiking=0.45))
+    cropped = make_plan(network_of(pathway), luminance(image, 16), request).specification.cells
     assert cropped.grid.cells == 3 * 15 * 15 and len(cropped.same_place) == 3 * 15 * 15
-    with pytest.raises(ValueError, match="no V1 stands behind them"):
-        pathway.simulate(luminance(np.full((1, 48, 48), 100.0), 16), 100.0, fires_within=0.5)
+    with pytest.raises(ValueError, match="region.spiking must be None unless the output is"):
+        pathway.simulate(luminance(np.full((1, 48, 48), 100.0), 16), 100.0, region=Region(spiking=0.5))
 
 
 @pytest.mark.slow
@@ -602,8 +601,8 @@ def test_cortical_cells_vary_before_the_grating_that_serves_them(monkeypatch):
     drawn = np.random.default_rng(0).poisson(mean[:, None, None], (8, 4000, 3)) * [2, 1, 0]
     shown = []
 
-    def counts(screen, images, output, **settings):
-        shown.append((screen, images, output, settings["v1_within"]))
+    def counts(screen, images, output, v1):
+        shown.append((screen, images, output, v1))
         return xr.Dataset({"v1": (("image", "trial", "v1_channel", "v1_y", "v1_x"), drawn[..., None, None])})
 
     monkeypatch.setattr(electrode, "spike_counts", counts)
@@ -664,9 +663,13 @@ def test_counts_vary_as_published():
     assert all(len(curve.x) for curve in found.curves)
 
 
+def network_of(pathway):
+    return Network(pathway.parameters, pathway.lesions, pathway.dt, "cpp")
+
+
 def test_state_to_begin_in_is_that_of_all_trials(spiking, patches):
-    spec = spiking._specification(patches[:2], 16.0, "v1", 2, (50.0, 200.0), "mean", 200.0)
-    spec = replace(spec, trials=3, lead=100.0)
+    spec = make_plan(network_of(spiking), patches[:2], Request(trials=3)).specification
+    assert (spec.trials, spec.grid.images, spec.lead) == (3, 2, 100.0)
     state = steady_state(spec, np.full((2, 32, 32), 100.0), noise=1)
     assert state["ganglion_midget_on.v"].size == 3 * Grid(2, 32, 32, 16.0).cells
     assert state["cascade.before"].shape == (2, 32, 32) and "ganglion.midget_on" not in state

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from brian2 import Network, NeuronGroup, TimedArray, ms
+from brian2 import Network, NeuronGroup, SpikeMonitor, StateMonitor, TimedArray, ms
 
 from biomodel.circuit import lgn, retina, spiking, v1
-from biomodel.circuit.recording import Output, Parts, response_outputs, spike_outputs
+from biomodel.circuit.recording import Output, Parts, add_recorders
 from biomodel.circuit.specification import SPIKING_V1_CLOCK, V1_CLOCK, Specification
 from biomodel.utils.units import cd_per_m2
 
@@ -23,8 +23,14 @@ class Circuit:
     outputs: dict[str, Output]
     movie: TimedArray
 
+    @property
+    def monitors(self) -> list[StateMonitor | SpikeMonitor]:
+        """Monitors of traces and spikes, which are switched on before a run."""
+        recorders = {output.recorder.name: output.recorder for output in self.outputs.values()}
+        return [recorder for recorder in recorders.values() if isinstance(recorder, StateMonitor | SpikeMonitor)]
 
-def assemble(specification: Specification) -> Circuit:
+
+def assemble(specification: Specification, recording: bool = True) -> Circuit:
     """Wire the network of a specification on the current Brian2 device. Its state is set later."""
     s, grid, parameters = specification, specification.grid, specification.parameters
     dt = s.dt * ms
@@ -43,13 +49,8 @@ def assemble(specification: Specification) -> Circuit:
         stations["contrast_amacrine"] = contrast
         later_stations = _spiking if s.spiking else _rates
         stations |= later_stations(s, stations["bipolar"], contrast)
-    outputs: dict[str, Output] = {}
-    if s.record != "nothing":
-        for name in s.stations:
-            outputs |= response_outputs(s, name, stations[name]) if name not in s.spiking else {}
-        outputs |= spike_outputs(s, stations)
-    recorders = {output.recorder.name: output.recorder for output in outputs.values()}
-    return Circuit(s, Network(*(recorders | stations).values()), stations, outputs, movie)
+    recorders, outputs = add_recorders(s, stations) if recording else ({}, {})
+    return Circuit(s, Network(*(recorders | stations).values()), stations | recorders, outputs, movie)
 
 
 def _rates(s: Specification, bipolars: NeuronGroup, contrast: NeuronGroup) -> Parts:
@@ -61,7 +62,7 @@ def _rates(s: Specification, bipolars: NeuronGroup, contrast: NeuronGroup) -> Pa
     if "v1" in s.stations:
         clock = s.clock("v1")
         groups["thalamocortical"] = v1.thalamocortical(parameters, s.lesions, grid, clock, groups["lgn"])
-        groups |= v1.v1(parameters, s.lesions, grid, clock, V1_CLOCK, groups["thalamocortical"], s.v1_within)
+        groups |= v1.v1(parameters, s.lesions, grid, clock, V1_CLOCK, groups["thalamocortical"], s.region.v1)
     return groups
 
 
@@ -74,5 +75,5 @@ def _spiking(s: Specification, bipolars: NeuronGroup, contrast: NeuronGroup) -> 
         groups |= spiking.lgn.lgn(parameters, s.lesions, s.cells, dt, retina.AMACRINE_CLOCK * dt, groups)
     if "v1" in s.stations:
         clock = s.clock("v1")
-        groups |= spiking.v1.v1(parameters, s.lesions, s.cells, dt, clock, SPIKING_V1_CLOCK, groups, s.v1_within)
+        groups |= spiking.v1.v1(parameters, s.lesions, s.cells, dt, clock, SPIKING_V1_CLOCK, groups, s.region.v1)
     return groups

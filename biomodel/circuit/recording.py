@@ -1,19 +1,62 @@
-"""Recorders and outputs of a circuit: means over a window, traces, spike counts, spikes."""
+"""Recorders of a circuit: means over a window, traces and spikes.
+
+One network serves all durations, windows and types of recording: these are variables that are set before each run
+(`run_variables`). Means are always taken; monitors of traces and spikes are switched on by the variable
+``recording.trace``, since they hold an array of values for every cell.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import TypeAlias
 
 import numpy as np
 from brian2 import NeuronGroup, SpikeMonitor, StateMonitor, Synapses, get_unit, linked_var, ms
 
 from biomodel.circuit import lgn, retina, spiking, v1
+from biomodel.circuit.lattice import near_middle
 from biomodel.circuit.specification import Specification
-from biomodel.circuit.station import Readout
+from biomodel.circuit.station import Readout, State
 
 #: The parts of a network by name.
 Parts: TypeAlias = dict[str, NeuronGroup | Synapses]
+
+#: The window of a mean, and the share of each of its samples.
+WINDOW = """
+window_start : second (shared, constant)
+window_stop : second (shared, constant)
+share : 1 (shared, constant)
+"""
+
+#: The group whose variables switch monitors on and end the run.
+SWITCHES = "trace : 1 (shared, constant)\nduration : second (shared, constant)\n"
+
+_READOUTS = {
+    "cone": retina.CONE_READOUT,
+    "horizontal": retina.HORIZONTAL_READOUT,
+    "bipolar": retina.BIPOLAR_READOUT,
+    "ganglion": retina.GANGLION_READOUT,
+    "lgn": lgn.LGN_READOUT,
+}
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What may differ between runs of one circuit; times in ms after onset.
+
+    Attributes
+    ----------
+    duration : float
+        How long the stimulus is shown.
+    window : pair of float
+        Start and end of the interval of which means and counts are taken.
+    record : {"mean", "trace", "spikes"}
+    """
+
+    duration: float
+    window: tuple[float, float]
+    record: str
 
 
 @dataclass(frozen=True)
@@ -25,101 +68,146 @@ class Output:
     size: int | None
 
 
-def readout(specification: Specification, station: str) -> Readout:
-    """The variables that are one station's responses."""
-    if station == "v1":
-        return v1.readout(specification.parameters)
-    return _READOUTS[station]
+@dataclass(frozen=True)
+class Recording:
+    """What is recorded of one station.
+
+    Attributes
+    ----------
+    station : str
+    readout : Readout
+        Channels, variables and unit.
+    spiking : bool
+        Whether spikes are recorded, and not a graded response.
+    lattice, recorded : pair of numpy.ndarray
+        Pixel rows and columns of all cells, and of those that are recorded.
+    cells : numpy.ndarray of int
+        Indices of the recorded cells of one channel, image after image (and trial after trial).
+    places : dict of str to (str, int)
+        The group that holds the cells of each spiking channel, and the index there of the channel's first cell.
+    step : float
+        Interval in ms of the samples that means are taken of.
+    """
+
+    station: str
+    readout: Readout
+    spiking: bool
+    lattice: tuple[np.ndarray, np.ndarray]
+    recorded: tuple[np.ndarray, np.ndarray]
+    cells: np.ndarray
+    places: dict[str, tuple[str, int]]
+    step: float
+
+    def samples(self, window: tuple[float, float]) -> range:
+        """The samples that lie in a window (ms), in multiples of `step`."""
+        first, stop = (ceil(edge / self.step - 0.5) for edge in window)
+        return range(first, stop)
 
 
-_READOUTS = {
-    "cone": retina.CONE_READOUT,
-    "horizontal": retina.HORIZONTAL_READOUT,
-    "bipolar": retina.BIPOLAR_READOUT,
-    "ganglion": retina.GANGLION_READOUT,
-    "lgn": lgn.LGN_READOUT,
-}
+def plan_recordings(specification: Specification) -> dict[str, Recording]:
+    """What is recorded of every station of a circuit."""
+    return {station: _plan_recording(specification, station) for station in specification.stations}
 
 
-def response_outputs(s: Specification, name: str, group: NeuronGroup) -> dict[str, Output]:
-    """Outputs of one station's rates or potentials: means over the window, or a trace."""
-    read = recorder(s, name, group)
-    tracing = isinstance(read, StateMonitor)
-    size = recorded_cells(s, name).size * s.recorder_samples
-    return {
-        f"response.{name}.{variable}": Output(read, variable if tracing else f"mean_{variable}", size)
-        for variable in readout(s, name).variables
-    }
+def noise_groups(specification: Specification) -> list[str]:
+    """The groups of spiking cells, each of which has noise of its own."""
+    s = specification
+    names = [
+        f"{station}_{channel}" for station in s.spiking if station != "v1" for channel in _READOUTS[station].channels
+    ]
+    return [*names, "v1_simple", "v1_complex", "v1_inhibitory"] if "v1" in s.spiking else names
 
 
-def spiking_channels(s: Specification, station: str) -> dict[str, tuple[str, int]]:
-    """The group of each spiking channel's cells, and the index there of the first one."""
-    channels = readout(s, station).channels
-    if station != "v1":
-        return {channel: (f"{station}_{channel}", 0) for channel in channels}
-    columns = v1.lattice_of(s.cells.grid, s.v1_within).cells
-    return {channel: spiking.v1.place(channel, columns) for channel in channels}
-
-
-def spiking_groups(s: Specification) -> dict[str, np.ndarray]:
-    """The groups whose spikes are recorded, and the recorded cells of each, channel after channel."""
-    groups: dict[str, list[np.ndarray]] = {}
-    for station in s.spiking:
-        for group, first in spiking_channels(s, station).values():
-            groups.setdefault(group, []).append(first + recorded_cells(s, station))
-    return {group: np.concatenate(cells) for group, cells in groups.items()}
-
-
-def spike_outputs(s: Specification, stations: Parts) -> dict[str, Output]:
-    """Outputs of spiking cells: counts in the window, cumulative counts over time, or single spikes."""
-    outputs: dict[str, Output] = {}
-    for name, cells in spiking_groups(s).items():
-        group = stations[name]
-        if s.record == "spikes":
-            monitor = SpikeMonitor(group, name=f"{name}_spikes")
-            outputs |= {f"spikes.{name}.{variable}": Output(monitor, variable, None) for variable in ("i", "t")}
-        elif s.record == "trace":
-            read = StateMonitor(group, "count", cells, dt=s.trace_step * ms, when="start", name=f"{name}_recorder")
-            size = cells.size * s.recorder_samples
-            outputs[f"spikes.{name}.count"] = Output(read, "count", size)
-        else:
-            outputs[f"spikes.{name}.count"] = Output(group, "count", len(group))
-    return outputs
-
-
-def recorder(s: Specification, name: str, group: NeuronGroup) -> NeuronGroup | StateMonitor:
-    """The recorder of one station's variables: their means over the window, or a trace."""
-    variables, chosen = readout(s, name).variables, recorded_cells(s, name)
-    if s.record == "trace":
-        return StateMonitor(group, variables, chosen, dt=s.trace_step * ms, when="start", name=f"{name}_recorder")
-    step, samples = s.recording_step(name), s.samples(name)
-    equations = "".join(
-        f"{v} : {_dimension(group, v)} (linked)\nmean_{v} : {_dimension(group, v)}\n" for v in variables
+def _plan_recording(s: Specification, station: str) -> Recording:
+    grid, is_spiking = s.grid, station in s.spiking
+    lattice = s.lattice(station)
+    # Stations share their places: where spiking cells end, graded ones are not recorded either.
+    within = s.region.spiking if s.region.record is None else s.region.record
+    rows, columns = (
+        near_middle(places, side, grid.pixels_per_degree, within)
+        for places, side in zip(lattice, (grid.height, grid.width), strict=True)
     )
-    averaging = NeuronGroup(len(chosen), equations, dt=step * ms, name=f"{name}_recorder")
+    chosen = np.logical_and.outer(np.isin(lattice[0], rows), np.isin(lattice[1], columns)).ravel()
+    readout = v1.readout(s.parameters) if station == "v1" else _READOUTS[station]
+    return Recording(
+        station,
+        readout,
+        is_spiking,
+        lattice,
+        (rows, columns),
+        np.flatnonzero(np.tile(chosen, grid.images * (s.trials if is_spiking else 1))),
+        spiking_channels(s, station, readout) if is_spiking else {},
+        s.recording_step(station),
+    )
+
+
+def spiking_channels(s: Specification, station: str, readout: Readout) -> dict[str, tuple[str, int]]:
+    """The group that holds the cells of each spiking channel, and the index there of the channel's first cell."""
+    if station != "v1":
+        return {channel: (f"{station}_{channel}", 0) for channel in readout.channels}
+    columns = v1.lattice_of(s.cells.grid, s.region.v1).cells
+    return {channel: spiking.v1.place(channel, columns) for channel in readout.channels}
+
+
+def add_recorders(s: Specification, stations: Parts) -> tuple[Parts, dict[str, Output]]:
+    """Recorders of all stations, by name, and the arrays that are read from them."""
+    recorders: Parts = {"recording": NeuronGroup(1, SWITCHES, name="recording")}
+    outputs: dict[str, Output] = {}
+    for station, recording in plan_recordings(s).items():
+        if recording.spiking:
+            for name in dict.fromkeys(group for group, _ in recording.places.values()):
+                group = stations[name]
+                outputs[f"count.{name}"] = Output(group, "count", len(group))
+                monitor = recorders[f"{name}_spikes"] = SpikeMonitor(group, name=f"{name}_spikes")
+                outputs |= {f"spikes.{name}.{variable}": Output(monitor, variable, None) for variable in "it"}
+            continue
+        variables, cells = recording.readout.variables, recording.cells
+        mean = recorders[f"{station}_mean"] = _mean_recorder(recording, stations[station])
+        outputs |= {f"mean.{station}.{v}": Output(mean, f"mean_{v}", cells.size) for v in variables}
+        trace = recorders[f"{station}_trace"] = StateMonitor(
+            stations[station], variables, cells, dt=s.trace_step * ms, when="start", name=f"{station}_trace"
+        )
+        outputs |= {f"trace.{station}.{v}": Output(trace, v, None) for v in variables}
+    return recorders, outputs
+
+
+def _mean_recorder(recording: Recording, group: NeuronGroup) -> NeuronGroup:
+    """A group that sums the recorded variables over the samples of the window."""
+    variables, cells, name = recording.readout.variables, recording.cells, f"{recording.station}_mean"
+    equations = WINDOW
     for v in variables:
-        index = None if len(chosen) == len(group) else chosen
-        setattr(averaging, v, linked_var(group, v, index=index))
-    # Half a step keeps the edges clear of rounding.
-    first, stop = (s.lead + (edge - 0.5) * step for edge in (samples.start, samples.stop))
-    inside = f"int(t > {first!r}*ms)*int(t < {stop!r}*ms)"
+        unit = repr(get_unit(group.variables[v].dim))
+        equations += f"{v} : {unit} (linked)\nmean_{v} : {unit}\n"
+    averaging = NeuronGroup(len(cells), equations, dt=recording.step * ms, name=name)
+    for v in variables:
+        setattr(averaging, v, linked_var(group, v, index=None if len(cells) == len(group) else cells))
+    inside = "int(t > window_start)*int(t < window_stop)*share"
     averaging.run_regularly(
-        "\n".join(f"mean_{v} += {v}*({inside}/{len(samples)})" for v in variables),
-        dt=step * ms,
+        "\n".join(f"mean_{v} += {v}*({inside})" for v in variables),
+        dt=recording.step * ms,
         when="start",
-        name=f"{name}_averaging",
+        name=f"{name}_sum",
     )
     return averaging
 
 
-def recorded_cells(s: Specification, station: str) -> np.ndarray:
-    """Indices of the recorded cells in a station's group, image after image."""
-    rows, columns = (
-        np.isin(places, chosen) for places, chosen in zip(s.lattice(station), s.recorded_lattice(station), strict=True)
-    )
-    images = s.grid.images * (s.trials if station in s.spiking else 1)
-    return np.flatnonzero(np.tile(np.logical_and.outer(rows, columns).ravel(), images))
+def run_variables(s: Specification, recordings: dict[str, Recording], settings: RunSettings) -> State:
+    """The variables of recorders that are set before a run, by "group.variable", in SI units."""
+    found: State = {"recording.trace": _second(settings.record != "mean", 1.0)}
+    found["recording.duration"] = _second(s.lead + settings.duration)
+    # Half a step keeps the edges clear of rounding.
+    for station, recording in recordings.items():
+        if recording.spiking:
+            for group, _ in recording.places.values():
+                found[f"{group}.count_start"] = _second(s.lead + settings.window[0] - s.dt / 2)
+                found[f"{group}.count_stop"] = _second(s.lead + settings.window[1] - s.dt / 2)
+            continue
+        samples = recording.samples(settings.window)
+        found[f"{station}_mean.window_start"] = _second(s.lead + (samples.start - 0.5) * recording.step)
+        found[f"{station}_mean.window_stop"] = _second(s.lead + (samples.stop - 0.5) * recording.step)
+        found[f"{station}_mean.share"] = _second(1 / max(1, len(samples)), 1.0)
+    return found
 
 
-def _dimension(group: NeuronGroup, variable: str) -> str:
-    return repr(get_unit(group.variables[variable].dim))
+def _second(value: float, unit: float = 1e-3) -> np.ndarray:
+    return np.array([value * unit])

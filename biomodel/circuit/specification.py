@@ -1,10 +1,14 @@
-"""The specification of a circuit: plain data, written as JSON for worker processes and the cache."""
+"""All that determines a circuit: a `Specification` is plain data, written as JSON for the cache of compiled circuits.
+
+What can differ from run to run of one compiled circuit is not part of it: the stimulus, the state to start from, the
+duration, the window and the type of recording (`biomodel.circuit.recording.RunSettings`).
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from math import ceil, gcd
+from math import gcd
 
 import numpy as np
 from brian2 import Quantity, ms
@@ -14,21 +18,76 @@ from biomodel.circuit.lattice import Grid, near_middle
 from biomodel.circuit.spiking.cells import Trials
 from biomodel.parameters import Parameters
 
-#: The stations from light to cortex, and those that have spiking cells at spiking fidelity.
+#: The stations in the order in which signals pass them, and those whose cells can spike.
 STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1")
 SPIKING = ("ganglion", "lgn", "v1")
 
-#: Steps of the retina per step of V1, whose membranes are slower; with spikes, V1 needs shorter steps.
+#: V1's membranes are slow: V1 is integrated at every fourth step of the retina, with spikes at every second one.
 V1_CLOCK = 4
 SPIKING_V1_CLOCK = 2
 
-#: Rates are averaged over samples this far apart, ms.
+#: Shortest interval between the samples that a mean is taken of, ms.
 SAMPLING = 1.0
+
+#: How long the frame of a still image lasts, ms; the image stays on after that.
+STILL = 1000.0
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where cells are simulated and recorded: distances from the middle of the image, across and down, in degrees.
+
+    Parameters
+    ----------
+    record : float, optional
+        Cells are recorded up to this distance, at every station; by default where there are cells. Traces of whole fields are
+        large.
+    v1 : float, optional
+        V1 exists up to this distance; by default everywhere. Its layers end there, as they do at the border of an image.
+    spiking : float, optional
+        Spiking ganglion and relay cells exist up to this distance, where the output is "ganglion" or "lgn"; by default
+        everywhere. The suppressive field ends there.
+
+    Examples
+    --------
+    >>> import biomodel
+    >>> biomodel.Region(record=0.5)
+    Region(record=0.5, v1=None, spiking=None)
+    """
+
+    record: float | None = None
+    v1: float | None = None
+    spiking: float | None = None
+
+
+#: The default of `Pathway.simulate`.
+EVERYWHERE = Region()
 
 
 @dataclass(frozen=True)
 class Specification:
-    """Everything that determines a network except its stimulus, and what it records; times are in ms."""
+    """All that determines a network; times are in ms.
+
+    Attributes
+    ----------
+    preset, fidelity, values, lesions
+        The parameters by name in their documented units, and the mechanisms that are removed.
+    grid : Grid
+        The images of one batch.
+    dt : float
+        Integration step of the retina.
+    output : str
+        The last station.
+    frames, frame_duration : int, float
+        Frames of the stimulus and how long each lasts.
+    region : Region
+    trials : int
+        Trials of each image in the network, where cells spike.
+    lead : float
+        Time before the stimulus, in which spiking cells lose their initial state.
+    leaves_state : bool
+        Whether the state at the end is read out.
+    """
 
     preset: str
     fidelity: str
@@ -37,17 +96,12 @@ class Specification:
     grid: Grid
     dt: float
     output: str
-    duration: float
-    window: tuple[float, float]
-    record: str
-    frames: int
-    frame_duration: float
-    leaves_state: bool = False
-    v1_within: float | None = None
-    record_within: float | None = None
-    fires_within: float | None = None
+    frames: int = 1
+    frame_duration: float = STILL
+    region: Region = EVERYWHERE
     trials: int = 1
     lead: float = 0.0
+    leaves_state: bool = False
 
     @property
     def parameters(self) -> Parameters:
@@ -55,86 +109,53 @@ class Specification:
         return Parameters(self.preset, dict(self.values), self.fidelity)
 
     @property
+    def stations(self) -> tuple[str, ...]:
+        """The stations that are simulated."""
+        return STATIONS[: STATIONS.index(self.output) + 1]
+
+    @property
     def spiking(self) -> tuple[str, ...]:
-        """The stations with spiking cells."""
+        """The stations whose cells spike."""
         return tuple(name for name in self.stations if name in SPIKING) if self.fidelity == "spiking" else ()
 
     @property
     def cells(self) -> Trials:
-        """The spiking cells of every trial; spikes are counted in the window, or throughout a trace."""
-        start, stop = (-self.lead, self.duration) if self.record == "trace" else self.window
-        # Half a step keeps the edges clear of rounding.
+        """The spiking cells of all trials."""
         rows, columns = (range(places[0], places[-1] + 1) for places in self.lattice("ganglion"))
-        begin, end = (self.lead + edge - self.dt / 2 for edge in (start, stop))
-        return Trials(self.grid, self.trials, begin, end, rows, columns)
-
-    @property
-    def stations(self) -> tuple[str, ...]:
-        """The stations that are simulated."""
-        return STATIONS[: STATIONS.index(self.output) + 1]
+        return Trials(self.grid, self.trials, rows, columns)
 
     @property
     def trace_step(self) -> float:
         """Interval of a trace's samples in ms, the same at every station."""
         return max(SAMPLING, self.dt * V1_CLOCK)
 
-    @property
-    def trace_samples(self) -> int:
-        """Number of a trace's samples."""
-        return len(np.arange(0, self.duration - 1e-9, self.trace_step))
-
-    @property
-    def lead_samples(self) -> int:
-        """Number of a trace's samples before the image appears."""
-        return round(self.lead / self.trace_step)
-
-    @property
-    def recorder_samples(self) -> int:
-        """Number of values that a recorder holds for each cell."""
-        return self.lead_samples + self.trace_samples if self.record == "trace" else 1
-
-    def samples(self, station: str) -> range:
-        """Samples of a station's recorder that lie in the window, in steps of `recording_step`."""
-        step = self.recording_step(station)
-        first, stop = (ceil(edge / step - 0.5) for edge in self.window)
-        return range(first, stop)
-
     def recording_step(self, station: str) -> float:
-        """Interval in ms between the samples of a mean."""
+        """Interval in ms of the samples that a station's mean is taken of."""
         return max(SAMPLING, float(self.clock(station) / ms))
+
+    def clock(self, station: str) -> Quantity:
+        """The step at which a station is integrated."""
+        v1_clock = SPIKING_V1_CLOCK if self.fidelity == "spiking" else V1_CLOCK
+        return self.dt * ms * (v1_clock if station == "v1" else 1)
 
     def lattice(self, station: str) -> tuple[np.ndarray, np.ndarray]:
         """Pixel rows and columns at which a station has cells."""
         ppd, sides = self.grid.pixels_per_degree, (self.grid.height, self.grid.width)
-        rows, columns = (v1.lattice(n, ppd, self.v1_within) if station == "v1" else np.arange(n) for n in sides)
+        rows, columns = (v1.lattice(n, ppd, self.region.v1) if station == "v1" else np.arange(n) for n in sides)
         if station in self.spiking and station != "v1":
-            rows, columns = (near_middle(places, len(places), ppd, self.fires_within) for places in (rows, columns))
+            rows, columns = (near_middle(places, len(places), ppd, self.region.spiking) for places in (rows, columns))
         return rows, columns
-
-    def recorded_lattice(self, station: str) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel rows and columns at which a station's cells are recorded."""
-        grid = self.grid
-        rows, columns = (
-            near_middle(places, n, grid.pixels_per_degree, self.record_within)
-            for places, n in zip(self.lattice(station), (grid.height, grid.width), strict=True)
-        )
-        return rows, columns
-
-    def clock(self, station: str) -> Quantity:
-        """The step at which a station is integrated."""
-        cortical = SPIKING_V1_CLOCK if self.fidelity == "spiking" else V1_CLOCK
-        return self.dt * ms * (cortical if station == "v1" else 1)
 
     @property
     def movie_step(self) -> float:
-        """Interval in ms at which cones sample the film: one frame, if frames and the lead last whole steps."""
+        """Interval in ms at which cones read the stimulus: a frame, if frames and the lead last whole steps."""
         steps = [time / self.dt for time in (self.frame_duration, self.lead)]
         if any(abs(number - round(number)) > 1e-6 for number in steps):
             return self.dt
         return gcd(*map(round, steps)) * self.dt if self.lead else self.frame_duration
 
     def to_json(self) -> str:
-        """Canonical JSON, equal for equal specifications."""
+        """A canonical text: equal for equal specifications."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @staticmethod
@@ -143,6 +164,6 @@ class Specification:
         plain = json.loads(text)
         plain["values"] = tuple((name, value) for name, value in plain["values"])
         plain["lesions"] = tuple(plain["lesions"])
-        plain["window"] = tuple(plain["window"])
         plain["grid"] = Grid(**plain["grid"])
+        plain["region"] = Region(**plain["region"])
         return Specification(**plain)

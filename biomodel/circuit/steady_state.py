@@ -6,7 +6,7 @@ import numpy as np
 from brian2 import ms
 
 from biomodel.circuit import lgn, retina, spiking, v1
-from biomodel.circuit.recording import spiking_channels
+from biomodel.circuit.recording import noise_groups
 from biomodel.circuit.specification import Specification
 from biomodel.circuit.station import State
 
@@ -33,7 +33,7 @@ def steady_state(specification: Specification, background: np.ndarray, noise: in
     if "lgn" in s.stations:
         state |= lgn.steady_state(parameters, s.lesions, background)
     if "v1" in s.stations:
-        state |= v1.steady_state(parameters, s.grid, len(background), s.v1_within)
+        state |= v1.steady_state(parameters, s.grid, len(background), s.region.v1)
     present = {"cascade", "horizontal", *s.stations}
     present |= {"wide_amacrine"} if "bipolar" in present else set()
     present |= {"contrast_amacrine"} if "ganglion" in present else set()
@@ -45,7 +45,7 @@ def steady_state(specification: Specification, background: np.ndarray, noise: in
         if "lgn" in s.stations:
             initial |= spiking.lgn.initial_state(parameters, s.lesions, s.cells, random)
         if "v1" in s.stations:
-            initial |= spiking.v1.initial_state(parameters, s.lesions, s.cells, random, s.v1_within)
+            initial |= spiking.v1.initial_state(parameters, s.lesions, s.cells, random, s.region.v1)
     else:
         present |= {f"{name}_interneuron" for name in lgn.CLASSES} if "lgn" in present else set()
         present |= v1.layers(parameters, s.lesions, s.grid.pixels_per_degree) if "v1" in present else set()
@@ -55,6 +55,4 @@ def steady_state(specification: Specification, background: np.ndarray, noise: in
 def noise_seeds(specification: Specification, noise: int) -> State:
     """The part of a state that seeds the noise of spiking cells."""
     s = specification
-    groups = [group for station in s.spiking for group, _ in spiking_channels(s, station).values()]
-    groups += ["v1_inhibitory"] if "v1" in s.spiking else []
-    return spiking.noise.seeds(dict.fromkeys(groups), noise)
+    return spiking.noise.seeds(noise_groups(s), noise)

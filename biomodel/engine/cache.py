@@ -8,7 +8,6 @@ and `manifest.json`. It appears under its name in one step, complete, made by on
 from __future__ import annotations
 
 import functools
-import glob
 import hashlib
 import json
 import logging
@@ -19,7 +18,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,12 +26,10 @@ from pathlib import Path
 
 import brian2
 import filelock
-import numpy as np
 import platformdirs
 
 import biomodel
 from biomodel.circuit.specification import Specification
-from biomodel.circuit.station import State
 from biomodel.utils.code import code_digest
 from biomodel.utils.progress import progress
 
@@ -66,6 +62,14 @@ def source_digest() -> str:
     """Digest of the modules and data that decide what a simulation computes."""
     package = Path(__file__).parent.parent
     return code_digest(package / name for name in _SOURCES)
+
+
+@functools.cache
+def simulation_digest() -> str:
+    """Digest of all that decides the responses to a stimulus: circuits, and how they are run and read."""
+    package = Path(__file__).parent.parent
+    names = ("circuit", "engine", "parameters", "adaptation.py", "stimuli.py", "utils/units.py")
+    return code_digest(package / name for name in names)
 
 
 @functools.cache
@@ -120,11 +124,24 @@ def build(specification: Specification) -> Path:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         raise
+    if process.returncode == 0 and _manifest(folder).get("vectorised") == 0:
+        logger.warning(
+            "Brian2 %s generates C++ code that is not recognised: loops are not vectorised", brian2.__version__
+        )
     if process.returncode != 0 or damaged(folder) is not None:
         lines = [line for line in said.splitlines() if "note: disable pass" not in line]
         tail = "\n".join(lines[-15:])
         raise RuntimeError(f"the C++ build of the pathway failed:\n{tail}")
     return folder
+
+
+def _manifest(folder: Path) -> dict:
+    """What a build's manifest holds; nothing where it cannot be read."""
+    try:
+        found = json.loads((folder / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _wait(process: subprocess.Popen[str]) -> str:
@@ -170,105 +187,6 @@ def damaged(folder: Path) -> str | None:
         return "its manifest is not one"
     wrong = [name for name, digest in manifest["checksums"].items() if found.get(name) != digest]
     return f"{wrong[0]} is missing or changed" if wrong else None
-
-
-def run(folder: Path, movie: np.ndarray, state: State) -> dict[str, np.ndarray]:
-    """Run a binary with a film, from a state.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        As `build` returned it.
-    movie : numpy.ndarray, (frame, cell)
-        Luminance in cd/m².
-    state : dict
-        All variables that the manifest lists.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        What the manifest lists as outputs, flat, in SI units.
-
-    Raises
-    ------
-    RuntimeError
-        Where the binary fails, was changed meanwhile, or the temporary folder does not take its files.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix=_scratch_prefix()) as scratch:
-            return _run(folder, {"movie": movie, **state}, Path(scratch))
-    except (OSError, ValueError, IndexError) as error:
-        raise RuntimeError(
-            f"the compiled pathway in {folder} left nothing that can be read ({error}): was it removed, or is the "
-            f"temporary folder {tempfile.gettempdir()} full?"
-        ) from error
-
-
-def _run(folder: Path, inputs: dict[str, np.ndarray], scratch: Path) -> dict[str, np.ndarray]:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    arguments = []
-    for name, size in manifest["inputs"].items():
-        values = np.ascontiguousarray(inputs[name], dtype=np.float64)
-        if values.size != size:
-            raise RuntimeError(f"input {name} has {values.size} values where the binary takes {size}")
-        given = name if name != "movie" else "movie.values"
-        if (values == values.flat[0]).all() and np.isfinite(values.flat[0]):
-            # A file each takes longer than all the rest.
-            arguments.append(f"{given}={float(values.flat[0])!r}")
-        else:
-            values.tofile(scratch / name)
-            arguments.append(f"{given}={scratch / name}")
-    told = subprocess.run(
-        ["./main", "--results_dir", f"{scratch}/", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if told.returncode != 0 or told.stderr:
-        words = told.stderr.strip()[-500:]
-        raise RuntimeError(f"the compiled pathway failed (exit code {told.returncode}): {words}")
-    # An interrupted binary stops early and says that all is well.
-    completed = float((scratch / "last_run_info.txt").read_text().split()[1])
-    if completed != 1:
-        raise RuntimeError(f"the compiled pathway was interrupted after {completed:.0%} of its run")
-    # Nor does it mind a static array that it cannot read.
-    if any(os.stat(folder / name).st_size != size for name, size in manifest["sizes"].items()):
-        raise RuntimeError(f"the compiled pathway in {folder} was changed while it ran: simulate again")
-    out = {}
-    for name, output in manifest["outputs"].items():
-        out[name] = np.fromfile(scratch / output["file"], output["type"])
-        if output["size"] not in (None, out[name].size):
-            raise OSError(f"{out[name].size} of {output['size']} values of {name}")
-    return out
-
-
-def _scratch_prefix() -> str:
-    """What names of temporary folders of this machine's (or container's) processes begin with, this process's number last."""
-    try:
-        numbers = os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        numbers = 0
-    return f"precortical-{platform.node()}-{numbers}-{os.getpid()}-"
-
-
-def sweep_scratch() -> None:
-    """Remove the temporary folders of this machine's processes that were killed."""
-    family = _scratch_prefix().removesuffix(f"{os.getpid()}-")
-    for folder in Path(tempfile.gettempdir()).glob(f"{glob.escape(family)}*"):
-        process = folder.name.removeprefix(family).split("-")[0]
-        if process.isdigit() and not _alive(int(process)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 @dataclass(frozen=True)

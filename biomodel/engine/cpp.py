@@ -1,14 +1,19 @@
-"""The body of the process that compiles one circuit with Brian2's C++ standalone device; `biomodel.engine.cache` starts it.
+"""Compiles circuits with Brian2's C++ standalone device, and runs the binaries.
 
-Its argument is a specification as JSON; it leaves the finished build in the cache.
+As a program, it compiles the circuit of a specification (its argument, as JSON) into the cache; `biomodel.engine.cache`
+starts it, in a process of its own.
 """
 
 from __future__ import annotations
 
 import gc
+import glob
 import json
+import os
+import platform
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,6 +24,7 @@ import brian2
 import numpy as np
 
 from biomodel.circuit.assembly import Circuit, assemble
+from biomodel.circuit.recording import RunSettings, plan_recordings, run_variables
 from biomodel.circuit.specification import Specification
 from biomodel.circuit.station import State
 from biomodel.circuit.steady_state import steady_state
@@ -50,66 +56,102 @@ objects.h.gch: objects.h
 
 
 def compile_and_install(specification: Specification) -> None:
-    """Leave an intact build of a specification in the cache, unless another process just has."""
-    name, grid = cache.key(specification), specification.grid
+    """Leave an intact build of a specification in the cache, unless another process has made it meanwhile."""
+    name = cache.key(specification)
     with cache.locked(name):
         folder = cache.cache_folder() / name
         if cache.damaged(folder) is None:
             return
-        # Left by builders that were killed: nobody else writes here under the lock.
+        # From builders that were killed: no other process writes here under the lock.
         for left in cache.cache_folder().glob(f"{cache.BUILDING}{name}-*"):
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=cache.cache_folder(), prefix=f"{cache.BUILDING}{name}-") as scratch:
-            states = steady_state(specification, np.ones((grid.images, grid.height, grid.width)))
-            finished = compiled(assemble, specification, states, Path(scratch))
+            grid = specification.grid
+            state = steady_state(specification, np.ones((grid.images, grid.height, grid.width)))
+            finished = compile_circuit(assemble, specification, state, Path(scratch))
             if folder.exists():
                 folder.rename(Path(scratch) / "damaged")
             finished.rename(folder)
 
 
-def compiled(
-    wire: Callable[[Specification], Circuit], specification: Specification, states: State, scratch: Path
+def compile_circuit(
+    wire: Callable[[Specification], Circuit], specification: Specification, state: State, scratch: Path
 ) -> Path:
     """Compile a circuit on this process's Brian2 device.
 
     Parameters
     ----------
     wire : callable
-        Makes the circuit.
-    states : dict
-        The state variables to start from, in the sizes that the circuit has.
+        Makes the circuit; it has recorders as `assemble` adds them.
+    specification : Specification
+    state : dict
+        The state variables that are set before a run, in the sizes that the circuit has.
     scratch : pathlib.Path
         An empty folder.
 
     Returns
     -------
     pathlib.Path
-        The finished build, in `scratch`, for `biomodel.engine.cache.run`.
+        The finished build, in `scratch`, for `run_binary`.
+
+    Raises
+    ------
+    RuntimeError
+        Where Brian2 generates code in which the switches of recorders have no place.
     """
-    cpp = brian2.prefs.codegen.cpp
-    cpp.extra_compile_args_gcc = [*cpp.extra_compile_args_gcc, *_FLAGS]
+    s = specification
+    options = brian2.prefs.codegen.cpp
+    options.extra_compile_args_gcc = [*options.extra_compile_args_gcc, *_FLAGS]
     brian2.prefs.devices.cpp_standalone.extra_make_args_unix = [_MAKE_JOBS]
     project = scratch / "project"
     brian2.set_device("cpp_standalone", build_on_run=False, directory=str(project))
-    circuit = wire(specification)
-    circuit.network.run((specification.lead + specification.duration) * brian2.ms, namespace={})
+    circuit = wire(s)
+    circuit.network.run(1 * brian2.second, namespace={})
     brian2.device.build(directory=str(project), compile=False, run=False)
-    manifest = _manifest(circuit, states)
+    manifest = _manifest(circuit, state)
+    vectorised = 0
     for source in (project / "code_objects").glob("*.cpp"):
-        source.write_text(vectorisable(source.read_text()))
+        text = source.read_text()
+        source.write_text(vectorisable(text))
+        vectorised += source.read_text() != text
+    main = project / "main.cpp"
+    main.write_text(with_switches([monitor.name for monitor in circuit.monitors], main.read_text()))
     objects = project / "objects.cpp"
     objects.write_text(writing_only({output["file"] for output in manifest["outputs"].values()}, objects.read_text()))
     makefile = project / "makefile"
-    # Nothing is ever compiled a second time: it needn't be known what depends on what.
+    # Nothing is compiled a second time: dependencies need not be known.
     makefile.write_text(makefile.read_text().replace("$(OBJS) $(DEPS) makefile", "$(OBJS) makefile") + _RULES)
     brian2.device.compile_source(str(project), "unix", debug=True, clean=False)
     finished = scratch / "build"
     finished.mkdir()
     shutil.copy2(project / "main", finished / "main")
     shutil.copytree(project / "static_arrays", finished / "static_arrays")
-    manifest |= {"checksums": cache.checksums(finished), "sizes": cache.sizes(finished)}
+    manifest |= {"checksums": cache.checksums(finished), "sizes": cache.sizes(finished), "vectorised": vectorised}
     (finished / "manifest.json").write_text(json.dumps(manifest, indent=1))
     return finished
+
+
+def with_switches(monitors: list[str], main: str) -> str:
+    """Brian2's ``main.cpp`` with a duration, and with monitors that are switched on, by variables that are set first.
+
+    Raises
+    ------
+    RuntimeError
+        Where the code is not as Brian2 2.9 to 2.11 generates it.
+    """
+    arguments, monitored = "set_from_command_line(args);", "if(_array_recording_trace[0] != 0) "
+    changes = [
+        (rf"{re.escape(arguments)}\s*network\.run\([^,;]*,", "network.run(_array_recording_duration[0],"),
+        (r"network\.clear\(\);", f"{arguments}\n        network.clear();"),
+    ]
+    changes += [(rf"(?=network\.add\([^;]*_run_{name}_codeobject\);)", monitored) for name in monitors]
+    for pattern, text in changes:
+        main, found = re.subn(pattern, text, main)
+        if found != 1:
+            raise RuntimeError(
+                f"main.cpp as generated by Brian2 {brian2.__version__} must match {pattern!r} once, got {found} matches"
+            )
+    return main
 
 
 _LOOP = re.compile(r"^( *)for\(int _idx=0; _idx<_N; _idx\+\+\)", re.MULTILINE)
@@ -120,8 +162,8 @@ _READ = re.compile(r"(_ptr_array_\w+)\[(?!_idx\]|0\])")
 def vectorisable(source: str) -> str:
     """Generated code whose loop the compiler may vectorise, if no cell reads what another one writes.
 
-    The compiler cannot know that arrays do not overlap, nor which cells an index array names; of the generated code it
-    is plain: each cell writes at its own place alone, and no array is both written and read at another place.
+    The compiler cannot know that arrays do not overlap, nor which cells an index array names. The generated code shows it:
+    each cell writes at its own place only, and no array is both written and read at another place.
     """
     writes = _WRITE.findall(source)
     scattered = any(index not in ("_idx", "0") for _, index in writes)
@@ -137,13 +179,14 @@ _WRITE_ARRAY = re.compile(
 
 
 def writing_only(files: set[str], source: str) -> str:
-    """Generated code that writes these arrays when it ends, and not every index as well."""
+    """Generated code that writes only these arrays at its end, and not every index."""
     return _WRITE_ARRAY.sub(lambda found: found[0] if found[2] in files or found[2].endswith(".txt") else "", source)
 
 
-def _manifest(circuit: Circuit, states: State) -> dict[str, Any]:
-    """What a binary takes and gives."""
+def _manifest(circuit: Circuit, state: State) -> dict[str, Any]:
+    """Inputs and outputs of a binary: the sizes of variables that are set, the files of arrays that are read."""
     s = circuit.specification
+    switches = run_variables(s, plan_recordings(s), RunSettings(1.0, (0.0, 1.0), "mean"))
     outputs: dict[str, dict[str, Any]] = {}
     for name, output in circuit.outputs.items():
         variable = output.recorder.variables[output.variable]
@@ -152,16 +195,113 @@ def _manifest(circuit: Circuit, states: State) -> dict[str, Any]:
             "size": output.size,
             "type": np.dtype(variable.dtype).name,
         }
-    for name, values in states.items() if s.leaves_state else ():
+    for name, values in state.items() if s.leaves_state else ():
         group, variable = name.split(".")
-        left = circuit.stations[group].variables[variable]
-        file = brian2.device.get_array_filename(left)
+        file = brian2.device.get_array_filename(circuit.stations[group].variables[variable])
         outputs[f"end.{name}"] = {"file": file, "size": values.size, "type": "float64"}
+    sizes = {name: values.size for name, values in (state | switches).items()}
     return {
         "specification": s.to_json(),
-        "inputs": {"movie": s.frames * s.grid.cells} | {name: values.size for name, values in states.items()},
+        "inputs": {"movie": s.frames * s.grid.cells} | sizes,
         "outputs": outputs,
     }
+
+
+def run_binary(folder: Path, inputs: State) -> dict[str, np.ndarray]:
+    """Run a binary.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        As `biomodel.engine.cache.build` returned it.
+    inputs : dict of str to numpy.ndarray
+        The movie, (frame, cell) in cd/m², and all variables that the manifest lists.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        The outputs that the manifest lists, flat, in SI units.
+
+    Raises
+    ------
+    RuntimeError
+        Where the binary fails, was changed meanwhile, or the temporary folder does not take its files.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=_scratch_prefix()) as scratch:
+            return _run(folder, inputs, Path(scratch))
+    except (OSError, ValueError, IndexError) as error:
+        raise RuntimeError(
+            f"the compiled pathway in {folder} left nothing that can be read ({error}): was it removed, or is the "
+            f"temporary folder {tempfile.gettempdir()} full?"
+        ) from error
+
+
+def _run(folder: Path, inputs: dict[str, np.ndarray], scratch: Path) -> dict[str, np.ndarray]:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    arguments = []
+    for name, size in manifest["inputs"].items():
+        values = np.ascontiguousarray(inputs[name], dtype=np.float64)
+        if values.size != size:
+            raise RuntimeError(f"input {name} has {values.size} values where the binary takes {size}")
+        given = name if name != "movie" else "movie.values"
+        if (values == values.flat[0]).all() and np.isfinite(values.flat[0]):
+            # A file each takes longer than all the rest.
+            arguments.append(f"{given}={float(values.flat[0])!r}")
+        else:
+            values.tofile(scratch / name)
+            arguments.append(f"{given}={scratch / name}")
+    process = subprocess.run(
+        ["./main", "--results_dir", f"{scratch}/", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if process.returncode != 0 or process.stderr:
+        words = process.stderr.strip()[-500:]
+        raise RuntimeError(f"the compiled pathway failed (exit code {process.returncode}): {words}")
+    # An interrupted binary stops early and says that all is well.
+    completed = float((scratch / "last_run_info.txt").read_text().split()[1])
+    if completed != 1:
+        raise RuntimeError(f"the compiled pathway was interrupted after {completed:.0%} of its run")
+    # Nor does it mind a static array that it cannot read.
+    if any(os.stat(folder / name).st_size != size for name, size in manifest["sizes"].items()):
+        raise RuntimeError(f"the compiled pathway in {folder} was changed while it ran: simulate again")
+    out = {}
+    for name, output in manifest["outputs"].items():
+        out[name] = np.fromfile(scratch / output["file"], output["type"])
+        if output["size"] not in (None, out[name].size):
+            raise OSError(f"{out[name].size} of {output['size']} values of {name}")
+    return out
+
+
+def _scratch_prefix() -> str:
+    """What names of temporary folders of this machine's (or container's) processes begin with, this process's number last."""
+    try:
+        numbers = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        numbers = 0
+    return f"precortical-{platform.node()}-{numbers}-{os.getpid()}-"
+
+
+def remove_scratch() -> None:
+    """Remove the temporary folders of this machine's processes that were killed."""
+    family = _scratch_prefix().removesuffix(f"{os.getpid()}-")
+    for folder in Path(tempfile.gettempdir()).glob(f"{glob.escape(family)}*"):
+        process = folder.name.removeprefix(family).split("-")[0]
+        if process.isdigit() and not _alive(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 if __name__ == "__main__":

@@ -1,20 +1,112 @@
-"""Responses as an xarray Dataset: a variable a station, with labelled channels, and where they come from."""
+"""Responses: outputs of a network sorted by station, image and trial, and labelled as an xarray Dataset."""
 
 from __future__ import annotations
 
 import json
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import xarray as xr
 
 import biomodel
 from biomodel.circuit import v1
-from biomodel.circuit.recording import readout
-from biomodel.circuit.specification import Specification
+from biomodel.circuit.recording import Recording
+from biomodel.engine.plan import Batch, Plan
+from biomodel.engine.spike_trains import SpikeTrains, spike_table
 from biomodel.utils.units import UNITS
 
-#: Stations that have one channel have no channel dimension.
+#: Stations with one channel have no channel dimension.
 SINGLE = ("cone", "horizontal")
+
+#: By "station.variable", in SI units: (image, cell), with trials (image, trial, cell), of a trace (…, time, cell). Single spikes
+#: by "station.channel", (spike, 4): image, trial, cell among those of the channel, and time in seconds after onset.
+Recorded: TypeAlias = dict[str, np.ndarray]
+
+
+def read_batch(plan: Plan, batch: Batch, out: dict[str, np.ndarray]) -> Recorded:
+    """Responses of the images and trials of a batch, from the outputs of its network."""
+    record, found = plan.settings.record, {}
+    for station, recording in plan.recordings.items():
+        if not recording.spiking:
+            for variable in recording.readout.variables if record != "spikes" else ():
+                values = _read_graded(plan, out[f"{record}.{station}.{variable}"])
+                found[f"{station}.{variable}"] = values[: batch.n_images]
+            continue
+        for channel, (group, first) in recording.places.items():
+            key = f"{station}.{channel}"
+            if record == "mean":
+                counts = _by_image(plan, out[f"count.{group}"][None, first + recording.cells])[:, :, 0]
+                found[key] = counts[: batch.n_images, : batch.n_trials]
+                continue
+            cells, times = out[f"spikes.{group}.i"] - first, out[f"spikes.{group}.t"]
+            if record == "trace":
+                counts = _trace_counts(plan, recording, cells, times)
+                found[key] = counts[: batch.n_images, : batch.n_trials]
+            else:
+                spikes = _sorted_spikes(plan, recording, cells, times)
+                kept = (spikes[:, 0] < batch.n_images) & (spikes[:, 1] < batch.n_trials)
+                found[key] = spikes[kept] + [batch.first_image, batch.first_trial, 0, 0]
+    return found
+
+
+def _read_graded(plan: Plan, values: np.ndarray) -> np.ndarray:
+    """Values of one variable, (image, cell) or (image, time, cell)."""
+    images = plan.specification.grid.images
+    if plan.settings.record != "trace":
+        return values.reshape(images, -1)
+    samples = plan.lead_samples + plan.trace_samples
+    return np.swapaxes(values.reshape(-1, images, values.size // (images * samples))[plan.lead_samples :], 0, 1)
+
+
+def _by_image(plan: Plan, counts: np.ndarray) -> np.ndarray:
+    """Counts (time, cell of all trials and images) as (image, trial, time, cell)."""
+    s = plan.specification
+    return counts.reshape(len(counts), s.trials, s.grid.images, -1).transpose(2, 1, 0, 3)
+
+
+def _trace_counts(plan: Plan, recording: Recording, cells: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Spikes in the interval up to each sample of a trace, (image, trial, time, cell)."""
+    s, samples, n_cells = plan.specification, plan.trace_samples, recording.cells.size
+    place = _places(recording, cells)
+    # A sample is taken at the start of its step: it counts spikes of earlier steps. A quarter of a step keeps clear of rounding.
+    sample = np.floor((1000 * times + s.dt / 4) / s.trace_step).astype(int) + 1 - plan.lead_samples
+    kept = (place >= 0) & (sample >= 0) & (sample < samples)
+    counts = np.bincount(sample[kept] * n_cells + place[kept], minlength=samples * n_cells)
+    return _by_image(plan, counts.reshape(samples, n_cells).astype(float))
+
+
+def _places(recording: Recording, cells: np.ndarray) -> np.ndarray:
+    """The places of cells among the recorded ones, -1 for cells that are not recorded."""
+    place = np.minimum(np.searchsorted(recording.cells, cells), recording.cells.size - 1)
+    return np.where(recording.cells[place] == cells, place, -1)
+
+
+def _sorted_spikes(plan: Plan, recording: Recording, cells: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """A channel's spikes after onset by image, trial and time: (spike, 4), cells numbered within their image."""
+    s = plan.specification
+    kept = (times >= (s.lead - s.dt / 2) / 1000) & (_places(recording, cells) >= 0)
+    cells, times = cells[kept].astype(int), times[kept] - s.lead / 1000
+    rows, columns = recording.lattice
+    repeat, cell = np.divmod(cells, len(rows) * len(columns))
+    trial, image = np.divmod(repeat, s.grid.images)
+    order = np.lexsort((cell, times, trial, image))
+    return np.stack([image, trial, cell, times], axis=1)[order]
+
+
+def concatenate(parts: list[Recorded]) -> Recorded:
+    """Responses to consecutive images."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def concatenate_trials(plan: Plan, parts: list[Recorded]) -> Recorded:
+    """Responses in consecutive trials of the same images; stations without noise respond alike in all of them."""
+    axis = 0 if plan.settings.record == "spikes" else 1
+    return {
+        name: np.concatenate([part[name] for part in parts], axis)
+        if plan.recordings[name.split(".")[0]].spiking
+        else values
+        for name, values in parts[0].items()
+    }
 
 
 def station_dims(station: str, trace: bool = False, trials: bool = False) -> tuple[str, ...]:
@@ -27,91 +119,80 @@ def station_dims(station: str, trace: bool = False, trials: bool = False) -> tup
     return (*first, f"{station}_channel", "y", "x")
 
 
-def dataset(
-    specification: Specification,
-    recorded: dict[str, np.ndarray],
-    stimulus: xr.DataArray,
-    background: np.ndarray,
-    attributes: dict[str, object],
-    trials: int = 1,
-) -> xr.Dataset:
-    """Label what the recorders read.
+def label(plan: Plan, recorded: Recorded, background: np.ndarray) -> xr.Dataset | SpikeTrains:
+    """Label responses with their stations, channels, places and times.
 
     Parameters
     ----------
-    recorded : dict of "station.variable" to numpy.ndarray
-        (image, cell), or (image, time, cell) of a trace, in SI units; of cells that fire (image, trial, …), in spikes.
-    stimulus : xarray.DataArray
-        Whose coordinates are taken over.
+    plan : Plan
+    recorded : dict
+        As `read_batch` returns it.
     background : numpy.ndarray, (image, y, x)
-        The field each presentation was adapted to, cd/m².
-    attributes : dict
-        How the responses were made.
-    trials : int
-        Of each image, where cells fire.
+        The field that each image was adapted to, cd/m².
 
     Returns
     -------
-    xarray.Dataset
+    xarray.Dataset or SpikeTrains
+        Spike trains where single spikes are recorded.
     """
-    s = specification
-    trace = s.record == "trace"
-    rows, columns = s.recorded_lattice("cone")
+    s, stimulus, attributes = plan.specification, plan.presentations.stimulus, provenance(plan) | plan.attributes()
     y, x = stimulus.y.values, stimulus.x.values
+    if plan.settings.record == "spikes":
+        table = spike_table(plan.recordings, recorded, y, x)
+        table.attrs = attributes | {"images": len(background), "trials": plan.trials}
+        return table
+    trace, samples = plan.settings.record == "trace", plan.trace_samples
+    rows, columns = plan.recordings["cone"].recorded
     field = background[:, rows[:, None], columns]
     variables: dict[str, tuple] = {"background": (("image", "y", "x"), field, {"units": "cd/m²"})}
     coordinates: dict[str, object] = {"y": y[rows], "x": x[columns]}
-    samples = s.trace_samples
     if trace:
         coordinates["time"] = np.arange(samples) * s.trace_step / 1000
-    for station in s.stations:
-        read = readout(s, station)
-        fires = station in s.spiking
-        shape = (len(background), *([trials] if fires else []), *([samples] if trace else []))
-        unit = "spikes" if fires else read.unit
-        scale = 1.0 if fires else float(UNITS[unit])
-        rows, columns = s.recorded_lattice(station)
+    for station, recording in plan.recordings.items():
+        rows, columns = recording.recorded
+        trials = (plan.trials,) if recording.spiking else ()
+        shape = (len(background), *trials, *((samples,) if trace else ()), len(rows), len(columns))
+        unit = "spikes" if recording.spiking else recording.readout.unit
+        scale = 1.0 if recording.spiking else float(UNITS[unit])
         if station == "v1":
             coordinates |= {"v1_y": y[rows], "v1_x": x[columns]}
             coordinates |= v1.coordinates(s.parameters, s.grid.pixels_per_degree)
-        parts = [recorded[f"{station}.{v}"].reshape(*shape, len(rows), len(columns)) / scale for v in read.variables]
+        parts = [recorded[f"{station}.{v}"].reshape(shape) / scale for v in recording.readout.variables]
         values = parts[0] if station in SINGLE else np.stack(parts, axis=-3)
         if station not in SINGLE:
-            coordinates[f"{station}_channel"] = list(read.channels)
-        variables[station] = (station_dims(station, trace, fires), values, {"units": unit})
-    for name, coordinate in stimulus.coords.items():
-        if coordinate.dims == ("image",):
-            coordinates[str(name)] = coordinate
-    return xr.Dataset(variables, coordinates, attrs=provenance(s) | attributes)
+            coordinates[f"{station}_channel"] = list(recording.readout.channels)
+        variables[station] = (station_dims(station, trace, recording.spiking), values, {"units": unit})
+    if stimulus.sizes["image"] == len(background):
+        coordinates |= {str(name): labels for name, labels in stimulus.coords.items() if labels.dims == ("image",)}
+    return xr.Dataset(variables, coordinates, attrs=attributes)
 
 
-def form(
-    specification: Specification, stimulus: xr.DataArray, attributes: dict[str, object], trials: int = 1
-) -> xr.Dataset:
-    """The `dataset` of no image at all: variables, coordinates and attributes of the responses to a stimulus."""
-    s = specification
-    names = [f"{station}.{variable}" for station in s.stations for variable in readout(s, station).variables]
-    none = stimulus.isel(image=slice(0, 0))
+def empty_dataset(plan: Plan) -> xr.Dataset:
+    """The responses to no image: variables, coordinates and attributes, for a store."""
+    bare = plan.without_images()
+    names = [f"{name}.{v}" for name, recording in plan.recordings.items() for v in recording.readout.variables]
+    stimulus = bare.presentations.stimulus
     background = np.empty((0, stimulus.sizes["y"], stimulus.sizes["x"]))
-    return dataset(s, dict.fromkeys(names, np.empty(0)), none, background, attributes, trials)
+    return cast(xr.Dataset, label(bare, dict.fromkeys(names, np.empty(0)), background))
 
 
 def in_rates(responses: xr.Dataset) -> xr.Dataset:
-    """Responses with counts of spikes turned into rates, Hz; their attribute ``counted_s`` says over how many seconds they were.
+    """Responses with spike counts turned into rates, Hz; their attribute ``counted_s`` is the duration of the window.
 
-    What is in another unit is as it was.
+    Variables in other units are not changed.
     """
     counts = [name for name, values in responses.items() if values.attrs.get("units") == "spikes"]
     if not counts:
         return responses
-    begin, end = responses.attrs["window_s"]
-    seconds = end - begin
+    start, end = responses.attrs["window_s"]
+    seconds = end - start
     rates = {name: (responses[name] / seconds).assign_attrs(units="Hz", counted_s=seconds) for name in counts}
     return responses.assign(rates)
 
 
-def provenance(s: Specification) -> dict[str, object]:
-    """What determines the responses but the stimulus, as attributes that any file format keeps."""
+def provenance(plan: Plan) -> dict[str, Any]:
+    """What determines the responses apart from the stimulus, as attributes that any file format keeps."""
+    s, settings = plan.specification, plan.settings
     return {
         "preset": s.preset,
         "fidelity": s.fidelity,
@@ -120,8 +201,8 @@ def provenance(s: Specification) -> dict[str, object]:
         "parameters_digest": s.parameters.digest,
         "pixels_per_degree": s.grid.pixels_per_degree,
         "dt_ms": s.dt,
-        "duration_s": s.duration / 1000,
-        "window_s": [s.window[0] / 1000, s.window[1] / 1000],
+        "duration_s": settings.duration / 1000,
+        "window_s": [settings.window[0] / 1000, settings.window[1] / 1000],
         **({"lead_s": s.lead / 1000} if s.spiking else {}),
         "precortical": biomodel.__version__,
     }

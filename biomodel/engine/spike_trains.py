@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from biomodel.circuit.recording import readout
-from biomodel.circuit.specification import Specification
+from biomodel.circuit.recording import Recording
 from biomodel.utils.errors import InputError
 
 if TYPE_CHECKING:
     import neo
 
-#: What the columns of a cell tell, after `station`, `image` and `trial`.
+#: Columns that identify a cell of a station.
 PLACE = ("channel", "y", "x")
 
 
 class SpikeTrains(pd.DataFrame):
     """Every spike of every trial, as `Pathway.simulate(record="spikes")` returns them.
 
-    A row a spike, in the order of station, channel, image, trial and time; columns `station`, `image`, `trial`, `channel`,
-    `y` and `x` in degrees, and `time` in seconds after onset. `attrs` tell how they were made, and of how many images and
+    One row per spike, in the order of station, channel, image, trial and time; columns `station`, `image`, `trial`, `channel`,
+    `y` and `x` in degrees, and `time` in seconds after onset. `attrs` hold how they were made, and the numbers of images and
     trials.
     """
 
@@ -32,10 +31,10 @@ class SpikeTrains(pd.DataFrame):
         return SpikeTrains
 
     def to_neo(self) -> neo.Block:
-        """A Neo block: a segment a trial of an image, in it a spike train of each cell that fired in any.
+        """A Neo block: a segment a trial of an image, in it a spike train of each cell that spiked in any.
 
         Segments are annotated with `image` and `trial`, trains with `station`, `channel`, `y` and `x`, the block with
-        what stands in `attrs`.
+        `attrs`.
 
         Raises
         ------
@@ -53,27 +52,34 @@ class SpikeTrains(pd.DataFrame):
             image, trial = divmod(k, trials)
             block.segments.append(neo.Segment(name=f"image {image}, trial {trial}", image=image, trial=trial))
         for place, spikes in self.groupby(["station", *PLACE], sort=False):
-            fired = dict(list(spikes.groupby(["image", "trial"]).time))
+            spiked = dict(list(spikes.groupby(["image", "trial"]).time))
             about = dict(zip(("station", *PLACE), place, strict=True))
             for k, segment in enumerate(block.segments):
-                times = fired[divmod(k, trials)].to_numpy() if divmod(k, trials) in fired else np.empty(0)
+                times = spiked[divmod(k, trials)].to_numpy() if divmod(k, trials) in spiked else np.empty(0)
                 segment.spiketrains.append(neo.SpikeTrain(times * quantities.s, t_stop=end, **about))
         return block
 
 
-def table(specification: Specification, recorded: dict[str, np.ndarray], y: np.ndarray, x: np.ndarray) -> SpikeTrains:
-    """The table of recorded spikes, (spike, 4) by "station.channel": image, trial, cell and time.
+def spike_table(
+    recordings: dict[str, Recording], recorded: dict[str, np.ndarray], y: np.ndarray, x: np.ndarray
+) -> SpikeTrains:
+    """The table of recorded spikes.
 
     Parameters
     ----------
+    recordings : dict of str to Recording
+    recorded : dict of str to numpy.ndarray
+        By "station.channel", (spike, 4): image, trial, cell and time in seconds.
     y, x : numpy.ndarray
-        Where pixels are, degrees.
+        Places of pixels, degrees.
     """
-    s, parts = specification, []
-    for station in s.spiking:
-        # Cells are counted in all that a station has, recorded or not.
-        rows, columns = s.lattice(station)
-        for channel in readout(s, station).channels:
+    parts = []
+    for station, recording in recordings.items():
+        if not recording.spiking:
+            continue
+        # Cells are numbered among all cells of a station, recorded or not.
+        rows, columns = recording.lattice
+        for channel in recording.readout.channels:
             image, trial, cell, time = recorded[f"{station}.{channel}"].T
             row, column = np.divmod(cell.astype(int), len(columns))
             parts.append(

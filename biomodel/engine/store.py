@@ -22,6 +22,34 @@ _SETTINGS = "settings"
 
 @dataclass(frozen=True)
 class Store:
+    """A folder for responses, with the number of images that are stored together.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path
+        Responses go to ``responses.zarr`` in it.
+    chunk : int, optional
+        Images that are simulated by one process and stored together, with all of their trials; by default as many as have
+        65,536 responses of a channel. What is in memory at a time is a few chunks.
+
+    Examples
+    --------
+    >>> import biomodel
+    >>> biomodel.Store("runs/a", chunk=16)
+    Store(folder='runs/a', chunk=16)
+    """
+
+    folder: str | Path
+    chunk: int | None = None
+
+    @property
+    def path(self) -> Path:
+        """The folder as an absolute path, since worker processes may have another working directory."""
+        return Path(self.folder).absolute()
+
+
+@dataclass(frozen=True)
+class ResponseStore:
     """The responses of `images` images in `folder`/responses.zarr, `chunk` images at a time."""
 
     folder: Path
@@ -33,7 +61,7 @@ class Store:
         """Where the responses are."""
         return self.folder / "responses.zarr"
 
-    def waiting(self) -> list[slice]:
+    def pending(self) -> list[slice]:
         """The chunks that are not done yet, in order."""
         arrays = [array for _, array in self._group().arrays() if array.ndim > 1]
         firsts = range(0, self.images, self.chunk)
@@ -45,7 +73,7 @@ class Store:
 
     def n_done(self) -> int:
         """How many images' responses are there."""
-        return self.images - sum(left.stop - left.start for left in self.waiting())
+        return self.images - sum(left.stop - left.start for left in self.pending())
 
     def write(self, chosen: slice, responses: xr.Dataset) -> None:
         """Keep the responses to one chunk of images.
@@ -100,7 +128,7 @@ def n_done(folder: Path) -> int:
     """How many images' responses a folder holds."""
     try:
         background = _array(zarr.open_group(folder / "responses.zarr", mode="r", use_consolidated=False), "background")
-        return Store(folder, background.shape[0], background.chunks[0]).n_done()
+        return ResponseStore(folder, background.shape[0], background.chunks[0]).n_done()
     except (OSError, KeyError, ValueError, TypeError, AttributeError):
         return 0
 
@@ -113,15 +141,15 @@ def _array(group: zarr.Group, name: str) -> zarr.Array:
 
 
 def open_store(
-    folder: Path, form: xr.Dataset, stimulus: xr.DataArray, chunk: int, settings: dict[str, object], resume: bool
-) -> Store:
+    folder: Path, empty: xr.Dataset, stimulus: xr.DataArray, chunk: int, settings: dict[str, object], resume: bool
+) -> ResponseStore:
     """Begin a store, or go on with one that was begun with the same settings.
 
     Parameters
     ----------
     folder : pathlib.Path
         Is made where it is missing.
-    form : xarray.Dataset
+    empty : xarray.Dataset
         The responses to no image at all: variables, coordinates and attributes.
     stimulus : xarray.DataArray
         Whose coordinates along `image` are taken over.
@@ -138,17 +166,17 @@ def open_store(
         For a store that is there and must not be, was made with other settings (which are named), or is no store; for
         a folder that cannot be written.
     """
-    store = Store(folder, stimulus.sizes["image"], chunk)
-    told = json.loads(json.dumps(settings))
+    store = ResponseStore(folder, stimulus.sizes["image"], chunk)
+    plain = json.loads(json.dumps(settings))
     if store.path.exists():
         if not resume:
             raise InputError(f"{store.path} is there already: give resume=True to go on with it, or another folder")
-        _check_settings(store, told)
+        _check_settings(store, plain)
         return store
     making = folder / f".responses-{os.getpid()}.zarr"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _create(making, form, stimulus, chunk, told)
+        _create(making, empty, stimulus, chunk, plain)
         making.rename(store.path)
     except OSError as error:
         raise InputError(f"{folder} cannot be written ({error.strerror or error}): give a writable folder") from None
@@ -157,15 +185,15 @@ def open_store(
     return store
 
 
-def _create(path: Path, form: xr.Dataset, stimulus: xr.DataArray, chunk: int, settings: dict[str, object]) -> None:
+def _create(path: Path, empty: xr.Dataset, stimulus: xr.DataArray, chunk: int, settings: dict[str, object]) -> None:
     images = stimulus.sizes["image"]
     along_images = {name: c for name, c in stimulus.coords.items() if c.dims == ("image",)}
-    bare = form.drop_vars([*form.data_vars, *along_images]).assign_coords(along_images).drop_encoding()
+    bare = empty.drop_vars([*empty.data_vars, *along_images]).assign_coords(along_images).drop_encoding()
     # Strings of a fixed length have no place in the zarr 3 specification.
     bare = bare.assign_coords({name: c.astype(object) for name, c in bare.coords.items() if c.dtype.kind == "U"})
     bare.to_zarr(path, mode="w", consolidated=False, zarr_format=3)
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
-    for name, variable in form.data_vars.items():
+    for name, variable in empty.data_vars.items():
         rest = variable.shape[1:]
         group.create_array(
             str(name),
@@ -179,7 +207,7 @@ def _create(path: Path, form: xr.Dataset, stimulus: xr.DataArray, chunk: int, se
     group.create_group(_SETTINGS, attributes={"all": settings})
 
 
-def _check_settings(store: Store, settings: dict[str, object]) -> None:
+def _check_settings(store: ResponseStore, settings: dict[str, object]) -> None:
     try:
         made_with = store.settings()
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:

@@ -15,7 +15,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from biomodel.engine.run import batch_images
+from biomodel.circuit.specification import Region
+from biomodel.engine.plan import batch_images
 from biomodel.physiology import measures
 from biomodel.physiology.recording import (
     FLASH,
@@ -254,8 +255,9 @@ class Column:
                 window=WINDOW,
                 output="v1",
                 workers=self._recording.workers,
-                v1_within=None if full_v1 else _V1_PIXELS / screen.pixels_per_degree,
-                record_within=pixels / screen.pixels_per_degree,
+                region=Region(
+                    pixels / screen.pixels_per_degree, None if full_v1 else _V1_PIXELS / screen.pixels_per_degree
+                ),
                 **settings,
             )
 
@@ -435,8 +437,10 @@ class Column:
                 output="v1",
                 record="trace",
                 workers=self._recording.workers,
-                v1_within=_V1_PIXELS / self.movie.pixels_per_degree,
-                record_within=(_DRIFT_NEIGHBOURS if around else 0.5) / self.movie.pixels_per_degree,
+                region=Region(
+                    (_DRIFT_NEIGHBOURS if around else 0.5) / self.movie.pixels_per_degree,
+                    _V1_PIXELS / self.movie.pixels_per_degree,
+                ),
                 **settings,
             )
             relay = rates["lgn"].transpose("image", "time", "y", "x", "lgn_channel")
@@ -454,7 +458,7 @@ class Column:
         gratings = self.panel_gratings(self.movie, panel).reshape(-1, self.movie.pixels, self.movie.pixels)
         within = _V1_PIXELS / self.movie.pixels_per_degree
         images = MEAN * (1 + FULL_CONTRAST * gratings)
-        counts = _middle_column(self._recording.spike_counts(self.movie, images, "v1", v1_within=within))
+        counts = _middle_column(self._recording.spike_counts(self.movie, images, "v1", within))
         by_trial = np.moveaxis(counts, 1, 0)  # (trial, image, cell)
         mean, factor = (
             panel.select(np.moveaxis(one, 1, 0)).ravel()

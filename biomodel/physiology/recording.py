@@ -17,8 +17,8 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from scipy import ndimage
 
-from biomodel.circuit.specification import SPIKING
-from biomodel.engine.run import batch_images
+from biomodel.circuit.specification import SPIKING, Region
+from biomodel.engine.plan import batch_images
 from biomodel.parameters import Parameters
 from biomodel.pathway import Pathway
 from biomodel.physiology import measures
@@ -147,7 +147,7 @@ class TrialAveraged:
         settings |= {"duration": duration, "window": window, "output": output, "record": record, "trials": trials}
         traces = record == "trace"
         values = trials * (round(duration / _TRACE_STEP) if traces else 1)
-        if settings.get("record_within") is None:
+        if settings.get("region", Region()).record is None:
             values *= stimulus.sizes["y"] * stimulus.sizes["x"]
         parts = []
         for counts in self._simulate_parts(stimulus, adapt_to, max(1, _IN_MEMORY // values), settings):
@@ -247,19 +247,18 @@ class Recording:
             **self._settings(screen, output, pixels, trials),
         )[_stations(output)]
 
-    def _settings(
-        self, screen: Screen, output: str, pixels: float | None, trials: int | None
-    ) -> dict[str, float | None]:
+    def _settings(self, screen: Screen, output: str, pixels: float | None, trials: int | None) -> dict[str, Any]:
         """Where cells are recorded; for a spiking subject, trials, and where cells are simulated that the recorded need."""
         within = None if pixels is None else pixels / screen.pixels_per_degree
-        settings: dict[str, float | None] = {"record_within": within}
-        if self.spiking and trials:
-            settings["trials"] = trials
-        if self.spiking and within is not None:
-            value = self.subject.parameters.value
-            widest = max(value(f"lgn.{cells}_suppression_space_constant") for cells in CELLS)
-            settings["fires_within"] = within + (_SUPPRESSION_REACH * widest if output == "lgn" else 0.0)
-        return settings
+        if not self.spiking:
+            return {"region": Region(within)}
+        settings: dict[str, Any] = {"trials": trials} if trials else {}
+        if within is None:
+            return settings
+        value = self.subject.parameters.value
+        widest = max(value(f"lgn.{cells}_suppression_space_constant") for cells in CELLS)
+        needed = within + (_SUPPRESSION_REACH * widest if output == "lgn" else 0.0)
+        return settings | {"region": Region(within, spiking=needed)}
 
     def rate_changes(self, screen: Screen, images: np.ndarray, levels: ArrayLike = MEAN, **settings: Any) -> xr.Dataset:
         """Rates for flashed images less the maintained rates in the uniform field; arguments as `rates`."""
@@ -316,8 +315,10 @@ class Recording:
             return traces
         return ndimage.gaussian_filter1d(traces, _SMOOTHING / FRAME, axis=-1, mode="nearest")
 
-    def spike_counts(self, screen: Screen, images: np.ndarray, output: str, **settings: Any) -> xr.Dataset:
+    def spike_counts(self, screen: Screen, images: np.ndarray, output: str, v1: float | None = None) -> xr.Dataset:
         """Counts (image, trial, …) of the middle cells in `COUNT_WINDOW` after images (image, y, x) on their mean.
+
+        `v1` is how far from the middle V1 exists, degrees; by default everywhere.
 
         Raises
         ------
@@ -334,8 +335,7 @@ class Recording:
             output=output,
             trials=COUNT_TRIALS,
             workers=self.workers,
-            record_within=screen.one_pixel,
-            **settings,
+            region=Region(screen.one_pixel, v1),
         )
 
     def grating_responses(

@@ -61,10 +61,10 @@ def as_number(value: object, unit: str, name: str) -> float:
     if isinstance(value, Quantity):
         scale = UNITS[unit]
         if not brian2.have_same_dimensions(value, scale):
-            raise InputError(f"{name} = {value} has the wrong unit: accepted is a quantity in {unit}")
+            raise InputError(f"{name} must be a quantity in {unit}, got {value}")
         value = np.asarray(value / scale)
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
-        raise InputError(f"{name} = {value!r} is not accepted: give one finite number or quantity in {unit}")
+        raise InputError(f"{name} must be one finite number or quantity in {unit}, got {value!r}")
     return float(value)

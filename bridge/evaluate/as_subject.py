@@ -15,6 +15,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from biomodel.circuit.specification import EVERYWHERE, Region
 from biomodel.engine.responses import SINGLE, station_dims
 from biomodel.parameters import Parameters
 from biomodel.stimuli import check_luminance, pixels_per_degree
@@ -49,8 +50,7 @@ class FrontEndSubject:
         *,
         output: str = "v1",
         record: str = "mean",
-        record_within: float | None = None,
-        v1_within: float | None = None,
+        region: Region = EVERYWHERE,
         workers: int = 1,
         seed: int = 0,
     ) -> xr.Dataset:
@@ -63,10 +63,8 @@ class FrontEndSubject:
         duration, window
             Those of the fit only, .2 and (.05, .2) s.
         record : {"mean"}
-        record_within : float, optional
-            Half-width of the square of cells that is returned, degrees.
-        v1_within : float, optional
-            Half-width of the square of V1 cells that exist, degrees; pools end at its border.
+        region : Region
+            Cells that are returned; V1 cells that exist (pools end at their border).
         workers, seed : int
             Without effect.
 
@@ -97,11 +95,11 @@ class FrontEndSubject:
         responses = _label(relay, predict(relay, light, background), background, stimulus)
         responses = responses.drop_vars([n for n in relay.stations if STATIONS.index(n) > STATIONS.index(output)])
         if output == "v1":
-            responses = responses.merge(_v1_responses(front_end, light, background, stimulus, v1_within))
-        if record_within is None:
+            responses = responses.merge(_v1_responses(front_end, light, background, stimulus, region.v1))
+        if region.record is None:
             return responses
         axes = [axis for axis in ("y", "x", "v1_y", "v1_x") if axis in responses.dims]
-        return responses.isel({axis: np.flatnonzero(abs(responses[axis].values) <= record_within) for axis in axes})
+        return responses.isel({axis: np.flatnonzero(abs(responses[axis].values) <= region.record) for axis in axes})
 
     def at_resolution(self, pixels_per_degree: float) -> FrontEnd:
         """The front end resampled to a resolution."""

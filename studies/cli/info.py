@@ -62,4 +62,4 @@ def _describe(s: Specification | None) -> str:
         return "unknown"
     lesions = f", without {', '.join(s.lesions)}" if s.lesions else ""
     grid = f"{s.grid.images} × {s.grid.height}×{s.grid.width} px at {s.grid.pixels_per_degree:g} px/deg"
-    return f"{s.preset} {s.fidelity} up to {s.output}{lesions}, {grid}, {s.duration:g} ms, {s.record}"
+    return f"{s.preset} {s.fidelity} up to {s.output}{lesions}, {grid}"

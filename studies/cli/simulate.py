@@ -38,7 +38,7 @@ def simulate(
 
     The same command continues a stopped simulation. The studies use --parameter v1.kinds=16.
     """
-    from biomodel import Display, Pathway, luminance
+    from biomodel import Display, GazeAdapted, Pathway, Store, luminance
     from biomodel.engine.store import n_done
     from studies.data import sources
 
@@ -50,17 +50,15 @@ def simulate(
     before, start = n_done(out), time.perf_counter()
     responses = pathway.simulate(
         stimulus,
-        adapt_to=_number_or_name(adapt_to),
+        adapt_to=GazeAdapted(gaze_sd) if adapt_to == "gaze" else _number_or_name(adapt_to),
         duration=duration,
         window=window,
         seed=seed,
         trials=trials,
         output=output,
-        gaze_sd=gaze_sd,
         workers=workers,
-        store=out,
+        store=Store(out, chunk or None),
         resume=resume,
-        chunk=chunk or None,
     )
     seconds = time.perf_counter() - start
     total = responses.sizes["image"]

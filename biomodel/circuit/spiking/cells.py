@@ -8,21 +8,19 @@ import numpy as np
 
 from biomodel.circuit.lattice import Grid
 
-#: Declared by every group whose spikes are counted.
-COUNT_EQUATION = "count : 1\n"
+#: Declared by every group whose spikes are counted: a spike counts between two times that are set before each run.
+COUNT_EQUATIONS = "count : 1\ncount_start : second (shared, constant)\ncount_stop : second (shared, constant)\n"
+
+#: The statement that counts a spike.
+COUNT = "count += int(t > count_start)*int(t < count_stop)"
 
 
 @dataclass(frozen=True)
 class Trials:
-    """Cells of `trials` repeats of the images of a grid, repeat after repeat; spikes count from `start` to `stop` ms.
-
-    They stand on `rows` and `columns` of the retina's pixels.
-    """
+    """Spiking cells in `trials` trials of the images of a grid, trial after trial, on `rows` and `columns` of its pixels."""
 
     retina: Grid
     trials: int
-    start: float
-    stop: float
     rows: range
     columns: range
 
@@ -42,8 +40,3 @@ class Trials:
         return np.tile(
             places[:, self.rows.start : self.rows.stop, self.columns.start : self.columns.stop].ravel(), self.trials
         )
-
-    @property
-    def count(self) -> str:
-        """The statement that counts a spike."""
-        return f"count += int(t > {self.start!r}*ms)*int(t < {self.stop!r}*ms)"

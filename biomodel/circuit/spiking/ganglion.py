@@ -21,7 +21,7 @@ from brian2 import NeuronGroup, Quantity, linked_var
 from biomodel.circuit import retina
 from biomodel.circuit.lattice import Grid
 from biomodel.circuit.retina import GANGLION_CHANNELS
-from biomodel.circuit.spiking.cells import COUNT_EQUATION, Trials
+from biomodel.circuit.spiking.cells import COUNT, COUNT_EQUATIONS, Trials
 from biomodel.circuit.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
 from biomodel.circuit.station import State
 from biomodel.parameters import Parameters
@@ -68,9 +68,9 @@ def ganglion(parameters: Parameters, trials: Trials, dt: Quantity, inputs: Neuro
     for channel in GANGLION_CHANNELS:
         group = NeuronGroup(
             trials.grid.cells,
-            EQUATIONS + COUNT_EQUATION,
+            EQUATIONS + COUNT_EQUATIONS,
             threshold="v >= 1",
-            reset=f"v = 0; {trials.count}",
+            reset=f"v = 0; {COUNT}",
             refractory=namespace["refractory_time"],
             method="euler",
             dt=dt,

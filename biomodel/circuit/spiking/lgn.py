@@ -29,7 +29,7 @@ from brian2 import NeuronGroup, Quantity, Synapses, linked_var
 from biomodel.circuit.coupled_layer import coupled_layer, coupling, stability_limit
 from biomodel.circuit.lgn import CLASSES
 from biomodel.circuit.retina import AMACRINE_CLOCK, GANGLION_CHANNELS
-from biomodel.circuit.spiking.cells import COUNT_EQUATION, Trials
+from biomodel.circuit.spiking.cells import COUNT, COUNT_EQUATIONS, Trials
 from biomodel.circuit.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
 from biomodel.circuit.station import State
 from biomodel.parameters import Parameters
@@ -89,9 +89,9 @@ def lgn(
             equations
             + (BURST_EQUATIONS if bursting else "")
             + ("" if lesioned else "suppression : 1 (linked)\n")
-            + COUNT_EQUATION,
+            + COUNT_EQUATIONS,
             threshold="V >= threshold",
-            reset=f"V = reset; {trials.count}",
+            reset=f"V = reset; {COUNT}",
             refractory=namespace["refractory_time"],
             method="euler",
             dt=dt,

@@ -51,7 +51,7 @@ from biomodel.circuit.cell_types import Kind, kinds
 from biomodel.circuit.coupled_layer import coupled_layer, coupling_and_clock
 from biomodel.circuit.lattice import Grid, Links
 from biomodel.circuit.retina import GANGLION_CHANNELS
-from biomodel.circuit.spiking.cells import COUNT_EQUATION, Trials
+from biomodel.circuit.spiking.cells import COUNT, COUNT_EQUATIONS, Trials
 from biomodel.circuit.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
 from biomodel.circuit.station import State
 from biomodel.circuit.v1 import BANDS
@@ -192,9 +192,9 @@ def v1(
     )
     inhibitory = NeuronGroup(
         len(dendrites),
-        INHIBITORY_EQUATIONS.format(white=UNIT_NOISE) + SEED_EQUATION + COUNT_EQUATION,
+        INHIBITORY_EQUATIONS.format(white=UNIT_NOISE) + SEED_EQUATION + COUNT_EQUATIONS,
         threshold="V >= 1",
-        reset=INHIBITORY_RESET + trials.count,
+        reset=INHIBITORY_RESET + COUNT,
         refractory=namespace["inhibitory_refractory_time"],
         method="euler",
         dt=clock,
@@ -248,9 +248,9 @@ def _excitatory(
         EXCITATORY_EQUATIONS.format(excitation=excitation, inhibition=inhibition, white=UNIT_NOISE)
         + inputs
         + SEED_EQUATION
-        + COUNT_EQUATION,
+        + COUNT_EQUATIONS,
         threshold="V >= spike_cut",
-        reset=EXCITATORY_RESET.format(jump=jump) + trials.count,
+        reset=EXCITATORY_RESET.format(jump=jump) + COUNT,
         refractory=namespace["refractory_time"],
         method="euler",
         dt=clock,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from biomodel.circuit.specification import Region
 from biomodel.engine.spike_trains import SpikeTrains
 from biomodel.pathway import Pathway
 from biomodel.physiology.plots.style import CELL_COLOURS, COLOURS, PUBLISHED, frame, save
@@ -98,13 +100,12 @@ def _simulate(pathway: Pathway, workers: int, seed: int) -> tuple[xr.Dataset, Sp
     # Cycles a centre radius: near the best of parasol cells, and of V1's cells and midgets.
     gratings = [screen.grating(f / radius, PHASES, o) for f in (0.05, 0.15) for o in (0.0, 45.0, 90.0, 135.0)]
     stimulus = luminance(MEAN * (1 + FULL_CONTRAST * np.concatenate(gratings)), screen.pixels_per_degree)
-    settings = {
+    settings: dict[str, Any] = {
         "adapt_to": MEAN,
         "duration": DURATION,
         "window": (0.0, DURATION),
         "workers": workers,
-        "v1_within": 12 / screen.pixels_per_degree,
-        "record_within": screen.one_pixel,
+        "region": Region(screen.one_pixel, 12 / screen.pixels_per_degree),
     }
     rates = pathway.replace(fidelity="rate").simulate(stimulus, record="trace", **settings)
     rates = rates.isel(y=0, x=0, v1_y=0, v1_x=0)

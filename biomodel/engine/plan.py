@@ -1,0 +1,434 @@
+"""The plan of a simulation: everything that is decided before it runs, computed once.
+
+`make_plan` checks a `Request`, and decides on the network, the recorded cells, the images and trials of every batch and
+chunk, and the seeds. All later stages read the `Plan`.
+
+Images are simulated in batches that fill one network, and kept in chunks of several batches. A chunk is the work of one
+process, and what is in memory at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import numbers
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import ceil
+from typing import Any, Literal, TypeAlias
+
+import brian2
+import numpy as np
+import scipy
+import xarray as xr
+from brian2 import Quantity
+
+import biomodel
+from biomodel.adaptation import GAZE_SD, GazeAdapted, UniformField
+from biomodel.circuit.cell_types import classical_centre
+from biomodel.circuit.lattice import Grid, centre_weights
+from biomodel.circuit.recording import Recording, RunSettings, plan_recordings
+from biomodel.circuit.specification import EVERYWHERE, SPIKING, STATIONS, STILL, Region, Specification
+from biomodel.engine.cache import simulation_digest
+from biomodel.parameters import Parameters
+from biomodel.stimuli import blocks, check_stimulus, movie, positive
+from biomodel.utils.errors import InputError
+from biomodel.utils.units import as_number
+
+Target = Literal["cpp", "numpy"]
+
+#: The name of a state, a luminance (one for all images, or one for each image), or a distribution of gaze positions.
+AdaptTo: TypeAlias = str | float | Quantity | Sequence[float] | GazeAdapted
+
+#: Cells of a station in a batch: its state stays in the processor's cache.
+BATCH_CELLS = 8_192
+
+#: Cells whose responses are stored together; each trial has its own cells.
+CHUNK_CELLS = 65_536
+
+#: Milliseconds of the background before the image, in which spiking cells lose their initial state.
+LEAD = 100.0
+
+
+@dataclass(frozen=True)
+class Network:
+    """The circuit that a pathway simulates: parameters, lesions, step in ms, and code generation target."""
+
+    parameters: Parameters
+    lesions: tuple[str, ...]
+    dt: float
+    target: Target
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `Pathway.simulate`, not yet checked."""
+
+    adapt_to: AdaptTo = "gaze"
+    duration: float | Quantity = 0.2
+    window: tuple[float | Quantity, float | Quantity] = (0.05, 0.2)
+    seed: int = 0
+    output: str = "v1"
+    record: str = "mean"
+    trials: int = 1
+    region: Region = EVERYWHERE
+    chunk: int | None = None
+
+
+@dataclass(frozen=True)
+class Presentations:
+    """The images of a stimulus, each with the field that it is adapted to; read in pieces."""
+
+    stimulus: xr.DataArray
+    adaptation: GazeAdapted | UniformField
+    pixels_per_degree: float
+
+    def __len__(self) -> int:
+        return self.stimulus.sizes["image"]
+
+    def read(self, chosen: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Luminance of the chosen images, (image, frame, y, x), and the fields they are adapted to, (image, y, x); cd/m²."""
+        shown = movie(self.stimulus.isel(image=chosen))
+        return shown, self.adaptation.field(shown.mean(axis=1), self.pixels_per_degree, chosen)
+
+    def digest(self) -> str:
+        """A digest of the luminances with their places and times."""
+        digest = hashlib.sha256()
+        for axis in ("y", "x", "time"):
+            if axis in self.stimulus.dims:
+                digest.update(np.ascontiguousarray(self.stimulus[axis].values, dtype=float).tobytes())
+        for block in blocks(self.stimulus):
+            digest.update(np.ascontiguousarray(movie(block)).tobytes())
+        return digest.hexdigest()[:16]
+
+    def labels_digest(self) -> str:
+        """A digest of the coordinates along `image`."""
+        digest = hashlib.sha256()
+        for name, labels in sorted(self.stimulus.coords.items(), key=lambda item: str(item[0])):
+            if labels.dims == ("image",):
+                digest.update(repr((str(name), labels.values.tolist())).encode())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images that one network simulates together, some trials of each.
+
+    `images` are indices into a chunk; the last one repeats where a batch is not full. `n_images` and `n_trials` are
+    kept; `first_image` (among all images) and `first_trial` number them.
+    """
+
+    images: np.ndarray
+    n_images: int
+    first_image: int
+    n_trials: int
+    first_trial: int
+    noise_seed: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is decided before a simulation runs.
+
+    Attributes
+    ----------
+    specification : Specification
+        The network.
+    recordings : dict of str to Recording
+        What is recorded of each station.
+    settings : RunSettings
+        Duration, window and type of recording.
+    presentations : Presentations
+    target : {"cpp", "numpy"}
+    trials, seed : int
+        Trials of each image, and the seed of their noise.
+    chunk : int
+        Images in a chunk.
+    in_sequence : bool
+        Whether each image starts from the state that the one before left.
+    luminances : pair of float
+        The lowest and the highest luminance of the stimulus and of the fields adapted to, cd/m².
+    """
+
+    specification: Specification
+    recordings: dict[str, Recording]
+    settings: RunSettings
+    presentations: Presentations
+    target: Target
+    trials: int
+    seed: int
+    chunk: int
+    in_sequence: bool
+    luminances: tuple[float, float]
+
+    @property
+    def trace_samples(self) -> int:
+        """Number of samples of a trace."""
+        return len(np.arange(0, self.settings.duration - 1e-9, self.specification.trace_step))
+
+    @property
+    def lead_samples(self) -> int:
+        """Number of samples that the monitor of a trace takes before the stimulus."""
+        return round(self.specification.lead / self.specification.trace_step)
+
+    def without_images(self) -> Plan:
+        """The plan with an empty stimulus, which keeps its places: what a worker process has to know."""
+        none = self.presentations.stimulus.isel(image=slice(0, 0)).load()
+        return replace(self, presentations=replace(self.presentations, stimulus=none))
+
+    def chunks(self) -> list[slice]:
+        """All images in pieces of one size; the last may be shorter."""
+        n = len(self.presentations)
+        return [slice(first, min(first + self.chunk, n)) for first in range(0, n, self.chunk)]
+
+    def batches(self, chunk: slice) -> Iterator[list[Batch]]:
+        """The batches of a chunk: for every set of images, one batch for each set of trials."""
+        s, n = self.specification, chunk.stop - chunk.start
+        for first in range(0, n, s.grid.images):
+            # The last batch is filled up with the last image, since a network has one size.
+            images = np.minimum(np.arange(first, first + s.grid.images), n - 1)
+            yield [
+                Batch(
+                    images,
+                    min(s.grid.images, n - first),
+                    chunk.start + first,
+                    min(s.trials, self.trials - trial),
+                    trial,
+                    noise_seed(self.seed, chunk.start + first, trial),
+                )
+                for trial in range(0, self.trials, s.trials)
+            ]
+
+    def attributes(self) -> dict[str, Any]:
+        """How the responses are made, for their dataset."""
+        adaptation = self.presentations.adaptation
+        gazing = isinstance(adaptation, GazeAdapted)
+        ppd = self.specification.grid.pixels_per_degree
+        radius = self.specification.parameters.value("bipolar.midget_centre_radius")
+        note = f"the midget centre's radius of {radius:g}° is under half a pixel: it is one pixel"
+        return {
+            "adapt_to": "previous" if self.in_sequence else "gaze" if gazing else "luminance",
+            "gaze_spread_deg": float(adaptation.sd) if isinstance(adaptation, GazeAdapted) else GAZE_SD,
+            "seed": self.seed,
+        } | ({"note": note} if len(centre_weights(radius, ppd)) == 1 else {})
+
+    def store_settings(self) -> dict[str, object]:
+        """All that determines the responses, by names that a user knows."""
+        s = self.specification
+        plain = asdict(s) | asdict(self.settings)
+        del plain["values"]
+        return (
+            plain
+            | {f"parameter {name}": value for name, value in s.values}
+            | {
+                "lesions": ",".join(s.lesions),
+                "grid": f"{s.grid.images} images of {s.grid.height}×{s.grid.width}",
+                "pixels_per_degree": s.grid.pixels_per_degree,
+                "adapt_to": str(self.presentations.adaptation),
+                "stimulus": f"{len(self.presentations)} images with digest {self.presentations.digest()}",
+                "coordinates": self.presentations.labels_digest(),
+                "chunk": self.chunk,
+                "trials": self.trials,
+                "seed": self.seed,
+                "target": self.target,
+                "code": simulation_digest(),
+                "precortical": biomodel.__version__,
+                "brian2": brian2.__version__,
+                "numpy": np.__version__,
+                "scipy": scipy.__version__,
+            }
+        )
+
+
+def noise_seed(seed: int, image: int, trial: int) -> int:
+    """The seed of the network whose first image and trial these are."""
+    return int(np.random.SeedSequence([seed, image, trial]).generate_state(1)[0])
+
+
+def batch_images(height: int, width: int) -> int:
+    """Images in a batch: a function of their size alone, so that results don't depend on the number of images."""
+    return max(1, BATCH_CELLS // (height * width))
+
+
+def make_plan(network: Network, stimulus: xr.DataArray, request: Request, all_images: bool = False) -> Plan:
+    """Check a request and plan its simulation.
+
+    Parameters
+    ----------
+    network : Network
+    stimulus : xarray.DataArray
+        (image, y, x) in cd/m², with `colour` or `time`.
+    request : Request
+    all_images : bool
+        Whether one network holds all images, and no spiking cells are before their stimulus.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    InputError
+        For a stimulus that cannot be shown, and for a wrong argument, by name.
+    """
+    output = one_of(request.output, STATIONS, "output")
+    ppd, low, high = check_stimulus(stimulus)
+    height, width = stimulus.sizes["y"], stimulus.sizes["x"]
+    smallest = classical_centre(network.parameters, output, ppd)
+    if min(height, width) < smallest:
+        raise InputError(
+            f"images must be at least {smallest}×{smallest} pixels at {ppd:g} pixels per degree, the largest classical "
+            f"centre, got {height}×{width}"
+        )
+    spikes = network.parameters.fidelity == "spiking" and output in SPIKING
+    settings = _run_settings(request, network.parameters.fidelity, spikes)
+    for name in ("trials", "chunk") if request.chunk is not None else ("trials",):
+        whole_number(getattr(request, name), name, 1)
+    seed = whole_number(request.seed, "seed", 0)
+    # Without noise all trials are the same.
+    trials = request.trials if spikes else 1
+    in_sequence = isinstance(request.adapt_to, str) and request.adapt_to == "previous"
+    adaptation = GazeAdapted() if in_sequence else _adaptation(request.adapt_to, stimulus.sizes["image"])
+    levels = adaptation.levels if isinstance(adaptation, UniformField) else ()
+    n_images = stimulus.sizes["image"] if all_images else 1 if in_sequence else batch_images(height, width)
+    frames, frame_duration = _frames(stimulus)
+    specification = Specification(
+        network.parameters.preset,
+        network.parameters.fidelity,
+        tuple(network.parameters.values_by_name().items()),
+        network.lesions,
+        Grid(n_images, height, width, ppd),
+        network.dt,
+        output,
+        frames,
+        frame_duration,
+        _region(request.region, spikes and output != "v1"),
+        leaves_state=in_sequence,
+    )
+    if spikes and not all_images:
+        specification = _with_trials(specification, stimulus.sizes["image"], trials, in_sequence)
+    recordings = plan_recordings(specification)
+    _check_recordings(recordings, settings, request.region)
+    return Plan(
+        specification,
+        recordings,
+        settings,
+        Presentations(stimulus, adaptation, ppd),
+        network.target,
+        trials,
+        seed,
+        specification.grid.images,
+        in_sequence,
+        (min([low, *levels]), max([high, *levels])),
+    )
+
+
+def chunked(plan: Plan, chunk: int | None) -> Plan:
+    """A plan whose chunks are as large as a store keeps them: `chunk` images, by default 65,536 responses of a channel."""
+    grid = plan.specification.grid
+    samples = plan.trials * (plan.trace_samples if plan.settings.record == "trace" else 1)
+    batches = CHUNK_CELLS // (grid.height * grid.width * samples * grid.images)
+    return replace(plan, chunk=min(chunk or grid.images * max(1, batches), len(plan.presentations)))
+
+
+def _run_settings(request: Request, fidelity: str, spikes: bool) -> RunSettings:
+    duration = positive(as_number(request.duration, "s", "duration"), "duration", "s")
+    if len(tuple(request.window)) != 2:
+        raise InputError(f"window must be a start and an end in seconds, got {request.window!r}")
+    start, end = (as_number(edge, "s", "window") for edge in request.window)
+    if not 0 <= start < end <= duration:
+        raise InputError(f"window must fulfil 0 <= start < end <= {duration:g} s, got ({start:g}, {end:g})")
+    record = one_of(request.record, ("mean", "trace", "spikes"), "record")
+    if record == "spikes" and not spikes:
+        raise InputError(
+            f"record must be 'mean' or 'trace' at {fidelity} fidelity up to {request.output}, got 'spikes'"
+        )
+    if fidelity == "rate" and request.trials != 1:
+        raise InputError(f"trials must be 1 at rate fidelity, which has no noise, got {request.trials}")
+    return RunSettings(1000 * duration, (1000 * start, 1000 * end), record)
+
+
+def _adaptation(adapt_to: AdaptTo, n_images: int) -> GazeAdapted | UniformField:
+    accepted = "'gaze', 'previous', a GazeAdapted, a luminance of 0 cd/m² or more, or one luminance for each image"
+    if isinstance(adapt_to, GazeAdapted):
+        return adapt_to
+    if isinstance(adapt_to, str):
+        if adapt_to != "gaze":
+            raise InputError(f"adapt_to must be {accepted}, got {adapt_to!r}")
+        return GazeAdapted()
+    if np.ndim(adapt_to) > 1:
+        raise InputError(f"adapt_to must be {accepted}, got {np.ndim(adapt_to)} dimensions")
+    values = list(adapt_to) if isinstance(adapt_to, (Sequence, np.ndarray)) and np.ndim(adapt_to) else [adapt_to]
+    levels = [as_number(value, "cd/m²", "adapt_to") for value in values]
+    if len(levels) not in (1, n_images) or min(levels) < 0:
+        raise InputError(f"adapt_to must be {accepted}, got {adapt_to!r} for {n_images} images")
+    return UniformField(tuple(levels))
+
+
+def _frames(stimulus: xr.DataArray) -> tuple[int, float]:
+    """Number of frames of a stimulus and their duration in ms."""
+    if "time" not in stimulus.dims:
+        return 1, STILL
+    steps = np.diff(stimulus.time.values) if "time" in stimulus.coords else np.array([])
+    if steps.size == 0 or steps[0] <= 0 or not np.allclose(steps, steps[0], rtol=1e-6):
+        raise InputError("a movie's coordinate time must grow in even steps, in seconds")
+    return len(steps) + 1, float(1000 * steps.mean())
+
+
+def _region(region: Region, crops_spiking_cells: bool) -> Region:
+    if not isinstance(region, Region):
+        raise InputError(f"region must be a biomodel.Region, got {region!r}")
+    if region.spiking is not None and not crops_spiking_cells:
+        raise InputError(
+            f"region.spiking must be None unless the output is 'ganglion' or 'lgn' at spiking fidelity, got {region.spiking!r}"
+        )
+    return Region(
+        **{
+            name: None if degrees is None else positive(degrees, f"region.{name}", "deg")
+            for name, degrees in asdict(region).items()
+        }
+    )
+
+
+def _with_trials(s: Specification, n_images: int, trials: int, in_sequence: bool) -> Specification:
+    """The specification with as many images and trials as one network holds.
+
+    Trials are shared out evenly among as few networks as possible.
+    """
+    cells = int(np.prod([places.size for places in s.lattice("ganglion")]))
+    if cells == 0:
+        raise InputError(f"region.spiking must reach a cell, got {s.region.spiking!r}")
+    rounds = 1 if in_sequence else ceil(trials * cells / max(cells, BATCH_CELLS))
+    together = ceil(trials / rounds)
+    images = max(1, min(n_images, s.grid.images, BATCH_CELLS // (cells * together)))
+    return replace(s, grid=replace(s.grid, images=images), trials=together, lead=0.0 if in_sequence else LEAD)
+
+
+def _check_recordings(recordings: dict[str, Recording], settings: RunSettings, region: Region) -> None:
+    """Check that every station has recorded cells and, for means, samples in the window."""
+    for station, recording in recordings.items():
+        if not all(places.size for places in recording.lattice):
+            raise InputError(f"region.v1 must reach a column of V1, got {region.v1!r}")
+        if not all(places.size for places in recording.recorded):
+            raise InputError(f"region.record must reach a cell of {station}, got {region.record!r}")
+        if settings.record == "mean" and not recording.samples(settings.window):
+            start, end = (edge / 1000 for edge in settings.window)
+            raise InputError(
+                f"window must hold a sample of {station}, which is sampled every {recording.step / 1000:g} s, "
+                f"got ({start:g}, {end:g})"
+            )
+
+
+def whole_number(value: object, name: str, least: int) -> int:
+    """A whole number of at least `least`, or an InputError that names it."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        what = "a positive integer" if least == 1 else f"an integer of {least} or more"
+        raise InputError(f"{name} must be {what}, got {value!r}")
+    return int(value)
+
+
+def one_of(value: str, accepted: Iterable[str], name: str) -> str:
+    """A value that is among the accepted ones, or an InputError that names it."""
+    options = tuple(accepted)
+    if value not in options:
+        raise InputError(f"{name} must be one of {', '.join(options)}, got {value!r}")
+    return value

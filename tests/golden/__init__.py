@@ -1,0 +1,1 @@
+"""Golden data: what one commit computed, for `test_golden` to compare with."""
