@@ -15,7 +15,7 @@ from studies.data.datasets import Images, load
 from studies.reproduction import causes, cells, claims, kernels, report, run, settings, sweeps, verdicts
 from studies.reproduction.arms import ARMS
 from studies.reproduction.published import PUBLISHED, SIZES
-from studies.reproduction.results import COLUMNS, CellResult, Results, read, sweep_statistics
+from studies.reproduction.results import COLUMNS, CellResult, Results, read
 from studies.reproduction.settings import Cell, Settings
 from studies.reproduction.sweeps import SWEEPS
 
@@ -398,7 +398,7 @@ def test_claims_and_welch_interval():
     assert claims.welch_interval(one, other) == pytest.approx((difference - half_width, difference + half_width))
     assert claims.welch_interval(np.full(3, 0.5), np.full(2, 0.25)) == (0.25, 0.25)
     both = Results(make_results().cells | make_results("retilenet", values=(0.5, 0.51, 0.52)).cells, {}, {})
-    table = sweep_statistics(both.table)
+    table = both.statistics
     held = {claim.words: claims.judge_claim(claim, "mnist", table) for claim in claims.CLAIMS}
     assert held[claims.CLAIMS[0].words].holds is True and held[claims.CLAIMS[0].words].difference == pytest.approx(0.2)
     assert held[claims.CLAIMS[2].words] is None
@@ -474,7 +474,7 @@ def test_correlations_need_eight_networks():
     random = np.random.default_rng(0)
     table = pd.DataFrame(random.random((13, 4)), columns=["balance", "centre_surround", "mu", "sigma"])
     table = table.assign(dataset="mnist", budget=["reduced"] * 10 + ["full"] * 3, arm="retilenet", layer="bipolar")
-    rows = {(row["dataset"], row["budget"], row["measure"]): row for row in report._correlation_rows(table)}
+    rows = {(row["dataset"], row["budget"], row["measure"]): row for row in kernels.correlation_rows(table)}
     assert list(rows) == [
         (*place, name) for place in (("mnist", "reduced"), ("all", "all")) for name in ("balance", "centre_surround")
     ]

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from studies.reproduction.published import CLEAN, SIZES
-from studies.reproduction.results import Results, sweep_statistics
+from studies.reproduction.results import Results
 from studies.reproduction.settings import BUDGETS
 from studies.reproduction.sweeps import SWEEPS
 from studies.reproduction.verdicts import Verdict, contains, prediction_interval
@@ -67,14 +67,13 @@ class Comparison:
 
 def outside_intervals(results: Results, verdicts: Sequence[Verdict]) -> list[Comparison]:
     """Compare each comparable published number that lies outside our prediction interval, also where that is wide."""
-    table = sweep_statistics(results.table)
     comparisons = []
     for one in verdicts:
         if one.verdict not in ("not reproduced", "inconclusive") or one.low is None or one.high is None:
             continue
         if contains(one.low, one.high, one.published):
             continue
-        rows = table[(table.dataset == one.dataset) & (table.arm == one.arm) & (table.sweep == one.sweep)]
+        rows = results.select(one.dataset, one.arm, one.sweep)
         counts = np.asarray(results.class_counts[one.dataset] if one.statistic == "min" else ())
         budgets = _by_budget(rows, one.statistic, one.published, counts / counts.sum())
         quantity = f"{SWEEPS[one.sweep].parameter}, {'mean' if one.statistic == 'mean' else 'minimum'}"
@@ -84,11 +83,10 @@ def outside_intervals(results: Results, verdicts: Sequence[Verdict]) -> list[Com
 
 def clean_accuracies(results: Results) -> list[Comparison]:
     """Compare the published accuracies on unaltered images, for complete data sets and arms that were run on them."""
-    table = sweep_statistics(results.table)
     comparisons = []
     for dataset, by_arm in CLEAN.items():
         for arm, published in by_arm.items():
-            rows = table[(table.dataset == dataset) & (table.arm == arm) & (table.sweep == "clean")]
+            rows = results.select(dataset, arm, "clean")
             if len(rows) and results.sizes[dataset] == SIZES[dataset]:
                 budgets = _by_budget(rows, "mean", published, np.array([]))
                 comparisons.append(Comparison(dataset, arm, "unaltered images", published, budgets))

@@ -101,7 +101,7 @@ class ClaimResult:
 def judge_claim(claim: Claim, dataset: str, statistics: pd.DataFrame) -> ClaimResult | None:
     """Test a claim in a data set, at the largest budget with two or more seeds of both arms; None if there is no such budget.
 
-    `statistics` is the table of `results.sweep_statistics`.
+    `statistics` is the table of `Results.statistics`.
     """
     rows = statistics[(statistics.dataset == dataset) & statistics.sweep.isin(claim.sweeps)]
     for budget in reversed(BUDGETS):

@@ -14,8 +14,8 @@ for noise. Both measures are of the sum over inputs, the kernel for grey light, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+import itertools
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,12 +31,11 @@ _FEWEST = 8
 
 
 class Correlation(NamedTuple):
-    """Spearman's correlation, its interval of 95 % (NaN for fewer networks than eight), and the number of networks."""
+    """Spearman's correlation, and its interval of 95 % (NaN for fewer networks than eight)."""
 
     rho: float
     low: float
     high: float
-    networks: int
 
 
 def balance(kernels: np.ndarray) -> float:
@@ -120,40 +119,42 @@ def first_layers(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table.layer == STATIONS[0]) & table.arm.isin([name for name, arm in ARMS.items() if arm.has_module])]
 
 
-def correlations(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str, str, str], Correlation]]:
+def correlation_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Correlate balance and centre-surround index of first layers with accuracy over μ and over σ.
 
-    The module whose first kernels are held to a zero sum is excluded, because its balance is not learned. Correlations are
-    across all other modules, and within arms, which removes differences between arms; the last ones are within arms, budgets
-    and data sets, over all networks. Networks of one arm are similar: the interval across arms takes them as independent, and
-    is too narrow where arms differ.
+    The module whose first kernels are held to a zero sum is excluded, because its balance is not learned. Correlations are across
+    all other modules, and within arms, which removes differences between arms; the last rows are within arms, budgets and data
+    sets, over all networks. Networks of one arm are similar: the interval across arms takes them as independent, and is too
+    narrow where arms differ.
 
     Parameters
     ----------
     table : pandas.DataFrame
         As `measure` returns it.
 
-    Yields
-    ------
-    tuple of str
-        Data set, budget, ``across arms`` or ``within arms``, measure, and sweep.
-    Correlation
+    Returns
+    -------
+    list of dict
+        One per data set, budget and measure of the kernel, if any of its correlations has an interval; its ``by`` has a
+        `Correlation` by sweep and selection, such as ``"mu, within arms"``.
     """
     free = first_layers(table)
     free = free[free.arm != "retilenet_zero_sum"]
     selections = []
-    for (dataset, budget), rows in free.groupby(["dataset", "budget"], sort=False):
-        selections.append((dataset, budget, "across arms", rows, np.zeros(len(rows))))
-        selections.append((dataset, budget, "within arms", rows, rows.arm.to_numpy()))
+    for (dataset, budget), part in free.groupby(["dataset", "budget"], sort=False):
+        selections.append((dataset, budget, "across arms", part, np.zeros(len(part))))
+        selections.append((dataset, budget, "within arms", part, part.arm.to_numpy()))
     if len(free[["dataset", "budget"]].drop_duplicates()) > 1:
         groups = free.groupby(["dataset", "budget", "arm"]).ngroup().to_numpy()
         selections.append(("all", "all", "within arms", free, groups))
-    for dataset, budget, which, rows, groups in selections:
-        if len(rows) > len(set(groups)) + 1:
-            for name in ("balance", "centre_surround"):
-                for sweep in ("mu", "sigma"):
-                    found = correlate(rows[name].to_numpy(), rows[sweep].to_numpy(), groups)
-                    yield (str(dataset), str(budget), which, name, sweep), found
+    rows: dict[tuple, dict[str, Any]] = {}
+    for dataset, budget, which, part, groups in selections:
+        for name, sweep in itertools.product(("balance", "centre_surround"), ("mu", "sigma")):
+            if len(part) > len(set(groups)) + 1:
+                row = {"dataset": dataset, "budget": budget, "measure": name, "networks": len(part), "by": {}}
+                by = rows.setdefault((dataset, budget, name), row)["by"]
+                by[f"{sweep}, {which}"] = correlate(part[name].to_numpy(), part[sweep].to_numpy(), groups)
+    return [row for row in rows.values() if any(np.isfinite(one.low) for one in row["by"].values())]
 
 
 def correlate(one: np.ndarray, other: np.ndarray, groups: np.ndarray) -> Correlation:
@@ -168,7 +169,7 @@ def correlate(one: np.ndarray, other: np.ndarray, groups: np.ndarray) -> Correla
     rho = float((x * y).sum()) / norm if norm > 0 else float("nan")
     degrees = len(one) - 3 - (len(set(groups)) - 1)
     if len(one) < _FEWEST or degrees < 1 or not abs(rho) < 1:
-        return Correlation(rho, float("nan"), float("nan"), len(one))
+        return Correlation(rho, float("nan"), float("nan"))
     half_width = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * np.sqrt((1 + rho**2 / 2) / degrees)
     low, high = np.tanh(np.arctanh(rho) + np.array([-half_width, half_width]))
-    return Correlation(rho, float(low), float(high), len(one))
+    return Correlation(rho, float(low), float(high))

@@ -20,7 +20,7 @@ from studies.reproduction import causes, kernels
 from studies.reproduction.arms import ARMS
 from studies.reproduction.claims import CLAIMS, judge_claim
 from studies.reproduction.published import SIZES
-from studies.reproduction.results import CellResult, Results, sweep_statistics
+from studies.reproduction.results import CellResult, Results
 from studies.reproduction.settings import BUDGETS
 from studies.reproduction.sweeps import SWEEPS
 from studies.reproduction.verdicts import VERDICTS, Verdict, judge, prediction_interval
@@ -57,7 +57,7 @@ def write(results: Results, out: Path) -> list[Verdict]:
     _write(out / "results.csv", table.to_csv(index=False))
     _write(out / "kernels.csv", measures.to_csv(index=False, float_format="%.6g"))
     _write(out / "cells.json", json.dumps([asdict(one) for one in verdicts], indent=2) + "\n")
-    statistics, labels = sweep_statistics(table), _labels(results)
+    statistics, labels = results.statistics, _labels(results)
     datasets = list(dict.fromkeys(table.dataset))
     runs = list(dict.fromkeys(zip(table.dataset, table.budget, strict=True)))
     with plt.rc_context(FIGURES):
@@ -91,7 +91,7 @@ def write(results: Results, out: Path) -> list[Verdict]:
             robustness_figure=svg(draw_robustness(measures, labels), out / "follows.png")
             if len(kernels.first_layers(measures))
             else "",
-            correlations=_correlation_rows(measures),
+            correlations=kernels.correlation_rows(measures),
         )
     _write(out / "report.html", page)
     return verdicts
@@ -140,15 +140,6 @@ def _layer_rows(measures: pd.DataFrame) -> list[dict[str, Any]]:
             row = {"dataset": dataset, "budget": budget, "arm": arm, "layer": layer, "seeds": len(rows)}
             table.append(row | {name: tuple(rows[name].quantile([0.5, 0, 1])) for name in columns})
     return table
-
-
-def _correlation_rows(measures: pd.DataFrame) -> list[dict[str, Any]]:
-    """Table rows, one per data set, budget and measure of the kernel, if any of its correlations has an interval."""
-    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for (dataset, budget, which, measure, sweep), one in kernels.correlations(measures):
-        row = {"dataset": dataset, "budget": budget, "measure": measure, "networks": one.networks, "by": {}}
-        rows.setdefault((dataset, budget, measure), row)["by"][f"{sweep}, {which}"] = one
-    return [row for row in rows.values() if any(np.isfinite(one.low) for one in row["by"].values())]
 
 
 def _modules(results: Results, dataset: str, budget: str) -> dict[str, dict[int, CellResult]]:

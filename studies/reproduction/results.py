@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ class Results:
     sizes: dict[str, tuple[int, int]]
     class_counts: dict[str, tuple[int, ...]]
 
-    @property
+    @cached_property
     def table(self) -> pd.DataFrame:
         """The table of results.csv, with columns `COLUMNS`."""
         rows = [
@@ -92,23 +93,20 @@ class Results:
         ]
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
+    @cached_property
+    def statistics(self) -> pd.DataFrame:
+        """Mean and minimum accuracy of each network over each sweep's levels; unaltered images are the sweep ``clean``.
 
-def sweep_statistics(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and minimum accuracy of each network over each sweep's levels.
+        Columns dataset, budget, arm, sweep, seed, mean, min.
+        """
+        clean = self.table[(self.table.sweep == "mu") & (self.table.level == 0)].assign(sweep="clean")
+        groups = pd.concat([self.table, clean]).groupby(["dataset", "budget", "arm", "sweep", "seed"], sort=False)
+        return groups.accuracy.agg(["mean", "min"]).reset_index()
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As `Results.table`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns dataset, budget, arm, sweep, seed, mean, min. Accuracy on unaltered images is the sweep ``clean``.
-    """
-    clean = table[(table.sweep == "mu") & (table.level == 0)].assign(sweep="clean")
-    groups = pd.concat([table, clean]).groupby(["dataset", "budget", "arm", "sweep", "seed"], sort=False)
-    return groups.accuracy.agg(["mean", "min"]).reset_index()
+    def select(self, dataset: str, arm: str, sweep: str) -> pd.DataFrame:
+        """Rows of `statistics` of one arm in one sweep."""
+        table = self.statistics
+        return table[(table.dataset == dataset) & (table.arm == arm) & (table.sweep == sweep)]
 
 
 def read(out: Path) -> Results:

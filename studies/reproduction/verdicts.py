@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from studies.reproduction.published import PUBLISHED, ROUNDING, SIZES
-from studies.reproduction.results import Results, sweep_statistics
+from studies.reproduction.results import Results
 from studies.reproduction.settings import BUDGETS
 
 #: Probability of all intervals, and largest half-width of one that decides, as a fraction of the images.
@@ -71,12 +71,11 @@ def contains(low: float, high: float, published: float) -> bool:
 
 def judge(results: Results) -> list[Verdict]:
     """Judge every published number, at the published budget where it was run, else at the largest one."""
-    table = sweep_statistics(results.table)
     verdicts = []
     for dataset, by_arm in PUBLISHED.items():
         for arm, by_sweep in by_arm.items():
             for sweep, published in by_sweep.items():
-                rows = table[(table.dataset == dataset) & (table.arm == arm) & (table.sweep == sweep)]
+                rows = results.select(dataset, arm, sweep)
                 budget = next((name for name in reversed(BUDGETS) if name in set(rows.budget)), None)
                 comparable = budget == "full" and results.sizes[dataset] == SIZES[dataset]
                 for statistic, value in (("mean", published.mean), ("min", published.minimum)):
