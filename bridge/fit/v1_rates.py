@@ -224,8 +224,8 @@ def _firing_places(rates: Tensor, random: np.random.Generator) -> Tensor:
 
 def _firing_and_random_places(rates: Tensor, random: np.random.Generator) -> Tensor:
     """Random places where a cell type fires, and half as many anywhere."""
-    anywhere = torch.from_numpy(random.permutation(len(rates))[: _PLACES // 2])
-    return torch.cat([_firing_places(rates, random), anywhere])
+    firing = _firing_places(rates, random)
+    return torch.cat([firing, torch.from_numpy(random.permutation(len(rates))[: _PLACES // 2])])
 
 
 @torch.no_grad()
