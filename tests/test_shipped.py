@@ -1,3 +1,4 @@
+import importlib
 import shutil
 
 import numpy as np
@@ -9,8 +10,10 @@ import bridge
 from biomodel.engine.responses import in_rates
 from biomodel.images import photographs
 from biomodel.parameters import PRESETS, Parameters
-from bridge import pretrained
 from bridge.evaluate.scores import score_front_end
+
+#: The module; `bridge.pretrained` is the function.
+pretrained = importlib.import_module("bridge.pretrained")
 
 
 @pytest.fixture
