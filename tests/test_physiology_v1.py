@@ -12,7 +12,7 @@ from biomodel.parameters import Parameters
 from biomodel.physiology import battery, distributions, draws, measures, receptive_fields, v1
 from biomodel.physiology.column import ORIENTATIONS, Column
 from biomodel.physiology.plots import population
-from biomodel.physiology.recording import Recording, rates_from_neighbours
+from biomodel.physiology.recording import Electrode, rates_from_neighbours
 from biomodel.physiology.results import CellValues
 from biomodel.physiology.screens import PHASES, Screen
 
@@ -244,7 +244,7 @@ class GaborCells:
 
 @pytest.fixture(scope="module")
 def column():
-    return Column(Recording(GaborCells()))
+    return Column(Electrode(GaborCells()))
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +295,7 @@ def test_columns_are_alike_before_a_grating_that_fills_the_screen(as_trials):
     pathway = Pathway(parameters={"v1.kinds": 4})
     shown = 0.98, np.array([[0], [1], [5]]), np.array([2, 5, 7])
     middle, told = (
-        Column(Recording(subject, workers=2)).grating_rates(*shown) for subject in (pathway, as_trials(pathway))
+        Column(Electrode(subject, workers=2)).grating_rates(*shown) for subject in (pathway, as_trials(pathway))
     )
     error = told - middle
     assert (np.sqrt((error**2).mean((0, 1, 2))) < 0.05 * middle.max((0, 1, 2))).all() and error.any()
@@ -432,7 +432,7 @@ def test_screens_grow_to_the_largest_classical_centre():
         def classical_centre(self, pixels_per_degree):
             return 64 if pixels_per_degree > 20 else 3
 
-    column = Column(Recording(Wide()))
+    column = Column(Electrode(Wide()))
     assert (column.fine.pixels, column.movie.pixels, column.coarse.pixels) == (65, 65, 57)
 
 

@@ -24,7 +24,7 @@ from biomodel.parameters import Parameters
 from biomodel.physiology import measures, recording, retina_lgn
 from biomodel.physiology.column import ORIENTATIONS, Column, Panel
 from biomodel.physiology.plots import raster
-from biomodel.physiology.recording import Recording, TrialAveraged, average_harmonics
+from biomodel.physiology.recording import Electrode, TrialAveraged, average_harmonics
 from biomodel.physiology.screens import PHASES, Screen
 from bridge.fit import fitting, stimuli
 from bridge.fit.fitting import refine
@@ -559,7 +559,7 @@ def test_cells_that_do_not_fire_far_from_the_middle_are_not_missed_there(output)
 def test_neighbours_stand_for_the_middle_before_gratings(as_trials):
     """In the rate form, which has no noise: within 5 % of the best response, flashed and drifting, before V1."""
     pathway = Pathway()
-    middle, told = (Recording(subject, workers=2) for subject in (pathway, as_trials(pathway)))
+    middle, told = (Electrode(subject, workers=2) for subject in (pathway, as_trials(pathway)))
     found = [
         one.grating_responses("parasol", np.array([0.4, 1.4, 2.8]), np.array([0.1, 0.25, 0.98]))["lgn"]
         for one in (middle, told)
@@ -595,7 +595,7 @@ def test_fano_factors():
 
 def test_cortical_cells_vary_before_the_grating_that_serves_them(monkeypatch):
     """Of three cells that fire in pairs, singly, or not at all, before two gratings of four phases each."""
-    electrode = Recording(TrialAveraged(Pathway(fidelity="spiking")))
+    electrode = Electrode(TrialAveraged(Pathway(fidelity="spiking")))
     column = Column(electrode)
     mean = np.arange(2.0, 10.0)  # By grating and phase.
     drawn = np.random.default_rng(0).poisson(mean[:, None, None], (8, 4000, 3)) * [2, 1, 0]
@@ -657,7 +657,7 @@ def test_rasters_show_the_spikes_of_which_time_courses_are_told(tmp_path, monkey
 @pytest.mark.slow
 def test_counts_vary_as_published():
     """Experiment 13 before V1: relay cells' Fano factor is .2 to .6 (Poisson trains have 1)."""
-    electrode = Recording(TrialAveraged(Pathway(fidelity="spiking"), relay_trials=1), workers=2)
+    electrode = Electrode(TrialAveraged(Pathway(fidelity="spiking"), relay_trials=1), workers=2)
     found = retina_lgn.EXPERIMENTS[13](electrode)
     assert 0.2 <= found.values["lgn_fano"] <= 0.6
     assert all(len(curve.x) for curve in found.curves)

@@ -13,7 +13,7 @@ from typing import Any
 from biomodel.pathway import Pathway
 from biomodel.physiology import retina_lgn, v1
 from biomodel.physiology.column import Column
-from biomodel.physiology.recording import Recording, Subject, TrialAveraged
+from biomodel.physiology.recording import Electrode, Subject, TrialAveraged
 from biomodel.physiology.results import Measurement, Result, Results
 from biomodel.utils.errors import InputError
 from biomodel.utils.progress import progress
@@ -68,13 +68,13 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
     if isinstance(subject, Pathway) and subject.fidelity == "spiking":
         subject = TrialAveraged(subject, seed=seed)
     numbers = _check_numbers(ids, isinstance(subject, TrialAveraged))
-    recording = Recording(subject, workers)
-    column = Column(recording)
+    electrode = Electrode(subject, workers)
+    column = Column(electrode)
     measured: dict[int, Measurement] = {}
     seconds: dict[int, float] = {}
     for number in progress(numbers, what="physiology", unit="experiment"):
         start = time.perf_counter()
-        measured[number] = _measure(number, recording, column)
+        measured[number] = _measure(number, electrode, column)
         seconds[number] = time.perf_counter() - start
         values = ", ".join(f"{value:.4g}" for value in measured[number].values.values())
         logger.info("experiment %d took %.1f s: %s", number, seconds[number], values)
@@ -105,11 +105,11 @@ def join_bands(measured: Mapping[int, Measurement]) -> list[Result]:
     return [_result(row, float(values[row["id"], row["key"]])) for row in rows]
 
 
-def _measure(number: int, recording: Recording, column: Column) -> Measurement:
+def _measure(number: int, electrode: Electrode, column: Column) -> Measurement:
     """The parts of an experiment before V1 and in V1."""
     parts = []
     if number in retina_lgn.EXPERIMENTS:
-        parts.append(retina_lgn.EXPERIMENTS[number](recording))
+        parts.append(retina_lgn.EXPERIMENTS[number](electrode))
     if number in v1.EXPERIMENTS:
         parts.append(v1.EXPERIMENTS[number](column))
     return functools.reduce(Measurement.merge, parts)

@@ -26,7 +26,7 @@ from biomodel.physiology.recording import (
     MOVIE,
     STEADY,
     WINDOW,
-    Recording,
+    Electrode,
     average_harmonics,
     in_chunks,
     movie_chunk,
@@ -187,15 +187,15 @@ class Column:
 
     Parameters
     ----------
-    recording : Recording
+    electrode : Electrode
     """
 
     #: Of the patches of size tuning.
     size_contrasts = (0.12, FULL_CONTRAST)
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
-        radius = recording.radius
+    def __init__(self, electrode: Electrode) -> None:
+        self._electrode = electrode
+        radius = electrode.radius
         #: 3.8° at a centre radius of .05°, for flashed gratings.
         self.fine = self._screen(61, 0.8 / radius)
         #: 7.1°, for patches that reach beyond surrounds; it shows `coarse_limit` cycles a degree in four pixels.
@@ -208,11 +208,11 @@ class Column:
         #: Of the gratings of the characterisation, c/deg.
         self.frequencies = _FREQUENCIES / radius
         #: The preset of the subject's parameters.
-        self.preset = recording.subject.parameters.preset
+        self.preset = electrode.subject.parameters.preset
         self._drifts: dict[tuple[int, int, float], DriftResponse] = {}
 
     def _screen(self, pixels: int, pixels_per_degree: float) -> Screen:
-        classical_centre = getattr(self._recording.subject, "classical_centre", None)
+        classical_centre = getattr(self._electrode.subject, "classical_centre", None)
         smallest = classical_centre(pixels_per_degree) if classical_centre else 1
         return Screen(max(pixels, smallest + (1 - smallest) % 4), pixels_per_degree)
 
@@ -231,7 +231,7 @@ class Column:
         full_v1 : bool
             Whether V1 is simulated behind the whole screen; otherwise only behind its middle, where its layers end.
         """
-        settings = {"trials": _PATCH_TRIALS} if full_v1 and self._recording.spiking else {}
+        settings = {"trials": _PATCH_TRIALS} if full_v1 and self._electrode.spiking else {}
         parts = self._responses(screen, images, levels, full_v1, **settings)
         return np.concatenate([_middle_column(part) for part in parts])
 
@@ -248,13 +248,13 @@ class Column:
         each = repeat(levels) if np.ndim(levels) == 0 else np.asarray(levels).tolist()
         for chunk in in_chunks(zip(images, each, strict=False), _BATCHES * batch_images(screen.pixels, screen.pixels)):
             shown, before = zip(*chunk, strict=True)
-            yield self._recording.subject.simulate(
+            yield self._electrode.subject.simulate(
                 luminance(np.stack(shown), screen.pixels_per_degree),
                 adapt_to=list(before),
                 duration=FLASH,
                 window=WINDOW,
                 output="v1",
-                workers=self._recording.workers,
+                workers=self._electrode.workers,
                 region=Region(
                     pixels / screen.pixels_per_degree, None if full_v1 else _V1_PIXELS / screen.pixels_per_degree
                 ),
@@ -280,7 +280,7 @@ class Column:
             return np.zeros((*each[0].shape, len(PHASES), self.n_cells))
         waves = (c * self.fine.grating(f, phase, o) for c, o, f in gratings for phase in PHASES)
         images = (MEAN * (1 + wave) for wave in waves)
-        if not self._recording.spiking:
+        if not self._electrode.spiking:
             return self.rates(self.fine, images).reshape(*each[0].shape, len(PHASES), -1)
         parts = self._responses(self.fine, images, pixels=_FLASH_NEIGHBOURS, trials=_NEIGHBOURS_TRIALS)
         v1 = xr.concat([_columns(part) for part in parts], "image").transpose("image", "v1_y", "v1_x", "cell")
@@ -295,7 +295,7 @@ class Column:
     def maintained_rates(self) -> np.ndarray:
         """Rates in uniform fields of the luminances `LEVELS`: (level, cell), Hz."""
         fields = (np.full((self.fine.pixels,) * 2, level) for level in LEVELS)
-        if not self._recording.spiking:
+        if not self._electrode.spiking:
             return self.rates(self.fine, fields, LEVELS)
         images = (field for field in fields for _ in range(_SPONTANEOUS_TRIALS))
         levels = np.repeat(LEVELS, _SPONTANEOUS_TRIALS)
@@ -425,18 +425,18 @@ class Column:
         xarray.Dataset
             `v1` (image, time, v1_y, v1_x, cell) and `lgn` (image, time, y, x, lgn_channel), Hz.
         """
-        around = neighbours and self._recording.spiking
+        around = neighbours and self._electrode.spiking
         settings = {"trials": _NEIGHBOURS_TRIALS} if around else {}
         parts = []
         for chunk in in_chunks(movies, movie_chunk(self.movie)):
-            rates = self._recording.subject.simulate(
+            rates = self._electrode.subject.simulate(
                 luminance(np.stack(chunk), self.movie.pixels_per_degree, FRAME),
                 adapt_to=MEAN,
                 duration=len(chunk[0]) * FRAME,
                 window=WINDOW,
                 output="v1",
                 record="trace",
-                workers=self._recording.workers,
+                workers=self._electrode.workers,
                 region=Region(
                     (_DRIFT_NEIGHBOURS if around else 0.5) / self.movie.pixels_per_degree,
                     _V1_PIXELS / self.movie.pixels_per_degree,
@@ -448,8 +448,8 @@ class Column:
         return xr.concat(parts, "image")
 
     def smooth(self, traces: np.ndarray) -> np.ndarray:
-        """As `Recording.smooth`."""
-        return self._recording.smooth(traces)
+        """As `Electrode.smooth`."""
+        return self._electrode.smooth(traces)
 
     def count_variability(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
         """Mean spike counts and Fano factors of a panel's cells at the phases of its gratings, where they are known."""
@@ -458,7 +458,7 @@ class Column:
         gratings = self.panel_gratings(self.movie, panel).reshape(-1, self.movie.pixels, self.movie.pixels)
         within = _V1_PIXELS / self.movie.pixels_per_degree
         images = MEAN * (1 + FULL_CONTRAST * gratings)
-        counts = _middle_column(self._recording.spike_counts(self.movie, images, "v1", within))
+        counts = _middle_column(self._electrode.spike_counts(self.movie, images, "v1", within))
         by_trial = np.moveaxis(counts, 1, 0)  # (trial, image, cell)
         mean, factor = (
             panel.select(np.moveaxis(one, 1, 0)).ravel()

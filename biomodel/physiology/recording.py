@@ -174,8 +174,8 @@ class TrialAveraged:
             yield self.pathway.simulate(part, levels[chunk].tolist(), seed=seed, **settings)
 
 
-class Recording:
-    """Responses of ganglion and relay cells in the middle of a screen, with the properties of the cells found so far.
+class Electrode:
+    """An electrode in the middle of a screen: responses of ganglion and relay cells there, and their best gratings.
 
     Lengths are in radii of the midget's centre, so that stimuli have the same pixels at another eccentricity.
 

@@ -58,7 +58,7 @@ class Measurement:
         )
 
 
-#: `Recording` or `Column`.
+#: `Electrode` or `Column`.
 Setup = TypeVar("Setup")
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from biomodel.physiology import measures
-from biomodel.physiology.recording import CELLS, FRAME, FULL_CONTRAST, MEAN, STEADY, Recording, rate_of
+from biomodel.physiology.recording import CELLS, FRAME, FULL_CONTRAST, MEAN, STEADY, Electrode, rate_of
 from biomodel.physiology.results import Curve, Experiments, Measurement
 from biomodel.physiology.screens import PHASES, Screen, flicker
 from biomodel.stimuli import luminance
 
 #: Experiments by number.
-EXPERIMENTS: Experiments[Recording] = Experiments()
+EXPERIMENTS: Experiments[Electrode] = Experiments()
 
 #: Backgrounds of Weber's law, half-decades, cd/m².
 _BACKGROUNDS = np.array([30.0, 95.0, 300.0, 950.0, 3000.0])
@@ -36,20 +36,20 @@ _CHANGE = "change of rate (Hz)"
 
 
 @EXPERIMENTS.add(1)
-def webers_law(recording: Recording) -> Measurement:
+def webers_law(electrode: Electrode) -> Measurement:
     """Increments by 10 % for 200 ms of a spot over the midget's centre, in uniform fields that it is adapted to.
 
     Gain is the change of the ON ganglion cell's rate, averaged from 50 to 200 ms, over the increment in cd/m²; the value is
     the least-squares slope of log gain on log background. Also for increments of the full field.
     """
-    screen = recording.fine
+    screen = electrode.fine
     gains = {}
     for label, pattern in (
-        ("spot", screen.disc(recording.midget_centre)),
+        ("spot", screen.disc(electrode.midget_centre)),
         ("full field", np.ones((screen.pixels, screen.pixels))),
     ):
         images = _BACKGROUNDS[:, None, None] * (1 + 0.1 * pattern)
-        changes = recording.rate_changes(screen, images, _BACKGROUNDS, **_GANGLION)
+        changes = electrode.rate_changes(screen, images, _BACKGROUNDS, **_GANGLION)
         gains[label] = rate_of(changes, "ganglion", "midget_on") / (0.1 * _BACKGROUNDS)
     values = {
         "weber_slope": measures.log_slope(_BACKGROUNDS, gains["spot"]),
@@ -60,16 +60,16 @@ def webers_law(recording: Recording) -> Measurement:
 
 
 @EXPERIMENTS.add(2)
-def fast_flicker(recording: Recording) -> Measurement:
+def fast_flicker(electrode: Electrode) -> Measurement:
     """A spot over the midget's centre flickers by 10 % at 2 and at 30 Hz, on the backgrounds of Weber's law.
 
     Gain is the first harmonic of the ON ganglion cell's rate over the amplitude of the flicker in cd/m².
     """
-    pattern = recording.movie.disc(recording.midget_centre)
+    pattern = electrode.movie.disc(electrode.midget_centre)
     conditions = [(frequency, level) for frequency in (2, 30) for level in _BACKGROUNDS]
-    courses = {f: np.sin(2 * np.pi * f * recording.times) for f in (2, 30)}
+    courses = {f: np.sin(2 * np.pi * f * electrode.times) for f in (2, 30)}
     movies = np.stack([flicker(pattern, level, 0.1, courses[f]) for f, level in conditions])
-    rates = recording.movie_rates(movies, [level for _, level in conditions], **_GANGLION)
+    rates = electrode.movie_rates(movies, [level for _, level in conditions], **_GANGLION)
     steady = rates.sel(time=slice(STEADY - FRAME / 2, None))
     amplitudes = np.array(
         [
@@ -89,7 +89,7 @@ def fast_flicker(recording: Recording) -> Measurement:
 
 
 @EXPERIMENTS.add(3)
-def cone_half_gain(recording: Recording) -> Measurement:
+def cone_half_gain(electrode: Electrode) -> Measurement:
     """Flashes of 10 ms that add 10 % to uniform backgrounds from 1 to 10,000 cd/m²; the cone's photocurrent.
 
     Gain is the peak over the flash in cd/m². The background that halves it comes from a fit with the gain in the dark as a
@@ -97,17 +97,17 @@ def cone_half_gain(recording: Recording) -> Measurement:
     """
     backgrounds = 10 ** np.arange(0, 4.01, 0.5)
     backgrounds[-1] = 9000.0  # so that the flash is in the valid range
-    frame, frames, screen = 0.01, 20, Screen(9, 0.8 / recording.radius)
+    frame, frames, screen = 0.01, 20, Screen(9, 0.8 / electrode.radius)
     movies = np.tile(backgrounds[:, None, None, None], (1, frames, screen.pixels, screen.pixels))
     movies[:, 0] *= 1.1
-    responses = recording.subject.simulate(
+    responses = electrode.subject.simulate(
         luminance(movies, screen.pixels_per_degree, frame),
         adapt_to=backgrounds.tolist(),
         duration=frame * frames,
         window=(0.0, frame * frames),
         output="cone",
         record="trace",
-        workers=recording.workers,
+        workers=electrode.workers,
     )
     current = responses.cone.isel(y=screen.middle, x=screen.middle).values
     gains = (current - current[:, :1]).max(axis=1) / (0.1 * backgrounds)
@@ -118,7 +118,7 @@ def cone_half_gain(recording: Recording) -> Measurement:
 
 
 @EXPERIMENTS.add(4)
-def fast_adaptation(recording: Recording) -> Measurement:
+def fast_adaptation(electrode: Electrode) -> Measurement:
     """Test flashes after the background has stepped from 30 to 300 cd/m² (modified Crawford experiment).
 
     A spot over the midget's centre adds 3 cd/m² for 20 ms, from 60 ms before to 1 s after the step. The test response is
@@ -129,8 +129,8 @@ def fast_adaptation(recording: Recording) -> Measurement:
     old, new, onset, flash, increment = 30.0, 300.0, 0.2, 0.02, 3.0
     early = np.array([-60, -40, -30, -20, -10, 0, 10, 20, 30, 40, 60, 80, 120, 160, 240, 360, 500, 700])
     delays = np.array([*early, 1000]) / 1000
-    times = recording.times
-    spot = increment * recording.movie.disc(recording.midget_centre)
+    times = electrode.times
+    spot = increment * electrode.movie.disc(electrode.midget_centre)
     even = np.ones_like(spot)
     step = np.where(times < onset, old, new)
     tests = [((times >= onset + d) & (times < onset + d + flash)).astype(float) for d in delays]
@@ -141,8 +141,8 @@ def fast_adaptation(recording: Recording) -> Measurement:
         *((step, test) for test in tests),
     ]
     movies = np.stack([base[:, None, None] * even + test[:, None, None] * spot for base, test in conditions])
-    rates = recording.movie_rates(movies, old, **_GANGLION)
-    on = recording.smooth(rate_of(rates, "ganglion", "midget_on"))
+    rates = electrode.movie_rates(movies, old, **_GANGLION)
+    on = electrode.smooth(rate_of(rates, "ganglion", "midget_on"))
     before = (on[1] - on[0]).max() / increment
     gains = (on[3:] - on[2]).max(axis=1) / increment
     time = measures.time_to_fraction(delays, gains, before, gains[-1], 1 - np.exp(-1))
@@ -158,7 +158,7 @@ def fast_adaptation(recording: Recording) -> Measurement:
 
 
 @EXPERIMENTS.add(5)
-def gain_separability(recording: Recording) -> Measurement:
+def gain_separability(electrode: Electrode) -> Measurement:
     """Gratings that drift at 8 Hz, of 10 to 1000 cd/m² and contrasts .1 to .8; parasol relay cells.
 
     Mante 2005 recorded cells of cats, most similar to the macaque's parasol pathway. Gain is the first harmonic over
@@ -167,7 +167,7 @@ def gain_separability(recording: Recording) -> Measurement:
     levels = 10 ** np.arange(1, 3.01, 0.5)
     contrasts = np.array([0.1, 0.2, 0.4, 0.8])
     grid = [axis.ravel() for axis in np.meshgrid(contrasts, levels)]
-    harmonics = recording.drift_harmonics("parasol", "lgn", 8, *grid)
+    harmonics = electrode.drift_harmonics("parasol", "lgn", 8, *grid)
     gains = np.abs(harmonics).reshape(2, len(levels), len(contrasts)) / contrasts
     share = float(np.mean([measures.inseparable_share(gain) for gain in gains]))
     curves = tuple(Curve(f"{level:.0f} cd/m²", contrasts, gains[:, k].mean(axis=0)) for k, level in enumerate(levels))
@@ -175,13 +175,13 @@ def gain_separability(recording: Recording) -> Measurement:
 
 
 @EXPERIMENTS.add(6)
-def light_invariance(recording: Recording) -> Measurement:
+def light_invariance(electrode: Electrode) -> Measurement:
     """A flashed grating of the best spatial frequency and contrast .5 with means from 10 to 1000 cd/m²; midget relay cells.
 
     The value is the response at 1000 over that at 10 cd/m², less 1.
     """
     levels = 10 ** np.arange(1, 3.01, 0.5)
-    responses = recording.grating_responses("midget", recording.best_frequency("midget"), 0.5, levels)["lgn"]
+    responses = electrode.grating_responses("midget", electrode.best_frequency("midget"), 0.5, levels)["lgn"]
     change = float((responses[:, -1] / responses[:, 0] - 1).mean())
     return Measurement(
         {"contrast_kept": change}, _on_and_off("midget", levels, responses), "mean luminance (cd/m²)", _CHANGE, "x"
@@ -189,12 +189,12 @@ def light_invariance(recording: Recording) -> Measurement:
 
 
 @EXPERIMENTS.add(7)
-def spatial_tuning(recording: Recording) -> Measurement:
+def spatial_tuning(electrode: Electrode) -> Measurement:
     """Spatial-frequency tuning of midget ganglion cells: flashed gratings of contrast .25 that fill the screen.
 
     A difference of Gaussians is fitted for the plot only.
     """
-    frequencies, responses = recording.frequency_tuning("midget")
+    frequencies, responses = electrode.frequency_tuning("midget")
     shares = []
     for response in responses:
         best, height = measures.peak(frequencies, response)
@@ -217,13 +217,13 @@ def spatial_tuning(recording: Recording) -> Measurement:
 
 
 @EXPERIMENTS.add(8)
-def temporal_tuning(recording: Recording) -> Measurement:
+def temporal_tuning(electrode: Electrode) -> Measurement:
     """Gratings of the best spatial frequency and contrast .2 that drift at 1 to 40 Hz; first harmonic of relay cells.
 
     The peak is that of a parabola over log frequency through the highest sample and its neighbours.
     """
     frequencies = np.array([1, 2, 3, 4, 6, 8, 11, 16, 22, 30, 40])
-    amplitudes = {cells: np.abs(recording.drift_harmonics(cells, "lgn", frequencies, 0.2)) for cells in CELLS}
+    amplitudes = {cells: np.abs(electrode.drift_harmonics(cells, "lgn", frequencies, 0.2)) for cells in CELLS}
     peaks = {
         cells: np.array([measures.peak(frequencies, response) for response in both])
         for cells, both in amplitudes.items()
@@ -242,13 +242,13 @@ def temporal_tuning(recording: Recording) -> Measurement:
 
 
 @EXPERIMENTS.add(9)
-def contrast_gain_control(recording: Recording) -> Measurement:
+def contrast_gain_control(electrode: Electrode) -> Measurement:
     """Gratings of the best spatial frequency that drift at 4 Hz, contrast .08 to .64; phase of ganglion cells."""
     contrasts = 0.08 * 2.0 ** np.arange(4)
     values: dict[str, float] = {}
     curves: list[Curve] = []
     for cells in reversed(CELLS):
-        found = recording.drift_harmonics(cells, "ganglion", 4, contrasts)
+        found = electrode.drift_harmonics(cells, "ganglion", 4, contrasts)
         advances = np.array([[measures.phase_advance(h, row[0]) for h in row] for row in found])
         values[f"{cells}_phase_advance"] = float(advances[:, -1].mean())
         curves += _on_and_off(cells, contrasts, advances)
@@ -256,7 +256,7 @@ def contrast_gain_control(recording: Recording) -> Measurement:
 
 
 @EXPERIMENTS.add(10)
-def contrast_gain(recording: Recording) -> Measurement:
+def contrast_gain(electrode: Electrode) -> Measurement:
     """Contrast series of flashed gratings at each class's best spatial frequency.
 
     Contrast gain is the slope through the origin over contrasts up to .05, of ganglion cells (Kaplan & Shapley 1986);
@@ -267,8 +267,8 @@ def contrast_gain(recording: Recording) -> Measurement:
     indices: dict[str, float] = {}
     curves: list[Curve] = []
     for cells in CELLS:
-        best = recording.best_frequency(cells)
-        found = recording.grating_responses(cells, best, contrasts)
+        best = electrode.best_frequency(cells)
+        found = electrode.grating_responses(cells, best, contrasts)
         gains[cells] = float(np.mean([measures.initial_slope(contrasts, r, 0.055) for r in found["ganglion"]]))
         indices[cells] = float(np.mean([measures.saturation_index(contrasts, r) for r in found["lgn"]]))
         curves += _on_and_off(cells, contrasts, found["lgn"])
@@ -285,18 +285,18 @@ def contrast_gain(recording: Recording) -> Measurement:
 
 
 @EXPERIMENTS.add(11)
-def size_tuning(recording: Recording) -> Measurement:
+def size_tuning(electrode: Electrode) -> Measurement:
     """Round patches of flashed grating of increasing diameter, at each class's best spatial frequency; relay cells.
 
     Contrast .5 for midgets and .25 for parasols, as in Solomon 2002. The largest patch, some 60 centre radii, reaches
     beyond every surround.
     """
-    diameters = recording.radius * np.geomspace(2, 62, 13)
+    diameters = electrode.radius * np.geomspace(2, 62, 13)
     values: dict[str, float] = {}
     curves: list[Curve] = []
     for cells, contrast in (("midget", 0.5), ("parasol", 0.25)):
-        best = recording.best_frequency(cells)
-        responses = recording.grating_responses(cells, best, contrast, diameters=diameters, trials=_PATCH_TRIALS)["lgn"]
+        best = electrode.best_frequency(cells)
+        responses = electrode.grating_responses(cells, best, contrast, diameters=diameters, trials=_PATCH_TRIALS)["lgn"]
         suppression = 1 - responses[:, -1] / responses.max(axis=1)
         values[f"{cells}_size_suppression"] = float(suppression.mean())
         curves += _on_and_off(cells, diameters, responses)
@@ -304,7 +304,7 @@ def size_tuning(recording: Recording) -> Measurement:
 
 
 @EXPERIMENTS.add(12)
-def on_and_off(recording: Recording) -> Measurement:
+def on_and_off(electrode: Electrode) -> Measurement:
     """Light spots for ON and dark spots for OFF midget relay cells (Kremkow 2014).
 
     Saturation: spots that fill the centre on grey (100 cd/m²), contrast .02 to .98, by `measures.saturation_index`.
@@ -313,19 +313,19 @@ def on_and_off(recording: Recording) -> Measurement:
     have contrast .98. The "dark background" of the bands is Kremkow's pair of binary backgrounds, light spots on dark for
     ON and dark spots on light for OFF, of 2 and 198 cd/m².
     """
-    screen, grey = recording.fine, MEAN
+    screen, grey = electrode.fine, MEAN
     dark, light = grey * (1 - FULL_CONTRAST), grey * (1 + FULL_CONTRAST)
-    full, target = screen.disc(recording.midget_centre), screen.disc(2 * recording.radius)
+    full, target = screen.disc(electrode.midget_centre), screen.disc(2 * electrode.radius)
     contrasts = np.geomspace(0.02, FULL_CONTRAST, 10)
     series = np.concatenate([contrasts, -contrasts])
     images = grey * (1 + series[:, None, None] * full)
-    changes = recording.rate_changes(screen, images, pixels=0.5, trials=_SPOT_TRIALS)
+    changes = electrode.rate_changes(screen, images, pixels=0.5, trials=_SPOT_TRIALS)
     on = rate_of(changes, "lgn", "midget_on")[: len(contrasts)]
     off = rate_of(changes, "lgn", "midget_off")[len(contrasts) :]
     # (background, spot): ON and OFF on grey, ON and OFF on binary backgrounds.
     mapped = np.array([(grey, light), (grey, dark), (dark, light), (light, dark)])
     maps = mapped[:, :1, None] + np.diff(mapped)[:, :, None] * target
-    found = recording.rate_changes(screen, maps, mapped[:, 0], pixels=_PROFILE, trials=_MAP_TRIALS)
+    found = electrode.rate_changes(screen, maps, mapped[:, 0], pixels=_PROFILE, trials=_MAP_TRIALS)
     profiles = [
         _profile(found.lgn.isel(image=k).sel(lgn_channel=CELLS["midget"][k % 2]).values) for k in range(len(mapped))
     ]
@@ -345,17 +345,17 @@ def on_and_off(recording: Recording) -> Measurement:
 
 
 @EXPERIMENTS.add(13)
-def variability(recording: Recording) -> Measurement:
+def variability(electrode: Electrode) -> Measurement:
     """Gratings of each class's best frequency and contrast .5, at four phases, flashed on grey 50 times.
 
     Spikes are counted from the onset to 200 ms. The Fano factor is the variance over trials of a cell's count over its mean;
     the value is the median over relay cells and phases with a mean of 1 or more.
     """
     by_cell: dict[str, list[np.ndarray]] = {"ganglion": [], "lgn": []}
-    screen = recording.movie
+    screen = electrode.movie
     for cells, names in CELLS.items():
-        gratings = screen.grating(recording.best_frequency(cells), PHASES)
-        counts = recording.spike_counts(screen, MEAN * (1 + 0.5 * gratings), "lgn")
+        gratings = screen.grating(electrode.best_frequency(cells), PHASES)
+        counts = electrode.spike_counts(screen, MEAN * (1 + 0.5 * gratings), "lgn")
         for station, found in by_cell.items():
             found += [np.stack(measures.fano_factors(rate_of(counts, station, name).T)) for name in names]
     medians, curves = {}, []
@@ -367,11 +367,11 @@ def variability(recording: Recording) -> Measurement:
 
 
 @EXPERIMENTS.add(14)
-def maintained_activity(recording: Recording) -> Measurement:
+def maintained_activity(electrode: Electrode) -> Measurement:
     """Rates of midget ganglion cells in uniform fields that they are adapted to; the value is for 100 cd/m²."""
-    levels, screen = np.array([1.0, 10.0, MEAN, 1000.0]), recording.fine
+    levels, screen = np.array([1.0, 10.0, MEAN, 1000.0]), electrode.fine
     fields = np.tile(levels[:, None, None], (1, screen.pixels, screen.pixels))
-    rates = recording.rates(screen, fields, levels, **_GANGLION)
+    rates = electrode.rates(screen, fields, levels, **_GANGLION)
     both = np.stack([rate_of(rates, "ganglion", cell) for cell in CELLS["midget"]])
     return Measurement(
         {"midget_maintained_rate": float(np.median(both[:, levels == MEAN]))},
@@ -383,21 +383,21 @@ def maintained_activity(recording: Recording) -> Measurement:
 
 
 @EXPERIMENTS.add(15)
-def latency(recording: Recording) -> Measurement:
+def latency(electrode: Electrode) -> Measurement:
     """A spot of contrast .98 that fills the parasol's centre is flashed on grey: light for ON, dark for OFF cells.
 
     Latency is the time from the flash to half of the relay cell's peak, interpolated between samples 2 ms apart. All cells
     see the same flash, since responses to a larger spot are faster in every cell: the surround ends the peak earlier.
     """
-    spot = recording.movie.disc(recording.parasol_centre)
+    spot = electrode.movie.disc(electrode.parasol_centre)
     flashes = np.stack([MEAN * (1 + sign * FULL_CONTRAST * spot) for sign in (1, -1)])
-    rates = recording.movie_rates(np.repeat(flashes[:, None], len(recording.times), axis=1))
+    rates = electrode.movie_rates(np.repeat(flashes[:, None], len(electrode.times), axis=1))
     times = 1000 * rates.time.values
     shown = times < 250
     found: dict[str, float] = {}
     curves: list[Curve] = []
     for cells, names in CELLS.items():
-        traces = [recording.smooth(rate_of(rates, "lgn", name)[k]) for k, name in enumerate(names)]
+        traces = [electrode.smooth(rate_of(rates, "lgn", name)[k]) for k, name in enumerate(names)]
         found[cells] = float(np.mean([measures.half_rise_time(times, trace) for trace in traces]))
         curves += [Curve(name, times[shown], trace[shown]) for name, trace in zip(names, traces, strict=True)]
     return Measurement(

@@ -77,7 +77,7 @@ _LINE_STYLES: dict[float, Literal["-", ":"]] = {STARTS[0]: "-", STARTS[1]: ":"}
 
 @dataclass(frozen=True)
 class Scene:
-    """A surface half of which lies in a shadow, and patches on it, one at a time.
+    """A surface with one half in a shadow, and patches on it, one at a time.
 
     Parameters
     ----------
