@@ -1,4 +1,4 @@
-"""Patches of the photographs that ship with scikit-image and scikit-learn, as luminance."""
+"""Patches of the photographs in scikit-image and scikit-learn, as luminance."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ PHOTOGRAPHS = (
     "flower",
 )
 
-#: A patch shows at most so many times more of the photograph than its own pixels.
+#: The most that a patch of a photograph is reduced, along a side.
 LARGEST_SCALE = 5.0
 
 
 @functools.cache
 def photograph(name: str) -> np.ndarray:
-    """One photograph's sRGB codes, (H, W) or (H, W, 3), uint8."""
+    """Read the sRGB codes of one photograph: (H, W) or (H, W, 3), uint8."""
     if name in ("china", "flower"):
         return load_sample_image(f"{name}.jpg")
     if name == "motorcycle":
@@ -52,7 +52,7 @@ def photographs(
     seed: int = 0,
     names: Sequence[str] = PHOTOGRAPHS,
 ) -> xr.DataArray:
-    """Random square patches, every photograph in turn, at random places and scales.
+    """Draw random square patches at random places and scales, from one photograph after the other.
 
     Parameters
     ----------
@@ -61,10 +61,10 @@ def photographs(
     size : int
         Pixels along a side.
     display : Display, optional
-        On which they are shown.
+        Converts codes to luminance.
     seed : int
     names : sequence of str
-        The photographs, of `PHOTOGRAPHS`.
+        Photographs, from `PHOTOGRAPHS`.
 
     Returns
     -------
@@ -74,13 +74,13 @@ def photographs(
     Raises
     ------
     InputError
-        For a count under 1, no photograph, an unknown one.
+        If `count` is not positive, or `names` is empty or has an unknown name.
     """
     if count < 1:
-        raise InputError(f"count = {count} is not accepted: give a number of patches from 1")
+        raise InputError(f"count must be a positive integer, got {count}")
     unknown = [name for name in names if name not in PHOTOGRAPHS]
     if unknown or not names:
-        raise InputError(f"photographs {list(names)!r} are not accepted: give some of {', '.join(PHOTOGRAPHS)}")
+        raise InputError(f"names must be photographs of {', '.join(PHOTOGRAPHS)}, got {list(names)!r}")
     random = np.random.default_rng(seed)
     chosen = [names[k % len(names)] for k in range(count)]
     patches = []

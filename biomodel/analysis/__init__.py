@@ -1,1 +1,1 @@
-"""Analysis of responses: equivalent kernels, orientation field."""
+"""Analysis of responses: equivalent kernels and the orientation field."""

@@ -1,4 +1,4 @@
-"""The equivalent kernel of a unit: how its response changes with the light at each pixel, about a state."""
+"""Equivalent kernels: the derivatives of a cell's response to the luminance of each pixel, in a given state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEP = 1e-3
 
 
 def probe(background: float, contrast: float, size: int, seed: int) -> np.ndarray:
-    """Binary noise about which kernels are measured: an even field at contrast 0.
+    """Make the image about which kernels are measured: binary noise, or a uniform field at contrast 0.
 
     Parameters
     ----------
@@ -32,17 +32,22 @@ def probe(background: float, contrast: float, size: int, seed: int) -> np.ndarra
     Returns
     -------
     numpy.ndarray, (size, size), cd/m²
+
+    Raises
+    ------
+    InputError
+        For values out of these ranges.
     """
     level = positive(background, "background", "cd/m²")
     if not 0 <= as_number(contrast, "1", "contrast") <= 1:
-        raise InputError(f"contrast = {contrast} is not accepted: give 0 to 1")
+        raise InputError(f"contrast must be from 0 to 1, got {contrast}")
     if size < 5 or size % 4 != 1:
-        raise InputError(f"size = {size} is not accepted: give 5, 9, 13, …, one more than a multiple of 4")
+        raise InputError(f"size must be 5, 9, 13, … (one more than a multiple of 4), got {size}")
     signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(size, size))
     return level * (1 + contrast * signs)
 
 
-#: Pixels around a kernel that keep the edges away from it.
+#: Pixels between a kernel and the border of the image.
 MARGIN = 12
 
 
@@ -56,33 +61,41 @@ def equivalent_kernels(
     contrast: float = 0.0,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Equivalent kernels of every channel about an even field or about noise, by differences of the simulation.
+    """Measure the equivalent kernels of every channel about a uniform field or noise, by finite differences.
 
-    The pathway is adapted to an even `background` and looks at it, or at noise of that mean; one pixel gets a thousandth
-    of the background more and less light. About an even field cells of one kind are alike everywhere, so what the cell at u
-    says of the pixel p is the kernel at p - u; V1 stands on every second pixel, and four pixels show all of its kernel.
-    But V1's cells square what drives them, and about an even field their kernels vanish. About noise every pixel is
-    changed in turn, and the cell in the middle is asked.
+    The pathway is adapted to a uniform field of luminance `background`, and the image is that field, or noise with that
+    mean. One pixel is made brighter, then darker, by a thousandth of the background. In a uniform field all cells of one
+    type respond alike, so the response of the cell at u to a change of pixel p gives the kernel at p - u; V1 has a column
+    at every second pixel, and four pixels give its whole kernel. V1's cells square their input, so that their kernels are 0
+    in a uniform field. In noise every pixel is changed in turn, and the kernel is that of the cell in the middle.
 
     Parameters
     ----------
+    pathway : Pathway
+        Of rate fidelity.
     background : float
-        cd/m².
+        Mean luminance, cd/m².
     size : int
         Pixels along a side, one more than a multiple of 4.
     pixels_per_degree : float
     output : str
         The last station.
     workers : int
+        Number of processes.
     contrast : float
-        RMS contrast of the noise, 0 to 1; 0 is the even field.
+        RMS contrast of the noise, 0 to 1; 0 is the uniform field.
     seed : int
-        Of the noise.
+        Seed of the noise.
 
     Returns
     -------
     xarray.Dataset
-        A variable a station: ([channel,] y, x) in the station's unit per cd/m².
+        One variable per station, ([channel,] y, x), in the station's unit per cd/m².
+
+    Raises
+    ------
+    InputError
+        For a spiking pathway, and for values out of these ranges.
     """
     check_rates(pathway, "an equivalent kernel")
     if contrast > 0:
@@ -105,7 +118,7 @@ def equivalent_kernels(
         kernel = np.empty((*slopes.shape[1:-2], size, size))
         stride = v1.STRIDE if station == "v1" else 1
         for k, (down, right) in enumerate(_PIXELS):
-            # Of a pixel's parity, the offsets at which a cell stands.
+            # The offsets to cells, for a pixel of this parity.
             rows, columns = (offsets[(offsets + middle + by) % 2 == 0] for by in (down, right))
             at_rows, at_columns = (middle + down - rows), (middle + right - columns)
             if stride == 1 and k == 0:
@@ -122,7 +135,7 @@ def equivalent_kernels(
 def _about_noise(
     pathway: Pathway, noise: np.ndarray, background: float, pixels_per_degree: float, output: str, workers: int
 ) -> xr.Dataset:
-    """Kernels of the cells in the middle of an image, (y, x) in cd/m²."""
+    """Measure the kernels of the cells in the middle of an image, (y, x) in cd/m²."""
     size, step = len(noise), STEP * float(background)
     bumps = step * np.eye(size**2).reshape(-1, size, size)
     stimulus = luminance(np.concatenate([noise + bumps, noise - bumps]), pixels_per_degree)
@@ -136,7 +149,7 @@ def _about_noise(
 
 
 def _labelled(kernels: dict[str, np.ndarray], responses: xr.Dataset, pixels_per_degree: float) -> xr.Dataset:
-    """Kernels by station, ([channel,] y, x), with the labels of the responses that they come from."""
+    """Combine kernels, ([channel,] y, x) by station, with the labels of the responses."""
     size = next(iter(kernels.values())).shape[-1]
     degrees = (np.arange(size) - size // 2) / pixels_per_degree
     variables = {

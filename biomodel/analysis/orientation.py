@@ -1,16 +1,17 @@
-r"""The orientation field: at every point of V1, the orientation whose cells answer most, and how strongly.
+r"""The orientation field: at every point of V1, the orientation with the strongest response, and its strength.
 
-The seed paper models V1 as points and angles, the angle at a point being the one along which the precortical signal changes
-most across, :math:`\Theta = \arg\max_\theta |-\sin\theta\, \partial_x + \cos\theta\, \partial_y|` with y upwards; that is
-`derivative_field`, of any signal. `orientation_field` reads it from complex cells. Each votes for an orientation with its
-drive, the rate beyond rest with the power law undone, and the votes are added up as vectors of twice the angle:
+The seed paper (arXiv 2202.07432) models V1 as points with angles. The angle at a point is the orientation across which the
+precortical signal changes most, :math:`\Theta = \arg\max_\theta |-\sin\theta\, \partial_x + \cos\theta\, \partial_y|` with
+y upwards; that is `derivative_field`, for any signal. `orientation_field` decodes the orientation from complex cells. Each
+cell has a vote, a vector of twice an angle, that is weighted by its drive, the rate above rest with the power law inverted:
 
 .. math:: \Theta = \tfrac{1}{2} \arg \sum_k v_k\, (r_k - s_0)_+^{1/\alpha} .
 
-Cells don't prefer all orientations alike often, nor are all as selective. So the votes v are those that come nearest to
-:math:`e^{2 i \theta}` for gratings of every orientation θ and frequency (an optimal linear estimator; Salinas & Abbott 1994). A
-kind's drive by a grating is what its afferents, with their centres, make of it, over the most that any grating drives it;
-parasol kinds count from a thirtieth to thirty times as much as midget kinds, since contrast decides which answers more.
+Preferred orientations are not distributed evenly, and cells differ in selectivity. The votes v are therefore the
+least-squares estimate of :math:`e^{2 i \theta}` for gratings of every orientation θ and frequency (an optimal linear
+estimator; Salinas & Abbott 1994). A cell type's drive by a grating is computed from its afferents and their centres,
+relative to its largest drive. Cells with parasol input are included with a thirtieth to thirty times the drive of those
+with midget input, since contrast decides which respond more.
 """
 
 from __future__ import annotations
@@ -27,56 +28,66 @@ from biomodel.parameters import Parameters
 from biomodel.stimuli import pixels_per_degree, positive
 from biomodel.utils.errors import InputError
 
-#: Orientations (degrees) and number of spatial frequencies of the gratings for which votes are sought.
+#: Orientations (degrees) and number of spatial frequencies of the gratings that votes are fitted to.
 _ORIENTATIONS, _FREQUENCIES = np.arange(0.0, 180.0, 3.0), 16
 
-#: The lowest frequency, c/deg.
+#: Lowest spatial frequency, c/deg.
 _LOWEST = 0.5
 
-#: What parasol kinds count, beside midget kinds.
+#: Drives of cells with parasol input relative to those with midget input.
 _STREAMS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
-#: How much votes are kept small, beside the mean square drive: then no few cells decide.
+#: Ridge penalty on the votes, relative to the mean square drive, so that no few cells dominate.
 _REGULARISATION = 1.0
 
-#: A cell counts half for the strength when it prefers an orientation 20° away.
+#: Concentration of the weights for the strength: half for cells that prefer an orientation 20° away.
 _CONCENTRATION = np.log(2) / (1 - np.cos(np.deg2rad(40)))
 
 
 def orientation_field(responses: xr.Dataset) -> xr.Dataset:
-    """The orientation that V1 sees at every point, and how strongly.
+    """Decode the orientation at every point of V1, and its strength.
 
     Parameters
     ----------
     responses : xarray.Dataset
-        With `v1` (image, v1_channel, v1_y, v1_x) in Hz and the attributes that say how they were made, as
-        `Pathway.simulate` returns it; complex cells are read.
+        From `Pathway.simulate`, with `v1` (image, v1_channel, v1_y, v1_x) in Hz; complex cells are used.
 
     Returns
     -------
     xarray.Dataset
-        `orientation` (degrees anticlockwise from horizontal, 0 to 180), and `strength`, the mean rate beyond rest of the
-        cells that prefer about this orientation (Hz), (image, v1_y, v1_x).
+        `orientation` (degrees anticlockwise from horizontal, 0 to 180), and `strength`, the mean rate above rest of the
+        cells that prefer about this orientation (Hz), both (image, v1_y, v1_x).
 
     Raises
     ------
     InputError
-        For responses without V1, or that don't say how they were made.
+        For responses without V1, or without the attributes of `Pathway.simulate`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import biomodel
+    >>> bars = 100 + 80 * np.sin(2 * np.pi * 2 * np.arange(24) / 16) * np.ones((1, 24, 1))  # vertical, 2 c/deg
+    >>> pathway = biomodel.Pathway(parameters={"v1.kinds": 2}, target="numpy")
+    >>> responses = pathway.simulate(biomodel.luminance(bars, pixels_per_degree=16))
+    >>> field = biomodel.orientation_field(responses)
+    >>> field.orientation.dims, field.orientation.shape
+    (('image', 'v1_y', 'v1_x'), (1, 12, 12))
     """
     missing = [name for name in ("preset", "parameters", "pixels_per_degree") if name not in responses.attrs]
     if "v1" not in responses or "v1_kind" not in responses.coords or missing:
         raise InputError(
-            f"responses of {', '.join(map(str, responses)) or 'nothing'} are not accepted: give those of Pathway.simulate with v1"
+            f"responses must be those of Pathway.simulate with v1, got {', '.join(map(str, responses)) or 'none'}"
         )
     values = tuple(json.loads(responses.attrs["parameters"]).items())
     preset, ppd = responses.attrs["preset"], float(responses.attrs["pixels_per_degree"])
     parameters = Parameters(preset, dict(values))
-    told = responses.v1.isel(v1_channel=np.flatnonzero(responses.v1_kind.values == "complex"))
-    evoked = told.transpose("image", "v1_channel", "v1_y", "v1_x").values - parameters.value("v1.spontaneous")
+    complex_cells = responses.v1.isel(v1_channel=np.flatnonzero(responses.v1_kind.values == "complex"))
+    evoked = complex_cells.transpose("image", "v1_channel", "v1_y", "v1_x").values - parameters.value("v1.spontaneous")
     drive = np.maximum(evoked, 0) ** (1 / parameters.value("v1.exponent"))
     vector = np.einsum("k,ikyx->iyx", _votes(preset, values, ppd), drive)
     orientation = np.rad2deg(np.angle(vector)) / 2 % 180
-    away = np.deg2rad(2 * (orientation[:, None] - told.v1_orientation.values[:, None, None]))
+    away = np.deg2rad(2 * (orientation[:, None] - complex_cells.v1_orientation.values[:, None, None]))
     near = np.exp(_CONCENTRATION * (np.cos(away) - 1))
     dims = ("image", "v1_y", "v1_x")
     return xr.Dataset(
@@ -90,25 +101,25 @@ def orientation_field(responses: xr.Dataset) -> xr.Dataset:
 
 @functools.lru_cache(maxsize=8)
 def _votes(preset: str, values: tuple[tuple[str, float], ...], pixels_per_degree: float) -> np.ndarray:
-    """What each kind's complex cell says for twice an orientation, (kind,), complex."""
+    """Compute the vote of each cell type's complex cell for twice the orientation, (type,), complex."""
     parameters = Parameters(preset, dict(values))
     cells = kinds(parameters, pixels_per_degree)
     frequencies = np.geomspace(_LOWEST, 1.1 * parameters.value("v1.highest_frequency"), _FREQUENCIES)
     drives = np.stack([_drive(cell, frequencies, parameters, pixels_per_degree).ravel() for cell in cells])
     drives /= drives.max(axis=1, keepdims=True)
     parasol = np.array([cell.relay == "parasol" for cell in cells])[:, None]
-    # The power law is undone before votes are cast.
+    # Shares of rates become shares of drives.
     shares = np.array(_STREAMS) ** (1 / parameters.value("v1.exponent"))
     shown = np.concatenate([np.where(parasol, share, 1.0) * drives for share in shares], axis=1)
     shown /= np.linalg.norm(shown, axis=0)
     wanted = np.tile(np.repeat(np.exp(2j * np.deg2rad(_ORIENTATIONS)), len(frequencies)), len(shares))
     products = shown @ shown.T
-    kept_small = _REGULARISATION * np.trace(products) / len(cells) * np.eye(len(cells))
-    return np.linalg.solve(products + kept_small, shown @ wanted)
+    penalty = _REGULARISATION * np.trace(products) / len(cells) * np.eye(len(cells))
+    return np.linalg.solve(products + penalty, shown @ wanted)
 
 
 def _drive(cell: Kind, frequencies: np.ndarray, parameters: Parameters, pixels_per_degree: float) -> np.ndarray:
-    """What a kind's afferents make of gratings at their best phase, (orientation, frequency)."""
+    """Compute the response of a cell type's afferents to gratings at their best phase, (orientation, frequency)."""
     afferents = cell.afferents
     weight = np.where(afferents.on, 1, -1) * afferents.weight
     angle = np.deg2rad(_ORIENTATIONS)[:, None]
@@ -119,9 +130,10 @@ def _drive(cell: Kind, frequencies: np.ndarray, parameters: Parameters, pixels_p
 
 
 def derivative_field(signal: xr.DataArray, scale: float) -> xr.Dataset:
-    """The orientation across which a signal changes most at every point, and how steeply.
+    """Compute the orientation across which a signal changes most at every point, and the slope.
 
-    The maximum of ``|-sin θ ∂x + cos θ ∂y|`` over θ, y upwards, stands across the gradient; derivatives are a Gaussian's.
+    The maximum of ``|-sin θ ∂x + cos θ ∂y|`` over θ, y upwards, is orthogonal to the gradient. Derivatives are those of a
+    Gaussian filter.
 
     Parameters
     ----------
@@ -133,13 +145,13 @@ def derivative_field(signal: xr.DataArray, scale: float) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        `orientation` (degrees anticlockwise from horizontal, 0 to 180) and `strength` (the signal's unit a degree),
+        `orientation` (degrees anticlockwise from horizontal, 0 to 180) and `strength` (the signal's unit per degree),
         (image, y, x).
 
     Raises
     ------
     InputError
-        For a scale that is not above 0.
+        If `scale` is not positive.
     """
     ppd = pixels_per_degree(signal)
     sigma = positive(scale, "scale", "deg") * ppd

@@ -1,1 +1,1 @@
-"""Units, files, progress."""
+"""Units, errors, files and progress."""

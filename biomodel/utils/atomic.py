@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writing files so that no reader finds a part of one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A scratch path of the same ending, in the same folder, that takes the place of `path` once it is written.
+    """Yield a temporary path in the same folder with the same suffix, and move the file to `path` at the end.
 
-    Processes that write the same file at a time each have their own; the last to end is kept.
+    Processes that write the same file at the same time have different temporary paths; the last file is kept.
     """
     scratch = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:

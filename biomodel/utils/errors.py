@@ -6,6 +6,14 @@ from __future__ import annotations
 class InputError(ValueError):
     """An argument, option, file or setting that cannot be used.
 
-    The message names the value and what is accepted: "trials must be a positive integer, got 0". The command line prints
-    it as one line and exits with code 2; every other exception is a defect and keeps its traceback.
+    The message names the argument, what is required and the value: "trials must be a positive integer, got 0". The command
+    line prints it as one line and exits with code 2; every other exception is a defect and keeps its traceback.
+
+    Examples
+    --------
+    >>> import biomodel
+    >>> biomodel.Pathway("cat")
+    Traceback (most recent call last):
+        ...
+    biomodel.utils.errors.InputError: ...
     """

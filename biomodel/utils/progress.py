@@ -1,4 +1,4 @@
-"""Progress of what takes more than two seconds: a bar on a terminal; elsewhere, now and then a line in the log."""
+"""Progress of work that takes more than two seconds: a bar on a terminal, lines in the log elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOG_INTERVAL = 20.0
 
 
 class _Logged(tqdm):
-    """A bar that is a line in the log: what, how much of it, how long it took and takes, how fast."""
+    """A progress bar that writes its state to the log: description, share done, times and speed."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         if msg is None:
@@ -32,7 +32,22 @@ def progress(
     what: str,
     unit: str = "it",
 ) -> tqdm:
-    """Progress over `iterable`, or updated by hand from `initial` to `total`."""
+    """Show the progress of a loop, or of work that is counted with `update`.
+
+    Parameters
+    ----------
+    iterable : iterable, optional
+        Items of the loop; without it, the caller updates the bar.
+    total, initial : int
+        Number of items in all, and of those already done.
+    what, unit : str
+        Description of the work, and the name of one item.
+
+    Returns
+    -------
+    tqdm.tqdm
+        Iterable over the items, and a context manager.
+    """
     if total is None and isinstance(iterable, Sequence):
         total = len(iterable)
     settings: dict[str, Any] = {"total": total, "initial": initial, "desc": what, "unit": unit, "leave": False}
