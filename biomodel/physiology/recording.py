@@ -484,12 +484,12 @@ def rates_from_neighbours(
 def average_harmonics(
     harmonics: np.ndarray, orientation: float, frequency: float, down: np.ndarray, right: np.ndarray
 ) -> np.ndarray:
-    """First harmonic of the middle cell for a drifting grating: the mean over its neighbours, aligned in phase.
+    r"""First harmonic of the middle cell for a drifting grating: the mean over its neighbours, aligned in phase.
 
     Parameters
     ----------
     harmonics : numpy.ndarray of complex, (y, x, …)
-        From `measures.first_harmonic`: a cell u degrees across the stripes lags by :math:`2\\pi f u`.
+        From `measures.first_harmonic`: a cell u degrees across the stripes lags by :math:`2\pi f u`.
     orientation, frequency, down, right
         As in `rates_from_neighbours`.
 
