@@ -114,7 +114,18 @@ class Baseline(nn.Module, ABC):
 
     @abstractmethod
     def initialise(self, light: Tensor, background: Tensor, target: Tensor, validation: Tensor, seed: int) -> None:
-        """Set initial weights from standardised responses `target` (n, K, h, w); images in `validation` (n,) only choose."""
+        """Set initial weights.
+
+        Parameters
+        ----------
+        light, background : Tensor, (n, 1, H, W)
+        target : Tensor, (n, K, h, w)
+            Standardised responses.
+        validation : Tensor of bool, (n,)
+            Images that only choose between candidates.
+        seed : int
+            Of random weights.
+        """
 
     @abstractmethod
     def parameter_groups(self) -> list[list[dict[str, Any]]]:
