@@ -19,11 +19,13 @@ from biomodel.circuit.specification import EVERYWHERE, STATIONS, Region
 from biomodel.circuit.station import State
 from biomodel.circuit.steady_state import steady_state
 from biomodel.engine import run
-from biomodel.engine.plan import AdaptTo, Network, Plan, Request, Target, make_plan, one_of, whole_number
+from biomodel.engine.executors import available_target, by_frame, set_state
+from biomodel.engine.plan import AdaptTo, Network, Plan, Request, Target, make_plan
 from biomodel.engine.spike_trains import SpikeTrains
 from biomodel.engine.store import Store
 from biomodel.parameters import FIDELITIES, VALID_LUMINANCE, Parameters
 from biomodel.stimuli import positive
+from biomodel.utils.checks import one_of, whole_number
 from biomodel.utils.errors import InputError
 
 
@@ -150,7 +152,7 @@ class Pathway:
         plan = self._plan(stimulus, Request(adapt_to=adapt_to, output=output), all_images=True)
         shown, background = plan.presentations.read(slice(None))
         circuit = assemble(plan.specification, recording=False)
-        run.set_state(circuit, run.by_frame(shown), steady_state(plan.specification, background))
+        set_state(circuit, by_frame(shown), steady_state(plan.specification, background))
         return circuit.network
 
     @overload
@@ -279,21 +281,19 @@ class Pathway:
             raise InputError(f"store must be None with record='spikes' and with adapt_to='previous', got {store!r}")
         folder = store if isinstance(store, Store) else Store(store) if store is not None else None
         workers = whole_number(workers, "workers", 1)
-        request = Request(
-            adapt_to, duration, window, seed, output, record, trials, region, folder.chunk if folder else None
-        )
+        request = Request(adapt_to, duration, window, seed, output, record, trials, region, folder)
         plan = self._plan(stimulus, request)
         if plan.in_sequence:
             key = (plan.specification.grid, output, plan.trials)
             responses, self._left_behind[key] = run.simulate_in_sequence(plan, self._left_behind.get(key))
             return responses
         if folder is not None:
-            return run.simulate_into(plan, folder.path, folder.chunk, resume, workers)
+            return run.simulate_into(plan, folder.path, resume, workers)
         return run.simulate(plan, workers)
 
     def _plan(self, stimulus: xr.DataArray, request: Request, all_images: bool = False) -> Plan:
         """The plan of a simulation; warns of luminances outside the valid range."""
-        target = self.target or run.available_target()
+        target = self.target or available_target()
         plan = make_plan(Network(self.parameters, self.lesions, self.dt, target), stimulus, request, all_images)
         (lowest, highest), (low, high) = plan.luminances, VALID_LUMINANCE
         if not self._warned and (lowest < low or highest > high):

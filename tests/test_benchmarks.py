@@ -16,7 +16,7 @@ from biomodel.circuit.assembly import assemble
 from biomodel.circuit.coupled_layer import coupled_layer, coupling
 from biomodel.circuit.lattice import Grid, gaussian_weights
 from biomodel.circuit.steady_state import steady_state
-from biomodel.engine import run
+from biomodel.engine import executors
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_dense_v1_meets_the_network(pathway, patches):
         front.network.add(*groups.values(), *synapses)
         wired = replace(front, stations=front.stations | groups)
         for circuit, state in ((coupled, steady_state(s, background)), (wired, dense.start(s, background))):
-            run.set_state(circuit, run.by_frame(movie), state)
+            executors.set_state(circuit, executors.by_frame(movie), state)
             circuit.network.run(60 * ms, namespace={})
     for name in v1.channels(s.parameters):
         expected, found = (np.array(getattr(circuit.stations["v1"], name)) for circuit in (coupled, wired))

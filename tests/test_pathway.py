@@ -21,7 +21,7 @@ from biomodel.analysis.equivalent_kernels import equivalent_kernels, probe
 from biomodel.circuit.cell_types import kinds
 from biomodel.circuit.coupled_layer import coupling, solve_coupled_layer
 from biomodel.circuit.lattice import gaussian_weights
-from biomodel.engine import cache, run
+from biomodel.engine import cache, executors
 from biomodel.parameters import Parameters
 from biomodel.physiology import measures
 from biomodel.utils.units import UNITS, cd_per_m2
@@ -337,7 +337,7 @@ def test_bad_input_is_refused_in_one_line(call, words):
 
 def test_without_a_compiler_the_numpy_target_is_taken_with_one_warning(monkeypatch, caplog):
     monkeypatch.setattr(cache, "compiler", lambda: None)
-    run.available_target.cache_clear()
+    executors.available_target.cache_clear()
     caplog.set_level("WARNING", logger="precortical")
     try:
         flash = luminance(np.full((1, 8, 8), 110.0), 16)
@@ -345,7 +345,7 @@ def test_without_a_compiler_the_numpy_target_is_taken_with_one_warning(monkeypat
             Pathway().simulate(flash, adapt_to=100.0, output="cone")
         assert sum("no C++ compiler" in r.message for r in caplog.records) == 1
     finally:
-        run.available_target.cache_clear()
+        executors.available_target.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -87,6 +87,8 @@ class Recording:
         The group that holds the cells of each spiking channel, and the index there of the channel's first cell.
     step : float
         Interval in ms of the samples that means are taken of.
+    coordinates : dict
+        What the cells of each channel of V1 are and prefer, as coordinates of ``v1_channel``.
     """
 
     station: str
@@ -97,6 +99,7 @@ class Recording:
     cells: np.ndarray
     places: dict[str, tuple[str, int]]
     step: float
+    coordinates: dict[str, tuple[str, list]]
 
     def samples(self, window: tuple[float, float]) -> range:
         """The samples that lie in a window (ms), in multiples of `step`."""
@@ -138,6 +141,7 @@ def _plan_recording(s: Specification, station: str) -> Recording:
         np.flatnonzero(np.tile(chosen, grid.images * (s.trials if is_spiking else 1))),
         spiking_channels(s, station, readout) if is_spiking else {},
         s.recording_step(station),
+        v1.coordinates(s.parameters, grid.pixels_per_degree) if station == "v1" else {},
     )
 
 

@@ -10,11 +10,11 @@ process, and what is in memory at a time.
 from __future__ import annotations
 
 import hashlib
-import numbers
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import ceil
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import brian2
 import numpy as np
@@ -29,12 +29,13 @@ from biomodel.circuit.lattice import Grid, centre_weights
 from biomodel.circuit.recording import Recording, RunSettings, plan_recordings
 from biomodel.circuit.specification import EVERYWHERE, SPIKING, STATIONS, STILL, Region, Specification
 from biomodel.engine.cache import simulation_digest
+from biomodel.engine.executors import Target
+from biomodel.engine.store import Store
 from biomodel.parameters import Parameters
 from biomodel.stimuli import blocks, check_stimulus, movie, positive
+from biomodel.utils.checks import one_of, whole_number
 from biomodel.utils.errors import InputError
 from biomodel.utils.units import as_number
-
-Target = Literal["cpp", "numpy"]
 
 #: The name of a state, a luminance (one for all images, or one for each image), or a distribution of gaze positions.
 AdaptTo: TypeAlias = str | float | Quantity | Sequence[float] | GazeAdapted
@@ -71,7 +72,7 @@ class Request:
     record: str = "mean"
     trials: int = 1
     region: Region = EVERYWHERE
-    chunk: int | None = None
+    store: Store | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,8 @@ class Plan:
         Whether each image starts from the state that the one before left.
     luminances : pair of float
         The lowest and the highest luminance of the stimulus and of the fields adapted to, cd/m².
+    attributes : dict
+        What determines the responses apart from the stimulus, for their dataset.
     """
 
     specification: Specification
@@ -159,11 +162,12 @@ class Plan:
     chunk: int
     in_sequence: bool
     luminances: tuple[float, float]
+    attributes: dict[str, Any]
 
     @property
     def trace_samples(self) -> int:
         """Number of samples of a trace."""
-        return len(np.arange(0, self.settings.duration - 1e-9, self.specification.trace_step))
+        return len(_trace_times(self.specification, self.settings))
 
     @property
     def lead_samples(self) -> int:
@@ -197,19 +201,6 @@ class Plan:
                 )
                 for trial in range(0, self.trials, s.trials)
             ]
-
-    def attributes(self) -> dict[str, Any]:
-        """How the responses are made, for their dataset."""
-        adaptation = self.presentations.adaptation
-        gazing = isinstance(adaptation, GazeAdapted)
-        ppd = self.specification.grid.pixels_per_degree
-        radius = self.specification.parameters.value("bipolar.midget_centre_radius")
-        note = f"the midget centre's radius of {radius:g}° is under half a pixel: it is one pixel"
-        return {
-            "adapt_to": "previous" if self.in_sequence else "gaze" if gazing else "luminance",
-            "gaze_spread_deg": float(adaptation.sd) if isinstance(adaptation, GazeAdapted) else GAZE_SD,
-            "seed": self.seed,
-        } | ({"note": note} if len(centre_weights(radius, ppd)) == 1 else {})
 
     def store_settings(self) -> dict[str, object]:
         """All that determines the responses, by names that a user knows."""
@@ -281,13 +272,14 @@ def make_plan(network: Network, stimulus: xr.DataArray, request: Request, all_im
         )
     spikes = network.parameters.fidelity == "spiking" and output in SPIKING
     settings = _run_settings(request, network.parameters.fidelity, spikes)
-    for name in ("trials", "chunk") if request.chunk is not None else ("trials",):
-        whole_number(getattr(request, name), name, 1)
+    whole_number(request.trials, "trials", 1)
     seed = whole_number(request.seed, "seed", 0)
     # Without noise all trials are the same.
     trials = request.trials if spikes else 1
     in_sequence = isinstance(request.adapt_to, str) and request.adapt_to == "previous"
     adaptation = GazeAdapted() if in_sequence else _adaptation(request.adapt_to, stimulus.sizes["image"])
+    gaze_sd = float(adaptation.sd) if isinstance(adaptation, GazeAdapted) else GAZE_SD
+    adapted_to = "previous" if in_sequence else "gaze" if isinstance(adaptation, GazeAdapted) else "luminance"
     levels = adaptation.levels if isinstance(adaptation, UniformField) else ()
     n_images = stimulus.sizes["image"] if all_images else 1 if in_sequence else batch_images(height, width)
     frames, frame_duration = _frames(stimulus)
@@ -316,18 +308,49 @@ def make_plan(network: Network, stimulus: xr.DataArray, request: Request, all_im
         network.target,
         trials,
         seed,
-        specification.grid.images,
+        _chunk_images(specification, settings, trials, stimulus.sizes["image"], request.store),
         in_sequence,
         (min([low, *levels]), max([high, *levels])),
+        _attributes(specification, settings, adapted_to, gaze_sd, seed),
     )
 
 
-def chunked(plan: Plan, chunk: int | None) -> Plan:
-    """A plan whose chunks are as large as a store keeps them: `chunk` images, by default 65,536 responses of a channel."""
-    grid = plan.specification.grid
-    samples = plan.trials * (plan.trace_samples if plan.settings.record == "trace" else 1)
-    batches = CHUNK_CELLS // (grid.height * grid.width * samples * grid.images)
-    return replace(plan, chunk=min(chunk or grid.images * max(1, batches), len(plan.presentations)))
+def _chunk_images(s: Specification, settings: RunSettings, trials: int, n_images: int, store: Store | None) -> int:
+    """Images in a chunk: a batch; in a store as many as it asks for, by default with 65,536 responses of a channel."""
+    if store is None:
+        return s.grid.images
+    samples = trials * (len(_trace_times(s, settings)) if settings.record == "trace" else 1)
+    batches = CHUNK_CELLS // (s.grid.height * s.grid.width * samples * s.grid.images)
+    return min(store.chunk or s.grid.images * max(1, batches), n_images)
+
+
+def _trace_times(s: Specification, settings: RunSettings) -> np.ndarray:
+    """Times of a trace's samples, ms after onset."""
+    return np.arange(0, settings.duration - 1e-9, s.trace_step)
+
+
+def _attributes(s: Specification, settings: RunSettings, adapt_to: str, gaze_sd: float, seed: int) -> dict[str, Any]:
+    """What determines the responses apart from the stimulus, as attributes that any file format keeps."""
+    radius = s.parameters.value("bipolar.midget_centre_radius")
+    is_one_pixel = len(centre_weights(radius, s.grid.pixels_per_degree)) == 1
+    note = f"the midget centre's radius of {radius:g}° is under half a pixel: it is one pixel"
+    return {
+        "preset": s.preset,
+        "fidelity": s.fidelity,
+        "lesions": ",".join(s.lesions),
+        "parameters": json.dumps(dict(s.values)),
+        "parameters_digest": s.parameters.digest,
+        "pixels_per_degree": s.grid.pixels_per_degree,
+        "dt_ms": s.dt,
+        "duration_s": settings.duration / 1000,
+        "window_s": [settings.window[0] / 1000, settings.window[1] / 1000],
+        **({"lead_s": s.lead / 1000} if s.spiking else {}),
+        "precortical": biomodel.__version__,
+        "adapt_to": adapt_to,
+        "gaze_spread_deg": gaze_sd,
+        "seed": seed,
+        **({"note": note} if is_one_pixel else {}),
+    }
 
 
 def _run_settings(request: Request, fidelity: str, spikes: bool) -> RunSettings:
@@ -416,19 +439,3 @@ def _check_recordings(recordings: dict[str, Recording], settings: RunSettings, r
                 f"window must hold a sample of {station}, which is sampled every {recording.step / 1000:g} s, "
                 f"got ({start:g}, {end:g})"
             )
-
-
-def whole_number(value: object, name: str, least: int) -> int:
-    """A whole number of at least `least`, or an InputError that names it."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        what = "a positive integer" if least == 1 else f"an integer of {least} or more"
-        raise InputError(f"{name} must be {what}, got {value!r}")
-    return int(value)
-
-
-def one_of(value: str, accepted: Iterable[str], name: str) -> str:
-    """A value that is among the accepted ones, or an InputError that names it."""
-    options = tuple(accepted)
-    if value not in options:
-        raise InputError(f"{name} must be one of {', '.join(options)}, got {value!r}")
-    return value

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import numpy as np
 import xarray as xr
 
-import biomodel
-from biomodel.circuit import v1
 from biomodel.circuit.recording import Recording
 from biomodel.engine.plan import Batch, Plan
 from biomodel.engine.spike_trains import SpikeTrains, spike_table
@@ -135,7 +132,7 @@ def label(plan: Plan, recorded: Recorded, background: np.ndarray) -> xr.Dataset 
     xarray.Dataset or SpikeTrains
         Spike trains where single spikes are recorded.
     """
-    s, stimulus, attributes = plan.specification, plan.presentations.stimulus, provenance(plan) | plan.attributes()
+    s, stimulus, attributes = plan.specification, plan.presentations.stimulus, plan.attributes
     y, x = stimulus.y.values, stimulus.x.values
     if plan.settings.record == "spikes":
         table = spike_table(plan.recordings, recorded, y, x)
@@ -156,7 +153,7 @@ def label(plan: Plan, recorded: Recorded, background: np.ndarray) -> xr.Dataset 
         scale = 1.0 if recording.spiking else float(UNITS[unit])
         if station == "v1":
             coordinates |= {"v1_y": y[rows], "v1_x": x[columns]}
-            coordinates |= v1.coordinates(s.parameters, s.grid.pixels_per_degree)
+            coordinates |= recording.coordinates
         parts = [recorded[f"{station}.{v}"].reshape(shape) / scale for v in recording.readout.variables]
         values = parts[0] if station in SINGLE else np.stack(parts, axis=-3)
         if station not in SINGLE:
@@ -164,7 +161,7 @@ def label(plan: Plan, recorded: Recorded, background: np.ndarray) -> xr.Dataset 
         variables[station] = (station_dims(station, trace, recording.spiking), values, {"units": unit})
     if stimulus.sizes["image"] == len(background):
         coordinates |= {str(name): labels for name, labels in stimulus.coords.items() if labels.dims == ("image",)}
-    return xr.Dataset(variables, coordinates, attrs=attributes)
+    return xr.Dataset(variables, coordinates, attrs=dict(attributes))
 
 
 def empty_dataset(plan: Plan) -> xr.Dataset:
@@ -188,21 +185,3 @@ def in_rates(responses: xr.Dataset) -> xr.Dataset:
     seconds = end - start
     rates = {name: (responses[name] / seconds).assign_attrs(units="Hz", counted_s=seconds) for name in counts}
     return responses.assign(rates)
-
-
-def provenance(plan: Plan) -> dict[str, Any]:
-    """What determines the responses apart from the stimulus, as attributes that any file format keeps."""
-    s, settings = plan.specification, plan.settings
-    return {
-        "preset": s.preset,
-        "fidelity": s.fidelity,
-        "lesions": ",".join(s.lesions),
-        "parameters": json.dumps(dict(s.values)),
-        "parameters_digest": s.parameters.digest,
-        "pixels_per_degree": s.grid.pixels_per_degree,
-        "dt_ms": s.dt,
-        "duration_s": settings.duration / 1000,
-        "window_s": [settings.window[0] / 1000, settings.window[1] / 1000],
-        **({"lead_s": s.lead / 1000} if s.spiking else {}),
-        "precortical": biomodel.__version__,
-    }

@@ -13,6 +13,7 @@ import xarray as xr
 import zarr
 
 from biomodel.circuit.specification import STATIONS
+from biomodel.utils.checks import whole_number
 from biomodel.utils.errors import InputError
 from biomodel.utils.run_folder import check_same
 
@@ -41,6 +42,10 @@ class Store:
 
     folder: str | Path
     chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.chunk is not None:
+            whole_number(self.chunk, "chunk", 1)
 
     @property
     def path(self) -> Path:
