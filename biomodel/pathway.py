@@ -30,7 +30,14 @@ from biomodel.utils.errors import InputError
 
 
 class LuminanceRangeWarning(UserWarning):
-    """A stimulus leaves the luminances within which the phototransduction model is valid."""
+    """A stimulus has luminances outside the valid range of the phototransduction model.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import biomodel
+    >>> warnings.simplefilter("ignore", biomodel.LuminanceRangeWarning)
+    """
 
 
 class Pathway:
@@ -41,11 +48,11 @@ class Pathway:
     preset : str
         One of `biomodel.PRESETS`.
     fidelity : {"rate", "spiking"}
-        Whether ganglion cells and those behind them have rates, or fire.
+        Whether ganglion, relay and V1 cells have firing rates or spikes.
     parameters : mapping of str to float or brian2.Quantity, optional
         New values by name; plain numbers are in the documented unit.
     lesions : iterable of str
-        Mechanisms to take out, of `biomodel.LESIONS`; what each leaves is told in `biomodel.circuit.retina`.
+        Mechanisms to remove, from `biomodel.LESIONS`; `biomodel.circuit.lesions` has what takes their place.
     dt : float or brian2.Quantity
         Integration step in ms.
     target : {"cpp", "numpy"}, optional
@@ -55,6 +62,16 @@ class Pathway:
     ------
     InputError
         For an unknown preset, fidelity, parameter, lesion or target, a wrong unit, a value out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import biomodel
+    >>> stimulus = biomodel.Display().show(np.full((2, 24, 24), 0.5))
+    >>> pathway = biomodel.Pathway(lesions=["horizontal_feedback"], target="numpy")
+    >>> responses = pathway.simulate(stimulus, output="bipolar")
+    >>> responses.bipolar.dims, responses.bipolar.units
+    (('image', 'bipolar_channel', 'y', 'x'), 'mV')
     """
 
     def __init__(
@@ -274,7 +291,7 @@ class Pathway:
         >>> import biomodel
         >>> stimulus = biomodel.Display().show([[[0.2] * 8] * 8])
         >>> pathway = biomodel.Pathway(target="numpy")
-        >>> responses = pathway.simulate(stimulus, output="cone", duration=0.06)
+        >>> responses = pathway.simulate(stimulus, output="cone")
         """
         in_memory = record == "spikes" or (isinstance(adapt_to, str) and adapt_to == "previous")
         if store is not None and in_memory:

@@ -30,7 +30,7 @@ def encode_srgb(linear: np.ndarray) -> np.ndarray:
 def luminance(
     values: ArrayLike, pixels_per_degree: float, frame_duration: float | Quantity | None = None
 ) -> xr.DataArray:
-    """A stimulus from luminances.
+    """Make a stimulus from luminances.
 
     Parameters
     ----------
@@ -49,6 +49,15 @@ def luminance(
     ------
     InputError
         For a wrong number of dimensions, an empty set, negative, infinite or NaN luminance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import biomodel
+    >>> spot = np.full((1, 33, 33), 100.0)  # cd/m²
+    >>> spot[:, 16, 16] = 150
+    >>> biomodel.luminance(spot, pixels_per_degree=16).sel(x=0, y=0).values
+    array([150.])
     """
     array = np.asarray(values)
     if array.dtype.kind not in "buif":
@@ -150,7 +159,7 @@ def pixels_per_degree(stimulus: xr.DataArray) -> float:
 
 @dataclass(frozen=True)
 class Display:
-    """A display that turns image codes into light.
+    """A display: converts image codes to luminance.
 
     Parameters
     ----------
@@ -159,12 +168,22 @@ class Display:
     black : float or brian2.Quantity
         Luminance of black, cd/m².
     pixels_per_degree : float
-        Pixels in a degree of visual angle.
+        Pixels per degree of visual angle.
 
     Raises
     ------
     InputError
         Unless 0 <= black < peak and pixels_per_degree > 0, all finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import biomodel
+    >>> codes = np.zeros((1, 24, 24), np.uint8)
+    >>> codes[:, :, 12:] = 255
+    >>> stimulus = biomodel.Display(peak=200, black=6).show(codes)
+    >>> stimulus.dims, float(stimulus.min()), float(stimulus.max())
+    (('image', 'y', 'x'), 6.0, 200.0)
     """
 
     peak: float | Quantity = 200.0
