@@ -1,4 +1,4 @@
-"""The rate pathway as a loop over tensors: what someone would write in PyTorch instead of a network."""
+"""The rate pathway as a loop over tensors in PyTorch: an independent implementation, and a baseline for speed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scipy import linalg, sparse
 from torch import Tensor
 
 from biomodel.circuit import lgn, v1
-from biomodel.circuit.cell_types import Kind, kinds
+from biomodel.circuit.cell_types import CellType, cell_types
 from biomodel.circuit.coupled_layer import Coupling, coupling, stability_limit
 from biomodel.circuit.lattice import Grid, mirrored_index
 from biomodel.circuit.retina import (
@@ -54,20 +54,20 @@ class Retina(NamedTuple):
 
 
 class Cortex(NamedTuple):
-    """State of V1: (image, channel, y, x) of synapses, (image, [phase,] kind, row, column), (image, [band,] row, column)."""
+    """State of V1: synapses (image, channel, y, x), cells (image, [phase,] type, y, x), layers (image, layer, y, x)."""
 
     arrived: Tensor
     resource: Tensor
     sent: Tensor
-    simple: Tensor  # of a kind's own and of the opposite phase
+    simple: Tensor  # of a cell type's own and of the opposite phase
     complex: Tensor
-    inhibitory: Tensor  # partners of those
+    inhibitory: Tensor  # their partners
     normalisation: Tensor
     surround: Tensor
 
 
 class TorchLoop:
-    """Steps the equations of a specification without lesions; `compiled` has PyTorch compile the step."""
+    """A loop over the equations of a specification without lesions; with `compiled`, PyTorch compiles each step."""
 
     def __init__(self, plan: Plan, compiled: bool = False) -> None:
         self.plan = plan
@@ -93,7 +93,7 @@ class TorchLoop:
         )
         self.mirrors: dict[tuple[int, int], Tensor] = {}
         self._mirror(s.grid, self.syncytium, self.wide, self.contrast, *self.interneurons)
-        # What a step leaves in each of five like stages, in a row, of what stood in each.
+        # The exact update of five equal stages in series.
         chain = (np.eye(5, k=-1) - np.eye(5)) / p["cone.cascade_time"]
         self.cascade_decay = torch.tensor(linalg.expm(self.dt * chain))
         self.gains = self._channels("bipolar.on_gain", "bipolar.off_gain")
@@ -105,7 +105,7 @@ class TorchLoop:
         self.transience_decay = torch.exp(-self.dt / self._channels(*(f"{name}_transience_time" for name in classes)))
         self.suppression_half = self._channels("lgn.midget_suppression_half", "lgn.parasol_suppression_half")
         if s.output == "v1":
-            self._cortex(kinds(s.parameters, ppd))
+            self._cortex(cell_types(s.parameters, ppd))
         compile_: Callable = torch.compile if compiled else lambda function: function
         self.step = compile_(self._step)
         self.amacrine_step, self.interneuron_step = compile_(self._amacrine_step), compile_(self._interneuron_step)
@@ -116,32 +116,32 @@ class TorchLoop:
         return torch.tensor([self.p[name] for name in names], dtype=torch.float64)[:, None, None]
 
     def _mirror(self, grid: Grid, *layers: Coupling) -> None:
-        """Keep the indices at which layers of this grid find their neighbours, by reach and size."""
+        """Store the indices of neighbours for layers of this grid, by reach and size."""
         for reach in (max(layer.hops) for layer in layers):
             for size in (grid.height, grid.width):
                 folded = mirrored_index(np.arange(-reach, size + reach), size)
                 self.mirrors[reach, size] = torch.from_numpy(folded)
 
-    def _cortex(self, cells: list[Kind]) -> None:
-        """Everything that V1's steps need: who listens to whom, what all hear at rest, and the layers."""
+    def _cortex(self, cells: list[CellType]) -> None:
+        """Prepare V1: its connections, the afferents at rest, and the layers."""
         s, p = self.specification, self.specification.parameters
         self.columns = v1.lattice_of(replace(s.grid, images=1))
-        self.hearing = self._hearing(cells)
+        self.afferents = self._afferents(cells)
         self.neighbours = self._neighbours(cells)
         self.rested, maintained = (
             torch.tensor([of[channel] for channel in GANGLION_CHANNELS], dtype=torch.float64)[:, None, None]
             for of in (v1.resting_resources(p), lgn.maintained(p))
         )
         self.release = self._channels(*(f"v1.{channel.split('_')[0]}_release" for channel in GANGLION_CHANNELS))
-        self.resting = self._heard(maintained.expand(1, -1, s.grid.height, s.grid.width))
-        bands = [members for members in v1.kinds_of_bands(cells) if members]
+        self.resting = self._input(maintained.expand(1, -1, s.grid.height, s.grid.width))
+        bands = [members for members in v1.types_by_band(cells) if members]
         self.members = torch.zeros((len(bands), len(cells)), dtype=torch.float64)
         for band, members in enumerate(bands):
             self.members[band, members] = 1 / len(members)
         self.band = self.members.argmax(0)
         self.relays = torch.zeros((len(v1.RELAYS), len(cells)), dtype=torch.float64)
-        for relay, listening in enumerate(v1.kinds_of_relays(cells).values()):
-            self.relays[relay, listening] = 1 / max(1, len(listening))
+        for relay, members in enumerate(v1.types_by_relay(cells).values()):
+            self.relays[relay, members] = 1 / max(1, len(members))
         self.relay = self.relays.argmax(0)
         self.normalisation, self.surround = (
             coupling(
@@ -152,12 +152,12 @@ class TorchLoop:
         )
         self._mirror(self.columns, self.normalisation, self.surround)
 
-    def _hearing(self, cells: list[Kind]) -> Tensor:
-        """Weights of simple cells, and below them of their partners (rows), over the relay channels' cells (columns)."""
+    def _afferents(self, cells: list[CellType]) -> Tensor:
+        """Weights of simple cells, then of their partners (rows), over the relay channels' cells (columns)."""
         s, grid = self.specification, replace(self.specification.grid, images=1)
         places = [v1.lattice(size, grid.pixels_per_degree) for size in (grid.height, grid.width)]
-        heard = [v1.heard(s.parameters, cell) for cell in cells]
-        rows = [terms[side] for side in (0, 1) for terms in heard]
+        terms_of_types = [v1.afferent_terms(s.parameters, cell) for cell in cells]
+        rows = [terms[side] for side in (0, 1) for terms in terms_of_types]
         sources = [
             [
                 (
@@ -170,22 +170,22 @@ class TorchLoop:
         ]
         return _sparse(sources, self.columns.cells, len(GANGLION_CHANNELS) * grid.cells)
 
-    def _neighbours(self, cells: list[Kind]) -> Tensor:
-        """Weights of complex cells (rows) over the simple cells of their kinds, of both phases (columns)."""
+    def _neighbours(self, cells: list[CellType]) -> Tensor:
+        """Weights of complex cells (rows) over the simple cells of their types, of both phases (columns)."""
         grid = self.columns
         sources = []
         for kind, cell in enumerate(cells):
-            places = [grid.neighbour(*at) for at in v1.quarters(cell, grid.pixels_per_degree)]
+            places = [grid.neighbour(*at) for at in v1.complex_pool_offsets(cell, grid.pixels_per_degree)]
             blocks = [block * grid.cells for block in (kind, len(cells) + kind)]
             sources.append([(0.5 / len(places), block + place) for place in places for block in blocks])
         return _sparse(sources, grid.cells, 2 * len(cells) * grid.cells)
 
-    def _heard(self, sent: Tensor) -> Tensor:
-        """What simple cells of their own and of the opposite phase hear, (image, 2, kind, row, column)."""
-        return self._product(self.hearing, sent).unflatten(1, (2, -1))
+    def _input(self, sent: Tensor) -> Tensor:
+        """Input of simple cells of either phase, (image, 2, cell type, row, column)."""
+        return self._product(self.afferents, sent).unflatten(1, (2, -1))
 
     def _product(self, weights: Tensor, sources: Tensor) -> Tensor:
-        """Weighted sums over cells of an image, (image, kind, row, column)."""
+        """Weighted sums over cells of an image, (image, cell type, row, column)."""
         sums = (weights @ sources.flatten(1).T.contiguous()).T
         return sums.reshape(len(sources), -1, self.columns.height, self.columns.width)
 
@@ -193,7 +193,7 @@ class TorchLoop:
         return target + (value - target) * math.exp(-self.dt * every / time)
 
     def _step(self, light: Tensor, old: Retina) -> tuple[Retina, Tensor, Tensor]:
-        """Cones, horizontal and bipolar cells, and what the two amacrine layers pool."""
+        """Cones, horizontal and bipolar cells, and the input of the two amacrine layers."""
         p = self.p
         isomerisation = p["cone.isomerisation_rate"] * p["cone.pupil_area"] * light
         fast, slow = p["cone.fast_adaptation_share"], p["cone.slow_adaptation_share"]
@@ -241,7 +241,7 @@ class TorchLoop:
         )
 
     def _relay_step(self, now: Retina) -> tuple[Retina, Tensor]:
-        """Ganglion and relay cells, and what the interneurons pool."""
+        """Ganglion and relay cells, and the input of the interneurons."""
         p = self.p
         reached = torch.cat([now.bipolar[:, :2], now.input], 1)
         excited = self.maintained + self.ganglion_gains * (reached - self.transience * now.lasting)
@@ -276,7 +276,7 @@ class TorchLoop:
         return F.conv2d(along_row, centre[None, None, :, None])[:, 0]
 
     def _inflow(self, potential: Tensor, layer: Coupling) -> Tensor:
-        """What flows into each cell from its neighbours, relative to the leak; the layer is mirrored at its edges."""
+        """Current from each cell's neighbours, relative to the leak; the layer is mirrored at its edges."""
         reach = max(layer.hops)
         height, width = potential.shape[-2:]
         tall = potential.index_select(1, self.mirrors[reach, height])
@@ -288,7 +288,7 @@ class TorchLoop:
         return layer.strength * total
 
     def _synapse_step(self, now: Cortex, relay: Tensor) -> Cortex:
-        """What arrives in V1, and what the synapses have left."""
+        """Arriving rates, resources and output of the thalamocortical synapses."""
         p = self.p
         recovery = 1 / p["v1.recovery_time"]
         rate = recovery + self.release * now.arrived
@@ -298,10 +298,10 @@ class TorchLoop:
         arrived = self._relax(now.arrived, relay, p["v1.conduction_time"], V1_CLOCK)
         return now._replace(arrived=arrived, resource=resource, sent=sent)
 
-    def _v1_step(self, now: Cortex, heard: Tensor, neighbours: Tensor) -> Cortex:
-        """Cells of V1, then the layers that hear them."""
+    def _v1_step(self, now: Cortex, afferents: Tensor, neighbours: Tensor) -> Cortex:
+        """Cells of V1, then the layers that pool them."""
         p, spontaneous = self.p, self.p["v1.spontaneous"]
-        drive = heard - self.resting
+        drive = afferents - self.resting
         excited = (drive - p["v1.inhibition"] * now.inhibitory).clamp(min=0)
         power = (excited / p["v1.semisaturation"]) ** p["v1.exponent"]
         pool = 1 + p["v1.normalisation_weight"] * now.normalisation[:, self.relay]
@@ -338,7 +338,7 @@ class TorchLoop:
         light : numpy.ndarray, (image, y, x)
             cd/m².
         state : dict
-            As `biomodel.circuit.steady_state` gives it.
+            As `biomodel.circuit.steady_state` returns it.
         """
         s = self.specification
         of = {name: torch.as_tensor(values) for name, values in state.items()}
@@ -364,7 +364,7 @@ class TorchLoop:
             if cortex is not None and k % V1_CLOCK == 0:
                 cortex = self.synapse_step(cortex, now.relay)
                 neighbours = self._product(self.neighbours, cortex.simple)
-                cortex = self.v1_step(cortex, self._heard(cortex.sent), neighbours)
+                cortex = self.v1_step(cortex, self._input(cortex.sent), neighbours)
         return {name: torch.stack(rates).mean(0).numpy() for name, rates in samples.items()}
 
 
@@ -416,7 +416,7 @@ def _cortex(of: dict[str, Tensor]) -> Cortex:
 
 
 def _sparse(sources: list[list[tuple[float, np.ndarray]]], targets: int, size: int) -> Tensor:
-    """A matrix of as many rows a list as there are `targets`: the weights, each with the sources that the rows take."""
+    """A sparse matrix with `targets` rows for each list of (weight, source of each row), over `size` sources."""
     blocks = []
     here = np.arange(targets)
     for terms in sources:

@@ -18,7 +18,7 @@ from biomodel import (
     luminance,
 )
 from biomodel.analysis.equivalent_kernels import equivalent_kernels, probe
-from biomodel.circuit.cell_types import kinds
+from biomodel.circuit.cell_types import cell_types
 from biomodel.circuit.coupled_layer import coupling, solve_coupled_layer
 from biomodel.circuit.lattice import gaussian_weights
 from biomodel.engine import cache, executors
@@ -203,7 +203,7 @@ def test_v1_prefers_its_orientation(few_kinds):
     """Complex cells of every kind, met with gratings of its frequency, within one step of the series."""
     ys, xs = (np.mgrid[:32, :32] - 16) / 16
     orientations, phases = np.arange(0, 180, 22.5), np.arange(4) * np.pi / 2
-    cells = kinds(few_kinds.parameters, 16.0)
+    cells = cell_types(few_kinds.parameters, 16.0)
     images = []
     for cell in cells:
         for angle in np.deg2rad(orientations):

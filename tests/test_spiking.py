@@ -11,7 +11,7 @@ import bridge
 from biomodel import Pathway, Region, luminance
 from biomodel.analysis.equivalent_kernels import equivalent_kernels
 from biomodel.circuit import lgn, v1
-from biomodel.circuit.cell_types import kinds
+from biomodel.circuit.cell_types import cell_types
 from biomodel.circuit.lattice import Grid
 from biomodel.circuit.spiking.noise import numbers
 from biomodel.circuit.spiking.v1 import COMPLEX, SIMPLE, homeostasis
@@ -302,10 +302,10 @@ def test_push_pull_and_complex_cells_are_wired_by_phase_and_place(spiking, patch
     network = spiking.network(patches[:1])
     dendrites, simple, inhibitory = (network[f"v1_{name}"] for name in ("dendrite", "simple", "inhibitory"))
     half, number = len(dendrites) // 2, len(dendrites)
-    dendrites.heard = np.arange(number) * brian2.Hz
-    inhibitory.sent = inhibitory.heard
-    assert (np.array(inhibitory.heard) == np.r_[half:number, 0:half]).all()
-    dendrites.carried = dendrites.heard
+    dendrites.afferents = np.arange(number) * brian2.Hz
+    inhibitory.sent = inhibitory.afferents
+    assert (np.array(inhibitory.afferents) == np.r_[half:number, 0:half]).all()
+    dendrites.carried = dendrites.afferents
     for copy in range(SIMPLE):
         cells = slice(copy * number, (copy + 1) * number)
         assert (np.array(simple.carried)[cells] == np.arange(number)).all()
@@ -333,7 +333,7 @@ def variance_of_a_train(*times):
 def test_kinds_are_as_sensitive_as_their_noise_lets_them(background):
     """A Hz moves simple cells of one class by as much of their noise, unless most of that is their own synapses'."""
     parameters = Parameters("macaque_parafovea", {"v1.kinds": 16, "v1.background_noise": background}, "spiking")
-    cells = kinds(parameters, 16.0)
+    cells = cell_types(parameters, 16.0)
     found = homeostasis(parameters, cells)
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     synapse, dendrite, membrane, told = (
@@ -344,8 +344,8 @@ def test_kinds_are_as_sensitive_as_their_noise_lets_them(background):
     slow = p["v1.background_time"] / (p["v1.background_time"] + membrane) * (background / 1e3) ** 2
     reached = []
     for k, cell in enumerate(cells):
-        for phase, heard in enumerate(v1.heard(parameters, cell)):
-            spikes = sum(w**2 * lgn.maintained(parameters)[name.removeprefix("sent_")] for w, name, _ in heard)
+        for phase, terms in enumerate(v1.afferent_terms(parameters, cell)):
+            spikes = sum(w**2 * lgn.maintained(parameters)[name.removeprefix("sent_")] for w, name, _ in terms)
             own = 0.45 * spikes * (excitation * 0.053) ** 2 * afferent
             own += p["v1.inhibitory_spontaneous"] * (inhibition * 0.027) ** 2 * variance_of_a_train(told, membrane)
             scaling = found.scaling[phase, k]
@@ -365,7 +365,7 @@ def test_homeostasis_scales_what_excites_and_what_inhibits_each_simple_cell(spik
     monkeypatch.setitem(brian2.prefs, "codegen.target", "numpy")
     network = spiking.network(patches[:1])
     dendrites, simple, inhibitory = (network[f"v1_{name}"] for name in ("dendrite", "simple", "inhibitory"))
-    found = homeostasis(spiking.parameters, kinds(spiking.parameters, 16.0))
+    found = homeostasis(spiking.parameters, cell_types(spiking.parameters, 16.0))
     of_dendrites = np.repeat(found.scaling.ravel(), len(dendrites) // found.scaling.size)
     scaling = np.array(simple.scaling)
     # Some kinds have 1, the strongest synapses that there are.

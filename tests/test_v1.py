@@ -10,7 +10,7 @@ from scipy import ndimage
 from biomodel import Display, Pathway, luminance, orientation_field
 from biomodel.analysis.orientation import derivative_field
 from biomodel.circuit import v1
-from biomodel.circuit.cell_types import REACH, kinds, preferences
+from biomodel.circuit.cell_types import REACH, cell_types, preferences
 from biomodel.circuit.specification import V1_CLOCK
 from biomodel.images import photographs
 from biomodel.parameters import Parameters
@@ -28,7 +28,7 @@ def test_draw_is_seeded_and_a_subset_is_the_beginning():
 
 
 def test_some_tens_of_relay_cells_converge_on_a_simple_cell():
-    cells = kinds(Parameters("macaque_parafovea"), 16.0)
+    cells = cell_types(Parameters("macaque_parafovea"), 16.0)
     assert len(cells) == 64
     afferents = [len(cell.afferents.weight) for cell in cells]
     assert 20 <= np.median(afferents) <= 90
@@ -39,8 +39,8 @@ def test_some_tens_of_relay_cells_converge_on_a_simple_cell():
 @pytest.mark.parametrize("draw", range(5))
 def test_complex_cells_pool_two_places_about_a_quarter_of_a_cycle_apart(draw):
     missed = []
-    for cell in kinds(Parameters("macaque_parafovea", {"v1.draw": draw}), 16.0):
-        here, there = v1.quarters(cell, 8.0)
+    for cell in cell_types(Parameters("macaque_parafovea", {"v1.draw": draw}), 16.0):
+        here, there = v1.complex_pool_offsets(cell, 8.0)
         angle = np.deg2rad(cell.orientation)
         cycles = cell.frequency * (there[1] * np.sin(angle) + there[0] * np.cos(angle)) / 8
         assert here == (0, 0) != there and abs(cycles) < 1

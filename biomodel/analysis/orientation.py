@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from biomodel.circuit.cell_types import Kind, kinds
+from biomodel.circuit.cell_types import CellType, cell_types
 from biomodel.parameters import Parameters
 from biomodel.stimuli import pixels_per_degree, positive
 from biomodel.utils.errors import InputError
@@ -103,7 +103,7 @@ def orientation_field(responses: xr.Dataset) -> xr.Dataset:
 def _votes(preset: str, values: tuple[tuple[str, float], ...], pixels_per_degree: float) -> np.ndarray:
     """Compute the vote of each cell type's complex cell for twice the orientation, (type,), complex."""
     parameters = Parameters(preset, dict(values))
-    cells = kinds(parameters, pixels_per_degree)
+    cells = cell_types(parameters, pixels_per_degree)
     frequencies = np.geomspace(_LOWEST, 1.1 * parameters.value("v1.highest_frequency"), _FREQUENCIES)
     drives = np.stack([_drive(cell, frequencies, parameters, pixels_per_degree).ravel() for cell in cells])
     drives /= drives.max(axis=1, keepdims=True)
@@ -118,7 +118,7 @@ def _votes(preset: str, values: tuple[tuple[str, float], ...], pixels_per_degree
     return np.linalg.solve(products + penalty, shown @ wanted)
 
 
-def _drive(cell: Kind, frequencies: np.ndarray, parameters: Parameters, pixels_per_degree: float) -> np.ndarray:
+def _drive(cell: CellType, frequencies: np.ndarray, parameters: Parameters, pixels_per_degree: float) -> np.ndarray:
     """Compute the response of a cell type's afferents to gratings at their best phase, (orientation, frequency)."""
     afferents = cell.afferents
     weight = np.where(afferents.on, 1, -1) * afferents.weight

@@ -21,7 +21,7 @@ from biomodel.utils.errors import InputError
 class Coupling:
     """Electrical coupling of a layer: the same conductance, relative to the leak, to the four cells at each hop.
 
-    A sheet with space constant λ (in cells) has ``λ² = Σ strength · hop²`` for patterns long against the longest hop.
+    A sheet with space constant λ (in cells) has ``λ² = Σ strength · hop²`` for patterns that are coarse against the longest hop.
     """
 
     hops: tuple[int, ...]
@@ -32,13 +32,45 @@ class Coupling:
         """λ in cells."""
         return sqrt(sum(hop**2 for hop in self.hops) * self.strength)
 
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """Rows down and columns to the right of each coupled cell."""
+        return [(hop * down, hop * right) for hop in self.hops for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1))]
 
-#: Lattices are laid for steps up to this one: a shorter step integrates the same lattice.
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of coupled cells that pools a signal: ``τ ṗ = drive - p + Σ strength (p_j - p)``.
+
+    Attributes
+    ----------
+    name : str
+        Of its Brian2 group.
+    unit : str
+        Of the signal.
+    coupling : Coupling
+    time : brian2.Quantity
+        Membrane time constant τ.
+    dt : brian2.Quantity
+        Integration step.
+    order : int
+        Its place in a step, as Brian2's `order`.
+    """
+
+    name: str
+    unit: str
+    coupling: Coupling
+    time: Quantity
+    dt: Quantity
+    order: int
+
+
+#: Couplings are chosen for steps up to this one, so that a shorter step integrates the same lattice.
 LATTICE_STEP = 0.5 * ms
 
 
 def stability_limit(time: Quantity, step: Quantity, every: int = 1) -> float:
-    """How much coupling a forward Euler step stands: below 2 it is stable, and a tenth is kept in hand.
+    """Largest total coupling for which a forward Euler step is stable, with a margin of a tenth.
 
     Parameters
     ----------
@@ -52,7 +84,7 @@ def stability_limit(time: Quantity, step: Quantity, every: int = 1) -> float:
 
 
 def coupling(space_constant: float, stability_limit: float) -> Coupling:
-    """The fewest hops (1, 3, 9, …) with which a forward Euler step of the layer is stable.
+    """The coupling with the fewest hops (1, 3, 9, …) for which a forward Euler step of the layer is stable.
 
     Parameters
     ----------
@@ -73,15 +105,25 @@ def coupling(space_constant: float, stability_limit: float) -> Coupling:
             return found
         if hops[-1] > space_constant:
             raise InputError(
-                f"dt is too long for a coupled layer of space constant {space_constant:g} cells: choose a shorter dt"
+                f"dt must be shorter for a coupled layer of space constant {space_constant:g} cells: its step is not stable"
             )
         hops = (*hops, 3 * hops[-1])
 
 
 def coupling_and_clock(space_constant: float, time: Quantity, step: Quantity, every: int) -> tuple[Coupling, Quantity]:
-    """A layer's coupling, and its clock: `step`, every `every` steps of the circuit, or half of it as often as has to be.
+    """A layer's coupling and the longest step at which it is stable: `step`, or half of it, a quarter, …
 
-    On fine lattices a layer whose cells are slow to tick cannot be stable: it then ticks more often than they do.
+    On fine lattices a layer may need shorter steps than the cells that it pools.
+
+    Parameters
+    ----------
+    space_constant : float
+        λ in cells.
+    time : brian2.Quantity
+        The layer's time constant.
+    step : brian2.Quantity
+        The longest step, `every` steps of the circuit.
+    every : int
 
     Raises
     ------
@@ -91,65 +133,50 @@ def coupling_and_clock(space_constant: float, time: Quantity, step: Quantity, ev
     while every > 1:
         try:
             return coupling(space_constant, stability_limit(time, step, every)), step
-        except ValueError:
+        except InputError:
             step, every = step / 2, every // 2
     return coupling(space_constant, stability_limit(time, step, every)), step
 
 
-#: Makes a layer that pools, as `coupled_layer` does.
-MakeLayer: TypeAlias = Callable[[str, str, Coupling, Quantity, NeuronGroup, str, Grid, Quantity, int], NeuronGroup]
+#: A function that makes a layer from its description, the group and variable that it pools, and its lattice.
+MakeLayer: TypeAlias = Callable[[Layer, NeuronGroup, str, Grid], NeuronGroup]
 
 
-def coupled_layer(
-    name: str,
-    unit: str,
-    layer: Coupling,
-    time: Quantity,
-    source: NeuronGroup,
-    variable: str,
-    grid: Grid,
-    dt: Quantity,
-    order: int,
-) -> NeuronGroup:
-    """A layer of coupled cells that pools a variable of the cells above it: ``τ ṗ = drive - p + Σ strength (p_j - p)``.
-
-    No current flows across the edges. Its variable is called `pooled`.
+def coupled_layer(layer: Layer, source: NeuronGroup, variable: str, grid: Grid) -> NeuronGroup:
+    """The cells of a coupled layer. No current flows across the edges; the layer's variable is `pooled`.
 
     Parameters
     ----------
-    name, unit : str
-        Of the layer, and of what it pools.
-    layer : Coupling
-        Of which a forward Euler step must be stable; as `coupling` gives it.
-    time : brian2.Quantity
-        Membrane time constant.
-    source, variable
-        What it pools.
+    layer : Layer
+        With a coupling for which a forward Euler step is stable, as `coupling` returns it.
+    source : NeuronGroup
+        Cells that the layer pools, one for each of its own.
+    variable : str
+        The pooled variable of `source`.
+    grid : Grid
     """
-    offsets = [(hop * d, hop * r) for hop in layer.hops for d, r in ((-1, 0), (1, 0), (0, -1), (0, 1))]
-    links = Links(unit, [("previous", offset) for offset in offsets])
-    inflow = (
-        f"{layer.strength!r}*({links.weighted_sum((1.0, 'previous', o) for o in offsets)} - {len(offsets)}*previous)"
-    )
+    strength, offsets = layer.coupling.strength, layer.coupling.offsets
+    links = Links(layer.unit, [("previous", offset) for offset in offsets])
+    inflow = f"{strength!r}*({links.weighted_sum((1.0, 'previous', o) for o in offsets)} - {len(offsets)}*previous)"
     group = NeuronGroup(
         grid.cells,
-        f"dpooled/dt = (drive - pooled + {inflow})/time : {unit}\ndrive : {unit} (linked)\nprevious : {unit}\n"
-        + links.equations,
+        f"dpooled/dt = (drive - pooled + {inflow})/time : {layer.unit}\n"
+        f"drive : {layer.unit} (linked)\nprevious : {layer.unit}\n" + links.equations,
         method="euler",
-        dt=dt,
-        order=order,
-        name=name,
-        namespace={"time": time},
+        dt=layer.dt,
+        order=layer.order,
+        name=layer.name,
+        namespace={"time": layer.time},
     )
     links.link(group, group, grid.mirrored)
-    # A group that reads its own variable would meet cells that have already moved on.
-    group.run_regularly("previous = pooled", dt=dt, when="start", name=f"{name}_copy")
+    # A group that reads its own variable would mix old values with new ones.
+    group.run_regularly("previous = pooled", dt=layer.dt, when="start", name=f"{layer.name}_copy")
     group.drive = linked_var(source, variable)
     return group
 
 
 def solve_coupled_layer(layer: Coupling, leak: float, drive: np.ndarray) -> np.ndarray:
-    """The state at which a coupled layer rests: ``leak · h - Σ strength (neighbours - 4 h) = drive``.
+    """The steady state of a coupled layer: ``leak · h - Σ strength (neighbours - 4 h) = drive``.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Retinotopic lattices: grids of cells, stencils and links between cells.
 
-Every station has one cell column a pixel. A network holds a batch of images that are not connected; its cells are
-numbered image by image, row by row.
+Every station has one cell of each type per pixel, V1 one per second pixel. A network holds a batch of images that are not
+connected. Its cells are numbered image by image, row by row.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ class Grid:
 
         Parameters
         ----------
+        down, right : int
+            Offset in cells.
         rows, columns : numpy.ndarray of int, optional
-            As seen from these; by default from all.
+            The cells from which the offset counts; by default all.
 
         Returns
         -------
@@ -51,25 +53,36 @@ class Grid:
         )
 
     def mirrored(self, down: int, right: int) -> np.ndarray:
-        """As `neighbour`, but the lattice is mirrored at its edges: no current flows across them."""
+        """As `neighbour`, with the lattice mirrored at its edges, so that no current flows across them."""
         return self._flat(
             mirrored_index(np.arange(self.height) + down, self.height),
             mirrored_index(np.arange(self.width) + right, self.width),
         )
 
     def _flat(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        one = rows[:, None] * self.width + columns[None, :]
+        cells = rows[:, None] * self.width + columns[None, :]
         firsts = np.arange(self.images) * (self.height * self.width)
-        return (firsts[:, None] + one.ravel()[None, :]).ravel().astype(np.int32)
+        return (firsts[:, None] + cells.ravel()[None, :]).ravel().astype(np.int32)
 
 
 def near_middle(places: np.ndarray, pixels: int, pixels_per_degree: float, within: float | None) -> np.ndarray:
-    """Those of some pixel rows (or columns) that are no farther than `within` degrees from the middle of so many; or all."""
+    """The pixel rows (or columns) no farther than `within` degrees from the middle.
+
+    Parameters
+    ----------
+    places : numpy.ndarray of int
+        Rows (or columns) to choose from.
+    pixels : int
+        Number of rows (or columns) of the image.
+    pixels_per_degree : float
+    within : float or None
+        None keeps all places.
+    """
     return places if within is None else places[np.abs(places - (pixels - 1) / 2) / pixels_per_degree <= within]
 
 
 def mirrored_index(index: np.ndarray, size: int) -> np.ndarray:
-    """Indices folded back at half-sample mirrors: … 1 0 | 0 1 … n-1 | n-1 n-2 …"""
+    """Indices reflected at half-sample mirrors: … 1 0 | 0 1 … n-1 | n-1 n-2 …"""
     folded = np.mod(index, 2 * size)
     return np.where(folded < size, folded, 2 * size - 1 - folded)
 
@@ -82,7 +95,7 @@ def gaussian_weights(sigma: float, mass: float = 0.99) -> np.ndarray:
     sigma : float
         Standard deviation in cells.
     mass : float
-        The stencil is cut where it holds this share of the whole.
+        The stencil is cut where it holds this share of the Gaussian.
 
     Returns
     -------
@@ -99,13 +112,21 @@ def gaussian_weights(sigma: float, mass: float = 0.99) -> np.ndarray:
 
 
 def centre_weights(radius: float, pixels_per_degree: float) -> np.ndarray:
-    """Stencil of a Gaussian centre whose profile falls to 1/e at `radius` degrees; under half a pixel it is one pixel."""
+    """Stencil of a Gaussian centre that falls to 1/e at `radius` degrees; one pixel if that is less than half a pixel."""
     cells = radius * pixels_per_degree
     return gaussian_weights(cells / sqrt(2)) if cells >= 0.5 else np.ones(1)
 
 
 def pool(values: np.ndarray, one_side: np.ndarray, axis: int) -> np.ndarray:
-    """A symmetric stencil along one axis, edges replicated; `one_side` as from `gaussian_weights`."""
+    """Values filtered by a symmetric stencil along one axis, edges replicated.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+    one_side : numpy.ndarray
+        Weights at 0, 1, 2, … cells, as from `gaussian_weights`.
+    axis : int
+    """
     return ndimage.correlate1d(values, np.concatenate([one_side[:0:-1], one_side]), axis=axis, mode="nearest")
 
 
@@ -117,36 +138,36 @@ Term: TypeAlias = tuple[float, str, Offset]
 
 
 class Links:
-    """What a group reads from cells some way off: linked variables in Brian2's equation language.
+    """Variables that a group reads from cells at offsets: linked variables in Brian2's equation language.
 
-    All variables at one offset share one index variable: a private index for each would cost more to read than they do.
+    All variables at one offset share one index variable: reading a private index for each would take longer than reading them.
 
     Parameters
     ----------
     unit : str
         Of the variables.
     reads : iterable of (variable, offset)
-        Each once or more often.
+        Duplicates are ignored.
     index : str
-        What index variables are called, before their offset; a group with two sets of links needs two names.
+        Prefix of the index variables; a group with two sets of links needs two prefixes.
     """
 
     def __init__(self, unit: str, reads: Iterable[tuple[str, Offset]], index: str = "index") -> None:
         self._index = index
         self._reads = list(dict.fromkeys(reads))
         self._offsets = list(dict.fromkeys(offset for _, offset in self._reads))
-        #: What the reading group has to declare.
+        #: Declarations for the reading group.
         self.equations = "".join(f"{self.name(*read)} : {unit} (linked)\n" for read in self._reads) + "".join(
-            f"{index}{_where(offset)} : integer (constant)\n" for offset in self._offsets
+            f"{index}{_suffix(offset)} : integer (constant)\n" for offset in self._offsets
         )
 
     @staticmethod
     def name(variable: str, offset: Offset) -> str:
-        """What the reading group calls a variable at an offset."""
-        return variable + _where(offset)
+        """Name of a variable at an offset in the reading group."""
+        return variable + _suffix(offset)
 
     def weighted_sum(self, terms: Iterable[Term]) -> str:
-        """An expression that sums variables at offsets, each with its weight."""
+        """Expression of the weighted sum of variables at offsets."""
         return " + ".join(f"{weight!r}*{self.name(variable, offset)}" for weight, variable, offset in terms)
 
     def link(
@@ -155,30 +176,39 @@ class Links:
         source: NeuronGroup | Mapping[str, NeuronGroup],
         index: Callable[[int, int], np.ndarray],
     ) -> None:
-        """Link the declared variables of `group` to `source`, or to each one's own of several lattices that are alike.
+        """Link the declared variables of `group` to their sources.
 
-        `index` gives the source cells of an offset.
+        Parameters
+        ----------
+        group : NeuronGroup
+            The reading group.
+        source : NeuronGroup, or mapping of variable to NeuronGroup
+            One source for all variables, or one for each, on equal lattices.
+        index : callable
+            Returns the source cells at an offset, (down, right).
         """
         for offset in self._offsets:
-            setattr(group, f"{self._index}{_where(offset)}", index(*offset))
+            setattr(group, f"{self._index}{_suffix(offset)}", index(*offset))
         for variable, offset in self._reads:
-            name = f"{self._index}{_where(offset)}"
-            one = source[variable] if isinstance(source, Mapping) else source
-            setattr(group, self.name(variable, offset), linked_var(one, variable, index=name))
+            name = f"{self._index}{_suffix(offset)}"
+            read = source[variable] if isinstance(source, Mapping) else source
+            setattr(group, self.name(variable, offset), linked_var(read, variable, index=name))
 
 
-def _where(offset: Offset) -> str:
+def _suffix(offset: Offset) -> str:
     down, right = (f"m{-steps}" if steps < 0 else f"{steps}" for steps in offset)
     return f"_at_{down}_{right}"
 
 
 def stencil(variable: str, one_side: np.ndarray, along: Literal["row", "column"]) -> list[Term]:
-    """A symmetric weighted sum of a variable over the cells before and after, in one direction, as terms of `Links`.
+    """Terms of a symmetric weighted sum of a variable along a row or a column.
 
     Parameters
     ----------
+    variable : str
     one_side : numpy.ndarray
         Weights at 0, 1, 2, … cells, as from `gaussian_weights`.
+    along : {"row", "column"}
     """
     steps = range(1 - len(one_side), len(one_side))
     return [(float(one_side[abs(k)]), variable, (0, k) if along == "row" else (k, 0)) for k in steps]

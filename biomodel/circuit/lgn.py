@@ -1,15 +1,15 @@
 r"""The relay of the lateral geniculate nucleus at rate fidelity.
 
-A relay cell follows the one ganglion cell that dominates it, g; its suppressive field s divides what departs from that
-cell's maintained rate m,
+A relay cell follows the rate g of the one ganglion cell that dominates it. Its suppressive field s divides the departure of g
+from its maintained rate m,
 
 .. math:: \tau_l \dot l = \mathrm{transfer} \cdot (m + (g - m) / (1 + s / s_{half})) - l .
 
-The suppressive field of a midget or parasol relay cell is the local RMS contrast as its ganglion cells tell it (Bonin 2005):
-the root of what coupled interneurons pool of the squared departures of ON and OFF rates from their maintained ones. Before a
-field that stands still it is 0, and a relay cell fires at a fixed share of its afferent's rate.
+The suppressive field of a midget or parasol relay cell is the local RMS contrast of its class's ganglion cells (Bonin 2005):
+coupled interneurons pool the squared departures of ON and OFF rates from their maintained rates, and s is the root of the pool.
+Before a static field s is 0, and a relay cell fires at a fixed share of its afferent's rate.
 
-Lesion. `lgn_suppression` holds s at 0.
+Lesions: see `biomodel.circuit.lesions`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Collection
 import numpy as np
 from brian2 import NeuronGroup, Quantity, linked_var
 
-from biomodel.circuit.coupled_layer import MakeLayer, coupled_layer, coupling, stability_limit
+from biomodel.circuit.coupled_layer import Layer, MakeLayer, coupled_layer, coupling, stability_limit
 from biomodel.circuit.lattice import Grid
 from biomodel.circuit.retina import AMACRINE_CLOCK, GANGLION_CHANNELS
 from biomodel.circuit.station import Readout, State
@@ -57,9 +57,17 @@ def lgn(
     ganglia: NeuronGroup,
     make_layer: MakeLayer = coupled_layer,
 ) -> dict[str, NeuronGroup]:
-    """Relay cells behind midget and parasol ganglion cells, one of each a pixel (rate in Hz), and their interneurons.
+    """Relay cells of midget and parasol ganglion cells, one of each per pixel (rate in Hz), and their interneurons.
 
-    The interneurons are integrated at `slow_dt`.
+    Parameters
+    ----------
+    parameters : Parameters
+    lesions : collection of str
+    grid : Grid
+    dt, slow_dt : brian2.Quantity
+        Steps of the relay cells and of the interneurons.
+    ganglia : NeuronGroup
+    make_layer : callable
     """
     lesioned = "lgn_suppression" in lesions
     relays = "".join(
@@ -90,10 +98,9 @@ def lgn(
         statements.append(CONTRAST.format(name=name, **rates))
         time = parameters["lgn.suppression_time"].quantity
         space_constant = parameters.value(f"lgn.{name}_suppression_space_constant") * grid.pixels_per_degree
-        layer = coupling(space_constant, stability_limit(time, slow_dt, AMACRINE_CLOCK))
-        interneurons = make_layer(
-            f"{name}_interneuron", "Hz**2", layer, time, group, f"{name}_contrast", grid, slow_dt, 7
-        )
+        lattice = coupling(space_constant, stability_limit(time, slow_dt, AMACRINE_CLOCK))
+        layer = Layer(f"{name}_interneuron", "Hz**2", lattice, time, slow_dt, order=7)
+        interneurons = make_layer(layer, group, f"{name}_contrast", grid)
         setattr(group, f"{name}_pooled", linked_var(interneurons, "pooled"))
         groups[f"{name}_interneuron"] = interneurons
     group.run_regularly("\n".join(statements), dt=dt, when="groups", order=6, name="lgn_contrast")
@@ -106,13 +113,13 @@ def _suppression(channel: str) -> str:
 
 
 def maintained(parameters: Parameters) -> dict[str, float]:
-    """Rate in Hz of each relay channel while a field stands still."""
+    """Rate in Hz of each relay channel before a static field."""
     transfer = parameters.value("lgn.transfer")
     return {channel: transfer * parameters.value(f"ganglion.{channel}_maintained") for channel in GANGLION_CHANNELS}
 
 
 def steady_state(parameters: Parameters, lesions: Collection[str], background: np.ndarray) -> State:
-    """The state in which the relay rests, as `biomodel.circuit.retina.settled`."""
+    """The relay's steady state, as `biomodel.circuit.retina.steady_state`."""
     state = {f"lgn.{channel}": np.full_like(background, rate) for channel, rate in maintained(parameters).items()}
     if "lgn_suppression" not in lesions:
         state |= {f"{name}_interneuron.pooled": np.zeros_like(background) for name in CLASSES}

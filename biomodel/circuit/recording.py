@@ -150,7 +150,7 @@ def spiking_channels(s: Specification, station: str, readout: Readout) -> dict[s
     if station != "v1":
         return {channel: (f"{station}_{channel}", 0) for channel in readout.channels}
     columns = v1.lattice_of(s.cells.grid, s.region.v1).cells
-    return {channel: spiking.v1.place(channel, columns) for channel in readout.channels}
+    return {channel: spiking.v1.group_and_first_cell(channel, columns) for channel in readout.channels}
 
 
 def add_recorders(s: Specification, stations: Parts) -> tuple[Parts, dict[str, Output]]:

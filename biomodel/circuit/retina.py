@@ -1,6 +1,6 @@
 r"""The retina at rate fidelity: cones, horizontal, bipolar, amacrine and ganglion cells, midget and parasol.
 
-Equations (every constant stands in `biomodel.parameters` with its source)
+Equations (`biomodel.parameters` has every constant with its source)
 
 **Cone** (Clark 2013, Angueyra 2022). A luminance L falls through a fixed pupil of area A and isomerises
 :math:`R = k A L` pigment molecules a second. With five first-order stages y₁…y₅ of time constant τ_y, two, z₁ and z₂,
@@ -15,31 +15,29 @@ of τ_z, and one, z_s, of seconds, the suppressed photocurrent r (pA, positive f
 .. math::
     C \dot h = g_L (k_h v - h) + \sum_j g_j (h_j - h) .
 
-In a sheet of conductance g per cell spacing s the space constant is λ = s √(g/g_L), whatever the lattice. Through the
-feedback the surround that a bipolar cell sees has weight w = k/(1+k) and space constant λ/√(1+k), k = k_f k_h.
+In a sheet of conductance g per cell spacing s the space constant is λ = s √(g/g_L) on every lattice. The feedback gives bipolar
+cells a surround of weight w = k/(1+k) and space constant λ/√(1+k), with the loop gain k = k_f k_h.
 
-**Bipolar cells**, midget and diffuse, pool v over a Gaussian centre to d and lose what stands still, a. A luminance gain
-control divides by the cone signal that the horizontal layer has pooled, q; it is driven by the cones' signal, which is
-itself compressed, and not by luminance, or the slopes of the two gain controls would add to -2:
+**Bipolar cells**, midget and diffuse, pool v over a Gaussian centre to d and adapt: they subtract its slow average a. A
+luminance gain control divides by q, the cone signal that the horizontal layer has pooled. It is driven by the
+compressed signal of the cones rather than by luminance: otherwise the slopes of the two gain controls would add up to
+-2.
 
 .. math::
     \tau_q \dot q = h / k_h - q, \quad \tau_a \dot a = d - a, \quad x = (d - a) / (1 + q / q_{half}), \quad
     \tau_b \dot b = \pm g\, x / (1 + [\pm x]_+ / x_{sat}) - b .
 
-**Amacrine cells**: a wide coupled layer takes its share w of the diffuse cells' signal away from them (d becomes d - w p);
-another one, narrower, pools the diffuse cells' rectified responses to c, the contrast that parasol cells divide by.
+**Amacrine cells**: a wide coupled layer pools the diffuse cells' centre signal to p and subtracts the share w of it (d becomes
+d - w p). A narrower layer pools the diffuse cells' rectified responses to c, the contrast that divides parasol responses.
 
-**Ganglion cells** lose a share of what lasts, u. Midget: i = b. Parasol: contrast shortens the time constant of the
-integration as well as it lowers its gain (shunting; Shapley & Victor 1978, Wohrer & Kornprobst 2009),
+**Ganglion cells** subtract the share w of the sustained part u of their input i. Midget: i = b. Parasol: contrast shortens the
+time constant of the integration and lowers its gain (shunting; Shapley & Victor 1978, Wohrer & Kornprobst 2009),
 
 .. math::
     \tau_i \dot i = b - (1 + c / c_{half})\, i, \quad \tau_u \dot u = i - u, \quad
     \tau_g \dot g = [\mathrm{maintained} + \mathrm{gain} \cdot (i - w u)]_+ - g .
 
-Lesions. `cone_adaptation` holds z at the value of `cone.reference_luminance`: the cone is linear, with the gain it has
-there. `horizontal_feedback` holds the feedback to each cone at its settled value: the operating point stays, what an image
-changes does not reach the cones. `luminance_gain` holds q at the value that an even field of `cone.reference_luminance`
-settles to. `contrast_gain` holds c at 0, its value before a field that stands still.
+Lesions: see `biomodel.circuit.lesions`.
 """
 
 from __future__ import annotations
@@ -51,6 +49,7 @@ from brian2 import NeuronGroup, Quantity, TimedArray, linked_var, ms, second
 
 from biomodel.circuit.coupled_layer import (
     Coupling,
+    Layer,
     MakeLayer,
     coupled_layer,
     coupling,
@@ -61,7 +60,7 @@ from biomodel.circuit.lattice import Grid, Links, centre_weights, pool, stencil
 from biomodel.circuit.station import Readout, State
 from biomodel.parameters import Parameters
 
-#: From light to transduction: linear, and therefore integrated exactly, whatever the step.
+#: From light to transduction: linear, and therefore integrated exactly at every step.
 CASCADE_EQUATIONS = """
 isomerisation : Hz
 dy1/dt = (isomerisation - y1)/cascade_time : Hz
@@ -96,10 +95,10 @@ HORIZONTAL_EQUATIONS = """
 dpotential/dt = (leak*(gain*drive - potential) + {currents})/capacitance : volt
 drive : amp (linked)
 previous : volt
-settled : volt (constant)
+steady_potential : volt (constant)
 """
 
-#: Of the midget and of the diffuse bipolar cells.
+#: Midget and diffuse bipolar cells.
 BIPOLAR_EQUATIONS = """
 dluminance_level/dt = (horizontal_potential/horizontal_gain - luminance_level)/luminance_time : amp
 dmidget_adaptation/dt = (midget_pooled - midget_adaptation)/adaptation_time : amp
@@ -134,7 +133,7 @@ diffuse_off_drive = -off_gain*diffuse_change/(1 - diffuse_change*int(diffuse_cha
 contrast = diffuse_on*int(diffuse_on > 0*volt) + diffuse_off*int(diffuse_off > 0*volt)
 """
 
-#: Of one midget channel, and of one parasol channel: what excites the cell, whatever it makes of that.
+#: Excitation of one midget channel, and of one parasol channel, at either fidelity.
 MIDGET_EQUATIONS = """
 d{channel}_lasting/dt = (bipolar_{channel} - {channel}_lasting)/midget_transience_time : volt
 {channel}_excited = {channel}_maintained + midget_gain*(bipolar_{channel} - midget_transience*{channel}_lasting) : Hz
@@ -159,17 +158,26 @@ GANGLION_CHANNELS = ("midget_on", "midget_off", "parasol_on", "parasol_off")
 BIPOLAR_READOUT = Readout("mV", {channel: channel for channel in BIPOLAR_CHANNELS})
 GANGLION_READOUT = Readout("Hz", {channel: channel for channel in GANGLION_CHANNELS})
 
-#: Amacrine cells are integrated at every so many steps of the retina's.
+#: Steps of the retina per step of the amacrine cells.
 AMACRINE_CLOCK = 2
 
 
 def cascade(
     parameters: Parameters, grid: Grid, dt: Quantity, movie: TimedArray, movie_step: Quantity, lead: Quantity
 ) -> NeuronGroup:
-    """The cones' linear stages, one set a pixel, driven by `movie` (luminance by time and cell).
+    """The cones' linear stages, one set per pixel.
 
-    Every `movie_step` the film is looked at: where it stands still, that need not be at every step. It comes after a `lead`, in
-    which there is the field that was there `before`.
+    Parameters
+    ----------
+    parameters : Parameters
+    grid : Grid
+    dt : brian2.Quantity
+    movie : brian2.TimedArray, (frame, cell)
+        Luminance, which drives the cones.
+    movie_step : brian2.Quantity
+        Interval at which the movie is read: longer than `dt` where frames last longer.
+    lead : brian2.Quantity
+        Time before the movie, in which each cell sees its constant field `before`.
     """
     leading = lead > 0 * second
     group = NeuronGroup(
@@ -177,7 +185,7 @@ def cascade(
         CASCADE_EQUATIONS + ("before : candle/meter**2\n" if leading else ""),
         method="exact",
         dt=dt,
-        # After the cones: what they read is as old as what they tell, and half a step more lags nowhere.
+        # After the cones, so that they read values as old as their own: half a step more lags nowhere.
         order=1,
         name="cascade",
         namespace={**parameters.quantities("cone"), "movie": movie},
@@ -185,8 +193,8 @@ def cascade(
     light = "isomerisation = isomerisation_rate*pupil_area*movie(t, i)"
     if leading:
         # Half a step keeps the edge clear of rounding.
-        came = f"int(t > {float((lead - dt / 2) / ms)!r}*ms)"
-        shown = f"({came}*movie(t - {float(lead / ms)!r}*ms, i) + (1 - {came})*before)"
+        started = f"int(t > {float((lead - dt / 2) / ms)!r}*ms)"
+        shown = f"({started}*movie(t - {float(lead / ms)!r}*ms, i) + (1 - {started})*before)"
         light = f"isomerisation = isomerisation_rate*pupil_area*{shown}"
     group.run_regularly(light, dt=movie_step, when="start", name="cascade_light")
     return group
@@ -195,9 +203,18 @@ def cascade(
 def cone(
     parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, cascades: NeuronGroup
 ) -> NeuronGroup:
-    """Cones, one a pixel, behind their linear stages; response: suppressed photocurrent in pA.
+    """Cones, one per pixel, driven by their linear stages `cascades`; response: suppressed photocurrent in pA.
 
     The cone group also pools its own signal along each row, the first half of the bipolar cells' separable centres.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    lesions : collection of str
+    grid : Grid
+    dt : brian2.Quantity
+    cascades : NeuronGroup
+        As `cascade` returns it.
     """
     centres = bipolar_centres(parameters, grid.pixels_per_degree)
     rows = {name: stencil("signal", weights, "row") for name, weights in centres.items()}
@@ -215,8 +232,8 @@ def cone(
         },
     )
     links.link(group, group, grid.neighbour)
-    for told in ("y5",) if "cone_adaptation" in lesions else ("y5", "isomerisation"):
-        setattr(group, told, linked_var(cascades, told))
+    for variable in ("y5",) if "cone_adaptation" in lesions else ("y5", "isomerisation"):
+        setattr(group, variable, linked_var(cascades, variable))
     pools = "\n".join(f"{name}_row = {links.weighted_sum(terms)}" for name, terms in rows.items())
     group.run_regularly(pools, dt=dt, when="groups", order=1, name="cone_row_pool")
     return group
@@ -233,13 +250,19 @@ def bipolar_centres(parameters: Parameters, pixels_per_degree: float) -> dict[st
 def horizontal(
     parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, cones: NeuronGroup
 ) -> NeuronGroup:
-    """Horizontal cells, one a pixel, coupled to their neighbours; response: potential in mV, positive for light."""
+    """Horizontal cells, one per pixel, coupled to their neighbours; response: potential in mV, positive for light.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    lesions : collection of str
+    grid : Grid
+    dt : brian2.Quantity
+    cones : NeuronGroup
+        Cones, which drive the cells and receive their feedback.
+    """
     layer = horizontal_coupling(parameters, grid.pixels_per_degree, dt)
-    junctions = [
-        ("previous", (hop * down, hop * right))
-        for hop in layer.hops
-        for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1))
-    ]
+    junctions = [("previous", offset) for offset in layer.offsets]
     links = Links("volt", junctions)
     neighbours = " + ".join(links.name(*junction) for junction in junctions)
     group = NeuronGroup(
@@ -255,11 +278,11 @@ def horizontal(
         },
     )
     links.link(group, group, grid.mirrored)
-    # A group that reads its own variable would meet cells that have already moved on.
+    # A group that reads its own variable would mix old values with new ones.
     group.run_regularly("previous = potential", dt=dt, when="start", name="horizontal_copy")
     group.drive = linked_var(cones, "signal")
-    feeding_back = "settled" if "horizontal_feedback" in lesions else "potential"
-    cones.horizontal_potential = linked_var(group, feeding_back)
+    fed_back = "steady_potential" if "horizontal_feedback" in lesions else "potential"
+    cones.horizontal_potential = linked_var(group, fed_back)
     return group
 
 
@@ -271,7 +294,16 @@ def bipolar(
     cones: NeuronGroup,
     horizontals: NeuronGroup,
 ) -> NeuronGroup:
-    """Midget and diffuse, ON and OFF bipolar cells, one of each a pixel; response: potential about rest in mV."""
+    """Midget and diffuse, ON and OFF bipolar cells, one of each per pixel; response: potential relative to rest in mV.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    lesions : collection of str
+    grid : Grid
+    dt : brian2.Quantity
+    cones, horizontals : NeuronGroup
+    """
     centres = bipolar_centres(parameters, grid.pixels_per_degree)
     columns = {name: stencil(f"{name}_row", weights, "column") for name, weights in centres.items()}
     links = Links("amp", [(variable, offset) for terms in columns.values() for _, variable, offset in terms])
@@ -293,8 +325,8 @@ def bipolar(
     level = "luminance_level"
     if "luminance_gain" in lesions:
         reference = np.full((1, 1, 1), parameters.value("cone.reference_luminance"))
-        level = f"{float(_even_signal(parameters, lesions, reference)[0, 0, 0])!r}*amp"
-    # Statements, not subexpressions: the integrator would write those out again wherever they occur.
+        level = f"{float(_uniform_field_signal(parameters, lesions, reference)[0, 0, 0])!r}*amp"
+    # Statements, not subexpressions: the integrator would repeat those wherever they occur.
     drive = BIPOLAR_DRIVE.format(level=level, **{name: links.weighted_sum(terms) for name, terms in columns.items()})
     group.run_regularly(drive, dt=dt, when="groups", order=2, name="bipolar_drive")
     return group
@@ -303,10 +335,20 @@ def bipolar(
 def wide_amacrine(
     parameters: Parameters, grid: Grid, dt: Quantity, bipolars: NeuronGroup, make_layer: MakeLayer = coupled_layer
 ) -> NeuronGroup:
-    """The amacrine layer that is the diffuse bipolar cells' surround; it takes what it pools from them, weighted."""
-    layer = wide_amacrine_coupling(parameters, grid.pixels_per_degree, dt)
-    time = parameters["amacrine.surround_time"].quantity
-    group = make_layer("wide_amacrine", "amp", layer, time, bipolars, "diffuse_centre", grid, dt, 4)
+    """The amacrine layer that pools the diffuse bipolar cells' centres and is their surround.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    grid : Grid
+    dt : brian2.Quantity
+        The layer's step.
+    bipolars : NeuronGroup
+    make_layer : callable
+    """
+    lattice = wide_amacrine_coupling(parameters, grid.pixels_per_degree, dt)
+    layer = Layer("wide_amacrine", "amp", lattice, parameters["amacrine.surround_time"].quantity, dt, order=4)
+    group = make_layer(layer, bipolars, "diffuse_centre", grid)
     bipolars.surround = linked_var(group, "pooled")
     return group
 
@@ -320,11 +362,21 @@ def wide_amacrine_coupling(parameters: Parameters, pixels_per_degree: float, dt:
 def contrast_amacrine(
     parameters: Parameters, grid: Grid, dt: Quantity, bipolars: NeuronGroup, make_layer: MakeLayer = coupled_layer
 ) -> NeuronGroup:
-    """The amacrine layer that pools the contrast which parasol cells divide by."""
+    """The amacrine layer that pools contrast, which divides the responses of parasol cells.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    grid : Grid
+    dt : brian2.Quantity
+        The layer's step.
+    bipolars : NeuronGroup
+    make_layer : callable
+    """
     time = parameters["amacrine.contrast_time"].quantity
     space_constant = parameters.value("amacrine.contrast_space_constant") * grid.pixels_per_degree
-    layer = coupling(space_constant, stability_limit(time, dt, AMACRINE_CLOCK))
-    return make_layer("contrast_amacrine", "volt", layer, time, bipolars, "contrast", grid, dt, 4)
+    lattice = coupling(space_constant, stability_limit(time, dt, AMACRINE_CLOCK))
+    return make_layer(Layer("contrast_amacrine", "volt", lattice, time, dt, order=4), bipolars, "contrast", grid)
 
 
 def ganglion(
@@ -334,20 +386,31 @@ def ganglion(
     dt: Quantity,
     bipolars: NeuronGroup,
     contrast: NeuronGroup,
-    answer: str = RATE_EQUATIONS,
+    output: str = RATE_EQUATIONS,
     name: str = "ganglion",
 ) -> NeuronGroup:
-    """Midget and parasol ganglion cells, ON and OFF, one of each a pixel; response: rate in Hz.
+    """Midget and parasol ganglion cells, ON and OFF, one of each per pixel; response: rate in Hz.
 
-    `answer` declares what each channel makes of its excitation.
+    Parameters
+    ----------
+    parameters : Parameters
+    lesions : collection of str
+    grid : Grid
+    dt : brian2.Quantity
+    bipolars, contrast : NeuronGroup
+        Bipolar cells and the amacrine layer that pools contrast.
+    output : str
+        Equations of each channel's response to its excitation.
+    name : str
+        Of the group.
     """
     linked = "" if "contrast_gain" in lesions else "contrast : volt (linked)\n"
-    told = "0*volt" if "contrast_gain" in lesions else "contrast"
+    divisor = "0*volt" if "contrast_gain" in lesions else "contrast"
     group = NeuronGroup(
         grid.cells,
         "".join(
-            ((MIDGET_EQUATIONS if channel.startswith("midget") else PARASOL_EQUATIONS) + answer).format(
-                channel=channel, contrast=told
+            ((MIDGET_EQUATIONS if channel.startswith("midget") else PARASOL_EQUATIONS) + output).format(
+                channel=channel, contrast=divisor
             )
             for channel in GANGLION_CHANNELS
         )
@@ -366,7 +429,7 @@ def ganglion(
 
 
 def horizontal_coupling(parameters: Parameters, pixels_per_degree: float, dt: Quantity) -> Coupling:
-    """The coupling of the horizontal-cell lattice, relative to the leak; the sheet's space constant is kept."""
+    """The coupling of the horizontal-cell lattice relative to the leak, with the sheet's space constant on every lattice."""
     ratio = parameters.value("horizontal.coupling") / parameters.value("horizontal.leak")
     space_constant = np.sqrt(ratio) * parameters.value("horizontal.spacing") * pixels_per_degree
     membrane_time = parameters["horizontal.capacitance"].quantity / parameters["horizontal.leak"].quantity
@@ -374,17 +437,22 @@ def horizontal_coupling(parameters: Parameters, pixels_per_degree: float, dt: Qu
 
 
 def loop_gain(parameters: Parameters) -> float:
-    """Gain once around the loop cone → horizontal cell → cone, for an even field."""
+    """Gain of the loop cone → horizontal cell → cone in a uniform field."""
     return parameters.value("horizontal.gain") * parameters.value("horizontal.feedback")
 
 
 def steady_state(
     parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, background: np.ndarray
 ) -> State:
-    """The state that the retina reaches when `background` stands still for ever: the fixed point of its equations.
+    """The steady state of the retina before a static field: the fixed point of its equations.
 
     Parameters
     ----------
+    parameters : Parameters
+    lesions : collection of str
+    grid : Grid
+    dt : brian2.Quantity
+        Step of the circuit.
     background : numpy.ndarray, (image, y, x)
         Luminance in cd/m².
 
@@ -393,7 +461,7 @@ def steady_state(
     dict of "group.variable" to numpy.ndarray, (image, y, x), SI units
     """
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
-    photocurrent, isomerisation = _settled_cone(parameters, lesions, background)
+    photocurrent, isomerisation = _cone_steady_state(parameters, lesions, background)
     layer = horizontal_coupling(parameters, grid.pixels_per_degree, dt)
     potential = solve_coupled_layer(layer, 1 + loop_gain(parameters), p["horizontal.gain"] * photocurrent)
     signal = photocurrent - p["horizontal.feedback"] * potential
@@ -412,7 +480,7 @@ def steady_state(
         "cone.midget_row": rows["midget"],
         "cone.diffuse_row": rows["diffuse"],
         "horizontal.potential": potential,
-        "horizontal.settled": potential,
+        "horizontal.steady_potential": potential,
         "bipolar.luminance_level": potential / p["horizontal.gain"],
         "bipolar.midget_adaptation": pooled["midget"],
         "bipolar.diffuse_adaptation": pooled["diffuse"] - p["amacrine.surround_weight"] * surround,
@@ -429,10 +497,10 @@ def steady_state(
     return state
 
 
-def _settled_cone(
+def _cone_steady_state(
     parameters: Parameters, lesions: Collection[str], background: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Photocurrent (A) and isomerisations (Hz) at which cones rest before a background."""
+    """Steady photocurrent (A) and isomerisations (Hz) of cones before a background."""
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     isomerisations_per_luminance = p["cone.isomerisation_rate"] * p["cone.pupil_area"]
     isomerisation = isomerisations_per_luminance * background
@@ -442,6 +510,6 @@ def _settled_cone(
     return p["cone.gain"] * isomerisation / (1 + p["cone.desensitisation"] * adapted_to), isomerisation
 
 
-def _even_signal(parameters: Parameters, lesions: Collection[str], background: np.ndarray) -> np.ndarray:
-    """The cone signal (A) at which even fields of these luminances settle."""
-    return _settled_cone(parameters, lesions, background)[0] / (1 + loop_gain(parameters))
+def _uniform_field_signal(parameters: Parameters, lesions: Collection[str], background: np.ndarray) -> np.ndarray:
+    """Steady cone signal (A) in uniform fields of these luminances."""
+    return _cone_steady_state(parameters, lesions, background)[0] / (1 + loop_gain(parameters))

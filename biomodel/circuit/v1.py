@@ -1,41 +1,41 @@
 r"""V1 at rate fidelity: simple and complex cells, normalisation, surround suppression, thalamocortical depression.
 
-Every kind of cell has on every second pixel column and row two simple cells, of its own and of the opposite
-phase, an inhibitory partner of each, and a complex cell. With relay rates l:
+On every second pixel row and column, each cell type has two simple cells, of its own and of the opposite phase, an inhibitory
+partner of each, and a complex cell. With relay rates l:
 
-**Thalamocortical synapses** run down with what they send (Tsodyks & Markram 1997): of resources x a share U is released,
-and the current a that it opens lasts,
+**Thalamocortical synapses** are depressed by use (Tsodyks & Markram 1997): each spike releases a share U of their
+resources x, which opens the current a,
 
 .. math:: \tau_d \dot d = l - d, \quad \tau_{rec} \dot x = 1 - x - \tau_{rec} U d x, \quad \tau_E \dot a = d x / x_0 - a ,
 
-x₀ being what is left at the maintained rate, and d what comes out of the relay cells' axons.
+with d the rate that arrives after conduction, and x₀ the resources that are left at the maintained rate.
 
-**Simple cells** sum rows of ON and OFF relay cells, midget or parasol, D, with positive weights. An inhibitory partner hears
-the same places with ON and OFF exchanged, A, and takes its rate away from the simple cell's drive (push-pull; Ferster 1988,
+**Simple cells** sum rows of ON and OFF relay cells, midget or parasol, to D, with positive weights. An inhibitory partner sums
+the same places with ON and OFF exchanged, A, and its rate is subtracted from the simple cell's drive (push-pull; Ferster 1988,
 Hirsch 1998):
 
 .. math:: \tau_i \dot i = [A - \bar A]_+ - i, \quad u = [D - \bar D - p\, i]_+ ,
 
-D̄ and Ā being what the maintained rates give. The simple cell of the opposite phase hears A, and its partner D.
+with D̄ and Ā the sums at maintained rates. The simple cell of the opposite phase sums A, and its partner D.
 
-**Normalisation** (Heeger 1992, Carandini & Heeger 2012): drives are raised to a power (Priebe & Ferster 2008), and layers of
-coupled inhibitory cells, one for the kinds that hear midget and one for those that hear parasol cells, as inhibition is local in
-layers 4Cβ and 4Cα (Callaway 1998), pool them to n; **surround suppression**: four wider layers, each for kinds
-within 22.5° of 0, 45, 90 or 135°, pool what their simple cells fire beyond rest; a cell hears its own band's, b, with share q,
-and the mean of all bands', B. What a layer hears is the sum over both phases and the mean over its kinds:
+**Normalisation** (Heeger 1992, Carandini & Heeger 2012): drives are raised to a power (Priebe & Ferster 2008). Layers
+of coupled inhibitory cells pool them to n: one layer for cell types with midget afferents and one for those with
+parasol afferents, as inhibition is local in layers 4Cβ and 4Cα (Callaway 1998). **Surround suppression**: four wider
+layers, each for cell types within 22.5° of 0, 45, 90 or 135°, pool the rates of their simple cells beyond rest. A cell
+is suppressed by its own band's pool b, with share q, and by the mean B of all bands' pools. The input of a layer is the
+sum over both phases and the mean over its cell types:
 
 .. math:: \tau \dot s = s_0 + R\, \frac{(u / \sigma)^\alpha}{1 + w\, n}\, \frac{1}{1 + (q\, b + (1 - q)\, B) / b_{half}} - s .
 
-**Complex cells** pool the simple cells of their kind, of both phases, at two places a quarter of a cycle apart (Hubel & Wiesel
-1962, Adelson & Bergen 1985): :math:`\tau \dot c = s_0 + k\, (\langle s \rangle - s_0) - c`. On the lattice of columns a
-few kinds of high frequency have no place that is nearly so far away; their complex cells still tell phases apart.
+**Complex cells** pool the simple cells of their type, of both phases, at two places a quarter of a cycle apart (Hubel & Wiesel
+1962, Adelson & Bergen 1985): :math:`\tau \dot c = s_0 + k\, (\langle s \rangle - s_0) - c`. On the lattice of columns, a
+few cell types of high frequency have no place at nearly that distance; their complex cells still depend on phase.
 
 Relay and simple cells excite; inhibitory partners and the six layers only inhibit (`SIGNS`); complex cells are the circuit's
-output and reach no other. Parameters: U `midget_release`, `parasol_release`; p `inhibition`, σ `semisaturation`, α `exponent`,
+output and have no targets. Parameters: U `midget_release`, `parasol_release`; p `inhibition`, σ `semisaturation`, α `exponent`,
 R `maximum_rate`, w `normalisation_weight`, q `surround_tuning`, b_half `surround_half`, k `complex_gain`, s₀ `spontaneous`.
 
-Lesions. `push_pull` takes the partners' weight away (p = 0), `normalisation` holds n and `surround_suppression` b and B at 0,
-their values at rest; `thalamocortical_depression` holds x at x₀.
+Lesions: see `biomodel.circuit.lesions`.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ import numpy as np
 from brian2 import NeuronGroup, Quantity, linked_var
 
 from biomodel.circuit import lgn
-from biomodel.circuit.cell_types import Afferents, Kind, kinds
-from biomodel.circuit.coupled_layer import coupled_layer, coupling_and_clock
+from biomodel.circuit.cell_types import Afferents, CellType, cell_types
+from biomodel.circuit.coupled_layer import Layer, coupled_layer, coupling_and_clock
 from biomodel.circuit.lattice import Grid, Links, Offset, Term, near_middle
 from biomodel.circuit.station import Readout, State
 from biomodel.parameters import Parameters
 
-#: V1 stands on every second column and row of the lattice.
+#: V1 has cell columns on every second row and column of pixels.
 STRIDE = 2
 
-#: What a cell, or layer of cells, does to those it reaches.
+#: The sign of the effect of a cell, or layer of cells, on its targets.
 SIGNS = {"relay": 1, "simple": 1, "opposite": 1, "complex": 1, "inhibitory": -1, "normalisation": -1, "surround": -1}
 
-#: Preferred orientations in the middle of the surround's bands, degrees.
+#: Preferred orientations at the middle of the surround's bands, degrees.
 BANDS = (0, 45, 90, 135)
 
-#: The simple cells of a kind, of its own and of the opposite phase.
+#: The simple cells of a cell type, of its own and of the opposite phase.
 _PHASES = ("simple", "opposite")
 
-#: Kinds that are summed in one loop: Brian2 takes long over many loops, and compilers over long ones.
+#: Cell types that are summed in one loop: many loops slow Brian2 down, and long loops the compiler.
 LOOP = 4
 
 #: Relay channels with their opposites.
@@ -75,13 +75,13 @@ _OPPOSITE = {
     "parasol_off": "parasol_on",
 }
 
-#: Classes of relay cells that kinds listen to.
+#: Classes of relay cells that can be a cell type's afferents.
 RELAYS = ("midget", "parasol")
 
-#: Every layer that there may be.
+#: Names of all layers; a circuit has those with cell types.
 _LAYERS = (*(f"normalisation_{relay}" for relay in RELAYS), *(f"surround_{band}" for band in BANDS))
 
-#: A kind's cells that rest at the spontaneous rate, and those that are silent at rest.
+#: Cells of a type that rest at the spontaneous rate, and those that are silent at rest.
 _SPONTANEOUS, _SILENT = (*_PHASES, "complex"), ("inhibitory", "inhibitory_opposite")
 
 SYNAPSE_EQUATIONS = """
@@ -91,28 +91,28 @@ dsent_{channel}/dt = ({sending} - sent_{channel})/synaptic_time : Hz
 relay_{channel} : Hz (linked)
 """
 
-#: One kind of cells, of all V1 cell columns.
-KIND_EQUATIONS = """
+#: The cells of one type at a column.
+CELL_TYPE_EQUATIONS = """
 dsimple_{k}/dt = (spontaneous + simple_target_{k} - simple_{k})/membrane_time : Hz
 dopposite_{k}/dt = (spontaneous + opposite_target_{k} - opposite_{k})/membrane_time : Hz
 dcomplex_{k}/dt = (complex_target_{k} - complex_{k})/membrane_time : Hz
-dinhibitory_{k}/dt = (heard_opposite_{k}*int(heard_opposite_{k} > 0*Hz) - inhibitory_{k})/inhibitory_time : Hz
-dinhibitory_opposite_{k}/dt = (heard_{k}*int(heard_{k} > 0*Hz) - inhibitory_opposite_{k})/inhibitory_time : Hz
+dinhibitory_{k}/dt = (afferents_opposite_{k}*int(afferents_opposite_{k} > 0*Hz) - inhibitory_{k})/inhibitory_time : Hz
+dinhibitory_opposite_{k}/dt = (afferents_{k}*int(afferents_{k} > 0*Hz) - inhibitory_opposite_{k})/inhibitory_time : Hz
 simple_target_{k} : Hz
 opposite_target_{k} : Hz
 complex_target_{k} : Hz
-heard_{k} : Hz
-heard_opposite_{k} : Hz
+afferents_{k} : Hz
+afferents_opposite_{k} : Hz
 power_{k} : 1
 power_opposite_{k} : 1
 """
 
 SUMS = """
-heard_{k} = {drive} - {drive_rest!r}*Hz
-heard_opposite_{k} = {opposite} - {opposite_rest!r}*Hz
-excited_{k} = heard_{k}{pull}
+afferents_{k} = {drive} - {drive_rest!r}*Hz
+afferents_opposite_{k} = {opposite} - {opposite_rest!r}*Hz
+excited_{k} = afferents_{k}{pull}
 power_{k} = (excited_{k}*int(excited_{k} > 0*Hz)/semisaturation)**exponent
-excited_opposite_{k} = heard_opposite_{k}{pull_opposite}
+excited_opposite_{k} = afferents_opposite_{k}{pull_opposite}
 power_opposite_{k} = (excited_opposite_{k}*int(excited_opposite_{k} > 0*Hz)/semisaturation)**exponent
 share_{k} = maximum_rate/(1{pool}){surround}
 simple_target_{k} = share_{k}*power_{k}
@@ -124,7 +124,16 @@ complex_target_{k} = spontaneous + complex_gain*({neighbours} - spontaneous)
 def thalamocortical(
     parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, relay: NeuronGroup
 ) -> NeuronGroup:
-    """Synapses of relay cells in V1, a group of as many; `sent_…` is what arrives, in Hz of a rested synapse at rest."""
+    """Synapses of relay cells in V1, one per relay cell and channel; `sent_…` is their output, in Hz of a synapse at rest.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    lesions : collection of str
+    grid : Grid
+    dt : brian2.Quantity
+    relay : NeuronGroup
+    """
     lesioned = "thalamocortical_depression" in lesions
     rested = resting_resources(parameters)
     group = NeuronGroup(
@@ -157,23 +166,34 @@ def v1(
     synapses: NeuronGroup,
     within: float | None = None,
 ) -> dict[str, NeuronGroup]:
-    """A cell column at every second pixel, with the cells of every kind, and the layers that normalise and suppress.
+    """A cell column at every second pixel, with the cells of every type, and the layers that normalise and suppress.
 
-    Its step is `every` steps of the circuit. Responses are the variables simple_0, …, complex_0, …, in Hz.
+    Responses are the variables simple_0, …, complex_0, …, in Hz.
 
     Parameters
     ----------
+    parameters : Parameters
+    lesions : collection of str
+    grid : Grid
+        Of the relay.
+    dt : brian2.Quantity
+        Step of V1, `every` steps of the circuit.
+    every : int
+    synapses : NeuronGroup
+        As `thalamocortical` returns it.
     within : float, optional
-        Degrees from the middle to which columns stand, as in `lattice`.
+        Largest distance of a column from the middle in degrees, as in `lattice`.
     """
-    cells = kinds(parameters, grid.pixels_per_degree)
+    cells = cell_types(parameters, grid.pixels_per_degree)
     columns = lattice_of(grid, within)
     rows_and_columns = (
         lattice(grid.height, grid.pixels_per_degree, within),
         lattice(grid.width, grid.pixels_per_degree, within),
     )
-    afferents = Links("Hz", [(v, o) for cell in cells for terms in heard(parameters, cell) for _, v, o in terms])
-    positions = [quarters(cell, columns.pixels_per_degree) for cell in cells]
+    afferents = Links(
+        "Hz", [(v, o) for cell in cells for terms in afferent_terms(parameters, cell) for _, v, o in terms]
+    )
+    positions = [complex_pool_offsets(cell, columns.pixels_per_degree) for cell in cells]
     pooled = [[(f"{cell}_{k}", o) for o in offsets for cell in _PHASES] for k, offsets in enumerate(positions)]
     neighbours = Links("Hz", [read for reads in pooled for read in reads], "column")
     pools, bands = pools_of(cells, lesions), bands_of(cells, lesions)
@@ -181,7 +201,7 @@ def v1(
     declared += "".join(f"power_{relay} : 1\n" for relay in RELAYS) + "".join(f"fired_{band} : Hz\n" for band in BANDS)
     group = NeuronGroup(
         columns.cells,
-        "".join(KIND_EQUATIONS.format(k=k) for k in range(len(cells)))
+        "".join(CELL_TYPE_EQUATIONS.format(k=k) for k in range(len(cells)))
         + declared
         + afferents.equations
         + neighbours.equations,
@@ -197,7 +217,7 @@ def v1(
     rest = lgn.maintained(parameters)
     statements = []
     for k, (cell, reads) in enumerate(zip(cells, pooled, strict=True)):
-        drive, opposite = heard(parameters, cell)
+        drive, opposite = afferent_terms(parameters, cell)
         own, others = f"surround_{band_of(cell)}", " + ".join(bands)
         statements.append(
             SUMS.format(
@@ -216,59 +236,59 @@ def v1(
             )
         )
     for k in range(0, len(statements), LOOP):
-        together = "".join(statements[k : k + LOOP])
-        group.run_regularly(together, dt=dt, when="groups", order=10, name=f"v1_sums_{k}")
-    told = []
-    for relay, members in kinds_of_relays(cells).items():
+        group.run_regularly("".join(statements[k : k + LOOP]), dt=dt, when="groups", order=10, name=f"v1_sums_{k}")
+    inputs = []
+    for relay, members in types_by_relay(cells).items():
         if f"normalisation_{relay}" in pools:
             powers = " + ".join(f"power_{k} + power_opposite_{k}" for k in members)
-            told.append(f"power_{relay} = ({powers})/{len(members)}")
-    for band, members in zip(BANDS, kinds_of_bands(cells), strict=True):
+            inputs.append(f"power_{relay} = ({powers})/{len(members)}")
+    for band, members in zip(BANDS, types_by_band(cells), strict=True):
         if f"surround_{band}" in bands:
             fired = " + ".join(f"{cell}_{k}" for k in members for cell in _PHASES)
-            told.append(f"fired_{band} = ({fired})/{len(members)} - {len(_PHASES)}*spontaneous")
-    if told:
-        group.run_regularly("\n".join(told), dt=dt, when="groups", order=12, name="v1_telling")
+            inputs.append(f"fired_{band} = ({fired})/{len(members)} - {len(_PHASES)}*spontaneous")
+    if inputs:
+        group.run_regularly("\n".join(inputs), dt=dt, when="groups", order=12, name="v1_layer_inputs")
     groups = {"v1": group}
     for name in [*pools, *bands]:
-        kind, of = name.split("_")
+        kind, pooled_types = name.split("_")
         time = parameters["v1.inhibitory_time" if kind == "normalisation" else "v1.surround_time"].quantity
         space_constant = parameters.value(f"v1.{kind}_space_constant") * columns.pixels_per_degree
-        layer, clock = coupling_and_clock(space_constant, time, dt, every)
-        unit, source = ("1", f"power_{of}") if kind == "normalisation" else ("Hz", f"fired_{of}")
-        groups[name] = coupled_layer(name, unit, layer, time, group, source, columns, clock, 13)
+        lattice_coupling, clock = coupling_and_clock(space_constant, time, dt, every)
+        unit, variable = ("1", f"power_{pooled_types}") if kind == "normalisation" else ("Hz", f"fired_{pooled_types}")
+        layer = Layer(name, unit, lattice_coupling, time, clock, order=13)
+        groups[name] = coupled_layer(layer, group, variable, columns)
         setattr(group, name, linked_var(groups[name], "pooled"))
     return groups
 
 
-def pools_of(cells: list[Kind], lesions: Collection[str]) -> list[str]:
+def pools_of(cells: list[CellType], lesions: Collection[str]) -> list[str]:
     """Names of the layers that normalise."""
     if "normalisation" in lesions:
         return []
-    return [f"normalisation_{relay}" for relay, members in kinds_of_relays(cells).items() if members]
+    return [f"normalisation_{relay}" for relay, members in types_by_relay(cells).items() if members]
 
 
-def bands_of(cells: list[Kind], lesions: Collection[str]) -> list[str]:
+def bands_of(cells: list[CellType], lesions: Collection[str]) -> list[str]:
     """Names of the layers that suppress from the surround."""
     if "surround_suppression" in lesions:
         return []
-    return [f"surround_{band}" for band, members in zip(BANDS, kinds_of_bands(cells), strict=True) if members]
+    return [f"surround_{band}" for band, members in zip(BANDS, types_by_band(cells), strict=True) if members]
 
 
 def layers(parameters: Parameters, lesions: Collection[str], pixels_per_degree: float) -> set[str]:
-    """The groups that stand between the relay and V1's cells, and among them."""
-    cells = kinds(parameters, pixels_per_degree)
+    """Names of the groups between the relay and V1's cells, and among them."""
+    cells = cell_types(parameters, pixels_per_degree)
     return {"thalamocortical", *pools_of(cells, lesions), *bands_of(cells, lesions)}
 
 
 def lattice_of(grid: Grid, within: float | None = None) -> Grid:
-    """The lattice of V1's cell columns over that of the retina."""
+    """The lattice of V1's cell columns over the lattice of the retina."""
     height, width = (len(lattice(side, grid.pixels_per_degree, within)) for side in (grid.height, grid.width))
     return Grid(grid.images, height, width, grid.pixels_per_degree / STRIDE)
 
 
 def resting_resources(parameters: Parameters) -> dict[str, float]:
-    """What each relay channel's synapses have left at its maintained rate."""
+    """Resources x₀ of each relay channel's synapses at its maintained rate."""
     time = parameters.value("v1.recovery_time") / 1000
     return {
         channel: 1 / (1 + parameters.value(f"v1.{release(channel)}") * time * rate)
@@ -277,12 +297,12 @@ def resting_resources(parameters: Parameters) -> dict[str, float]:
 
 
 def release(channel: str) -> str:
-    """Which parameter says what share of their resources a relay channel's synapses release."""
+    """Name of the parameter with the share of resources that a relay channel's synapses release."""
     return f"{channel.split('_')[0]}_release"
 
 
-def heard(parameters: Parameters, cell: Kind) -> tuple[list[Term], list[Term]]:
-    """Weights, variables and offsets of what a simple cell and its inhibitory partner hear."""
+def afferent_terms(parameters: Parameters, cell: CellType) -> tuple[list[Term], list[Term]]:
+    """Weights, variables and offsets of the afferents of a simple cell, and of its inhibitory partner."""
     drive = _terms(cell.afferents, cell.relay, parameters.value("v1.parasol_gain") if cell.relay == "parasol" else 1.0)
     return drive, [(w, f"sent_{_OPPOSITE[name.removeprefix('sent_')]}", o) for w, name, o in drive]
 
@@ -297,49 +317,49 @@ def _terms(afferents: Afferents, name: str, gain: float) -> list[Term]:
     ]
 
 
-def quarters(cell: Kind, columns_per_degree: float) -> list[Offset]:
-    """The column itself, and one near by where the kind's simple cells are about a quarter of a cycle away."""
+def complex_pool_offsets(cell: CellType, columns_per_degree: float) -> list[Offset]:
+    """Columns whose simple cells a complex cell pools: its own, and one nearby about a quarter of a cycle away."""
     reach = max(2, int(np.ceil(columns_per_degree / cell.frequency)))
     down, right = (a.ravel() for a in np.mgrid[-reach : reach + 1, -reach : reach + 1])
     angle = np.deg2rad(cell.orientation)
     across = (right * np.sin(angle) + down * np.cos(angle)) / columns_per_degree
     distance = np.hypot(down, right) / columns_per_degree
     cycles = across * cell.frequency
-    # With cells of both phases at either place, three quarters do as well as one.
+    # Three quarters do as well as one, because cells of both phases are at either place.
     away = np.abs(cycles % 0.5 - 0.25)
     best = int(np.argmin(np.where(distance > 0, away + 0.2 * distance * cell.frequency, np.inf)))
     return [(0, 0), (int(down[best]), int(right[best]))]
 
 
-def band_of(cell: Kind) -> int:
-    """The one of `BANDS` that a kind belongs to."""
+def band_of(cell: CellType) -> int:
+    """The one of `BANDS` that a cell type belongs to."""
     return BANDS[round(cell.orientation / 45) % 4]
 
 
-def kinds_of_bands(cells: list[Kind]) -> list[list[int]]:
-    """Numbers of the kinds of each of `BANDS`."""
+def types_by_band(cells: list[CellType]) -> list[list[int]]:
+    """Indices of the cell types of each of `BANDS`."""
     return [[k for k, cell in enumerate(cells) if band_of(cell) == band] for band in BANDS]
 
 
-def kinds_of_relays(cells: list[Kind]) -> dict[str, list[int]]:
-    """Numbers of the kinds that listen to each of `RELAYS`."""
+def types_by_relay(cells: list[CellType]) -> dict[str, list[int]]:
+    """Indices of the cell types with afferents of each of `RELAYS`."""
     return {relay: [k for k, cell in enumerate(cells) if cell.relay == relay] for relay in RELAYS}
 
 
 def channels(parameters: Parameters) -> list[str]:
-    """Labels of the response's channels, which are also the network's variables."""
+    """Labels of the response's channels; the network's variables have the same names."""
     count = round(parameters.value("v1.kinds"))
     return [f"{cell}_{k}" for cell in ("simple", "complex") for k in range(count)]
 
 
 def readout(parameters: Parameters) -> Readout:
-    """Every kind's simple and complex cell is a channel."""
+    """The readout: every cell type's simple and complex cell is a channel."""
     return Readout("Hz", {name: name for name in channels(parameters)})
 
 
 def coordinates(parameters: Parameters, pixels_per_degree: float) -> dict[str, tuple[str, list]]:
-    """What each channel is, and prefers by construction, as coordinates of `v1_channel`."""
-    cells = kinds(parameters, pixels_per_degree) * 2
+    """Type and preferences of each channel, as coordinates of `v1_channel`."""
+    cells = cell_types(parameters, pixels_per_degree) * 2
     half = len(cells) // 2
     return {
         "v1_kind": ("v1_channel", ["simple"] * half + ["complex"] * half),
@@ -351,23 +371,33 @@ def coordinates(parameters: Parameters, pixels_per_degree: float) -> dict[str, t
 
 
 def lattice(pixels: int, pixels_per_degree: float, within: float | None = None) -> np.ndarray:
-    """The pixel rows (or columns) on which V1 stands: every second one, as far as `within` degrees from the middle."""
+    """The pixel rows (or columns) with V1's columns: every second one, up to `within` degrees from the middle."""
     return near_middle(np.arange(0, pixels, STRIDE), pixels, pixels_per_degree, within)
 
 
 def steady_state(parameters: Parameters, grid: Grid, images: int, within: float | None = None) -> State:
-    """The state in which V1 rests; arrays are (image, row, column)."""
+    """V1's steady state before a static field; arrays are (image, row, column).
+
+    Parameters
+    ----------
+    parameters : Parameters
+    grid : Grid
+        Of the relay.
+    images : int
+    within : float, optional
+        As in `v1`.
+    """
     columns = lattice_of(grid, within)
     shape = (images, columns.height, columns.width)
-    rest, nothing = np.full(shape, parameters.value("v1.spontaneous")), np.zeros(shape)
+    rest, silent = np.full(shape, parameters.value("v1.spontaneous")), np.zeros(shape)
     count = round(parameters.value("v1.kinds"))
     state = {f"v1.{cell}_{k}": rest for cell in _SPONTANEOUS for k in range(count)}
-    state |= {f"v1.{cell}_{k}": nothing for cell in _SILENT for k in range(count)}
+    state |= {f"v1.{cell}_{k}": silent for cell in _SILENT for k in range(count)}
     full = np.ones((images, grid.height, grid.width))
     state |= {f"thalamocortical.resource_{c}": full * left for c, left in resting_resources(parameters).items()}
     state |= {
-        f"thalamocortical.{what}_{c}": full * rate
+        f"thalamocortical.{variable}_{c}": full * rate
         for c, rate in lgn.maintained(parameters).items()
-        for what in ("arrived", "sent")
+        for variable in ("arrived", "sent")
     }
-    return state | {f"{name}.pooled": nothing for name in _LAYERS}
+    return state | {f"{name}.pooled": silent for name in _LAYERS}

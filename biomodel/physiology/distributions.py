@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from biomodel.circuit.cell_types import kinds
+from biomodel.circuit.cell_types import cell_types
 from biomodel.parameters import Parameters
 from biomodel.physiology.results import CellValues, Results
 from biomodel.utils.errors import InputError
@@ -123,7 +123,7 @@ def width_distances(parameters: Parameters) -> list[Distance]:
     """
     histogram = _histograms()["gabor_nx_ny"]
     edges, counts = 10 ** np.asarray(histogram["bins_log10"], dtype=float), np.asarray(histogram["counts"])
-    drawn = kinds(parameters, _PIXELS_PER_DEGREE)
+    drawn = cell_types(parameters, _PIXELS_PER_DEGREE)
     margins = {
         "gabor_n_x": ([k.across * k.frequency for k in drawn], counts.sum(axis=1)),
         "gabor_n_y": ([k.along * k.frequency for k in drawn], counts.sum(axis=0)),

@@ -1,7 +1,8 @@
-"""Cells that fire: what stands in a spiking pathway where a rate pathway has rates.
+"""Spiking ganglion, relay and V1 cells, in place of the rates of a rate pathway.
 
-The retina up to what excites its ganglion cells has no noise and is the rate form's, shared by all trials of an image; from there
-on every trial has cells of its own. What is the same thing at both fidelities is the same equation, parameter or wiring.
+The retina up to the excitation of ganglion cells has no noise: it is that of the rate pathway, shared by all trials of
+an image. From the ganglion cells on, every trial has its own cells. Both fidelities share equations, parameters and
+wiring wherever they can.
 """
 
 from biomodel.circuit.spiking import ganglion, lgn, noise, v1

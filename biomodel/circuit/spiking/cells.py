@@ -1,4 +1,4 @@
-"""What groups of spiking cells have in common: trials of images, counts of spikes, and who is whose input."""
+"""What groups of spiking cells share: trials of images, spike counts, and inputs from the retina."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from biomodel.circuit.lattice import Grid
 
-#: Declared by every group whose spikes are counted: a spike counts between two times that are set before each run.
+#: Declarations in every group whose spikes are counted, between two times that are set before each run.
 COUNT_EQUATIONS = "count : 1\ncount_start : second (shared, constant)\ncount_stop : second (shared, constant)\n"
 
-#: The statement that counts a spike.
+#: Reset statement that counts a spike.
 COUNT = "count += int(t > count_start)*int(t < count_stop)"
 
 
@@ -27,16 +27,15 @@ class Trials:
     @property
     def grid(self) -> Grid:
         """The lattices of all trials."""
-        one = self.retina
-        return Grid(one.images * self.trials, len(self.rows), len(self.columns), one.pixels_per_degree)
+        return Grid(self.retina.images * self.trials, len(self.rows), len(self.columns), self.retina.pixels_per_degree)
 
     @property
     def same_place(self) -> np.ndarray | None:
-        """Of each cell, the cell of the retina, which all trials share, at the same place; None where each has its own."""
-        one = self.retina
-        if self.grid == one:
+        """Index of the retina's cell at each cell's place; None where the lattices are equal. All trials share one retina."""
+        retina = self.retina
+        if self.grid == retina:
             return None
-        places = np.arange(one.cells).reshape(one.images, one.height, one.width)
+        places = np.arange(retina.cells).reshape(retina.images, retina.height, retina.width)
         return np.tile(
             places[:, self.rows.start : self.rows.stop, self.columns.start : self.columns.stop].ravel(), self.trials
         )

@@ -1,4 +1,4 @@
-r"""Ganglion cells that fire: noisy leaky integrators behind the rate form's excitation.
+r"""Spiking ganglion cells: noisy leaky integrators, driven by the excitation of the rate model.
 
 With e the excitation in Hz of `biomodel.circuit.retina`, in units of the threshold (Wohrer & Kornprobst 2009),
 
@@ -6,9 +6,9 @@ With e the excitation in Hz of `biomodel.circuit.retina`, in units of the thresh
     \tau \dot v = I(e) - v + \sigma \sqrt{2 \tau}\, \xi, \quad
     I(e) = \mathrm{bias} + \frac{e \tau}{1 - e\, t_{ref}} .
 
-At v = 1 a cell fires, falls to 0 and is refractory for :math:`t_{ref}`. Far above threshold a leaky integrator without noise
-fires at :math:`1 / (t_{ref} + \tau / (I - 1/2))`, so that with a bias of one half I is the current at which it fires e times a
-second; noise carries that on to rates below 10 Hz. What the rate form rectifies, the threshold does here.
+At v = 1 a cell fires, is reset to 0 and is refractory for :math:`t_{ref}`. Far above threshold, a leaky integrator without noise
+fires at :math:`1 / (t_{ref} + \tau / (I - 1/2))`. With a bias of one half, I is therefore the current at which it fires e times a
+second; noise extends this to rates below 10 Hz. The threshold replaces the rectification of the rate model.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from biomodel.circuit.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
 from biomodel.circuit.station import State
 from biomodel.parameters import Parameters
 
-#: In the group of what excites ganglion cells, beside each channel's excitation.
+#: Added to each channel's excitation in the input group.
 CURRENT_EQUATIONS = """
 {channel}_current : 1
 """
 
-#: Where the current for a rate would grow without bounds it is held: at so many refractory times a second.
+#: Largest product of rate and refractory time: the current for a rate would otherwise grow without bound.
 _HIGHEST = 0.8
 
 CURRENT = """
-{channel}_reached = clip({channel}_excited, -{highest!r}/refractory_time, {highest!r}/refractory_time)
-{channel}_current = bias + {channel}_reached*leak_time/(1 - {channel}_reached*refractory_time*int({channel}_reached > 0*Hz))
+{channel}_clipped = clip({channel}_excited, -{highest!r}/refractory_time, {highest!r}/refractory_time)
+{channel}_current = bias + {channel}_clipped*leak_time/(1 - {channel}_clipped*refractory_time*int({channel}_clipped > 0*Hz))
 """
 
 EQUATIONS = f"""
@@ -54,7 +54,17 @@ def inputs(
     bipolars: NeuronGroup,
     contrast: NeuronGroup,
 ) -> NeuronGroup:
-    """What excites ganglion cells and the currents that it drives, the same in every trial of an image."""
+    """Excitation of ganglion cells and the currents that it drives, the same in every trial of an image.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    lesions : collection of str
+    grid : Grid
+    dt : brian2.Quantity
+    bipolars, contrast : NeuronGroup
+        Bipolar cells and the amacrine layer that pools contrast.
+    """
     group = retina.ganglion(parameters, lesions, grid, dt, bipolars, contrast, CURRENT_EQUATIONS, "ganglion_input")
     statements = "".join(CURRENT.format(channel=channel, highest=_HIGHEST) for channel in GANGLION_CHANNELS)
     group.run_regularly(statements, dt=dt, when="groups", order=6, name="ganglion_currents")
@@ -62,7 +72,16 @@ def inputs(
 
 
 def ganglion(parameters: Parameters, trials: Trials, dt: Quantity, inputs: NeuronGroup) -> dict[str, NeuronGroup]:
-    """Spiking ganglion cells, a group a channel."""
+    """Spiking ganglion cells, one group per channel.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    trials : Trials
+    dt : brian2.Quantity
+    inputs : NeuronGroup
+        As `inputs` returns it.
+    """
     namespace = parameters.quantities("ganglion") | {"unit_noise": unit_noise}
     groups = {}
     for channel in GANGLION_CHANNELS:
@@ -83,16 +102,16 @@ def ganglion(parameters: Parameters, trials: Trials, dt: Quantity, inputs: Neuro
     return groups
 
 
-def initial_state(settled: State, trials: Trials, random: np.random.Generator) -> State:
-    """A state to begin in: what excites the cells, `settled`, and their membranes anywhere below threshold.
+def initial_state(steady: State, trials: Trials, random: np.random.Generator) -> State:
+    """An initial state: the input group in the `steady` state of the rate model, membranes at random below threshold.
 
-    Arrays of what fires are (trial · image, y, x).
+    Arrays of spiking cells are (trial · image, y, x).
     """
     grid = trials.grid
     shape = (grid.images, grid.height, grid.width)
-    lasting = {
+    inputs = {
         name.replace("ganglion.", "ganglion_input."): values
-        for name, values in settled.items()
+        for name, values in steady.items()
         if name.startswith("ganglion.") and name.endswith(("_lasting", "_input"))
     }
-    return lasting | {f"ganglion_{channel}.v": random.uniform(0, 1, shape) for channel in GANGLION_CHANNELS}
+    return inputs | {f"ganglion_{channel}.v": random.uniform(0, 1, shape) for channel in GANGLION_CHANNELS}

@@ -1,19 +1,19 @@
-r"""Relay cells that fire: conductances that retinal spikes open, a suppressive field, bursts.
+r"""Spiking relay cells: conductances opened by retinal spikes, a suppressive field, bursts.
 
 A spike of the one ganglion cell that dominates a relay cell adds :math:`1/\tau_E` to r, which decays with :math:`\tau_E`: r is
-that cell's rate in Hz, sharp in time. As in the rate form, the suppressive field s divides what departs from
-the ganglion cell's maintained rate m, here in the conductance that excites the relay cell (in leaks; w is a conductance in
-leaks times its time):
+that cell's rate in Hz, sharp in time. As at rate fidelity, the suppressive field s divides the departure from the ganglion cell's
+maintained rate m, here in the conductance that excites the relay cell (in leaks; w is a conductance in leaks times its time):
 
 .. math::
     \tau_l \dot V = V_{rest} - V + w\, \frac{r + c\, m\, s / s_{half}}{1 + s / s_{half}} (E_E - V)
     + g_T h\, [V > V_h] (E_T - V) + \sigma \sqrt{2 \tau_l}\, \xi ,
 
-with c somewhat above 1, for an even conductance excites less than the same in pulses.
+with c above 1, because a constant conductance excites less than the same conductance in pulses.
 
-What interneurons hear of ganglion cells, n, is r again, but slower: :math:`\tau_I`. Their dendrites answer without spikes, so
-they are the rate form's coupled layer, and pool :math:`\sum_{ON, OFF} (n - m)^2` less what the irregularity of maintained
-trains leaves of it, :math:`F m / 2 \tau_I` each, with F their variance over that of Poisson trains.
+The input n of interneurons is the ganglion cells' spikes filtered as r, with the longer time :math:`\tau_I`. Their
+dendrites respond without spikes, so they are the coupled layer of the rate model. They pool
+:math:`\sum_{ON, OFF} (n - m)^2` minus its mean for maintained trains, :math:`F m / 2 \tau_I` each, with F the trains'
+variance relative to Poisson trains.
 
 Bursts (Smith 2000): h, the part of the T channels that is ready, grows to 1 with :math:`\tau_h^+` below :math:`V_h` and falls
 to 0 with :math:`\tau_h^-` above. Without a `lgn.burst_conductance`, as by default, there are none.
@@ -26,7 +26,7 @@ from collections.abc import Collection
 import numpy as np
 from brian2 import NeuronGroup, Quantity, Synapses, linked_var
 
-from biomodel.circuit.coupled_layer import coupled_layer, coupling, stability_limit
+from biomodel.circuit.coupled_layer import Layer, coupled_layer, coupling, stability_limit
 from biomodel.circuit.lgn import CLASSES
 from biomodel.circuit.retina import AMACRINE_CLOCK, GANGLION_CHANNELS
 from biomodel.circuit.spiking.cells import COUNT, COUNT_EQUATIONS, Trials
@@ -37,9 +37,9 @@ from biomodel.parameters import Parameters
 EQUATIONS = """
 dV/dt = (rest - V + excitation{burst})/leak_time + noise*sqrt(2/(leak_time*dt))*{white} : volt (unless refractory)
 excitation = conductance*(excitatory_reversal - V) : volt
-conductance = afferent_strength*(heard + tonic_efficacy*{maintained!r}*Hz*{suppression})/(1 + {suppression}) : 1
-dheard/dt = -heard/excitatory_time : Hz
-dtold/dt = -told/interneuron_time : Hz
+conductance = afferent_strength*(g_exc + tonic_efficacy*{maintained!r}*Hz*{suppression})/(1 + {suppression}) : 1
+dg_exc/dt = -g_exc/excitatory_time : Hz
+dinterneuron_trace/dt = -interneuron_trace/interneuron_time : Hz
 {seed}
 """
 
@@ -71,11 +71,22 @@ def lgn(
     slow_dt: Quantity,
     ganglia: dict[str, NeuronGroup],
 ) -> dict[str, NeuronGroup | Synapses]:
-    """Spiking relay cells, a group a channel, their synapses, and the interneurons of either class."""
+    """Spiking relay cells, one group per channel, their synapses, and the interneurons of each class.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    lesions : collection of str
+    trials : Trials
+    dt, slow_dt : brian2.Quantity
+        Steps of the relay cells and of the interneurons.
+    ganglia : dict of str to NeuronGroup
+        Among others "ganglion_midget_on" and so on.
+    """
     lesioned = "lgn_suppression" in lesions
     bursting = parameters.value("lgn.burst_conductance") > 0
     namespace = parameters.quantities("lgn") | {"unit_noise": unit_noise}
-    made: dict[str, NeuronGroup | Synapses] = {}
+    groups: dict[str, NeuronGroup | Synapses] = {}
     for channel in GANGLION_CHANNELS:
         equations = EQUATIONS.format(
             burst=BURST if bursting else "",
@@ -102,16 +113,16 @@ def lgn(
         synapses = Synapses(
             ganglia[f"ganglion_{channel}"],
             group,
-            on_pre="heard_post += 1/excitatory_time; told_post += 1/interneuron_time",
+            on_pre="g_exc_post += 1/excitatory_time; interneuron_trace_post += 1/interneuron_time",
             dt=dt,
             name=f"retinogeniculate_{channel}",
             namespace=namespace,
         )
         synapses.connect(j="i")
-        made |= {group.name: group, synapses.name: synapses}
+        groups |= {group.name: group, synapses.name: synapses}
     for name in () if lesioned else CLASSES:
-        made |= _suppressive_field(parameters, name, trials, dt, slow_dt, made)
-    return made
+        groups |= _suppressive_field(parameters, name, trials, dt, slow_dt, groups)
+    return groups
 
 
 def _suppressive_field(
@@ -120,41 +131,54 @@ def _suppressive_field(
     trials: Trials,
     dt: Quantity,
     slow_dt: Quantity,
-    made: dict[str, NeuronGroup | Synapses],
+    groups: dict[str, NeuronGroup | Synapses],
 ) -> dict[str, NeuronGroup]:
-    """The local contrast that a class of ganglion cells tells, pooled by coupled interneurons."""
+    """Local contrast in the spikes of a class of ganglion cells, pooled by coupled interneurons."""
     rates = {side: parameters.value(f"ganglion.{name}_{side}_maintained") for side in ("on", "off")}
     half = parameters.value(f"lgn.{name}_suppression_half")
-    told = NeuronGroup(
+    contrast = NeuronGroup(
         trials.grid.cells,
         CONTRAST_EQUATIONS,
         dt=dt,
         name=f"{name}_contrast",
         namespace=parameters.quantities("lgn"),
     )
-    told.run_regularly(
+    contrast.run_regularly(
         CONTRAST.format(**rates, both=sum(rates.values()), half=half),
         dt=dt,
         when="groups",
         order=8,
-        name=f"{name}_told",
+        name=f"{name}_contrast_update",
     )
     time = parameters["lgn.suppression_time"].quantity
     space_constant = parameters.value(f"lgn.{name}_suppression_space_constant") * trials.grid.pixels_per_degree
-    layer = coupling(space_constant, stability_limit(time, slow_dt, AMACRINE_CLOCK))
-    interneurons = coupled_layer(f"{name}_interneuron", "Hz**2", layer, time, told, "contrast", trials.grid, slow_dt, 9)
-    told.pooled = linked_var(interneurons, "pooled")
+    lattice = coupling(space_constant, stability_limit(time, slow_dt, AMACRINE_CLOCK))
+    layer = Layer(f"{name}_interneuron", "Hz**2", lattice, time, slow_dt, order=9)
+    interneurons = coupled_layer(layer, contrast, "contrast", trials.grid)
+    contrast.pooled = linked_var(interneurons, "pooled")
     for side in ("on", "off"):
-        relay = made[f"lgn_{name}_{side}"]
-        setattr(told, side, linked_var(relay, "told"))
-        relay.suppression = linked_var(told, "suppression")
-    return {told.name: told, interneurons.name: interneurons}
+        relay = groups[f"lgn_{name}_{side}"]
+        setattr(contrast, side, linked_var(relay, "interneuron_trace"))
+        relay.suppression = linked_var(contrast, "suppression")
+    return {contrast.name: contrast, interneurons.name: interneurons}
 
 
 def initial_state(
     parameters: Parameters, lesions: Collection[str], trials: Trials, random: np.random.Generator
 ) -> State:
-    """A state to begin in, as `biomodel.circuit.spiking.ganglion.begun`: membranes about rest, traces at their means."""
+    """An initial state: membranes at random between reset and threshold, traces at their means.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    lesions : collection of str
+    trials : Trials
+    random : numpy.random.Generator
+
+    Returns
+    -------
+    dict of "group.variable" to numpy.ndarray, (trial · image, y, x), SI units
+    """
     grid = trials.grid
     shape = (grid.images, grid.height, grid.width)
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
@@ -164,8 +188,8 @@ def initial_state(
         low, high = p["lgn.reset"], p["lgn.threshold"]
         state |= {
             f"lgn_{channel}.V": random.uniform(low, high, shape),
-            f"lgn_{channel}.heard": mean,
-            f"lgn_{channel}.told": mean,
+            f"lgn_{channel}.g_exc": mean,
+            f"lgn_{channel}.interneuron_trace": mean,
         }
         if p["lgn.burst_conductance"] > 0:
             state[f"lgn_{channel}.ready"] = np.zeros(shape)

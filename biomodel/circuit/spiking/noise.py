@@ -1,9 +1,9 @@
-r"""Noise of membranes: numbers that depend on a seed, a cell and a step alone.
+r"""Membrane noise: random numbers that depend only on a seed, a cell and a step.
 
-In a step of Euler's, :math:`\sqrt{dt}\, u` stands for the increment of a Wiener process, with independent u of mean 0 and
-variance 1; for averages over trials they need not be Gaussian (the simplified weak Euler scheme: Kloeden & Platen 1992, section
-14.1), and are uniform here. They are hashes of a counter (the finaliser of SplitMix64: Steele, Lea & Flood 2014), so that a
-compiler may take several cells at a time: a generator that goes from one state to the next takes most of a simulation's time.
+In an Euler step, :math:`\sqrt{dt}\, u` replaces the increment of a Wiener process, with independent u of mean 0 and
+variance 1. For averages over trials u need not be Gaussian (the simplified weak Euler scheme: Kloeden & Platen 1992,
+section 14.1); here it is uniform. The numbers are hashes of a counter (the finaliser of SplitMix64: Steele, Lea & Flood
+2014), so that a compiler can vectorise over cells. A sequential generator would take most of a simulation's time.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from brian2 import Function
 
 from biomodel.circuit.station import State
 
-#: What a group with noise declares.
+#: Declaration in every group with noise.
 SEED_EQUATION = "noise_seed : 1 (shared, constant)\n"
 
-#: The number u of a cell and step, in equations: over the square root of dt it is white noise.
+#: The number u of a cell and step in equations; divided by the square root of dt it is white noise.
 UNIT_NOISE = "unit_noise(i, t_in_timesteps, noise_seed)"
 
 _STEP, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -51,7 +51,7 @@ cdef double unit_noise(long long cell, long long step, double seed):
 
 
 def numbers(cell: np.ndarray, step: int, seed: float) -> np.ndarray:
-    """Uniform numbers of mean 0 and variance 1, one for each cell at a step."""
+    """Uniform random numbers of mean 0 and variance 1, one for each cell at a step."""
     with np.errstate(over="ignore"):
         z = np.uint64(int(seed) << 20) + np.uint64(_STEP) * (
             (np.uint64(step) << np.uint64(32)) + np.asarray(cell, np.uint64)
@@ -62,7 +62,7 @@ def numbers(cell: np.ndarray, step: int, seed: float) -> np.ndarray:
     return np.sqrt(12) * ((z >> np.uint64(12)) * 2.0**-52 - 0.5)
 
 
-#: `numbers` as equations call it.
+#: `numbers` as a function in equations.
 unit_noise = Function(
     numbers,
     arg_units=[1, 1, 1],
@@ -76,7 +76,7 @@ unit_noise.implementations.add_implementation("cython", _CYTHON)
 
 
 def seeds(groups: Iterable[str], noise: int) -> State:
-    """Of each group with noise, a seed of its own."""
+    """A seed for each group with noise."""
     names = list(groups)
     drawn = np.random.SeedSequence([noise, 61]).generate_state(len(names))
-    return {f"{name}.noise_seed": np.array([float(one)]) for name, one in zip(names, drawn, strict=True)}
+    return {f"{name}.noise_seed": np.array([float(seed)]) for name, seed in zip(names, drawn, strict=True)}
