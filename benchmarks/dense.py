@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from brian2 import Network, NeuronGroup, Synapses, TimedArray, get_unit, linked_var, ms
+from brian2 import Network, NeuronGroup, Synapses, TimedArray, linked_var, ms
 
 from biomodel.circuit import lgn, retina
 from biomodel.circuit.assembly import Circuit
@@ -62,7 +62,7 @@ def wire(specification: Specification, mass: float) -> Circuit:
             namespace={"time": layer.time},
         )
         kernel = layer_kernel(grid, layer.coupling, mass)
-        synapses.append(_summing_synapses(source, group, variable, "drive", kernel, layer.order - 1))
+        synapses.append(_summing_synapses(source, group, variable, "drive", layer.unit, kernel, layer.order - 1))
         return group
 
     movie = TimedArray(np.zeros((s.frames, grid.cells)) * cd_per_m2, dt=s.frame_duration * ms, name="movie")
@@ -83,7 +83,7 @@ def wire(specification: Specification, mass: float) -> Circuit:
     )
     cones.horizontal_potential = linked_var(horizontals, "potential")
     kernel = layer_kernel(grid, retina.horizontal_coupling(p, grid.pixels_per_degree, dt), mass)
-    synapses.append(_summing_synapses(cones, horizontals, "signal", "drive", kernel, 1))
+    synapses.append(_summing_synapses(cones, horizontals, "signal", "drive", "amp", kernel, 1))
     bipolars = NeuronGroup(
         grid.cells,
         retina.BIPOLAR_EQUATIONS + _CENTRES,
@@ -102,7 +102,8 @@ def wire(specification: Specification, mass: float) -> Circuit:
     bipolars.run_regularly(drive, dt=dt, when="groups", order=2, name="bipolar_drive")
     centres = retina.bipolar_centres(p, grid.pixels_per_degree)
     for name, written in (("midget", "midget_centre"), ("diffuse", "diffuse_sum")):
-        synapses.append(_summing_synapses(cones, bipolars, "signal", written, centre_kernel(grid, centres[name]), 1))
+        kernel = centre_kernel(grid, centres[name])
+        synapses.append(_summing_synapses(cones, bipolars, "signal", written, "amp", kernel, 1))
     slow_dt = retina.AMACRINE_CLOCK * dt
     wide = retina.wide_amacrine(p, grid, slow_dt, bipolars, dense_layer)
     contrast = retina.contrast_amacrine(p, grid, slow_dt, bipolars, dense_layer)
@@ -145,10 +146,9 @@ def centre_kernel(grid: Grid, one_side: np.ndarray) -> np.ndarray:
 
 
 def _summing_synapses(
-    source: NeuronGroup, target: NeuronGroup, read: str, written: str, kernel: np.ndarray, order: int
+    source: NeuronGroup, target: NeuronGroup, read: str, written: str, unit: str, kernel: np.ndarray, order: int
 ) -> Synapses:
     """Synapses within each image that sum `read` of the source into `written` of the target, by `kernel` (target, source)."""
-    unit = repr(get_unit(target.variables[written].dim))
     synapses = Synapses(
         source,
         target,

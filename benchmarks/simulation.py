@@ -1,8 +1,8 @@
-"""The simulation against the same circuit wired densely and against a loop in PyTorch; how it scales; what it keeps in memory.
+"""Speed of the simulation against dense synapses and a loop in PyTorch, its scaling and its memory.
 
-Both sides of a comparison take turns within one run, on the same cores: the simulation and the dense network with a process a
-core, PyTorch with a thread a core at the batch size that suits it best. The simulation's time is that of
-`Pathway.simulate`, the adapted state and the labelled result included; of the others only the steps are timed.
+The sides of a comparison are timed in turn within one run, on the same cores: the simulation and the dense network with
+one process per core, PyTorch with one thread per core at its best batch size. The simulation's time is that of
+`Pathway.simulate`, with the adapted state and the labelled result; only the steps of the others are timed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from benchmarks.rows import CORES, Bench, Row, ratios, rounds
 from benchmarks.torch_loop import TorchLoop
 from biomodel import Pathway, luminance
 from biomodel.adaptation import GazeAdapted
-from biomodel.circuit import v1
 from biomodel.circuit.recording import RunSettings, plan_recordings, run_variables
 from biomodel.circuit.specification import Specification
 from biomodel.circuit.steady_state import steady_state
@@ -41,7 +40,7 @@ from biomodel.parameters import FIDELITIES
 
 NAMES = {"lgn": "simulate/retina_lgn", "v1": "simulate/pathway"}
 
-#: The kinds of cells that the studies simulate.
+#: Number of cell types that the studies simulate.
 STUDIES = {"v1.kinds": 16}
 ROUNDS = 5
 EAGER_BATCHES = (4, 16, 64, 128)
@@ -49,7 +48,7 @@ COMPILED_BATCHES = (4, 8, 16, 32)
 
 
 def run(bench: Bench) -> None:
-    """All rows of the simulation."""
+    """Run all benchmarks of the simulation."""
     torch.set_num_threads(CORES)
     for output in NAMES:
         compare(bench, output)
@@ -61,7 +60,7 @@ def run(bench: Bench) -> None:
 
 
 def compare(bench: Bench, output: str) -> None:
-    """Images a second against the dense circuit and the PyTorch loop, and how far the three agree."""
+    """Compare speed and results with the PyTorch loop and, up to the relay, with the dense circuit."""
     name, pathway = NAMES[output], Pathway(parameters=STUDIES)
     stimulus = photographs(128, seed=11)
     plan = make_plan(pathway, stimulus, output)
@@ -72,20 +71,20 @@ def compare(bench: Bench, output: str) -> None:
 
     eager, eager_batch = _best(TorchLoop(plan), EAGER_BATCHES)
     compiled, compiled_batch = _best(TorchLoop(plan, compiled=True), COMPILED_BATCHES)
+    sides = {
+        "ours": ours,
+        "torch": lambda: _rate(eager_batch, eager),
+        "torch.compile": lambda: _rate(compiled_batch, compiled),
+    }
+    goals = {"torch": "2 ×", "torch.compile": "1 ×"}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "dense"
-        _build_dense(plan, folder)
-        found = rounds(
-            ROUNDS,
-            {
-                "ours": ours,
-                "dense": lambda: _rate(2 * CORES, lambda: _run_dense(folder, plan, 2 * CORES)),
-                "torch": lambda: _rate(eager_batch, eager),
-                "torch.compile": lambda: _rate(compiled_batch, compiled),
-            },
-        )
+        if output == "lgn":
+            _build_dense(plan, folder)
+            sides["dense"] = lambda: _rate(2 * CORES, lambda: _run_dense(folder, plan, 2 * CORES))
+            goals["dense"] = "40 ×"
+        found = rounds(ROUNDS, sides)
         value = statistics.median(found["ours"])
-        goals = {"dense": "40 ×" if output == "lgn" else "3 ×", "torch": "2 ×", "torch.compile": "1 ×"}
         for against, goal in goals.items():
             ratio, low, high = ratios(found["ours"], found[against])
             bench.add(Row(name, value, "images/s", against, ratio, goal, low, high))
@@ -96,17 +95,18 @@ def compare(bench: Bench, output: str) -> None:
             out = loop()
             errors = [_difference(out[station], responses[station].values[: len(out[station])]) for station in out]
             bench.add(Row(f"{name}/difference", max(errors), "of maximum", against, goal="1e-6"))
-        onset = _difference(_run_dense(folder, plan, 8)[output], responses[output].values[:8])
-        bench.add(Row(f"{name}/difference_after_onset", onset, "of maximum", "dense"))
+        if output == "lgn":
+            onset = _difference(_run_dense(folder, plan, 8)["lgn"], responses.lgn.values[:8])
+            bench.add(Row(f"{name}/difference_after_onset", onset, "of maximum", "dense"))
     if output == "lgn":
-        _settled_difference(bench, pathway, stimulus[:13])
+        _steady_difference(bench, pathway, stimulus[:13])
 
 
-def _settled_difference(bench: Bench, pathway: Pathway, stimulus: xr.DataArray) -> None:
-    """Both circuits look at the field that gaze leaves of an image, until the dense one has settled in its own way.
+def _steady_difference(bench: Bench, pathway: Pathway, stimulus: xr.DataArray) -> None:
+    """Difference of the two circuits' steady states, in the fields that gaze leaves of images.
 
-    The kernels cut at 99 % of their mass, and for comparison at 99.9 %: what the cut leaves out is all the difference.
-    Of bipolar, ganglion and relay cells there is nothing to compare: they adapt to whatever stands still, and rest alike.
+    The kernels are cut at 99 % of their mass, and for comparison at 99.9 %: the cut is the only cause of the difference. Bipolar,
+    ganglion and relay cells are not compared: they adapt to static fields, and rest in both circuits.
     """
     background = make_plan(pathway, stimulus, "lgn").presentations.read(slice(None))[1]
     fields = luminance(background, 1 / float(stimulus.x[1] - stimulus.x[0]))
@@ -124,7 +124,7 @@ def _settled_difference(bench: Bench, pathway: Pathway, stimulus: xr.DataArray) 
 
 
 def v1_cost(bench: Bench, number: int = ROUNDS) -> None:
-    """What V1 adds to the time of an image of 32×32 pixels, as a ratio to that of retina and LGN."""
+    """Time that V1 adds to an image of 32×32 pixels, relative to the time of retina and LGN."""
     pathway, stimulus = Pathway(parameters=STUDIES), photographs(128, seed=11)
 
     def cost(output: str) -> float:
@@ -140,7 +140,7 @@ def v1_cost(bench: Bench, number: int = ROUNDS) -> None:
 
 
 def spiking_cost(bench: Bench, number: int = ROUNDS) -> None:
-    """What one trial of cells that fire takes for an image of 32×32 pixels, over what its rates take."""
+    """Time of one spiking trial of an image of 32×32 pixels, relative to the time of its rates."""
     stimulus = photographs(32, seed=11)
     for output, name in NAMES.items():
         pathways = {fidelity: Pathway(fidelity=fidelity, parameters=STUDIES) for fidelity in FIDELITIES}
@@ -157,7 +157,7 @@ def spiking_cost(bench: Bench, number: int = ROUNDS) -> None:
 
 
 def second_call(bench: Bench) -> None:
-    """A call with other images in the same process: the time until its first image is done, and what it compiles."""
+    """Time to the first image of a second call in the same process, and the number of its builds."""
     pathway = Pathway(parameters=STUDIES)
     pathway.simulate(photographs(8, seed=21), workers=CORES)
     before = {entry.name for entry in cache.entries()}
@@ -171,7 +171,7 @@ def second_call(bench: Bench) -> None:
 
 
 def scaling(bench: Bench) -> None:
-    """Time an image by the size of images and by their number."""
+    """Time per image, by the size and by the number of images."""
     for output, name in NAMES.items():
         pathway = Pathway(parameters=STUDIES)
 
@@ -205,9 +205,9 @@ print(time.perf_counter() - began)
 
 
 def _peaks(root: int, stop: threading.Event) -> dict[int, float]:
-    """Peak resident memory in GiB of a process and all that it starts, by process number, looked at as they run.
+    """Peak resident memory in GiB of a process and its descendants, by process number, sampled while they run.
 
-    The kernel's own count (VmHWM) starts anew with each program; that of `getrusage` is inherited.
+    The kernel's own count (VmHWM) is reset with each program; that of `getrusage` is inherited.
     """
     peaks: dict[int, float] = {}
     while not stop.wait(0.005):
@@ -225,21 +225,21 @@ def _peaks(root: int, stop: threading.Event) -> dict[int, float]:
 
 
 def streaming(bench: Bench, images: int = 10_000) -> None:
-    """Many images into a store: images a second, and the largest resident memory of any process."""
+    """Images per second into a store, and the largest resident memory of any process."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-c", _STREAM, str(images), scratch, str(CORES), json.dumps(STUDIES)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         ended = threading.Event()
         with ThreadPoolExecutor(1) as pool:
             watching = pool.submit(_peaks, process.pid, ended)
-            told = process.communicate()[0]
+            seconds = float(process.communicate()[0])
             ended.set()
             peaks = watching.result()
     if process.returncode != 0:
         raise RuntimeError(f"the streaming simulation failed with exit code {process.returncode}")
     own = peaks.pop(process.pid)
     others = max(peaks.values())
-    bench.add(Row("simulate/pathway/stream", images / float(told), "images/s"))
+    bench.add(Row("simulate/pathway/stream", images / seconds, "images/s"))
     bench.add(Row("simulate/pathway/stream_memory", own, "GiB", "main process", goal="2 GiB"))
     bench.add(Row("simulate/pathway/stream_memory", others, "GiB", "largest other process", goal="2 GiB"))
 
@@ -256,7 +256,7 @@ def _with_images(specification: Specification, images: int) -> Specification:
 
 
 def _best(loop: TorchLoop, batches: tuple[int, ...]) -> tuple[Callable[[], dict[str, np.ndarray]], int]:
-    """A run of the loop at the batch size of the most images a second, and that size."""
+    """A run of the loop at its fastest batch size, and that size."""
     runs = {}
     for batch in batches:
         shown, background = loop.plan.presentations.read(slice(0, batch))
@@ -273,43 +273,36 @@ def _best(loop: TorchLoop, batches: tuple[int, ...]) -> tuple[Callable[[], dict[
 
 def _build_dense(plan: Plan, folder: Path, mass: float = 0.99) -> None:
     subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "benchmarks.dense",
-            _with_images(plan.specification, 1).to_json(),
-            str(folder),
-            str(mass),
-        ],
+        [sys.executable, "-m", "benchmarks.dense", _with_images(plan.specification, 1).to_json(), folder, str(mass)],
         check=True,
         capture_output=True,
     )
 
 
 def _run_dense(folder: Path, plan: Plan, images: int) -> dict[str, np.ndarray]:
-    """Responses of the first images, by station, (image, [channel,] y, x) in the station's unit; a process a core."""
+    """Responses of the first images, by station, (image, [channel,] y, x) in the station's unit; one process per core."""
     specification = _with_images(plan.specification, 1)
     recordings = plan_recordings(specification)
     settings = run_variables(specification, recordings, plan.settings)
 
     def one(k: int) -> dict[str, np.ndarray]:
         shown, background = plan.presentations.read(slice(k, k + 1))
-        start = dense.start(specification, background)
-        return cpp.run_binary(folder, {"movie": shown[0].reshape(1, -1), **start, **settings})
+        state = dense.initial_state(specification, background)
+        return cpp.run_binary(folder, {"movie": shown[0].reshape(1, -1), **state, **settings})
 
     with ThreadPoolExecutor(CORES) as pool:
         outs = list(pool.map(one, range(images)))
 
     def field(station: str, variable: str, unit: float) -> np.ndarray:
-        grid = v1.lattice_of(specification.grid) if station == "v1" else specification.grid
+        grid = specification.grid
         flat = np.stack([out[f"mean.{station}.{variable}"] for out in outs])
         return flat.reshape(images, grid.height, grid.width) / unit
 
-    fields = {"cone": field("cone", "photocurrent", 1e-12), "horizontal": field("horizontal", "potential", 1e-3)}
-    for station in [name for name in ("lgn", "v1") if name in specification.stations]:
-        channels = recordings[station].readout.variables
-        fields[station] = np.stack([field(station, channel, 1.0) for channel in channels], 1)
-    return fields
+    return {
+        "cone": field("cone", "photocurrent", 1e-12),
+        "horizontal": field("horizontal", "potential", 1e-3),
+        "lgn": np.stack([field("lgn", channel, 1.0) for channel in recordings["lgn"].readout.variables], 1),
+    }
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
