@@ -16,7 +16,6 @@ from biomodel.utils.errors import InputError
 
 #: Identifies the files of this package.
 FORMAT = "precortical.FrontEnd"
-
 #: Version of the format; increases when older files no longer load.
 VERSION = 5
 

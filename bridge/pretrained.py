@@ -10,7 +10,6 @@ from biomodel.utils.errors import InputError
 from bridge.model.front_end import OUTPUTS, FrontEnd
 
 _FOLDER = Path(__file__).parent / "weights"
-
 #: Presets by fidelity, each with the parameters that the fitted pathway changed. With spikes there are fewer types of V1 cells,
 #: because every image was simulated 20 times.
 SHIPPED: dict[str, dict[str, dict[str, float]]] = {

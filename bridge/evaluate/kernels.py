@@ -15,7 +15,6 @@ from bridge.model.front_end import FrontEnd
 
 #: Kernels whose largest value is below this share of the station's largest belong to silent cells.
 SILENT = 1e-3
-
 #: Number of noise images among which `most_effective_noise` chooses.
 _NOISES = 64
 

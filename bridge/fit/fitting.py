@@ -58,19 +58,14 @@ logger = logging.getLogger("precortical")
 #: Approximate number of places, of random images, in the fits of the stations up to the relay, and of V1. A finer lattice
 #: shows no more per degree: the number of images stays the same.
 _EARLY_PLACES, _V1_PLACES = 24_576, 40_960
-
 #: Where only V1 was recorded, fits of the earlier stations through V1: their number, and the places and steps of each.
 _ROUNDS, _THROUGH_PLACES, _THROUGH_ITERATIONS = 4, 6_144, 20
-
 #: Steps and learning rate of the refinement, where the stations before V1 were recorded, and where they were not.
 _NEAR, _FAR = (200, 3e-3), (2_500, 1e-2)
-
 #: Default adaptation states for a user's stimulus: settled, and sudden after 40 cd/m².
 ADAPTATION_STATES: tuple[AdaptTo, ...] = ("gaze", 40.0)
-
 #: Default number of repeats of every image, for spiking cells.
 TRIALS = 20
-
 #: Light and responses.
 _Pair = tuple[xr.DataArray, xr.Dataset]
 
@@ -275,7 +270,17 @@ def _report(
 
 
 def fit_front_end(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, ablations: Sequence[str] = ()) -> FrontEnd:
-    """Fit a front end to all responses; arguments as `fit_responses` has checked them."""
+    """Fit a front end to all responses.
+
+    Parameters
+    ----------
+    light : xarray.DataArray, (image, y, x)
+        cd/m².
+    responses : xarray.Dataset
+        As in `fit_responses`, in rates, and checked by `bridge.fit.data.check_responses`.
+    seed : int
+    ablations : sequence of str
+    """
     if "trial" in responses.dims:
         responses = responses.mean("trial", keep_attrs=True)
     recording = Recording.from_xarray(light, responses, seed)

@@ -21,34 +21,24 @@ Predict = Callable[[Tensor], Mapping[str, Tensor]]
 
 #: Levenberg-Marquardt: shares of unexplained variance well below this one are not reduced further.
 SMALL_SHARE = 1e-5
-
 #: Cost of a parameter's squared distance from its initial value, relative to the logarithm of an unexplained share.
 _TIE = 2e-3
-
 #: Step of forward differences; parameters are logarithms or of the order of 1.
 _DIFFERENCE = 4e-3
-
 #: The fit ends when all steps on the same derivatives have gained less.
 _GAIN = 0.04
-
 #: Steps with updated derivatives before they are computed again.
 _REUSE = 5
-
 #: Adam: images per step, and per batch without derivatives.
 _BATCH, _LARGE_BATCH = 8, 32
-
 #: Steps between two evaluations on the validation set, and evaluations without a gain before the end.
 _EVERY, _PATIENCE = 25, 20
-
 #: Adam's decay rates, and the steps over which its learning rate rises.
 _BETAS, _RISE = (0.9, 0.99), 20
-
 #: Unexplained share below which a further decrease counts little: stations before the last reach 1e-5.
 _NEGLIGIBLE = 1e-3
-
 #: Hz added to rates and predictions, so that no count has probability 0.
 _LEAST_RATE = 0.05
-
 #: Decay of the running mean of the unexplained shares, per step.
 _DECAY = 0.95
 

@@ -33,51 +33,36 @@ from biomodel.utils.errors import InputError
 
 #: Presentations for identification, and in each held-out set.
 IMAGES, TEST_IMAGES = 416, 64
-
 #: Default pixels per degree, and degrees along a side.
 PIXELS_PER_DEGREE, WIDTH = 16.0, 2.0
-
 #: Exposures of the fit, log10 of the light on a display with a white of 200 cd/m²: means of photographs from 2 to 600 cd/m².
 EXPOSURES = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0)
-
 #: Uniform fields of the fit before sudden images, cd/m².
 FIELDS = (10.0, 40.0, 160.0)
-
 #: Exposures and fields that are never fitted: between those of the fit, and half a log unit beyond.
 BETWEEN, BEYOND = (-1.25, -0.75, -0.25, 0.25, 0.75), (-2.0, 1.5)
 FIELDS_BETWEEN, FIELDS_BEYOND = (20.0, 80.0), (1.0, 1600.0)
-
 #: Number of photographs that are never fitted.
 HELD_OUT_PHOTOGRAPHS = 3
-
 #: Label of noise in place of a photograph's name.
 NOISE = "noise"
-
 #: Share of the images for identification in the validation set, and the least number of photographs for such a set.
 _VALIDATION, _ENOUGH = 0.15, 4
-
 #: Contrasts of photographs for identification.
 _CONTRASTS = (1.0, 1.0, 0.3, 0.1)
-
 #: Share of noise, and share of sudden presentations, for identification.
 _NOISE, _SUDDEN = 0.2, 0.45
-
 #: Share of sudden presentations after a uniform field of their own mean, which covers small contrasts too; the range of these
 #: fields, cd/m², and their least distance, log10, from the fields that are held out.
 _OWN, _OWN_FIELDS, _APART = 0.4, (3.2, 500.0), 0.05
-
 #: Sides of the squares of noise, degrees, and its contrasts.
 _SQUARES, _NOISE_CONTRASTS = (0.0625, 0.125, 0.25), (0.1, 0.3, 1.0)
-
 #: Ranges of the spatial frequency of gratings, c/deg, and of the diameter of discs and spots, degrees; uniform in the logarithm.
 _FREQUENCIES, _DIAMETERS = (0.5, 4.0), (0.25, 1.5)
-
 #: Range of the contrast of gratings and spots, uniform in the logarithm.
 _GRATING_CONTRASTS = (0.05, 0.98)
-
 #: Factors by which gradients and shadows dim.
 _DIMMED = (3.0, 10.0, 30.0)
-
 #: Luminance of middle grey, .18, on a display whose white (.9) is 200 cd/m².
 _GREY = 40.0
 
@@ -107,7 +92,16 @@ class Simulation:
     store: Path | None = None
 
     def run(self, pathway: Pathway, light: xr.DataArray, adapt_to: AdaptTo, seed: int, name: str) -> xr.Dataset:
-        """Simulate in one adaptation state, with a seed of its own and under a name of its own in the store."""
+        """Simulate a stimulus in one adaptation state.
+
+        Parameters
+        ----------
+        pathway : biomodel.Pathway
+        light, adapt_to, seed
+            As in `biomodel.Pathway.simulate`.
+        name : str
+            Name of the folder in the store.
+        """
         return pathway.simulate(
             light,
             adapt_to=adapt_to,

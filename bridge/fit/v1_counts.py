@@ -29,16 +29,12 @@ from bridge.model.time import window_mean
 
 #: Adam's steps for the choice of classes and after a change of earlier stations, and for all of V1; its learning rate.
 _FEW_STEPS, _STEPS, _RATE = 150, 1_500, 1e-2
-
 #: Least initial root relative to the largest of the cell type, which is at least this share of the largest of all types.
 _LEAST_ROOT, _LEAST_LARGEST = 0.03, 0.1
-
 #: Ridge of the regressions, relative to the mean variance of the synaptic input.
 _RIDGE = 1e-4
-
 #: Images for the strengths and for complex cells' initial weights, iterations of the strengths, and the largest factor of one.
 _SOME, _TURNS, _AT_MOST = 96, 12, 10.0
-
 #: Share of the places with the lowest expected rates at which cells are taken to rest; the least rate, Hz, of a channel.
 _AT_REST, _LEAST_RATE = 0.1, 0.05
 
@@ -59,7 +55,7 @@ def fit_v1_to_counts(v1: V1, relay: Relay, targets: Targets, seed: int, initiali
     """
     if initialise:
         simple, complex_ = targets.responses["v1"].chunk(2, dim=1)
-        initialise_simple(v1, relay, Targets({"v1": simple}, targets.is_validation, targets.counting_s), seed)
+        _initialise_simple(v1, relay, Targets({"v1": simple}, targets.is_validation, targets.counting_s), seed)
         some = _spread_out(torch.from_numpy(targets.fitted))
         initialise_complex(v1, relay.subset(some), complex_[some], seed)
 
@@ -69,7 +65,7 @@ def fit_v1_to_counts(v1: V1, relay: Relay, targets: Targets, seed: int, initiali
     fit_adam(v1, predict, targets, AdamSettings(_STEPS if initialise else _FEW_STEPS, _RATE, seed))
 
 
-def initialise_simple(v1: V1, relay: Relay, targets: Targets, seed: int) -> None:
+def _initialise_simple(v1: V1, relay: Relay, targets: Targets, seed: int) -> None:
     """Initialise each cell type's relay class and weights; the responses "v1" of `targets` are those of simple cells."""
     simple = targets.responses["v1"]
     n_types = simple.shape[1]
@@ -127,7 +123,17 @@ def regress(v1: V1, relay: Relay, simple: Tensor) -> None:
 
 @torch.no_grad()
 def initialise_complex(v1: V1, relay: Relay, complex_: Tensor, seed: int) -> None:
-    """Initialise the resting rates of complex cells, and their weights on the simple cells of their type."""
+    """Initialise the resting rates of complex cells and their weights on simple cells, in place.
+
+    Parameters
+    ----------
+    v1 : V1
+        With fitted simple cells.
+    relay : Relay
+    complex_ : Tensor, (image, K, h, w)
+        Rates (Hz) over trials.
+    seed : int
+    """
     synaptic = relay.synaptic_input(v1)
     simple = v1.simple_rates(v1.excitation(v1.drives(synaptic)))
     rest = _resting_rates(window_mean(simple.sum(dim=0)), complex_)

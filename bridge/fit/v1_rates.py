@@ -29,43 +29,30 @@ logger = logging.getLogger("precortical")
 
 #: Approximate number of places, in whole images, to which the shared parameters are fitted.
 _SHARED_PLACES = 8_192
-
 #: Alternations between weights and shared parameters.
 TURNS = 4
-
 #: Steps per fit of the shared parameters.
 _ITERATIONS = 12
-
 #: Least spontaneous rate, Hz.
 _LEAST_RATE = 1e-3
-
 #: Places at which a cell type's afferents are fitted.
 _PLACES = 3_000
-
 #: Share of a channel's largest rate above rest, above which a cell fires.
 _FIRING = 0.02
-
 #: Guess of the pool's share in the largest divisor of normalisation.
 _NORMALISED = 0.7
-
 #: Shares of a step towards new weights that are tried.
 _STEPS = (1.0, 0.5, 0.2, 0.05)
-
 #: The fit of a type's weights ends when a step reduces the error by less than this share.
 _GAIN = 0.03
-
 #: Cell types with a larger unexplained share of variance start again from a guess.
 _POOR = 0.1
-
 #: Relay cells above this share of a type's largest weight, and their neighbours, are fitted again.
 _COUNTING = 0.03
-
 #: Simple cells below this share of the largest weight are removed from a complex cell.
 _FEW = 0.1
-
 #: Afferents that are added at a time.
 _ADDED = 30
-
 #: Cost of squared weights, relative to the afferents' mean square.
 _RIDGE = 1e-4
 
@@ -156,17 +143,17 @@ def fit_v1(
     few = slice(max(1, _SHARED_PLACES // simple[0, 0].numel()))
     if initialise:
         v1.log_spontaneous.fill_(float(simple.min().clamp_min(_LEAST_RATE).log()))
-        guess_v1(v1, relay.synaptic_input(v1), simple - v1.spontaneous, complex_ - v1.spontaneous, random)
+        _guess(v1, relay.synaptic_input(v1), simple - v1.spontaneous, complex_ - v1.spontaneous, random)
     for turn in range(turns):
         if turn > 0 or not initialise:
-            fit_simple_weights(v1, relay.synaptic_input(v1), simple - v1.spontaneous, random)
+            _fit_simple_weights(v1, relay.synaptic_input(v1), simple - v1.spontaneous, random)
         fit_complex_weights(v1, relay.synaptic_input(v1), complex_ - v1.spontaneous, random)
-        unexplained = fit_shared(v1, relay.subset(few), response[few])
+        unexplained = _fit_shared(v1, relay.subset(few), response[few])
     logger.info("fitted v1: unexplained variance %.2e", unexplained)
 
 
 @torch.no_grad()
-def guess_v1(v1: V1, synaptic: Tensor, simple: Tensor, complex_: Tensor, random: np.random.Generator) -> None:
+def _guess(v1: V1, synaptic: Tensor, simple: Tensor, complex_: Tensor, random: np.random.Generator) -> None:
     """Guess each cell type's relay class and weights, and the strength of normalisation, from rates above rest.
 
     Complex cells give the total rate of the simple cells at a place. While no class is known, one pool normalises all types; then
@@ -229,7 +216,7 @@ def _firing_and_random_places(rates: Tensor, random: np.random.Generator) -> Ten
 
 
 @torch.no_grad()
-def fit_shared(v1: V1, relay: Relay, response: Tensor) -> float:
+def _fit_shared(v1: V1, relay: Relay, response: Tensor) -> float:
     """Fit the parameters that all cell types share, and each type's strength; returns the unexplained share of variance."""
     synapses = [v1.recovery.log_time, v1.log_release, v1.midget_synapse.log_time, v1.parasol_synapse.log_time]
     cells = [v1.log_inhibition, v1.inhibitory.log_time, v1.log_maximum_rate, v1.log_exponent]
@@ -317,7 +304,7 @@ class _SimpleCells:
 
 
 @torch.no_grad()
-def fit_simple_weights(v1: V1, synaptic: Tensor, simple: Tensor, random: np.random.Generator, turns: int = 3) -> None:
+def _fit_simple_weights(v1: V1, synaptic: Tensor, simple: Tensor, random: np.random.Generator, turns: int = 3) -> None:
     """Fit each cell type's weights to its simple cells' rates above rest, all other parameters fixed."""
     divisors = v1.divisors(v1.excitation(v1.drives(synaptic)))
     afferents, parasol_types = Afferents(v1, synaptic), list(v1.parasol)
@@ -359,7 +346,19 @@ def fit_complex_weights(
     random: np.random.Generator,
     choose: Callable[[Tensor, np.random.Generator], Tensor] = _firing_and_random_places,
 ) -> None:
-    """Fit complex cells' weights to their rates above rest, at the places that `choose` returns for a type's rates."""
+    """Fit complex cells' weights, in place.
+
+    Parameters
+    ----------
+    v1 : V1
+    synaptic : Tensor
+        Its `synaptic_input`.
+    complex_ : Tensor, (image, K, h, w)
+        Rates (Hz) above rest.
+    random : numpy.random.Generator
+    choose : callable
+        Chooses places at which a cell type is fitted, given its rates there.
+    """
     reach = v1.complex_reach
     simple = v1.simple_rates(v1.excitation(v1.drives(synaptic)))
     inputs = pad(v1.complex_input(simple), reach, "replicate")

@@ -11,7 +11,6 @@ from biomodel.utils.errors import InputError
 
 #: Value of a logarithmic parameter that is ablated, in place of the logarithm of 0.
 _LOG_ZERO = -30.0
-
 #: The parameter that each ablation sets to zero.
 ABLATIONS = {
     "cone_adaptation": "cone.log_desensitisation",

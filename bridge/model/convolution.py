@@ -13,7 +13,7 @@ Edge = Literal["replicate", "mirror"]
 _SHORTEST = 32
 
 
-def padded_index(size: int, reach: int, edge: Edge, device: torch.device) -> Tensor:
+def _padded_index(size: int, reach: int, edge: Edge, device: torch.device) -> Tensor:
     """Index of the pixel at each position of an axis padded by `reach`, which may exceed the size."""
     index = torch.arange(-reach, size + reach, device=device)
     if edge == "replicate":
@@ -24,8 +24,8 @@ def padded_index(size: int, reach: int, edge: Edge, device: torch.device) -> Ten
 
 def pad(x: Tensor, reach: int, edge: Edge) -> Tensor:
     """`x` (B, C, H, W) with `reach` more pixels on each side."""
-    rows = padded_index(x.shape[-2], reach, edge, x.device)
-    columns = padded_index(x.shape[-1], reach, edge, x.device)
+    rows = _padded_index(x.shape[-2], reach, edge, x.device)
+    columns = _padded_index(x.shape[-1], reach, edge, x.device)
     return x.index_select(-2, rows).index_select(-1, columns)
 
 
@@ -67,6 +67,6 @@ def _blocks(size: int, reach: int) -> list[tuple[slice, slice]]:
 
 def _matrix(kernel: Tensor, size: int, edge: Edge) -> Tensor:
     """Correlation along an axis of `size` pixels as a matrix, (size, size), with the borders folded in."""
-    source = padded_index(size, len(kernel) // 2, edge, kernel.device).unfold(0, len(kernel), 1)
+    source = _padded_index(size, len(kernel) // 2, edge, kernel.device).unfold(0, len(kernel), 1)
     zeros = torch.zeros(size, size, dtype=kernel.dtype, device=kernel.device)
     return zeros.scatter_add(1, source, kernel.expand(size, -1))

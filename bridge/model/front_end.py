@@ -23,13 +23,10 @@ from bridge.model.time import window_mean
 
 #: The stations that have a differentiable model, in order.
 STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1")
-
 #: Channels of the relay.
 RELAY = ("midget_on", "midget_off", "parasol_on", "parasol_off")
-
 #: Stations at which a front end can end.
 OUTPUTS = ("lgn", "v1")
-
 #: Signals of the stations computed so far, by name; later stations read them.
 Signals: TypeAlias = dict[str, Tensor]
 

@@ -45,19 +45,14 @@ from bridge.model.time import N_INTERVALS, LowPass, combine_intervals, log_param
 
 #: V1 has a column at every second pixel.
 STRIDE = 2
-
 #: Stages of the cones' cascade.
 CASCADE = 4
-
 #: Bands of preferred orientation, evenly around the circle, each with its own surround.
 BANDS = 4
-
 #: Iterations of the loop between simple cells and their surround.
 ITERATIONS = 3
-
 #: Hz² added to a pooled square, so that its root has a finite slope at 0.
 _FLOOR = 1e-2
-
 #: Hz added to a sum that is raised to a power, for the same reason.
 _LEAST_SUM = 1e-3
 
@@ -156,12 +151,7 @@ class Cone(nn.Module):
 
 
 class Horizontal(nn.Module):
-    """Change of potential (mV), (interval, B, H, W), of a change in photocurrent (pA).
-
-    Parameters
-    ----------
-    pixels_per_degree : float
-    """
+    """Change of potential (mV), (interval, B, H, W), of a change in photocurrent (pA)."""
 
     def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
@@ -218,12 +208,7 @@ class Bipolar(nn.Module):
 
 
 class Ganglion(nn.Module):
-    """Change of the rates (Hz) of midget ON and OFF, parasol ON and OFF cells, (interval, B, 4, H, W), of potentials (mV).
-
-    Parameters
-    ----------
-    pixels_per_degree : float
-    """
+    """Change of the rates (Hz) of midget ON and OFF, parasol ON and OFF cells, (interval, B, 4, H, W), of potentials (mV)."""
 
     def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
@@ -254,12 +239,7 @@ class Ganglion(nn.Module):
 
 
 class LGN(nn.Module):
-    """Drive of relay cells relative to rest, (interval, B, 4, H, W), of the change of ganglion cells' rates (Hz).
-
-    Parameters
-    ----------
-    pixels_per_degree : float
-    """
+    """Drive of relay cells relative to rest, (interval, B, 4, H, W), of the change of ganglion cells' rates (Hz)."""
 
     def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()

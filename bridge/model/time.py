@@ -16,7 +16,6 @@ from torch.nn import functional
 DURATIONS = (0.11, 0.11, 0.11, 0.1, 0.18, 0.28, 0.44)
 N_BEFORE = 3
 N_INTERVALS = len(DURATIONS)
-
 #: Time from the end of each interval to the start of each later one, (later, earlier).
 _GAPS = [[sum(DURATIONS[earlier + 1 : later], 0.0) for earlier in range(N_INTERVALS)] for later in range(N_INTERVALS)]
 
