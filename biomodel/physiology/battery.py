@@ -82,16 +82,7 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
 
 
 def join_bands(measured: Mapping[int, Measurement]) -> list[Result]:
-    """The values of experiments beside the published bands, in the order of the bands.
-
-    Parameters
-    ----------
-    measured : mapping of int to Measurement
-        By number of the experiment.
-
-    Returns
-    -------
-    list of Result
+    """The values of experiments, by their numbers, beside the published bands, in the order of the bands.
 
     Raises
     ------

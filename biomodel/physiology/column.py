@@ -72,16 +72,8 @@ _BATCHES = 16
 class Characterisation:
     """Responses of a column's cells to flashed gratings of full contrast that fill the screen.
 
-    Parameters
-    ----------
-    spontaneous : numpy.ndarray, (cell,)
-        Rate in a uniform field, Hz.
-    frequencies : numpy.ndarray, (frequency,)
-        c/deg.
-    rates : numpy.ndarray, (orientation, frequency, phase, cell)
-        Hz.
-    modulation : numpy.ndarray, (cell,)
-        F1/F0 over the phases of the best grating.
+    `spontaneous` rates (cell,) are in Hz, `frequencies` in c/deg, `rates` (orientation, frequency, phase, cell) in Hz;
+    `modulation` (cell,) is F1/F0 over the phases of the best grating.
     """
 
     spontaneous: np.ndarray
@@ -128,15 +120,10 @@ class Characterisation:
 
 @dataclass(frozen=True)
 class Panel:
-    """A few of the gratings of the characterisation, and the cells that they drive.
+    """A few of the gratings of the characterisation, and the indices of the `cells` (driven,) that they drive.
 
-    Parameters
-    ----------
-    orientation, frequency : numpy.ndarray of int, (grating,)
-        Indices into `ORIENTATIONS` and the frequencies of the characterisation.
-    cells : numpy.ndarray of int, (driven,)
-    grating : numpy.ndarray of int, (driven,)
-        The grating of the panel that evokes the highest response in each cell.
+    `orientation` and `frequency` (grating,) are indices into `ORIENTATIONS` and the frequencies of the characterisation;
+    `grating` (driven,) is the one of the panel that evokes the highest response in each cell.
     """
 
     orientation: np.ndarray
@@ -194,7 +181,7 @@ class Column:
     size_contrasts = (0.12, FULL_CONTRAST)
 
     def __init__(self, electrode: Electrode) -> None:
-        self._electrode = electrode
+        self._electrode, self.smooth = electrode, electrode.smooth
         radius = electrode.radius
         #: 3.8° at a centre radius of .05°, for flashed gratings.
         self.fine = self._screen(61, 0.8 / radius)
@@ -255,22 +242,21 @@ class Column:
                 window=WINDOW,
                 output="v1",
                 workers=self._electrode.workers,
-                region=Region(
-                    pixels / screen.pixels_per_degree, None if full_v1 else _V1_PIXELS / screen.pixels_per_degree
-                ),
+                region=self._region(screen, pixels, full_v1),
                 **settings,
             )
+
+    @staticmethod
+    def _region(screen: Screen, pixels: float, full_v1: bool = False) -> Region:
+        """Where cells are recorded, and V1 is simulated."""
+        ppd = screen.pixels_per_degree
+        return Region(pixels / ppd, None if full_v1 else _V1_PIXELS / ppd)
 
     def grating_rates(self, contrast: ArrayLike, orientation: ArrayLike, frequency: ArrayLike) -> np.ndarray:
         """Rates for flashed gratings that fill the `fine` screen, at each of `PHASES`: (…, phase, cell), Hz.
 
-        For a spiking subject, columns around the middle replace trials of the middle one.
-
-        Parameters
-        ----------
-        contrast : array_like
-        orientation, frequency : array_like of int
-            Indices into `ORIENTATIONS` and `frequencies`; all three are broadcast to (…).
+        `orientation` and `frequency` are indices into `ORIENTATIONS` and `frequencies`; all are broadcast to (…). For a
+        spiking subject, columns around the middle replace trials of the middle one.
         """
         each = np.broadcast_arrays(
             contrast, ORIENTATIONS[np.asarray(orientation)], self.frequencies[np.asarray(frequency)]
@@ -331,15 +317,9 @@ class Column:
     def panel(self, gratings: int, among: np.ndarray | None = None) -> Panel:
         """The fewest gratings that drive most of the responsive cells.
 
-        Gratings are chosen one after the other: the one that drives most of the cells not driven yet, and among equals the
-        one that evokes most. A panel of fewer gratings is the beginning of a panel of more.
-
-        Parameters
-        ----------
-        gratings : int
-            At most.
-        among : numpy.ndarray of bool, (cell,), optional
-            Cells to drive.
+        There are at most `gratings`; `among` (cell,) selects cells. They are chosen one after the other: the one that drives
+        most of the cells not driven yet, and among equals the one that evokes most. A panel of fewer gratings is the
+        beginning of a panel of more.
         """
         found = self.characterisation
         responsive = found.responsive if among is None else found.responsive[among[found.responsive]]
@@ -411,22 +391,14 @@ class Column:
         return SizeSeries(screen, panel, diameters, np.reshape(evoked, (2, len(diameters), len(panel.cells))))
 
     def movie_rates(self, movies: Iterable[np.ndarray], neighbours: bool = False) -> xr.Dataset:
-        """Rates of V1 columns and relay cells during movies, from a uniform field of the mean luminance.
+        """Rates during movies (frame, y, x) in cd/m² on the screen `movie`, from a uniform field of the mean luminance.
 
-        Parameters
-        ----------
-        movies : iterable of numpy.ndarray, (frame, y, x)
-            cd/m², in frames of 2 ms on the screen `movie`.
-        neighbours : bool
-            Whether, of a spiking subject, neighbours of the middle column are recorded too, in a single trial.
-
-        Returns
-        -------
-        xarray.Dataset
-            `v1` (image, time, v1_y, v1_x, cell) and `lgn` (image, time, y, x, lgn_channel), Hz.
+        `v1` (image, time, v1_y, v1_x, cell) and `lgn` (image, time, y, x, lgn_channel), Hz. With `neighbours`, those of the
+        middle column of a spiking subject are recorded too, in a single trial.
         """
         around = neighbours and self._electrode.spiking
         settings = {"trials": _NEIGHBOURS_TRIALS} if around else {}
+        pixels = _DRIFT_NEIGHBOURS if around else 0.5
         parts = []
         for chunk in in_chunks(movies, movie_chunk(self.movie)):
             rates = self._electrode.subject.simulate(
@@ -437,19 +409,12 @@ class Column:
                 output="v1",
                 record="trace",
                 workers=self._electrode.workers,
-                region=Region(
-                    (_DRIFT_NEIGHBOURS if around else 0.5) / self.movie.pixels_per_degree,
-                    _V1_PIXELS / self.movie.pixels_per_degree,
-                ),
+                region=self._region(self.movie, pixels),
                 **settings,
             )
             relay = rates["lgn"].transpose("image", "time", "y", "x", "lgn_channel")
             parts.append(xr.Dataset({"lgn": relay, "v1": _columns(rates)}))
         return xr.concat(parts, "image")
-
-    def smooth(self, traces: np.ndarray) -> np.ndarray:
-        """As `Electrode.smooth`."""
-        return self._electrode.smooth(traces)
 
     def count_variability(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
         """Mean spike counts and Fano factors of a panel's cells at the phases of its gratings, where they are known."""
@@ -474,12 +439,8 @@ class Column:
     def drift_responses(self, panel: Panel, temporal: Iterable[float]) -> dict[str, np.ndarray]:
         """Responses to a panel's gratings of full contrast that drift at `temporal` frequencies (whole Hz).
 
-        Means and harmonics are taken from half a second after the onset.
-
-        Returns
-        -------
-        dict of str to numpy.ndarray
-            `mean` and `first` harmonic (frequency, driven) of V1 cells, `relay` (frequency, grating and channel); Hz.
+        From half a second after the onset: `mean` and `first` harmonic of V1 cells, (frequency, driven), and first harmonics
+        of `relay` cells, (frequency, grating and channel); Hz.
         """
         keys = [[(o, f, hz) for o, f in panel.gratings] for hz in temporal]
         missing = [key for row in keys for key in row if key not in self._drifts]

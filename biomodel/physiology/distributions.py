@@ -112,14 +112,9 @@ def cell_distances(cells: Mapping[str, CellValues], preset: str) -> list[Distanc
 
 
 def width_distances(parameters: Parameters) -> list[Distance]:
-    """Distances of the widths in cycles that cell types are drawn with to the margins of their joint histogram.
+    """Distances of the widths in cycles, across and along, of the drawn cell types to the margins of their histogram.
 
     They hold by construction, except for cell types that were drawn again because their fields were too large.
-
-    Returns
-    -------
-    list of Distance
-        Across (n_x), and along (n_y); of cell types, not of cells.
     """
     histogram = _histograms()["gabor_nx_ny"]
     edges, counts = 10 ** np.asarray(histogram["bins_log10"], dtype=float), np.asarray(histogram["counts"])

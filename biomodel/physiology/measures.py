@@ -24,20 +24,10 @@ _POINTS = 50
 
 
 def first_harmonic(rate: ArrayLike, time: ArrayLike, frequency: float) -> np.ndarray:
-    """First harmonic of a response, fitted by least squares together with a mean and a linear drift.
+    """First harmonic (…) of responses (…, time), fitted by least squares together with a mean and a linear drift.
 
-    Parameters
-    ----------
-    rate : array_like, (…, time)
-    time : array_like, (time,)
-        Seconds; should cover whole cycles.
-    frequency : float
-        Hz.
-
-    Returns
-    -------
-    numpy.ndarray of complex, (…)
-        A exp(iφ) for a response A cos(2πft + φ): an increase of φ is a phase advance.
+    It is A exp(iφ) for a response A cos(2πft + φ), so that an increase of φ is a phase advance. `time` in seconds should
+    cover whole cycles of `frequency` in Hz.
     """
     t = np.asarray(time, dtype=float)
     angle = 2 * np.pi * frequency * t
@@ -200,19 +190,10 @@ def fit_difference_of_gaussians(frequency: ArrayLike, response: ArrayLike) -> Di
 
 
 def modulation_ratio(phase: ArrayLike, response: ArrayLike) -> np.ndarray:
-    """First harmonic over mean (F1/F0) of responses to one grating at several phases.
+    """First harmonic over mean (F1/F0) of responses (phase, …), less the spontaneous rate, to one grating.
 
-    Parameters
-    ----------
-    phase : array_like, (phase,)
-        Radians, evenly spaced over the whole circle.
-    response : array_like, (phase, …)
-        Less the spontaneous rate.
-
-    Returns
-    -------
-    numpy.ndarray, (…)
-        0 for a complex cell, above 1 for a simple one (Skottun 1991); infinite where the mean is not above 0.
+    `phase` in radians is evenly spaced over the circle. 0 for a complex cell, above 1 for a simple one (Skottun 1991);
+    infinite where the mean is not above 0.
     """
     rates, phases = np.asarray(response, dtype=float), np.asarray(phase, dtype=float)
     first = 2 * np.abs(np.tensordot(np.exp(-1j * phases), rates, axes=1))
@@ -292,19 +273,9 @@ class ContrastResponse:
 
 
 def fit_contrast_response(contrast: ArrayLike, response: ArrayLike) -> ContrastResponse:
-    """Least squares of R = maximum · cⁿ / (cⁿ + c50ⁿ).
+    """Least-squares fit of R = maximum · cⁿ / (cⁿ + c50ⁿ) to responses less the spontaneous rate, at contrasts above 0.
 
-    Parameters
-    ----------
-    contrast : array_like
-        Above 0.
-    response : array_like
-        Less the spontaneous rate.
-
-    Returns
-    -------
-    ContrastResponse
-        n within .2 to 10 and c50 within .002 to 20; NaN throughout if no response is above 0 or the fit doesn't converge.
+    n is from .2 to 10 and c50 from .002 to 20; all are NaN if no response is above 0 or the fit doesn't converge.
     """
     c, r = np.asarray(contrast, dtype=float), np.asarray(response, dtype=float)
     unknown = ContrastResponse(*[float("nan")] * 4)

@@ -119,17 +119,12 @@ class TrialAveraged:
     ) -> None:
         self.pathway = pathway
         self.v1_trials, self.relay_trials, self.seed = v1_trials, relay_trials, seed
-        self.preset, self.fidelity, self.lesions = pathway.preset, pathway.fidelity, pathway.lesions
-        self.dt = pathway.dt
-
-    @property
-    def parameters(self) -> Parameters:
-        """Parameters of the pathway."""
-        return self.pathway.parameters
-
-    def classical_centre(self, pixels_per_degree: float) -> int:
-        """Width in pixels of the largest classical centre, as `Pathway.classical_centre`."""
-        return self.pathway.classical_centre(pixels_per_degree)
+        self.preset, self.parameters, self.classical_centre = (
+            pathway.preset,
+            pathway.parameters,
+            pathway.classical_centre,
+        )
+        self.fidelity, self.lesions, self.dt = pathway.fidelity, pathway.lesions, pathway.dt
 
     def simulate(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
@@ -48,14 +48,8 @@ class Measurement:
 
     def merge(self, other: Measurement) -> Measurement:
         """This one and another part of the same experiment, on the same axes."""
-        return Measurement(
-            self.values | other.values,
-            self.curves + other.curves,
-            self.x_label,
-            self.y_label,
-            self.logarithmic,
-            self.cells | other.cells,
-        )
+        values, curves, cells = self.values | other.values, self.curves + other.curves, self.cells | other.cells
+        return replace(self, values=values, curves=curves, cells=cells)
 
 
 #: `Electrode` or `Column`.

@@ -71,21 +71,13 @@ def fast_flicker(electrode: Electrode) -> Measurement:
     movies = np.stack([flicker(pattern, level, 0.1, courses[f]) for f, level in conditions])
     rates = electrode.movie_rates(movies, [level for _, level in conditions], **_GANGLION)
     steady = rates.sel(time=slice(STEADY - FRAME / 2, None))
-    amplitudes = np.array(
-        [
-            abs(measures.first_harmonic(trace, steady.time.values, frequency))
-            for trace, (frequency, _) in zip(rate_of(steady, "ganglion", "midget_on"), conditions, strict=True)
-        ]
-    )
-    slow, fast = amplitudes.reshape(2, -1) / (0.1 * _BACKGROUNDS)
+    each = zip(rate_of(steady, "ganglion", "midget_on"), conditions, strict=True)
+    amplitudes = [abs(measures.first_harmonic(trace, steady.time.values, f)) for trace, (f, _) in each]
+    slow, fast = np.reshape(amplitudes, (2, -1)) / (0.1 * _BACKGROUNDS)
     difference = measures.log_slope(_BACKGROUNDS, fast) - measures.log_slope(_BACKGROUNDS, slow)
-    return Measurement(
-        {"flicker_slope_difference": difference},
-        (Curve("2 Hz", _BACKGROUNDS, slow), Curve("30 Hz", _BACKGROUNDS, fast)),
-        _LUMINANCE,
-        "gain (Hz per cd/m²)",
-        "xy",
-    )
+    values = {"flicker_slope_difference": difference}
+    curves = (Curve("2 Hz", _BACKGROUNDS, slow), Curve("30 Hz", _BACKGROUNDS, fast))
+    return Measurement(values, curves, _LUMINANCE, "gain (Hz per cd/m²)", "xy")
 
 
 @EXPERIMENTS.add(3)
@@ -146,15 +138,12 @@ def fast_adaptation(electrode: Electrode) -> Measurement:
     before = (on[1] - on[0]).max() / increment
     gains = (on[3:] - on[2]).max(axis=1) / increment
     time = measures.time_to_fraction(delays, gains, before, gains[-1], 1 - np.exp(-1))
-    return Measurement(
-        {"fast_adaptation_time": 1000 * time},
-        (
-            Curve("after the step", 1000 * delays, gains),
-            Curve("old background", 1000 * delays, np.full_like(delays, before), reference=True),
-        ),
-        "delay of the test after the step (ms)",
-        "gain (Hz per cd/m²)",
+    values = {"fast_adaptation_time": 1000 * time}
+    curves = (
+        Curve("after the step", 1000 * delays, gains),
+        Curve("old background", 1000 * delays, np.full_like(delays, before), reference=True),
     )
+    return Measurement(values, curves, "delay of the test after the step (ms)", "gain (Hz per cd/m²)")
 
 
 @EXPERIMENTS.add(5)
@@ -204,16 +193,12 @@ def spatial_tuning(electrode: Electrode) -> Measurement:
         f"fit: radius {fitted.centre_radius:.3f}°, ratio {fitted.surround_radius / fitted.centre_radius:.1f}, "
         f"weight {fitted.surround / fitted.centre:.2f}"
     )
-    return Measurement(
-        {"midget_low_frequency_ratio": float(np.mean(shares))},
-        (
-            *_on_and_off("midget", frequencies, responses),
-            Curve(label, frequencies, fitted(frequencies), reference=True),
-        ),
-        "spatial frequency (c/deg)",
-        _CHANGE,
-        "x",
+    values = {"midget_low_frequency_ratio": float(np.mean(shares))}
+    curves = (
+        *_on_and_off("midget", frequencies, responses),
+        Curve(label, frequencies, fitted(frequencies), reference=True),
     )
+    return Measurement(values, curves, "spatial frequency (c/deg)", _CHANGE, "x")
 
 
 @EXPERIMENTS.add(8)
@@ -228,17 +213,13 @@ def temporal_tuning(electrode: Electrode) -> Measurement:
         cells: np.array([measures.peak(frequencies, response) for response in both])
         for cells, both in amplitudes.items()
     }
-    return Measurement(
-        {
-            "midget_peak_tf": peaks["midget"][:, 0].mean(),
-            "parasol_peak_tf": peaks["parasol"][:, 0].mean(),
-            "midget_low_cut": (amplitudes["midget"][:, 0] / peaks["midget"][:, 1]).mean(),
-        },
-        tuple(curve for cells, both in amplitudes.items() for curve in _on_and_off(cells, frequencies, both)),
-        "temporal frequency (Hz)",
-        "first harmonic (Hz)",
-        "x",
-    )
+    values = {
+        "midget_peak_tf": peaks["midget"][:, 0].mean(),
+        "parasol_peak_tf": peaks["parasol"][:, 0].mean(),
+        "midget_low_cut": (amplitudes["midget"][:, 0] / peaks["midget"][:, 1]).mean(),
+    }
+    curves = tuple(curve for cells, both in amplitudes.items() for curve in _on_and_off(cells, frequencies, both))
+    return Measurement(values, curves, "temporal frequency (Hz)", "first harmonic (Hz)", "x")
 
 
 @EXPERIMENTS.add(9)
@@ -272,16 +253,13 @@ def contrast_gain(electrode: Electrode) -> Measurement:
         gains[cells] = float(np.mean([measures.initial_slope(contrasts, r, 0.055) for r in found["ganglion"]]))
         indices[cells] = float(np.mean([measures.saturation_index(contrasts, r) for r in found["lgn"]]))
         curves += _on_and_off(cells, contrasts, found["lgn"])
-    return Measurement(
-        {
-            "contrast_gain_ratio": gains["parasol"] / gains["midget"],
-            "parasol_saturation": indices["parasol"],
-            "midget_saturation": indices["midget"],
-        },
-        tuple(curves),
-        _CONTRAST,
-        _CHANGE,
-    )
+    values = {
+        "contrast_gain_ratio": gains["parasol"] / gains["midget"],
+        "parasol_saturation": indices["parasol"],
+        "midget_saturation": indices["midget"],
+    }
+    plotted = tuple(curves)
+    return Measurement(values, plotted, _CONTRAST, _CHANGE)
 
 
 @EXPERIMENTS.add(11)
@@ -332,16 +310,13 @@ def on_and_off(electrode: Electrode) -> Measurement:
     degrees = np.arange(len(profiles[0])) / screen.pixels_per_degree
     widths = [measures.width_at_half(degrees, profile) for profile in profiles]
     saturation = measures.saturation_index(contrasts, on) - measures.saturation_index(contrasts, off)
-    return Measurement(
-        {
-            "on_minus_off_saturation": saturation,
-            "on_off_diameter_dark": widths[2] / widths[3],
-            "on_off_diameter_grey": widths[0] / widths[1],
-        },
-        (Curve("ON, light spots", contrasts, on), Curve("OFF, dark spots", contrasts, off)),
-        _CONTRAST,
-        _CHANGE,
-    )
+    values = {
+        "on_minus_off_saturation": saturation,
+        "on_off_diameter_dark": widths[2] / widths[3],
+        "on_off_diameter_grey": widths[0] / widths[1],
+    }
+    curves = (Curve("ON, light spots", contrasts, on), Curve("OFF, dark spots", contrasts, off))
+    return Measurement(values, curves, _CONTRAST, _CHANGE)
 
 
 @EXPERIMENTS.add(13)
@@ -373,13 +348,9 @@ def maintained_activity(electrode: Electrode) -> Measurement:
     fields = np.tile(levels[:, None, None], (1, screen.pixels, screen.pixels))
     rates = electrode.rates(screen, fields, levels, **_GANGLION)
     both = np.stack([rate_of(rates, "ganglion", cell) for cell in CELLS["midget"]])
-    return Measurement(
-        {"midget_maintained_rate": float(np.median(both[:, levels == MEAN]))},
-        _on_and_off("midget", levels, both),
-        _LUMINANCE,
-        "maintained rate (Hz)",
-        "x",
-    )
+    values = {"midget_maintained_rate": float(np.median(both[:, levels == MEAN]))}
+    curves = _on_and_off("midget", levels, both)
+    return Measurement(values, curves, _LUMINANCE, "maintained rate (Hz)", "x")
 
 
 @EXPERIMENTS.add(15)
@@ -400,12 +371,9 @@ def latency(electrode: Electrode) -> Measurement:
         traces = [electrode.smooth(rate_of(rates, "lgn", name)[k]) for k, name in enumerate(names)]
         found[cells] = float(np.mean([measures.half_rise_time(times, trace) for trace in traces]))
         curves += [Curve(name, times[shown], trace[shown]) for name, trace in zip(names, traces, strict=True)]
-    return Measurement(
-        {"midget_minus_parasol_latency": found["midget"] - found["parasol"]},
-        tuple(curves),
-        "time after the flash (ms)",
-        "rate (Hz)",
-    )
+    values = {"midget_minus_parasol_latency": found["midget"] - found["parasol"]}
+    plotted = tuple(curves)
+    return Measurement(values, plotted, "time after the flash (ms)", "rate (Hz)")
 
 
 def _profile(responses: np.ndarray) -> np.ndarray:

@@ -49,17 +49,7 @@ class Screen:
         return (np.arange(self.pixels) - self.middle) / self.pixels_per_degree
 
     def disc(self, diameter: float) -> np.ndarray:
-        """Share of each pixel that a disc in the middle covers.
-
-        Parameters
-        ----------
-        diameter : float
-            Degrees.
-
-        Returns
-        -------
-        numpy.ndarray, (y, x), 0 to 1
-        """
+        """Share of each pixel, (y, x), that a disc in the middle covers; its diameter in degrees."""
         fine = (np.arange(self.pixels * _SUBPIXELS) + 0.5) / _SUBPIXELS - self.pixels / 2
         squares = (fine / self.pixels_per_degree) ** 2
         inside = squares[:, None] + squares[None, :] <= (diameter / 2) ** 2
@@ -93,17 +83,9 @@ def patch(grating: np.ndarray, window: np.ndarray, mean: float, contrast: float)
 
 
 def flicker(pattern: np.ndarray, mean: float, contrast: float, course: np.ndarray) -> np.ndarray:
-    """A pattern whose contrast follows a time course: (frame, y, x) in cd/m².
+    """A pattern (y, x) or (frame, y, x), 0 on average, whose contrast follows a time course: (frame, y, x) in cd/m².
 
-    Parameters
-    ----------
-    pattern : numpy.ndarray, (y, x) or (frame, y, x)
-        The pattern at contrast 1, about 0.
-    mean : float
-        cd/m².
-    contrast : float
-    course : numpy.ndarray, (frame,)
-        Factor of the contrast.
+    `course` (frame,) is a factor of `contrast`; `mean` is in cd/m².
     """
     return mean * (1 + contrast * course[:, None, None] * pattern)
 

@@ -41,12 +41,9 @@ def variability(column: Column) -> Measurement:
     """
     mean, factor = column.count_variability(column.panel(6))
     order = np.argsort(mean)
-    return Measurement(
-        {"v1_fano": median(factor)},
-        (Curve(f"V1, median {median(factor):.2f}", mean[order], factor[order]),),
-        "mean count",
-        "Fano factor",
-    )
+    values = {"v1_fano": median(factor)}
+    curves = (Curve(f"V1, median {median(factor):.2f}", mean[order], factor[order]),)
+    return Measurement(values, curves, "mean count", "Fano factor")
 
 
 @EXPERIMENTS.add(14)
@@ -55,13 +52,9 @@ def spontaneous_activity(column: Column) -> Measurement:
 
     Means from 50 to 200 ms of a static field.
     """
-    return Measurement(
-        {"v1_spontaneous_rate": median(column.spontaneous_rates)},
-        (Curve("V1, median", LEVELS, _median_curve(column.maintained_rates.T, len(LEVELS))),),
-        "background (cd/m²)",
-        "maintained rate (Hz)",
-        "x",
-    )
+    values = {"v1_spontaneous_rate": median(column.spontaneous_rates)}
+    curves = (Curve("V1, median", LEVELS, _median_curve(column.maintained_rates.T, len(LEVELS))),)
+    return Measurement(values, curves, "background (cd/m²)", "maintained rate (Hz)", "x")
 
 
 @EXPERIMENTS.add(15)
@@ -86,12 +79,9 @@ def latency(column: Column) -> Measurement:
         best = traces[np.arange(len(traces)), traces.max(axis=2).argmax(axis=1)]
         latencies = np.array([measures.half_rise_time(times, trace) for trace in best])
         mean = best.mean(axis=0)
-    return Measurement(
-        {"v1_latency": median(latencies)},
-        (Curve(f"V1, mean of {len(latencies)} cells", times, mean),),
-        "time after the flash (ms)",
-        "rate (Hz)",
-    )
+    values = {"v1_latency": median(latencies)}
+    curves = (Curve(f"V1, mean of {len(latencies)} cells", times, mean),)
+    return Measurement(values, curves, "time after the flash (ms)", "rate (Hz)")
 
 
 @EXPERIMENTS.add(16)
@@ -106,19 +96,16 @@ def orientation_tuning(column: Column) -> Measurement:
     simple = found.simple[found.responsive]
     preferred = np.array([_preferred_orientation(curve) for curve in curves])
     offsets, aligned = _align(curves)
-    return Measurement(
-        {
-            "orientation_half_width": median([measures.half_width(ORIENTATIONS, curve) for curve in curves]),
-            "circular_variance": median([measures.circular_variance(ORIENTATIONS, curve) for curve in curves]),
-        },
-        tuple(
-            Curve(f"{name}, {chosen.sum()} cells", offsets, _median_curve(aligned[chosen], len(offsets)))
-            for name, chosen in (("simple", simple), ("complex", ~simple))
-        ),
-        "orientation less the best (°)",
-        _OF_PEAK,
-        cells={"preferred_orientation": CellValues(preferred, simple)},
+    values = {
+        "orientation_half_width": median([measures.half_width(ORIENTATIONS, curve) for curve in curves]),
+        "circular_variance": median([measures.circular_variance(ORIENTATIONS, curve) for curve in curves]),
+    }
+    plotted = tuple(
+        Curve(f"{name}, {chosen.sum()} cells", offsets, _median_curve(aligned[chosen], len(offsets)))
+        for name, chosen in (("simple", simple), ("complex", ~simple))
     )
+    cells = {"preferred_orientation": CellValues(preferred, simple)}
+    return Measurement(values, plotted, "orientation less the best (°)", _OF_PEAK, cells=cells)
 
 
 @EXPERIMENTS.add(17)
@@ -141,15 +128,12 @@ def contrast_invariance(column: Column) -> Measurement:
         curves = curves[:, curves[0].max(axis=1) > _LOWEST_EVOKED]
     low, high = ([measures.half_width(ORIENTATIONS, curve) for curve in series] for series in curves)
     aligned = [_align(series) for series in curves]
-    return Measurement(
-        {"tuning_width_ratio": median(np.divide(low, high))},
-        tuple(
-            Curve(f"contrast {contrast:g}, {len(rows)} cells", offsets, _median_curve(rows, len(offsets)))
-            for contrast, (offsets, rows) in zip(contrasts, aligned, strict=True)
-        ),
-        "orientation less the best (°)",
-        _OF_PEAK,
+    values = {"tuning_width_ratio": median(np.divide(low, high))}
+    plotted = tuple(
+        Curve(f"contrast {contrast:g}, {len(rows)} cells", offsets, _median_curve(rows, len(offsets)))
+        for contrast, (offsets, rows) in zip(contrasts, aligned, strict=True)
     )
+    return Measurement(values, plotted, "orientation less the best (°)", _OF_PEAK)
 
 
 @EXPERIMENTS.add(18)
@@ -168,24 +152,20 @@ def spatial_frequency_tuning(column: Column) -> Measurement:
     peaks = CellValues(np.array([measures.peak(column.frequencies, curve)[0] for curve in curves]), simple)
     bins, published = distributions.cumulative_histogram("peak_spatial_frequency", peaks, preset)
     below = np.array([np.mean(peaks.values < edge) if len(curves) else np.nan for edge in bins])
-    return Measurement(
-        {
-            "sf_bandwidth": median(octaves),
-            "sf_peak_distance": distributions.histogram_distance("peak_spatial_frequency", peaks, preset),
-        },
-        (
-            Curve(f"V1, {np.isfinite(octaves).sum()} of {len(curves)} cells band-pass", bins, below),
-            Curve("published", bins, published, reference=True),
-        ),
-        "peak spatial frequency (c/deg)",
-        "share of cells below",
-        "x",
-        {
-            "peak_spatial_frequency": peaks,
-            "spatial_frequency_bandwidth": CellValues(100 * edges[:, 0] / edges[:, 1], simple),
-            "spatial_frequency_selective": CellValues(np.isfinite(octaves).astype(float), simple),
-        },
+    values = {
+        "sf_bandwidth": median(octaves),
+        "sf_peak_distance": distributions.histogram_distance("peak_spatial_frequency", peaks, preset),
+    }
+    plotted = (
+        Curve(f"V1, {np.isfinite(octaves).sum()} of {len(curves)} cells band-pass", bins, below),
+        Curve("published", bins, published, reference=True),
     )
+    cells = {
+        "peak_spatial_frequency": peaks,
+        "spatial_frequency_bandwidth": CellValues(100 * edges[:, 0] / edges[:, 1], simple),
+        "spatial_frequency_selective": CellValues(np.isfinite(octaves).astype(float), simple),
+    }
+    return Measurement(values, plotted, "peak spatial frequency (c/deg)", "share of cells below", "x", cells)
 
 
 @EXPERIMENTS.add(19)
@@ -197,15 +177,12 @@ def simple_and_complex(column: Column) -> Measurement:
     _, ratios = column.drift_modulation
     bins = np.linspace(0, 2, 11)
     counts = np.histogram(np.minimum(ratios, 1.999), bins)[0].astype(float)
-    return Measurement(
-        {
-            "simple_share": float(np.mean(ratios > 1)) if len(ratios) else np.nan,
-            "f1f0_dip": measures.dip_probability(ratios),
-        },
-        (Curve(f"{len(ratios)} cells", (bins[1:] + bins[:-1]) / 2, counts),),
-        "F1/F0",
-        "cells",
-    )
+    values = {
+        "simple_share": float(np.mean(ratios > 1)) if len(ratios) else np.nan,
+        "f1f0_dip": measures.dip_probability(ratios),
+    }
+    curves = (Curve(f"{len(ratios)} cells", (bins[1:] + bins[:-1]) / 2, counts),)
+    return Measurement(values, curves, "F1/F0", "cells")
 
 
 @EXPERIMENTS.add(20)
@@ -220,16 +197,12 @@ def contrast_response(column: Column) -> Measurement:
     model = measures.ContrastResponse(1.0, exponent, half, r2)
     fine = np.geomspace(contrasts[0], 1, 50)
     curve = _median_curve(scale_to_peak(evoked).T, len(contrasts))
-    return Measurement(
-        {"crf_exponent": exponent, "crf_c50": half},
-        (
-            Curve(f"V1, median of {len(panel.cells)} cells", contrasts, curve),
-            Curve(f"medians of fits; r² {r2:.3f}", fine, model(fine) / model(FULL_CONTRAST), reference=True),
-        ),
-        "contrast",
-        _OF_PEAK,
-        "x",
+    values = {"crf_exponent": exponent, "crf_c50": half}
+    curves = (
+        Curve(f"V1, median of {len(panel.cells)} cells", contrasts, curve),
+        Curve(f"medians of fits; r² {r2:.3f}", fine, model(fine) / model(FULL_CONTRAST), reference=True),
     )
+    return Measurement(values, curves, "contrast", _OF_PEAK, "x")
 
 
 @EXPERIMENTS.add(21)
@@ -281,17 +254,13 @@ def surround_suppression(column: Column) -> Measurement:
         [np.interp(relative, x, y[k] / max(y[k].max(), 1e-9), left=np.nan, right=np.nan) for x, *y in curves]
         for k in range(2)
     ]
-    return Measurement(
-        {"surround_suppression": median(indices), "summation_growth": median(ratio(low_fields, fields))},
-        tuple(
-            Curve(f"contrast {contrast:g}", relative, _median_curve(np.array(series), len(relative)))
-            for contrast, series in zip(column.size_contrasts, by_contrast, strict=True)
-        ),
-        "diameter / summation field at .98",
-        _OF_PEAK,
-        "x",
-        {name: CellValues(values, simples > 0) for name, values in properties.items()},
+    result = {"surround_suppression": median(indices), "summation_growth": median(ratio(low_fields, fields))}
+    plotted = tuple(
+        Curve(f"contrast {contrast:g}", relative, _median_curve(np.array(series), len(relative)))
+        for contrast, series in zip(column.size_contrasts, by_contrast, strict=True)
     )
+    cells = {name: CellValues(values, simples > 0) for name, values in properties.items()}
+    return Measurement(result, plotted, "diameter / summation field at .98", _OF_PEAK, "x", cells)
 
 
 @EXPERIMENTS.add(23)
@@ -315,12 +284,9 @@ def tuned_surround(column: Column) -> Measurement:
             patterns = FULL_CONTRAST * (inside * gratings + outside * surround)
             by_cell.append(1 - ratio(column.evoked_by(screen, panel, patterns, full_v1=True), alone))
     iso, orthogonal = (np.concatenate([np.zeros(0), *by_cell]) for by_cell in suppression.values())
-    return Measurement(
-        {"tuned_surround": median(iso - orthogonal)},
-        (_rank("iso-oriented", iso), _rank("orthogonal", orthogonal)),
-        "share of cells",
-        "suppression",
-    )
+    values = {"tuned_surround": median(iso - orthogonal)}
+    curves = (_rank("iso-oriented", iso), _rank("orthogonal", orthogonal))
+    return Measurement(values, curves, "share of cells", "suppression")
 
 
 @EXPERIMENTS.add(24)
@@ -347,19 +313,15 @@ def temporal_frequency_tuning(column: Column) -> Measurement:
         for name, responses in (("LGN", relay), ("V1", v1))
     }
     low_pass = v1[0] >= v1.max(axis=0) / 2 if v1.size else np.zeros(0)
-    return Measurement(
-        {
-            "lgn_minus_v1_cutoff": cutoffs["LGN"] - cutoffs["V1"],
-            "low_pass_share": float(np.mean(low_pass)) if len(low_pass) else np.nan,
-        },
-        tuple(
-            Curve(f"{name}, cut-off {cutoffs[name]:.3g} Hz", temporal, _median_curve(scaled, len(temporal)))
-            for name, scaled in (("LGN", scale_to_peak(relay).T), ("V1", scale_to_peak(v1).T))
-        ),
-        "temporal frequency (Hz)",
-        _OF_PEAK,
-        "x",
+    values = {
+        "lgn_minus_v1_cutoff": cutoffs["LGN"] - cutoffs["V1"],
+        "low_pass_share": float(np.mean(low_pass)) if len(low_pass) else np.nan,
+    }
+    curves = tuple(
+        Curve(f"{name}, cut-off {cutoffs[name]:.3g} Hz", temporal, _median_curve(scaled, len(temporal)))
+        for name, scaled in (("LGN", scale_to_peak(relay).T), ("V1", scale_to_peak(v1).T))
     )
+    return Measurement(values, curves, "temporal frequency (Hz)", _OF_PEAK, "x")
 
 
 @EXPERIMENTS.add(25)
@@ -392,13 +354,9 @@ def contrast_adaptation(column: Column) -> Measurement:
         fits = [[measures.fit_contrast_response(contrasts, cell) for cell in series.T] for series in evoked]
         shifts = [float(np.log2(adapted.half / fresh.half)) for fresh, adapted in zip(*fits, strict=True)]
         medians = np.median(evoked / np.maximum(evoked[0].max(axis=0), 1e-9), axis=-1)
-    return Measurement(
-        {"c50_shift": median(shifts)},
-        (Curve("after grey", contrasts, medians[0]), Curve("after contrast .5", contrasts, medians[1])),
-        "contrast",
-        "share of the peak after grey",
-        "x",
-    )
+    values = {"c50_shift": median(shifts)}
+    curves = (Curve("after grey", contrasts, medians[0]), Curve("after contrast .5", contrasts, medians[1]))
+    return Measurement(values, curves, "contrast", "share of the peak after grey", "x")
 
 
 def _best_windows(series: SizeSeries) -> tuple[np.ndarray, np.ndarray]:

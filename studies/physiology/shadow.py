@@ -79,12 +79,7 @@ _LINE_STYLES: dict[float, Literal["-", ":"]] = {STARTS[0]: "-", STARTS[1]: ":"}
 class Scene:
     """A surface with one half in a shadow, and patches on it, one at a time.
 
-    Parameters
-    ----------
-    radius : float
-        Of the midget's centre at 1/e, degrees.
-    requested : tuple of float
-        Distances from the edge, degrees.
+    `radius` of the midget's centre at 1/e and `requested` distances from the edge, degrees.
     """
 
     radius: float
@@ -202,18 +197,10 @@ def measure_shadow(
 
 
 def shadow_ratio(result: xr.Dataset) -> xr.Dataset:
-    """Response in the shadow over that in the light, at the distance from 1.5° on where it is farthest from 1.
+    """Response in the shadow over that in the light, from the result of `measure_shadow`.
 
-    Parameters
-    ----------
-    result : xarray.Dataset
-        From `measure_shadow`.
-
-    Returns
-    -------
-    xarray.Dataset
-        `ratio` (NaN where there is no response in the light) and `within`, whether it changes by less than 30 %; by
-        `lesion`, `adaptation`, `start`, `light` and `channel`.
+    `ratio` at the distance from 1.5° on where it is farthest from 1 (NaN where there is no response in the light), and
+    `within`, whether it changes by less than 30 %; by `lesion`, `adaptation`, `start`, `light` and `channel`.
     """
     far = result.relative.sel(distance=result.distance >= FAR)
     worst = abs(far - 1).fillna(np.inf).argmax("distance")
@@ -222,14 +209,7 @@ def shadow_ratio(result: xr.Dataset) -> xr.Dataset:
 
 
 def draw_shadow(result: xr.Dataset, path: str | Path) -> None:
-    """Draw one PNG: a row for the intact circuit and each lesion, a column for each adaptation and light.
-
-    Parameters
-    ----------
-    result : xarray.Dataset
-        From `measure_shadow`.
-    path : str or pathlib.Path
-    """
+    """Draw the result of `measure_shadow` as a PNG: a row for each circuit, a column for each adaptation and light."""
     columns = [(adaptation, light) for adaptation in result.adaptation.values for light in result.light.values]
     lesions = result.lesion.values
     header = 0.75
@@ -284,10 +264,8 @@ def _responses(pathway: Pathway, scene: Scene, lights: np.ndarray, workers: int)
     reflectances = scene.reflectances()
     images = lights[:, None, None, None] * scene.illumination() * reflectances
     stimulus = stimuli.luminance(images.reshape(-1, *images.shape[2:]), scene.pixels_per_degree)
-    adapt_to: dict[str, str | list[float]] = {
-        "settled": "gaze",
-        "sudden": np.repeat(lights, len(reflectances)).tolist(),
-    }
+    levels = np.repeat(lights, len(reflectances)).tolist()
+    adapt_to: dict[str, str | list[float]] = {"settled": "gaze", "sudden": levels}
     responses = []
     for adaptation in ADAPTATIONS:
         for start in STARTS:
