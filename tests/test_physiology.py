@@ -334,7 +334,7 @@ def test_midgets_see_through_a_settled_shadow_by_their_luminance_gain():
         ({"lesions": ["lgn_suppression"]}, "must be one of cone_adaptation, .*, got 'lgn_suppression'"),
         ({"lesions": "rods"}, "got 'rods'"),
         ({"lights": ()}, "lights must be one or more luminances"),
-        ({"lights": (300, -1)}, "light = -1"),
+        ({"lights": (300, -1)}, "light must be .* got -1"),
         ({"distances": (-1, 3)}, "distances"),
         ({"distances": (-3, 1)}, "distances"),
         ({"distances": ()}, "distances"),
