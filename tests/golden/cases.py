@@ -19,8 +19,8 @@ import torch
 
 from biomodel import LESIONS, PRESETS, GazeAdapted, Pathway, Region, luminance
 from bridge import pretrained
-from studies.luminance.run import Settings as LuminanceSettings
 from studies.luminance.run import run as run_luminance
+from studies.luminance.settings import Settings as LuminanceSettings
 from studies.reproduction.run import run as run_reproduction
 from studies.reproduction.settings import Settings as ReproductionSettings
 
