@@ -16,14 +16,28 @@ from scipy import special
 from biomodel import Pathway
 from biomodel.stimuli import decode_srgb
 from bridge import pretrained
+from bridge.evaluate.kernels import KernelPairs
 from studies.common.classifiers import CLASSIFIERS, NORMS, is_correct
 from studies.common.statistics import Contrast, contrast, holm, interval
 from studies.common.training import Budget, Choice, train
 from studies.data.datasets import load
-from studies.luminance import agreement, arms, figures, front_ends, goals, hand_set, lesions, normalisation, run, spikes
+from studies.luminance import (
+    agreement,
+    arms,
+    figures,
+    front_ends,
+    goals,
+    hand_set,
+    lesions,
+    normalisation,
+    report,
+    run,
+    spikes,
+)
 from studies.luminance.arms import Models
 from studies.luminance.augmentation import GLOBAL, illuminate_randomly
 from studies.luminance.evaluation import Correct, FeatureCache, Protocol, evaluate
+from studies.luminance.examples import KERNEL_CONTRASTS, Examples
 from studies.luminance.lights import (
     LIGHTS,
     REFERENCE,
@@ -36,7 +50,7 @@ from studies.luminance.lights import (
 from studies.luminance.results import COLUMNS, Study
 from studies.luminance.scores import group_scores
 from studies.luminance.search import split
-from studies.luminance.settings import Cell
+from studies.luminance.settings import Cell, Settings
 from studies.reporting import html, stations_figure
 
 SMALL = ["--images", "26", "--kinds", "2", "--repeats", "1", "--epochs", "1", "--train", "60", "--test", "30"]
@@ -64,7 +78,7 @@ def test_lights_are_pure_and_never_negative(condition, seed):
     assert np.isfinite(first).all() and (first >= 0).all()
 
 
-def test_lights_meet_their_definitions():
+def test_global_lights_follow_their_definitions():
     white = np.full((1, 32, 32), 200.0)
     assert np.allclose(illuminate(white, "exposure", 0.1), 20)
     assert np.allclose(illuminate(white, "pedestal", 3), 800)
@@ -75,7 +89,7 @@ def test_lights_meet_their_definitions():
     assert np.allclose(gradient * gradient[:, ::-1, ::-1], 200**2)
 
 
-def test_local_lights_meet_their_definitions():
+def test_local_lights_follow_their_definitions():
     white = np.full((40, 32, 32), 200.0)
     soft = illuminate(white, "soft_shadow", 30)
     assert soft.max() <= 200 and soft.min() >= 200 / 30
@@ -99,7 +113,7 @@ def test_local_lights_meet_their_definitions():
     assert power[0, 2] / power[0, 8] == pytest.approx(4, rel=0.4)
 
 
-def test_sensors_meet_their_definitions():
+def test_sensors_follow_their_definitions():
     scenes = np.linspace(0, 200, 32 * 32).reshape(1, 32, 32)
     clipped = illuminate(scenes, "clipping", 4)
     assert (clipped[scenes > 50] == 200).all() and np.abs(clipped - np.minimum(4 * scenes, 200)).max() < 2
@@ -132,7 +146,7 @@ def test_digits_are_all_there_and_split():
     assert digits.train.min() >= 0 and digits.train.max() <= 1
 
 
-def test_baselines_undo_what_they_should():
+def test_normalisations_are_invariant_to_their_changes_of_light():
     light = scene(load("digits").test[:4])
     for undo in (normalisation.standardise, normalisation.local_contrast_norm):
         shifted = 200 * decode_srgb(0.6 * normalisation.codes(light) + 0.3)
@@ -146,7 +160,7 @@ def test_baselines_undo_what_they_should():
         assert np.isfinite(black(np.zeros((2, 32, 32)))).all()
 
 
-def test_gabor_block_answers_its_own_grating_and_not_the_level_of_light():
+def test_gabor_block_responds_to_its_grating_and_not_to_uniform_light():
     x = np.arange(32)
     for place, (frequency, across) in enumerate(((0.125, True), (0.25, False))):
         wave = np.cos(2 * np.pi * frequency * x)
@@ -159,7 +173,7 @@ def test_gabor_block_answers_its_own_grating_and_not_the_level_of_light():
     assert even.shape == (1, 80, 16, 16) and np.abs(even).max() < 1e-6
 
 
-def test_relit_images_stand_in_every_light_and_now_and_then_in_none():
+def test_augmented_images_are_in_every_light_and_in_the_reference_light():
     light = np.full((400, 8, 8), 100.0)
     before = light.copy()
     lit = illuminate_randomly(light, GLOBAL, np.random.default_rng(0))
@@ -206,8 +220,8 @@ def test_group_score_leaves_development_out():
     assert scores["local"].mean() == pytest.approx((0.7 + 0.5) / 2)
 
 
-def test_bootstrap_intervals_cover_as_often_as_they_say():
-    """Of arms that differ by .1 on average, image by image and seed by seed, by chance."""
+def test_bootstrap_intervals_have_their_coverage():
+    """Arms that differ by .1 on average, with random differences by image and by seed."""
     covered = []
     for trial in range(60):
         random = np.random.default_rng(trial)
@@ -235,7 +249,7 @@ def test_contrasts_are_paired_and_corrected():
         contrast(one, other[:, :10])
 
 
-def test_verdict_says_what_holds():
+def test_goals_are_met_or_not():
     random = np.random.default_rng(0)
 
     def cell(clean: float, local: float) -> Correct:
@@ -249,7 +263,7 @@ def test_verdict_says_what_holds():
     assert found["within 1.5 points of instance_norm"].difference.mean == pytest.approx(0, abs=0.03)
     assert set(goals.primary_contrasts(cells)) == {"instance_norm", "hand_set"}
     assert goals.check_goals({"hand_set": cells["hand_set"]}) == []
-    # What was trained in the lights of the test is a bound, and what is the circuit's own is no rival.
+    # Arms trained in the lights of the test are upper bounds, and the circuit and its twins are not baselines.
     assert [name for name in arms.ARMS if not arms.is_baseline(name)] == [
         "augment_global",
         "augment_all",
@@ -263,7 +277,7 @@ def test_the_range_of_white_is_that_of_the_light():
     assert all(30 <= goals._white("pedestal", p) <= 3000 for p in LIGHTS["pedestal"].levels)
 
 
-def test_a_search_never_meets_the_test_images_and_its_parts_are_apart():
+def test_a_search_uses_disjoint_parts_of_the_training_images():
     digits = load("digits")
     some = split(digits)
     assert len(some.train) + len(some.test) <= len(digits.train)
@@ -273,7 +287,7 @@ def test_a_search_never_meets_the_test_images_and_its_parts_are_apart():
     assert levels == {(light.name, level) for light in LIGHTS.values() for level in light.development}
 
 
-def test_what_was_right_is_kept_whole(tmp_path):
+def test_correct_is_read_as_it_was_saved(tmp_path):
     found = known(np.random.default_rng(0).uniform(size=(5, 2, 30)) < 0.5)
     found.save(tmp_path / "cell.npz")
     read = Correct.load(tmp_path / "cell.npz")
@@ -310,7 +324,7 @@ def test_classifiers_take_any_maps_and_learn(name, norm):
 
 
 def test_one_classifier_reads_circuit_and_twin(tmp_path):
-    """A twin that halves all responses: R² known, and read by the classifier as it stands."""
+    """A twin that halves all responses has a known R²; one with the same responses is read alike."""
     digits = load("digits").first(40, 12)
     circuit = FeatureCache(arms.Arm(lambda light, _: light[:, None]), "settled")
     same = FeatureCache(arms.Arm(lambda light, _: light[:, None]), "settled")
@@ -318,9 +332,9 @@ def test_one_classifier_reads_circuit_and_twin(tmp_path):
     conditions = (REFERENCE, Condition("exposure", "global", 3.0))
     given = digits, Protocol("lenet", Choice(), Budget(6, 16), (0, 1), conditions)
     own = evaluate(circuit, *given)
-    read, told, responses = agreement.compare_with_twin(circuit, same, *given)
-    assert np.array_equal(told.correct, own.correct) and (responses.r2 == 1).all()
-    assert np.array_equal(read.correct, own.correct)
+    simulated, learned, responses = agreement.compare_with_twin(circuit, same, *given)
+    assert np.array_equal(learned.correct, own.correct) and (responses.r2 == 1).all()
+    assert np.array_equal(simulated.correct, own.correct)
     _, _, responses = agreement.compare_with_twin(circuit, half, *given)
     light = scene(digits.test)
     expected = 1 - ((light / 2) ** 2).mean() / light.var()
@@ -328,7 +342,7 @@ def test_one_classifier_reads_circuit_and_twin(tmp_path):
     assert agreement.median_r2(responses, "clean") == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_arm_that_fixates_is_adapted_to_less_of_what_is_near():
+def test_the_arm_that_fixates_adapts_to_a_smaller_neighbourhood():
     front_end = pretrained(output="lgn")
     light = scene(load("digits").test[:3])
     fixating, usual = (
@@ -343,13 +357,13 @@ def test_the_arm_that_fixates_is_adapted_to_less_of_what_is_near():
     assert arms.make("front_end_fixating", Models(pretrained(), Pathway())).adaptations == ("settled",)
 
 
-def test_what_a_study_depends_on_is_in_its_digest():
-    """All of bridge and studies that its modules import, but what tells of it and the commands that start it."""
-    told = (
+def test_the_digest_of_a_study_covers_its_modules():
+    """All of bridge and studies that its modules import, besides its presentation and the commands that start it."""
+    code = (
         "import sys, studies.luminance.run\n"
         "print(*[m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in ('bridge', 'studies')])"
     )
-    imported = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.split()
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     deciding = {file for path in run._sources() for file in ([path] if path.is_file() else path.rglob("*.py"))}
     presenting = {path for path in imported if Path(path).stem in run._PRESENTATION or "reporting" in path}
     packages = {path for path in imported if path.endswith("studies/__init__.py")}
@@ -395,30 +409,30 @@ def test_pooled_cells_are_simulated_once(tmp_path):
     assert pooled.twin == "front_end_lgn"
 
 
-def test_what_spikes_cost_and_pooling_pays_back():
-    """Of 40 images 24 are told right of rates, 16 of spikes, 20 of pooled spikes; 8 fewer of spikes in the dark."""
+def test_cost_of_spikes_and_gain_of_pooling():
+    """Of 40 images 24 are correct with rates, 16 with spikes, 20 with pooled spikes; 8 fewer with spikes in the dark."""
     conditions = [REFERENCE, *[Condition("exposure", "global", k) for k in (0.01, 30.0, 0.1)]]
     conditions = (*conditions, Condition("low_exposure", "sensor", 0.03))
     dark = np.array([0, 1, 0, 1, 1])  # The third level below 1 is development's.
 
-    def right(number, fewer=0):
-        told = np.arange(40) < (number - fewer * dark)[:, None]
-        return Correct(conditions, (0, 1), np.repeat(told[:, None], 2, axis=1))
+    def correct_of(number, fewer=0):
+        correct = np.arange(40) < (number - fewer * dark)[:, None]
+        return Correct(conditions, (0, 1), np.repeat(correct[:, None], 2, axis=1))
 
     found = {
-        Cell("lenet", "simulated_lgn", "settled"): right(np.full(5, 24)),
-        Cell("lenet", "simulated_lgn_spiking", "settled"): right(np.full(5, 16), 8),
-        Cell("lenet", "simulated_lgn_spiking_pooled", "settled"): right(np.full(5, 20)),
-        Cell("lenet", "simulated_lgn", "sudden"): right(np.full(5, 24)),
+        Cell("lenet", "simulated_lgn", "settled"): correct_of(np.full(5, 24)),
+        Cell("lenet", "simulated_lgn_spiking", "settled"): correct_of(np.full(5, 16), 8),
+        Cell("lenet", "simulated_lgn_spiking_pooled", "settled"): correct_of(np.full(5, 20)),
+        Cell("lenet", "simulated_lgn", "sudden"): correct_of(np.full(5, 24)),
     }
     found[Cell("lenet", "simulated_lgn", "settled")].correct[3] = False
     table = spikes.contrast_table(found)
     assert set(table.adaptation) == {"settled"}
-    told = table.set_index(["question", "lights"]).difference
-    assert told["spikes less rates", "clean"] == pytest.approx(-8 / 40)
-    assert told["spikes less rates", "dark"] == pytest.approx(-16 / 40)
-    assert told["pooled less single spikes", "dark"] == pytest.approx(12 / 40)
-    assert told["pooled spikes less single rates", "global"] == pytest.approx(-4 / 40)
+    difference = table.set_index(["question", "lights"]).difference
+    assert difference["spikes less rates", "clean"] == pytest.approx(-8 / 40)
+    assert difference["spikes less rates", "dark"] == pytest.approx(-16 / 40)
+    assert difference["pooled less single spikes", "dark"] == pytest.approx(12 / 40)
+    assert difference["pooled spikes less single rates", "global"] == pytest.approx(-4 / 40)
     assert not any("pooled rates" in question for question in table.question)
     assert ((table.low <= table.difference) & (table.difference <= table.high)).all()
 
@@ -432,7 +446,7 @@ def test_trained_front_ends_start_from_the_fit_or_from_scratch():
     assert not torch.allclose(fresh(light), front_end(light), rtol=0.1)
 
 
-def test_augmented_and_trained_arms_are_trained_with_what_they_are_given():
+def test_augmented_and_trained_arms_are_reproducible():
     digits = load("digits").first(48, 10)
     front_end = pretrained(output="lgn")
     for name in ("augment_all", "retilenet", "front_end_lgn_tuned"):
@@ -444,7 +458,7 @@ def test_augmented_and_trained_arms_are_trained_with_what_they_are_given():
     assert all(torch.equal(v, pretrained(output="lgn").state_dict()[n]) for n, v in front_end.state_dict().items())
 
 
-def test_figures_carry_no_ink_of_their_own(tmp_path):
+def test_figures_follow_the_theme_of_the_page(tmp_path):
     found = {
         (variant, how): known(np.random.default_rng(k).uniform(size=(5, 2, 30)) < 0.5)
         for k, variant in enumerate(lesions.variants("lgn"))
@@ -472,14 +486,33 @@ def small_study() -> Study:
         ],
         columns=list(agreement.COLUMNS),
     )
-    compared[simulated] = cells[simulated], known(random.uniform(size=(5, 2, 40)) < 0.6), responses
+    learned = known(random.uniform(size=(5, 2, 40)) < 0.6)
+    compared[simulated] = agreement.Agreement(cells[simulated], learned, responses)
     costs = pd.DataFrame(
         {"arm": ["pixels", "front_end_lgn", "simulated_lgn"], "images_per_second": [3e7, 1200.0, 60.0]}
     )
     return Study("digits", cells, compared, {}, costs)
 
 
-def test_agreement_is_told_light_by_light(tmp_path):
+def test_the_report_is_made_of_files(tmp_path):
+    random = np.random.default_rng(0)
+    for station in KERNEL_CONTRASTS:
+        kernels = random.normal(size=(2, 3, 9, 9))
+        (tmp_path / "kernels").mkdir(exist_ok=True)
+        KernelPairs(station, tuple("abc"), 100.0, 0.5, *kernels).save(tmp_path / "kernels" / f"{station}.npz")
+    maps = {name: random.uniform(size=(2, 8, 8)) for _, name, _, _ in figures._EXAMPLE_COLUMNS}
+    Examples(["reference", "gradient 30"], maps).save(tmp_path / "examples.npz")
+    scores = [
+        (station, name, k, 0.99) for station in ("lgn", "v1") for name in ("photographs", "gratings") for k in "ab"
+    ]
+    pd.DataFrame(scores, columns=["station", "set", "channel", "r2"]).to_csv(tmp_path / "fit.csv")
+    report.write(Settings(arms=("pixels", "front_end_lgn", "simulated_lgn")), small_study(), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == 6 and "src=" not in page and "within ± 2 points of the circuit" in page
+    assert "<td>front_end_lgn</td><td>settled</td>" in page and 'class="best"' in page
+
+
+def test_agreement_has_a_row_per_condition(tmp_path):
     study = small_study()
     table = study.agreement
     assert table.light.tolist() == ["reference", "gradient", "gradient", "gradient", "hard_shadow"]
@@ -494,7 +527,7 @@ def test_agreement_is_told_light_by_light(tmp_path):
         assert "hard shadow 30" in html.svg(figure, tmp_path / f"{name}.png") or name == "costs"
 
 
-def test_summary_and_table_say_the_same():
+def test_summary_and_table_agree():
     study = small_study()
     mean = study.summary()["digits"]["front_end_lgn"]["lenet"]["local"]["mean"]
     rows = study.results[(study.results.arm == "front_end_lgn") & (study.results.group == "local")]
@@ -504,7 +537,7 @@ def test_summary_and_table_say_the_same():
     assert "simulated_lgn" not in study.steady()
 
 
-def test_a_lesioned_circuit_has_every_mechanism_out_and_alone_once():
+def test_every_mechanism_is_removed_alone_and_left_alone_once():
     for station, mechanisms in lesions.MECHANISMS.items():
         found = lesions.variants(station)
         assert len(found) == 2 + 2 * len(mechanisms)
@@ -514,16 +547,41 @@ def test_a_lesioned_circuit_has_every_mechanism_out_and_alone_once():
             assert set(found[f"{one} alone"]) == set(mechanisms) - {one}
 
 
+def test_changed_pathways_keep_dt_and_target(tmp_path, monkeypatch):
+    simulated = []
+
+    def simulate(pathway, *arguments):
+        simulated.append((pathway.fidelity, pathway.dt, pathway.target))
+        raise InterruptedError
+
+    monkeypatch.setattr(arms, "_simulate", simulate)
+    pathway = Pathway(parameters={"v1.kinds": 2}, dt=0.25, target="numpy")
+    protocol = Protocol("lenet", Choice(), Budget(1, 1), (0,), lesions.conditions(()))
+    with pytest.raises(InterruptedError):
+        arms.spike_rates(pathway, "lgn", np.ones((1, 8, 8)), "settled", 1)
+    with pytest.raises(InterruptedError):
+        lesions.run(pathway, "lgn", load("digits"), protocol, tmp_path, 1)
+    assert simulated == [("spiking", 0.25, "numpy"), ("rate", 0.25, "numpy")]
+
+
+def test_registries_are_complete():
+    page = (Path(__file__).parents[1] / "docs" / "study.md").read_text()
+    assert all(f"`{name}`" in page for name in arms.ARMS)
+    for light in LIGHTS.values():
+        assert light.caption and set(light.few_levels) <= set(light.levels) - set(light.development)
+        assert set(light.development) <= set(light.levels)
+
+
 @pytest.mark.slow
 def test_same_seed_same_results_and_a_stopped_study_goes_on(tmp_path):
-    told = precortical("study", "luminance", "--out", tmp_path / "a", *SMALL)
-    assert told.returncode == 0, told.stderr
+    ended = precortical("study", "luminance", "--out", tmp_path / "a", *SMALL)
+    assert ended.returncode == 0, ended.stderr
     # That the same responses give the same front end is another test's.
     (tmp_path / "b").mkdir()
     for name in ("front_end.safetensors", "fit.csv", "fit.json"):
         shutil.copy(tmp_path / "a" / name, tmp_path / "b" / name)
-    told = precortical("study", "luminance", "--out", tmp_path / "b", *SMALL, "--arms", "pixels,front_end_v1")
-    assert told.returncode == 0, told.stderr
+    ended = precortical("study", "luminance", "--out", tmp_path / "b", *SMALL, "--arms", "pixels,front_end_v1")
+    assert ended.returncode == 0, ended.stderr
     whole = (tmp_path / "a" / "results.csv").read_bytes()
     few = (tmp_path / "b" / "results.csv").read_text().splitlines()
     assert few == [

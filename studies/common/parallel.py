@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import joblib
+import torch
 
 from biomodel.utils.progress import progress
 
@@ -26,7 +27,12 @@ def run_parallel(task: Callable[..., None], arguments: Sequence[tuple[Any, ...]]
     """
     with joblib.parallel_config("loky", inner_max_num_threads=1):
         results = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(
-            joblib.delayed(task)(*values) for values in arguments
+            joblib.delayed(_single_threaded)(task, *values) for values in arguments
         )
         for _ in progress(results, total=len(arguments), what=what, unit="task"):
             pass
+
+
+def _single_threaded(task: Callable[..., None], *values: Any) -> None:
+    torch.set_num_threads(1)
+    task(*values)

@@ -4,23 +4,7 @@ An arm turns luminance (n, H, W) in cd/m² into maps (n, C, h, w). Every arm's m
 channel, measured on clean training images, and go to the same classifier. Arms with light adaptation run in two states:
 *settled*, adapted to the image under wandering gaze, and *sudden*, adapted to the uniform reference field.
 
-| arm | processing |
-|---|---|
-| pixels | sRGB codes |
-| instance_norm, batch_norm | sRGB codes; the classifier normalises its maps |
-| standardise, frame_mean, log_pixels, local_contrast_norm, clahe | `normalisation`, image by image |
-| augment_global, augment_all | sRGB codes; trained in the lights of the test (`augmentation`): upper bounds, not baselines |
-| retilenet | the module of the seed paper, trained with the classifier |
-| hand_set, global_weber, gabor_block | filters with parameters set by hand, `hand_set` |
-| plenoptic_lgg | plenoptic's luminance and contrast gain control, fitted to human judgements |
-| front_end_lgn, front_end_v1 | the front end fitted to the simulated circuit |
-| front_end_midget, front_end_parasol | its relay cells of one class alone |
-| front_end_fixating | front_end_lgn, adapted to the field that gaze of .1° leaves, as in fixation, instead of .5° |
-| front_end_lgn_tuned, front_end_scratch | front_end_lgn trained on with the classifier; its architecture trained from scratch |
-| front_end_shuffled | front_end_lgn with shuffled kernel taps |
-| simulated_lgn, simulated_v1 | the circuit itself, in Brian2 |
-| simulated_lgn_spiking | its relay with spiking cells, one trial per image: spikes counted in the window |
-| simulated_lgn_pooled, simulated_lgn_spiking_pooled | the same two, each cell pooled with about 13 neighbours |
+`ARMS` has every arm, and docs/study.md describes each of them.
 """
 
 from __future__ import annotations
@@ -180,8 +164,8 @@ def _simulated_arm(station: str, spiking: bool = False, pool: float = 0.0) -> Ca
 
 
 #: Every arm by name, in the order of the tables: a function of `Models` to the `Arm`. To add an arm, add a line here (arms that
-#: are functions of an image use `_image_arm`) and a line to the table above and to docs/study.md. The command line, the study,
-#: the tables and the report find it here; `report.COLOURS` gives it a colour. Names that begin with front_end or simulated
+#: are functions of an image use `_image_arm`) and a row to the table in docs/study.md. The command line, the study,
+#: the tables and the report find it here; `figures.COLOURS` gives it a colour. Names that begin with front_end or simulated
 #: belong to the circuit and its twins; all others but `BOUNDS` count as baselines (`is_baseline`).
 ARMS: dict[str, Callable[[Models], Arm]] = {
     "pixels": _pixel_arm(),

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from biomodel import Pathway
 from biomodel.circuit.lesions import lesions_of
@@ -89,7 +88,7 @@ def run(pathway: Pathway, station: str, images: Images, protocol: Protocol, out:
     kept = {path: features[variant] for (variant, how), path in pending.items() if how == "kept"}
     if kept:
         tasks.append((_kept, kept, features["intact"], images, protocol))
-    run_parallel(_single_threaded, tasks, workers, f"classifiers of lesions before {station}")
+    run_parallel(_run_task, tasks, workers, f"classifiers of lesions before {station}")
 
 
 def read(out: Path, station: str) -> Results:
@@ -115,9 +114,7 @@ def _maps(pathway: Pathway, station: str, workers: int, light: np.ndarray, state
     return simulated_rates(pathway, station, light, state, workers)
 
 
-def _single_threaded(task: Callable[..., None], *arguments: object) -> None:
-    """Run a task in a worker process."""
-    torch.set_num_threads(1)
+def _run_task(task: Callable[..., None], *arguments: object) -> None:
     task(*arguments)
 
 

@@ -22,61 +22,33 @@ from studies.luminance.settings import Cell, Settings
 COLUMNS = ("dataset", "arm", "classifier", "light", "group", "level", "adaptation", "seed", "accuracy", "n")
 
 
-@dataclass(frozen=True)
 class Files:
     """Files in a study's folder.
 
-    =======================================  ===================================================================
-    config.json                              settings and digests of code and data
-    front_end.safetensors, fit.json, fit.csv the fitted front end, and its scores
-    stations.png                             one image at every station
-    choices/CLASSIFIER-ARM.json              learning rate and scale that a search chose
-    maps/                                    costly maps; may be deleted
-    cells/CELL.npz                           `Correct` of a cell
-    agreement/CELL.npz, .csv                 `Correct` of a simulated cell's twin, and R² of responses
-    lesions/                                 `lesions.paths`
-    kernels/STATION.npz, examples.npz        `examples`, for the report
-    results.csv, agreement.csv, lesions.csv, spikes.csv, costs.csv, summary.json
-                                             tables (`Study`)
-    =======================================  ===================================================================
+    ================================================  ==========================================================
+    config.json                                       settings, and digests of code and data
+    stations.png                                      one image at every station
+    front_end.safetensors, fit.json, fit.csv          the fitted front end, and its scores
+    choices/CLASSIFIER-ARM.json                       learning rate and scale that a search chose
+    maps/                                             costly maps; may be deleted
+    cells/CELL.npz                                    `Correct` of a cell
+    agreement/CELL.npz, agreement/CELL.csv            `Correct` of a simulated cell's twin, and R² of responses
+    lesions/                                          `Correct` of lesions (`lesions.paths`)
+    kernels/STATION.npz, examples.npz                 kernels and responses to one image, for the report
+    results.csv, agreement.csv, lesions.csv,          tables (`Study`)
+    spikes.csv, costs.csv, summary.json
+    ================================================  ==========================================================
     """
 
-    out: Path
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.stations, self.examples, self.kernels = out / "stations.png", out / "examples.npz", out / "kernels"
+        self.front_end, self.fit, self.costs = out / "front_end.safetensors", out / "fit.csv", out / "costs.csv"
 
     def make_folders(self) -> None:
         """Make the folders of a run."""
         for name in ("cells", "choices", "agreement", "lesions", "kernels"):
             (self.out / name).mkdir(parents=True, exist_ok=True)
-
-    @property
-    def front_end(self) -> Path:
-        """The fitted front end."""
-        return self.out / "front_end.safetensors"
-
-    @property
-    def costs(self) -> Path:
-        """Images per second, by arm."""
-        return self.out / "costs.csv"
-
-    @property
-    def fit(self) -> Path:
-        """Scores of the front end; its report is beside it, fit.json."""
-        return self.out / "fit.csv"
-
-    @property
-    def stations(self) -> Path:
-        """Figure of the responses of every station to one image."""
-        return self.out / "stations.png"
-
-    @property
-    def examples(self) -> Path:
-        """Responses to one image, for the report."""
-        return self.out / "examples.npz"
-
-    @property
-    def kernels(self) -> Path:
-        """Folder of equivalent kernels, for the report."""
-        return self.out / "kernels"
 
     def choice(self, classifier: str, arm: str) -> Path:
         """What a search chose."""

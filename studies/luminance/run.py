@@ -16,8 +16,6 @@ import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
-
 import biomodel
 import bridge
 from biomodel import Pathway, luminance
@@ -158,7 +156,6 @@ def _run_searches(context: _Context, made: dict[str, Arm], workers: int) -> None
 
 def _search(context: _Context, classifier: str, name: str) -> None:
     """Search for one arm, in a worker process."""
-    torch.set_num_threads(1)
     arm, settings = context.arm(name), context.settings
     features = FeatureCache(arm, arm.adaptations[0])
     choice = search(features, context.images, classifier, settings.budget(context.images), settings.seed)
@@ -186,7 +183,6 @@ def _run_cells(context: _Context, made: dict[str, Arm], workers: int) -> None:
 
 def _train_and_test(context: _Context, cell: Cell) -> None:
     """Train and test one cell, in a worker process."""
-    torch.set_num_threads(1)
     arm = context.arm(cell.arm)
     features, protocol = context.features(arm, cell.state), context.protocol(cell, arm)
     images = context.settings.images_for(arm, context.images)

@@ -31,15 +31,7 @@ COLUMNS = ("question", "classifier", "adaptation", "lights", "difference", "low"
 def contrast_table(cells: Mapping[Cell, Correct]) -> pd.DataFrame:
     """Differences and their intervals by question, classifier, adaptation and group of lights, and for dark conditions.
 
-    Parameters
-    ----------
-    cells : mapping of Cell to Correct
-        Questions about missing arms are omitted.
-
-    Returns
-    -------
-    pandas.DataFrame
-        With `COLUMNS`; differences are shares of correctly classified images.
+    The table has `COLUMNS`; differences are shares of correctly classified images. Questions about missing arms are omitted.
     """
     states = dict.fromkeys((cell.classifier, cell.state) for cell in cells)
     rows = []
