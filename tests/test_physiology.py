@@ -1,4 +1,4 @@
-"""Measures against closed forms; the battery against a subject whose every answer is known."""
+"""Measures against closed forms; the battery on a subject with known responses."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ def test_harmonic_of_a_known_sinusoid():
     assert measures.phase_advance(np.exp(0.9j), np.exp(0.2j)) == pytest.approx(np.degrees(0.7))
 
 
-def test_difference_of_gaussians_is_found_again():
+def test_difference_of_gaussians_is_recovered():
     cell = measures.DifferenceOfGaussians(30.0, 0.05, 16.5, 0.335)
     frequencies = 0.1 * 2 ** (np.arange(14) / 2)
     found = measures.fit_difference_of_gaussians(frequencies, cell(frequencies))
@@ -77,7 +77,7 @@ def test_width_of_a_gaussian():
     assert np.isnan(measures.width_at_half(x, np.exp(x)))
 
 
-def test_separable_gain_leaves_nothing_and_interaction_everything():
+def test_inseparable_share_of_separable_gains_and_of_an_interaction():
     separable = np.outer([1.0, 0.3, 0.05], [2.0, 1.5, 0.9, 0.2])
     assert measures.inseparable_share(separable) == pytest.approx(0, abs=1e-12)
     assert measures.inseparable_share(np.exp([[1.0, -1.0], [-1.0, 1.0]])) == pytest.approx(1)
@@ -85,12 +85,12 @@ def test_separable_gain_leaves_nothing_and_interaction_everything():
     assert np.isnan(measures.inseparable_share([[1.0, 0.0], [1.0, 1.0]]))
 
 
-def test_half_desensitisation_is_found_again():
+def test_half_desensitisation_is_recovered():
     backgrounds = 10 ** np.arange(0, 4.01, 0.5)
     assert measures.half_desensitisation(backgrounds, 0.5 / (1 + backgrounds / 38)) == pytest.approx(38, rel=1e-3)
 
 
-def test_screen_shows_discs_and_gratings_of_the_size_asked_for():
+def test_discs_and_gratings_have_the_requested_size():
     screen = Screen(41, 40.0)
     assert screen.disc(0.5).sum() / 40**2 == pytest.approx(np.pi * 0.25**2, rel=5e-3)
     assert (screen.disc(np.inf) == 1).all()
@@ -102,7 +102,7 @@ def test_screen_shows_discs_and_gratings_of_the_size_asked_for():
 
 
 class WeberCells:
-    """Cells that answer to Weber contrast through a difference of Gaussians, at once but for a delay.
+    """Cells that respond to Weber contrast through a difference of Gaussians, after a delay.
 
     A background of 38 cd/m² halves the cones' gain. Midgets are linear; parasols are bigger, six times as sensitive,
     sooner, and saturate as c / (1 + c/.3).
@@ -153,7 +153,7 @@ class WeberCells:
         )
 
     def drive(self, contrast, radius):
-        """In films the middle cell stands for all."""
+        """In movies the middle cell represents all."""
         if contrast.ndim == 4:
             weights = np.zeros(contrast.shape[2:])
             weights[weights.shape[0] // 2, weights.shape[1] // 2] = 1
@@ -172,7 +172,7 @@ def results():
     return physiology.run(WeberCells())
 
 
-def test_known_cells_give_the_known_answers(results):
+def test_known_cells_have_the_known_values(results):
     found = {row.key: row.value for row in results}
     cell = measures.DifferenceOfGaussians(1, 0.05, 0.55, 0.335)
     frequencies = np.geomspace(0.1, 10, 2000)
@@ -207,7 +207,7 @@ def test_every_band_but_those_of_spikes_is_reported_as_published(results):
     for row in table["rows"]:
         del row["key"]
     digest = hashlib.sha256(json.dumps(table, indent=1, ensure_ascii=False).encode()).hexdigest()
-    assert digest == "3f2f121489c1bcd2ad483ab3f78dc432e833749b8b677c5023ece26007e64f7c", "a band is never edited"
+    assert digest == "3f2f121489c1bcd2ad483ab3f78dc432e833749b8b677c5023ece26007e64f7c", "bands are never edited"
     published = [row for row in json.loads(path.read_text())["rows"] if row["needs"] == "rate"]
     assert {row["id"] for row in published} == set(EXPERIMENTS) - set(SPIKES_ONLY)
     assert len(results) == len(published) == 41
@@ -243,7 +243,7 @@ def test_values_and_bands_are_joined_by_key(results):
         battery.join_bands({3: replace(measured[3], values=measured[3].values | {"weber": -1.0})})
 
 
-def test_results_are_plain_json_and_a_page(results, tmp_path):
+def test_results_as_json_and_as_a_page(results, tmp_path):
     rows = json.loads(json.dumps(results.to_json(), allow_nan=False))
     keys = {"key", "id", "name", "statistic", "unit", "value", "low", "high", "passed", "held_out", "source"}
     assert all(set(row) == keys for row in rows)
@@ -280,7 +280,7 @@ def test_unknown_experiments_are_refused(ids, words):
 
 
 class PhotometricCells:
-    """Cells that answer to light as it is, or to its logarithm; OFF cells to less of it."""
+    """Cells that respond to luminance, or to its logarithm; OFF cells to its negative."""
 
     parameters = Parameters("macaque_parafovea")
     preset = "macaque_parafovea"
@@ -299,10 +299,10 @@ class PhotometricCells:
 
 
 def test_shadow_of_light_and_of_its_logarithm_is_known():
-    seen = shadow.measure_shadow(PhotometricCells(np.log), lesions=(), lights=(300,))
+    result = shadow.measure_shadow(PhotometricCells(np.log), lesions=(), lights=(300,))
     by_channel = np.array([np.log(1.2), -np.log(0.8)] * 2)
-    assert np.allclose(seen.response, by_channel[:, None])
-    assert np.allclose(shadow.shadow_ratio(seen).ratio, 1) and shadow.shadow_ratio(seen).within.all()
+    assert np.allclose(result.response, by_channel[:, None])
+    assert np.allclose(shadow.shadow_ratio(result).ratio, 1) and shadow.shadow_ratio(result).within.all()
     linear = shadow.measure_shadow(PhotometricCells(lambda light: light), lesions=(), lights=(300,))
     assert np.allclose(linear.relative, np.where(linear.distance < 0, 1, 1 / 30))
     assert not shadow.shadow_ratio(linear).within.any()
@@ -311,21 +311,23 @@ def test_shadow_of_light_and_of_its_logarithm_is_known():
 
 
 def test_shadow_ratio_is_the_worst_far_from_the_edge(tmp_path):
-    seen = shadow.measure_shadow(PhotometricCells(np.log), lesions=(), lights=(300, 1000), distances=(-3, 0.5, 1.5, 3))
-    assert seen.sizes["light"] == 2 and seen.shadow.values == pytest.approx([10, 100 / 3])
-    assert (abs(seen.distance) >= [3, 0.5, 1.5, 3]).all() and (abs(seen.distance) < [3.1, 0.6, 1.6, 3.1]).all()
-    seen["relative"] = seen.relative * xr.DataArray([1, 0.1, 1.25, 0.72], dims="distance")
-    assert np.allclose(shadow.shadow_ratio(seen).ratio, 0.72) and shadow.shadow_ratio(seen).within.all()
-    shadow.draw_shadow(seen, tmp_path / "shadow.png")
+    result = shadow.measure_shadow(
+        PhotometricCells(np.log), lesions=(), lights=(300, 1000), distances=(-3, 0.5, 1.5, 3)
+    )
+    assert result.sizes["light"] == 2 and result.shadow.values == pytest.approx([10, 100 / 3])
+    assert (abs(result.distance) >= [3, 0.5, 1.5, 3]).all() and (abs(result.distance) < [3.1, 0.6, 1.6, 3.1]).all()
+    result["relative"] = result.relative * xr.DataArray([1, 0.1, 1.25, 0.72], dims="distance")
+    assert np.allclose(shadow.shadow_ratio(result).ratio, 0.72) and shadow.shadow_ratio(result).within.all()
+    shadow.draw_shadow(result, tmp_path / "shadow.png")
     assert (tmp_path / "shadow.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
-def test_midgets_see_through_a_settled_shadow_by_their_luminance_gain():
-    seen = shadow.measure_shadow(Pathway(), lesions=["luminance_gain"], lights=(300,), distances=(-3, 1.5, 3))
-    told = shadow.shadow_ratio(seen).sel(adaptation="settled", start=0.05, channel=["midget_on", "midget_off"])
-    assert told.within.sel(lesion="intact").all()
-    assert (told.ratio.sel(lesion="luminance_gain") < 0.6 * told.ratio.sel(lesion="intact")).all()
+def test_midgets_compensate_a_settled_shadow_by_their_luminance_gain():
+    result = shadow.measure_shadow(Pathway(), lesions=["luminance_gain"], lights=(300,), distances=(-3, 1.5, 3))
+    ratios = shadow.shadow_ratio(result).sel(adaptation="settled", start=0.05, channel=["midget_on", "midget_off"])
+    assert ratios.within.sel(lesion="intact").all()
+    assert (ratios.ratio.sel(lesion="luminance_gain") < 0.6 * ratios.ratio.sel(lesion="intact")).all()
 
 
 @pytest.mark.parametrize(
@@ -341,7 +343,7 @@ def test_midgets_see_through_a_settled_shadow_by_their_luminance_gain():
         ({"distances": (-3, np.nan, 3)}, "distance"),
     ],
 )
-def test_shadow_refuses_what_it_cannot_measure(settings, words):
+def test_shadow_refuses_wrong_settings(settings, words):
     with pytest.raises(ValueError, match=words) as error:
         shadow.measure_shadow(Pathway(), **settings)
     assert "\n" not in str(error.value)

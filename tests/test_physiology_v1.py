@@ -1,4 +1,4 @@
-"""V1's measures against closed forms; its experiments on cells whose every answer is known."""
+"""V1's measures against closed forms; its experiments on cells with known responses."""
 
 import json
 
@@ -52,7 +52,7 @@ def test_half_width_wherever_the_peak_is(best):
     )
 
 
-def test_half_width_is_read_between_samples():
+def test_half_width_is_interpolated_between_samples():
     narrow, wide = (
         measures.half_width(ORIENTATIONS, np.exp(-((ORIENTATIONS - 90) ** 2) / (2 * s**2))) for s in (25, 25.05)
     )
@@ -64,7 +64,7 @@ def test_untuned_and_silent_cells_have_widths_too():
     assert np.isnan(measures.half_width(ORIENTATIONS, np.zeros(12)))
 
 
-def test_band_of_a_curve_over_log_frequency():
+def test_passband_of_a_curve_over_log_frequency():
     frequencies = 0.25 * 2 ** (np.arange(10) / 2)
     octaves = np.log2(frequencies / 1.3)
     low, high = measures.passband(frequencies, np.exp(-(octaves**2) / (2 * 0.66**2)))
@@ -75,7 +75,7 @@ def test_band_of_a_curve_over_log_frequency():
     assert np.isnan(measures.passband(frequencies, np.zeros(10))).all()
 
 
-def test_high_cut_is_at_half_of_the_peak():
+def test_high_cutoff_is_at_half_of_the_peak():
     frequencies = np.array([1, 2, 4, 8, 16, 32])
     assert measures.high_cutoff(frequencies, [1, 2, 4, 4, 1, 0]) == pytest.approx(8 * 2 ** (2 / 3))
     assert measures.high_cutoff(frequencies, [1, 2, 4, 5, 6, 4]) == 32
@@ -83,7 +83,7 @@ def test_high_cut_is_at_half_of_the_peak():
 
 
 @pytest.mark.parametrize(("exponent", "half"), [(1.0, 0.8), (2.4, 0.33), (4.0, 0.1)])
-def test_contrast_response_is_found_again(exponent, half):
+def test_contrast_response_is_recovered(exponent, half):
     contrasts = np.array([0.03, 0.06, 0.12, 0.25, 0.49, 0.7, 0.98])
     found = measures.fit_contrast_response(contrasts, measures.ContrastResponse(40, exponent, half, 1)(contrasts))
     assert (found.maximum, found.exponent, found.half) == pytest.approx((40, exponent, half), rel=1e-3)
@@ -199,13 +199,13 @@ class GaborCells:
             radius = np.hypot(u, v) * frequency
             rings.append((radius > self.ring[0]) & (radius < self.ring[1]))
         weights = np.array(filters).T
-        seen = pixels @ weights.real + 1j * (pixels @ weights.imag)
+        filtered = pixels @ weights.real + 1j * (pixels @ weights.imag)
         pool = np.sqrt(pixels**2 @ np.array(pools).T)
         film = "time" in stimulus.dims
         found = []
         for k, (kind, orientation, _) in enumerate(self.cells):
             shares = 0.0 if film else self.share(stimulus, pixels, rings[k], np.deg2rad(orientation), pool[..., k])
-            found.append(self.rate(kind, seen[..., k], pool[..., k], shares, film))
+            found.append(self.rate(kind, filtered[..., k], pool[..., k], shares, film))
         return found
 
     def share(self, stimulus, pixels, ring, angle, pool):
@@ -217,16 +217,16 @@ class GaborCells:
         outside = np.sqrt(2 * (pixels[:, ring] ** 2).mean(axis=1)) * energy[0] / np.maximum(sum(energy), 1e-9)
         return np.divide(outside, pool, out=np.zeros_like(pool), where=pool > 1e-9)
 
-    def rate(self, kind, seen, pool, share, film):
+    def rate(self, kind, filtered, pool, share, film):
         half = self.half
         if film:
             steps, adapted = round(self.delay / 0.002), 600
-            late = np.concatenate([np.zeros_like(seen[:, :steps]), seen[:, :-steps]], axis=1)
-            seen = self.slowed(late, self.membrane)
+            late = np.concatenate([np.zeros_like(filtered[:, :steps]), filtered[:, :-steps]], axis=1)
+            filtered = self.slowed(late, self.membrane)
             adaptor = pool[:, :adapted].mean(axis=1, keepdims=True)
             changed = (abs(pool - adaptor) > 0.03) & (np.arange(pool.shape[1]) >= adapted)
             half = np.where(changed, half * 2 ** (self.shift * adaptor / 0.5), half)
-        drive = abs(seen) if kind == "complex" else np.maximum(seen.real, 0)
+        drive = abs(filtered) if kind == "complex" else np.maximum(filtered.real, 0)
         return self.spontaneous + self.gain * self.maximum * (1 - self.suppression * share) * drive**2 / (
             half**2 + pool**2
         )
@@ -249,8 +249,8 @@ def column():
 
 @pytest.fixture(scope="module")
 def measured(column):
-    made = sorted((number, one) for number, one in v1.EXPERIMENTS.items() if number not in battery.SPIKES_ONLY)
-    return {number: experiment(column) for number, experiment in made}
+    experiments = sorted((number, one) for number, one in v1.EXPERIMENTS.items() if number not in battery.SPIKES_ONLY)
+    return {number: experiment(column) for number, experiment in experiments}
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +263,7 @@ def test_column_is_the_one_nearest_the_middle(column):
     assert column.spontaneous_rates == pytest.approx(GaborCells.spontaneous)
 
 
-def test_cells_are_told_apart_by_their_answers(column):
+def test_cells_are_classified_by_their_responses(column):
     found = column.characterisation
     assert found.simple.tolist() == [True] * 6 + [False] * 6
     assert found.modulation[6:] == pytest.approx(0, abs=0.02) and (found.modulation[:6] > 1.4).all()
@@ -275,7 +275,7 @@ def test_cells_are_told_apart_by_their_answers(column):
     assert np.abs(octaves).max() <= 0.3
 
 
-def test_neighbours_tell_what_the_middle_column_does_at_every_phase():
+def test_rates_from_neighbours_are_those_of_the_middle_column_at_every_phase():
     """Cells of 1, cosines and sines of the phase, and its fourth harmonic, on a lattice: found again, to rounding."""
     screen = Screen(9, 8)
     down = right = screen.degrees[::2]
@@ -284,25 +284,25 @@ def test_neighbours_tell_what_the_middle_column_does_at_every_phase():
     rates = np.stack([3 + gratings, 5 + turned * gratings, 8 * gratings**4], axis=-1)
     found = rates_from_neighbours(rates, 30, 0.9, down, right)
     assert np.allclose(found, rates[:, 2, 2], atol=1e-9)
-    # Noise of single columns is averaged: nine terms are told from 100 rates.
+    # Noise of single columns is averaged: nine terms are fitted to 100 rates.
     noisy = np.random.default_rng(0).standard_normal((*rates.shape[:-1], 4000))
     assert rates_from_neighbours(noisy, 30, 0.9, down, right).std() == pytest.approx(np.sqrt(9 / 100), rel=0.05)
 
 
 @pytest.mark.slow
-def test_columns_are_alike_before_a_grating_that_fills_the_screen(as_trials):
-    """In the rate form, which has no noise, neighbours stand for the middle column: within 5 % of a cell's peak, rms."""
+def test_columns_are_alike_for_a_grating_that_fills_the_screen(as_trials):
+    """In the rate form, which has no noise, neighbours replace the middle column: within 5 % of a cell's peak, rms."""
     pathway = Pathway(parameters={"v1.kinds": 4})
     shown = 0.98, np.array([[0], [1], [5]]), np.array([2, 5, 7])
-    middle, told = (
+    middle, estimated = (
         Column(Electrode(subject, workers=2)).grating_rates(*shown) for subject in (pathway, as_trials(pathway))
     )
-    error = told - middle
+    error = estimated - middle
     assert (np.sqrt((error**2).mean((0, 1, 2))) < 0.05 * middle.max((0, 1, 2))).all() and error.any()
-    assert told.shape == (3, 3, 4, 8) and middle.max() > 20
+    assert estimated.shape == (3, 3, 4, 8) and middle.max() > 20
 
 
-def test_panels_serve_every_cell_with_a_grating_that_is_near(column):
+def test_a_panel_drives_every_cell(column):
     panel, found = column.panel(16), column.characterisation
     assert sorted(panel.cells) == list(range(12)) and len(panel) == 6  # one for each pair of cells
     evoked = found.responses - found.spontaneous
@@ -330,7 +330,7 @@ def test_tuning_is_that_of_the_filters(column, values):
     assert values["tuning_width_ratio"] == pytest.approx(1, abs=0.02)
 
 
-def test_known_cells_give_the_known_answers(values):
+def test_known_cells_have_the_known_values(values):
     cells = GaborCells
     contrast, half = 0.49, cells.half
     alone = contrast**2 / (half**2 + contrast**2) * (1 - cells.suppression)
@@ -404,7 +404,7 @@ def test_distances_are_those_of_the_cells(measured):
 
 
 @pytest.mark.parametrize("kinds", [(), ("simple",)])
-def test_without_a_cell_that_counts_nothing_is_measured(kinds, tmp_path):
+def test_without_a_responsive_cell_nothing_is_measured(kinds, tmp_path):
     silent = GaborCells(kinds, gain=0.0) if kinds else NoCortex()
     results = physiology.run(silent, range(16, 26))
     assert len(results) == 16
@@ -419,7 +419,7 @@ def test_without_a_cell_that_counts_nothing_is_measured(kinds, tmp_path):
 
 
 class NoCortex:
-    """A subject that ends at the relay."""
+    """A subject without V1."""
 
     parameters = Parameters("macaque_fovea")
 
@@ -458,12 +458,12 @@ def test_receptive_fields_are_those_of_linear_filters():
     assert np.array_equal(found[3], np.zeros((61, 61)))
 
 
-def test_modulation_by_drifting_gratings_tells_the_classes_apart(column):
+def test_modulation_by_drifting_gratings_separates_the_classes(column):
     cells, ratios = column.drift_modulation
     assert cells.tolist() == sorted(cells) and np.array_equal(ratios > 1, column.characterisation.simple[cells])
 
 
-def test_population_is_drawn_of_what_was_measured_and_nothing_is_simulated(column, measured, tmp_path, monkeypatch):
+def test_population_is_drawn_without_a_simulation(column, measured, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("simulated again")
 
@@ -520,7 +520,7 @@ def test_distances_over_draws_are_those_of_each_draw(simulated):
     json.dumps(one.to_dict(), allow_nan=False)
 
 
-def test_stopped_draws_go_on_where_they_were(simulated, tmp_path):
+def test_interrupted_draws_continue(simulated, tmp_path):
     with pytest.raises(RuntimeError, match="stopped"):
         physiology.distances_over_draws(DrawnCells, (0, 9), 16, store=tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.*json*")) == ["draw_0.json"]
@@ -537,7 +537,7 @@ def test_stopped_draws_go_on_where_they_were(simulated, tmp_path):
     assert set(json.loads((tmp_path / "draw_1.json").read_text())["experiments"]) == {"16", "18"}
 
 
-def test_draws_of_other_settings_are_refused_before_anything_is_simulated(simulated, tmp_path):
+def test_draws_of_other_settings_are_refused_before_a_simulation(simulated, tmp_path):
     physiology.distances_over_draws(DrawnCells, (1,), 16, store=tmp_path)
     simulated.clear()
     with pytest.raises(
@@ -552,7 +552,7 @@ def test_draws_of_other_settings_are_refused_before_anything_is_simulated(simula
     assert not simulated and not (tmp_path / "draw_0.json").exists()
 
 
-def test_a_property_of_no_cell_has_no_distance():
+def test_a_property_without_cells_has_no_distance():
     class Silent(DrawnCells):
         def __init__(self, draw):
             super().__init__(draw)
@@ -574,7 +574,7 @@ def test_a_property_of_no_cell_has_no_distance():
         ({"ids": ()}, "ids must be one or more of 16, 18, 22, got none"),
     ],
 )
-def test_draws_and_experiments_that_are_not_accepted(simulated, named, words, tmp_path):
+def test_wrong_draws_and_experiments_are_refused(simulated, named, words, tmp_path):
     with pytest.raises(ValueError, match=words):
         physiology.distances_over_draws(DrawnCells, **named, store=tmp_path / "new")
     assert not simulated and not (tmp_path / "new").exists()
