@@ -400,16 +400,16 @@ def test_fidelities_are_compared_cell_by_cell(tmp_path):
     rates = Pathway(parameters={"v1.kinds": 4, "bipolar.luminance_half": 10}).simulate(photographs(4))
     counts = pathway.simulate(photographs(4), trials=4, workers=2)
     row = table.set_index(["station", "channel"]).loc["lgn", "midget_on"]
-    told = counts.lgn.mean("trial").sel(lgn_channel="midget_on") / 0.15
+    spiking = counts.lgn.mean("trial").sel(lgn_channel="midget_on") / 0.15
     expected = rates.lgn.sel(lgn_channel="midget_on")
-    assert row.r == pytest.approx(np.corrcoef(told.values.ravel(), expected.values.ravel())[0, 1])
-    assert (row.rate, row.spiking) == pytest.approx((float(expected.mean()), float(told.mean())))
+    assert row.r == pytest.approx(np.corrcoef(spiking.values.ravel(), expected.values.ravel())[0, 1])
+    assert (row.rate, row.spiking) == pytest.approx((float(expected.mean()), float(spiking.mean())))
     one = counts.lgn.sel(lgn_channel="midget_on")
-    lively = (told >= 5).values
-    fano = (one.var("trial", ddof=1) / one.mean("trial")).values[lively]
+    active = (spiking >= 5).values
+    fano = (one.var("trial", ddof=1) / one.mean("trial")).values[active]
     assert row.fano == pytest.approx(np.median(fano), rel=1e-3)
     assert len(table) == 4 + 4 + 8
-    # What is kept is not made again.
+    # Stored responses are not simulated again.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "run_chunks", lambda *_: pytest.fail("simulated again"))
         assert fidelities.compare_fidelities(pathway, patches=4, trials=4, workers=2, store=tmp_path).equals(table)
@@ -498,8 +498,8 @@ def test_neither_runaway_nor_silence(spiking, mean, contrast, cycles, adapted):
     assert float(cortex.sel(time=late).mean()) <= float(cortex.sel(time=~late).mean()) + 1
 
 
-def test_rates_over_repeats():
-    """What experiments are told of a spiking pathway is its counts, averaged over trials, in Hz."""
+def test_rates_over_trials():
+    """Experiments use the counts of a spiking pathway, averaged over trials, in Hz."""
     pathway, field = small()
     twice = xr.concat([field, 2 * field], "image")
     subject = TrialAveraged(pathway, relay_trials=3)
@@ -516,7 +516,7 @@ def test_rates_over_repeats():
     assert not np.allclose(other.ganglion[0], rates.ganglion[1], atol=1e-9)
 
 
-def test_repeats_do_not_depend_on_what_fits_in_memory_but_on_seeds(monkeypatch):
+def test_trial_averages_do_not_depend_on_memory_but_on_seeds(monkeypatch):
     pathway, field = small()
     twice = xr.concat([field, 2 * field], "image")
     asked = {"adapt_to": 100.0, "duration": 0.05, "window": (0.0, 0.05), "output": "ganglion"}
@@ -556,21 +556,23 @@ def test_cells_that_do_not_fire_far_from_the_middle_are_not_missed_there(output)
 
 
 @pytest.mark.slow
-def test_neighbours_stand_for_the_middle_before_gratings(as_trials):
+def test_neighbours_replace_the_middle_cell_for_gratings(as_trials):
     """In the rate form, which has no noise: within 5 % of the best response, flashed and drifting, before V1."""
     pathway = Pathway()
-    middle, told = (Electrode(subject, workers=2) for subject in (pathway, as_trials(pathway)))
+    middle, estimated = (Electrode(subject, workers=2) for subject in (pathway, as_trials(pathway)))
     found = [
         one.grating_responses("parasol", np.array([0.4, 1.4, 2.8]), np.array([0.1, 0.25, 0.98]))["lgn"]
-        for one in (middle, told)
+        for one in (middle, estimated)
     ]
     assert np.allclose(*found, atol=0.05 * found[0].max()) and not np.allclose(*found, rtol=1e-9)
     # Of patches those phases are shown that put light or dark in the middle: no other does better.
-    found = [one.grating_responses("midget", 1.9, 0.5, diameters=np.array([0.2, 1.0, 3.0])) for one in (middle, told)]
+    found = [
+        one.grating_responses("midget", 1.9, 0.5, diameters=np.array([0.2, 1.0, 3.0])) for one in (middle, estimated)
+    ]
     assert all(np.allclose(*(one[station] for one in found), rtol=1e-6) for station in ("ganglion", "lgn"))
-    for one in (middle, told):
+    for one in (middle, estimated):
         one.best_frequency = lambda cells: 1.9
-    found = [one.drift_harmonics("midget", "ganglion", np.array([2, 8]), 0.2) for one in (middle, told)]
+    found = [one.drift_harmonics("midget", "ganglion", np.array([2, 8]), 0.2) for one in (middle, estimated)]
     assert np.allclose(*found, atol=0.05 * np.abs(found[0]).max()) and not np.allclose(*found, rtol=1e-9)
 
 
@@ -593,7 +595,7 @@ def test_fano_factors():
     assert factor[0] == pytest.approx(1, abs=0.1) and factor[1] == 0 and np.isnan(factor[2])
 
 
-def test_cortical_cells_vary_before_the_grating_that_serves_them(monkeypatch):
+def test_cortical_cells_vary_for_the_grating_that_drives_them(monkeypatch):
     """Of three cells that fire in pairs, singly, or not at all, before two gratings of four phases each."""
     electrode = Electrode(TrialAveraged(Pathway(fidelity="spiking")))
     column = Column(electrode)
@@ -607,18 +609,18 @@ def test_cortical_cells_vary_before_the_grating_that_serves_them(monkeypatch):
 
     monkeypatch.setattr(electrode, "spike_counts", counts)
     panel = Panel(np.array([0, 3]), np.array([2, 4]), cells=np.array([0, 1, 2]), grating=np.array([1, 0, 1]))
-    told, factor = column.count_variability(panel)
+    means, factor = column.count_variability(panel)
     ((screen, images, output, within),) = shown
     waves = [screen.grating(column.frequencies[f], PHASES, ORIENTATIONS[o]) for o, f in ((0, 2), (3, 4))]
     assert screen is column.movie and output == "v1" and 0 < within < screen.pixels / screen.pixels_per_degree / 2
     assert np.allclose(images, 100 * (1 + 0.98 * np.concatenate(waves)))
     pairs = factor > 1.5
-    assert sorted(told[pairs] / 2) == pytest.approx(mean[4:], rel=0.05) and factor[pairs] == pytest.approx(2, rel=0.15)
-    assert sorted(told[~pairs]) == pytest.approx(mean[:4], rel=0.05) and factor[~pairs] == pytest.approx(1, rel=0.15)
+    assert sorted(means[pairs] / 2) == pytest.approx(mean[4:], rel=0.05) and factor[pairs] == pytest.approx(2, rel=0.15)
+    assert sorted(means[~pairs]) == pytest.approx(mean[:4], rel=0.05) and factor[~pairs] == pytest.approx(1, rel=0.15)
 
 
 @pytest.mark.slow
-def test_rasters_show_the_spikes_of_which_time_courses_are_told(tmp_path, monkeypatch):
+def test_rasters_show_the_spikes_of_the_time_courses(tmp_path, monkeypatch):
     """Four cells before V1, a simple and a complex one: in a raster as many spikes as the bars below it count."""
     pages, simulated = [], {}
 
@@ -633,7 +635,7 @@ def test_rasters_show_the_spikes_of_which_time_courses_are_told(tmp_path, monkey
     raster.draw_rasters(Pathway(fidelity="spiking", parameters={"v1.kinds": 4}), tmp_path / "rasters.png")
     ((page, path),) = pages
     assert path == tmp_path / "rasters.png" and len(page.axes) == 12
-    told = simulated["spikes"]
+    recorded = simulated["spikes"]
     titles = []
     for row in (0, 6):
         for spikes, course in zip(page.axes[row : row + 3], page.axes[row + 3 : row + 6], strict=True):
@@ -645,8 +647,8 @@ def test_rasters_show_the_spikes_of_which_time_courses_are_told(tmp_path, monkey
             rates = course.lines[0].get_ydata()
             assert 0.3 * rates.mean() < len(time) / (4 * raster.DURATION) < 3 * rates.mean()
             station, cell = titles[-1].split(", ")
-            own = told[(told.station == station) & (told.channel == cell.replace(" ", "_"))]
-            of_images = [own[own.image == image] for image in sorted(set(told.image))]
+            own = recorded[(recorded.station == station) & (recorded.channel == cell.replace(" ", "_"))]
+            of_images = [own[own.image == image] for image in sorted(set(recorded.image))]
             assert any(np.array_equal(1000 * one.time, time) and np.array_equal(one.trial, trial) for one in of_images)
             means = simulated["trace"][station].sel({f"{station}_channel": cell.replace(" ", "_")}).mean("time")
             assert rates.mean() == pytest.approx(float(means.max()))
