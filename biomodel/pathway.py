@@ -332,4 +332,4 @@ def check_rates(subject: object, what: str) -> None:
     InputError
     """
     if getattr(subject, "fidelity", "rate") == "spiking":
-        raise InputError(f"fidelity = 'spiking' is not accepted: {what} takes rates, give a pathway of fidelity 'rate'")
+        raise InputError(f"fidelity must be 'rate' for {what}, got 'spiking'")

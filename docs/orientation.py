@@ -15,13 +15,13 @@ from biomodel.circuit.v1 import STRIDE
 from biomodel.images import photographs
 from studies.luminance.lights import LIGHTS, PIXELS_PER_DEGREE
 
-#: Of the photographs' patches, pixels; how many; of which those shown.
+#: Patches of photographs: pixels along a side, number, and indices of those that are drawn.
 SIDE, PATCHES, SHOWN = 64, 26, (2, 4, 11)
 
-#: Standard deviation of the derivative's Gaussian, degrees: about a V1 field's.
+#: Standard deviation of the derivative's Gaussian, degrees: about that of a V1 receptive field.
 SCALE = 0.15
 
-#: Deviation in degrees of the Gaussian under which local contrast is taken, and the contrast from which a place counts.
+#: Standard deviation in degrees of the Gaussian for local contrast, and the least contrast of a place that is evaluated.
 AROUND, COUNTED = 0.25, 0.1
 
 LIT = {"even light": None, "10:1 gradient": "gradient", "10:1 shadow": "hard_shadow"}
@@ -49,7 +49,7 @@ def turned(one: xr.Dataset, other: xr.Dataset) -> np.ndarray:
 
 
 def coloured(field: xr.Dataset, image: int) -> np.ndarray:
-    """Hue tells orientation, brightness how strong it is beside the strongest places of the image."""
+    """Show orientation as hue, and strength relative to the strongest places of the image as brightness."""
     strength = field.strength.values[image]
     strength = np.clip(strength / np.percentile(strength, 97), 0, 1)
     return hsv_to_rgb(

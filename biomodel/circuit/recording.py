@@ -50,7 +50,7 @@ class RunSettings:
     duration : float
         How long the stimulus is shown.
     window : pair of float
-        Start and end of the interval of which means and counts are taken.
+        Start and end of the interval for means and counts.
     record : {"mean", "trace", "spikes"}
     """
 
@@ -113,7 +113,7 @@ def plan_recordings(specification: Specification) -> dict[str, Recording]:
 
 
 def noise_groups(specification: Specification) -> list[str]:
-    """The groups of spiking cells, each of which has noise of its own."""
+    """Names of the groups of spiking cells; each has independent noise."""
     s = specification
     names = [
         f"{station}_{channel}" for station in s.spiking if station != "v1" for channel in _READOUTS[station].channels

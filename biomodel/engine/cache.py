@@ -53,8 +53,8 @@ def compiler() -> str | None:
     command = shlex.split(os.environ.get("CXX") or "g++")
     if shutil.which(command[0]) is None or shutil.which("make") is None:
         return None
-    told = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
-    return told.stdout.splitlines()[0] if told.returncode == 0 and told.stdout else None
+    version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    return version.stdout.splitlines()[0] if version.returncode == 0 and version.stdout else None
 
 
 @functools.cache

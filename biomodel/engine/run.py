@@ -66,7 +66,7 @@ def simulate_into(plan: Plan, folder: Path, resume: bool, workers: int) -> xr.Da
 def simulate_in_sequence(
     plan: Plan, before: tuple[State, np.ndarray] | None
 ) -> tuple[xr.Dataset | SpikeTrains, tuple[State, np.ndarray]]:
-    """Responses to images of which each starts from the state that the one before left.
+    """Simulate images in a sequence: each presentation starts from the last state of the one before.
 
     Parameters
     ----------

@@ -113,7 +113,7 @@ class ResponseStore:
         return found[[name for name in ("background", *STATIONS) if name in found]].assign_coords(texts)
 
     def settings(self) -> dict[str, object]:
-        """What the store was begun with."""
+        """Read the settings of the simulation from the store."""
         found = self._group()[_SETTINGS].attrs["all"]
         if not isinstance(found, dict):
             raise InputError(f"settings = {found!r}")
@@ -148,7 +148,7 @@ def _array(group: zarr.Group, name: str) -> zarr.Array:
 def open_store(
     folder: Path, empty: xr.Dataset, stimulus: xr.DataArray, chunk: int, settings: dict[str, object], resume: bool
 ) -> ResponseStore:
-    """Begin a store, or go on with one that was begun with the same settings.
+    """Create a store, or open one with the same settings.
 
     Parameters
     ----------

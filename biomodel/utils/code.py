@@ -14,7 +14,7 @@ def code_digest(paths: Iterable[Path]) -> str:
     Parameters
     ----------
     paths : iterable of pathlib.Path
-        Files, or folders, of which all Python, JSON and TOML files count. Their order does not matter.
+        Files, or folders with Python, JSON and TOML files. Their order does not matter.
 
     Returns
     -------
