@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 from biomodel import Pathway, luminance
 from biomodel.analysis.equivalent_kernels import equivalent_kernels, probe
@@ -87,6 +88,7 @@ def compare_kernels(
     size: int = 29,
     seed: int = 0,
     workers: int = 1,
+    simulated: xr.Dataset | None = None,
 ) -> KernelPairs:
     """Equivalent kernels of circuit and front end at the same state.
 
@@ -100,10 +102,13 @@ def compare_kernels(
         As in `FrontEnd.kernel`.
     workers : int
         Processes that simulate.
+    simulated : xarray.Dataset, optional
+        Kernels of the circuit at this state, as `equivalent_kernels` returns them; by default they are simulated.
     """
-    simulated = equivalent_kernels(
-        pathway, background, size, front_end.pixels_per_degree, station, workers, contrast, seed
-    )
+    if simulated is None:
+        simulated = equivalent_kernels(
+            pathway, background, size, front_end.pixels_per_degree, station, workers, contrast, seed
+        )
     labels = [str(label).replace("_", " ") for label in simulated[f"{station}_channel"].values]
     if "v1_orientation" in simulated.coords and station == "v1":
         cells = zip(simulated.v1_kind.values, simulated.v1_orientation.values, strict=True)

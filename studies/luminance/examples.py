@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
+import xarray as xr
 
 from biomodel import Pathway, luminance
+from biomodel.analysis.equivalent_kernels import equivalent_kernels
 from biomodel.utils.atomic import atomic_write
 from bridge import FrontEnd
 from bridge.evaluate.kernels import compare_kernels, most_effective_noise
@@ -88,14 +91,25 @@ def record(pathway: Pathway, front_end: FrontEnd, image: np.ndarray, lights: tup
     return Examples(list(scenes), maps)
 
 
-def record_kernels(pathway: Pathway, front_end: FrontEnd, folder: Path, workers: int) -> None:
-    """Write the kernels of both stations of circuit and twin to STATION.npz in a folder, those that are missing."""
+#: By station, the circuit's kernels and the seed of the noise about which they were taken.
+CircuitKernels: TypeAlias = dict[str, tuple[xr.Dataset, int]]
+
+
+def simulate_kernels(pathway: Pathway, folder: Path, workers: int) -> CircuitKernels:
+    """Simulate the circuit's kernels of the stations whose STATION.npz is missing in a folder."""
     missing = [station for station in KERNEL_CONTRASTS if not (folder / f"{station}.npz").exists()]
     if not missing:
-        return
-    seed = most_effective_noise(pathway, front_end.pixels_per_degree, _BACKGROUND, _NOISE_CONTRAST, _SIZE)
-    for station in missing:
-        pairs = compare_kernels(
-            pathway, front_end, station, _BACKGROUND, KERNEL_CONTRASTS[station], _SIZE, seed, workers
-        )
-        pairs.save(folder / f"{station}.npz")
+        return {}
+    seed = most_effective_noise(pathway, PIXELS_PER_DEGREE, _BACKGROUND, _NOISE_CONTRAST, _SIZE)
+    state = (_BACKGROUND, _SIZE, PIXELS_PER_DEGREE)
+    return {
+        station: (equivalent_kernels(pathway, *state, station, workers, KERNEL_CONTRASTS[station], seed), seed)
+        for station in missing
+    }
+
+
+def record_kernels(pathway: Pathway, front_end: FrontEnd, circuit: CircuitKernels, folder: Path) -> None:
+    """Write the kernels of circuit and twin to STATION.npz in a folder."""
+    for station, (kernels, seed) in circuit.items():
+        state = (_BACKGROUND, KERNEL_CONTRASTS[station], _SIZE, seed)
+        compare_kernels(pathway, front_end, station, *state, simulated=kernels).save(folder / f"{station}.npz")

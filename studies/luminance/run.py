@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import biomodel
 import bridge
 from biomodel import Pathway, luminance
 from biomodel.engine import cache
+from biomodel.engine.run import available_target
 from biomodel.utils.atomic import atomic_write
 from biomodel.utils.code import code_digest
 from biomodel.utils.run_folder import array_digest, claim
@@ -56,8 +59,16 @@ class _Context:
     files: Files
     images: datasets.Images
 
-    def arm(self, name: str) -> Arm:
-        return arms.make(name, Models(FrontEnd.load(self.files.front_end), self.settings.pathway))
+    def arm(self, name: str, workers: int = 1) -> Arm:
+        # Arms without a front end are made before there is one.
+        is_learned = name.startswith("front_end")
+        front_end = FrontEnd.load(self.files.front_end) if is_learned else cast(FrontEnd, None)
+        return arms.make(name, Models(front_end, self.settings.pathway, workers))
+
+    def pending(self, made: dict[str, Arm]) -> list[Cell]:
+        """Cells of some arms whose files are missing."""
+        cells = self.settings.cells(made)
+        return [one for one in cells if not all(p.exists() for p in self.files.of(one, made[one.arm].simulated))]
 
     def features(self, arm: Arm, state: str) -> FeatureCache:
         return FeatureCache(arm, state, self.files.out / "maps")
@@ -102,10 +113,18 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
     _claim(settings, pathway, images, out)
     files.make_folders()
     _draw_stations(pathway, images, files)
-    front_end = _fitted_front_end(settings, pathway, files, workers)
+    context = _Context(settings, files, images)
+    with ThreadPoolExecutor(1) as pool:
+        # The fit uses one core; on the others runs what needs no front end.
+        if workers > 1 and available_target() == "cpp":
+            beside = pool.submit(_run_without_front_end, context, workers - 1)
+            front_end = _fitted_front_end(settings, pathway, files, workers)
+            circuit_kernels = beside.result()
+        else:
+            front_end = _fitted_front_end(settings, pathway, files, workers)
+            circuit_kernels = _run_without_front_end(context, workers)
     models = Models(front_end, pathway, workers)
     made = {name: arms.make(name, models) for name in settings.arms + settings.resnet_arms}
-    context = _Context(settings, files, images)
     if settings.search:
         _run_searches(context, made, workers)
     _run_cells(context, made, workers)
@@ -114,7 +133,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
     if not files.costs.exists():
         alone = [arms.make(name, replace(models, workers=1)) for name in made]
         write_text(files.costs, costs.measure_speed(alone, scene(images.test[:_TIMED])).to_csv(index=False))
-    examples.record_kernels(pathway, front_end, files.kernels, workers)
+    examples.record_kernels(pathway, front_end, circuit_kernels, files.kernels)
     if not files.examples.exists():
         examples.record(pathway, front_end, scene(images.test[:1]), settings.lights).save(files.examples)
     study = results.read(settings, made, files)
@@ -162,22 +181,31 @@ def _search(context: _Context, classifier: str, name: str) -> None:
     write_text(context.files.choice(classifier, name), json.dumps(asdict(choice)) + "\n")
 
 
-def _run_cells(context: _Context, made: dict[str, Arm], workers: int) -> None:
-    """Simulate, train and test every cell whose files are missing."""
-    settings, files = context.settings, context.files
-    pending = [
-        cell
-        for cell in settings.cells(made)
-        if not all(path.exists() for path in files.of(cell, made[cell.arm].simulated))
-    ]
+def _run_without_front_end(context: _Context, workers: int) -> examples.CircuitKernels:
+    """Run what does not depend on the fit: maps of simulated arms, the circuit's kernels, and cells of other arms."""
+    settings = context.settings
+    names = [name for name in settings.arms + settings.resnet_arms if not name.startswith("front_end")]
+    made = {name: context.arm(name, workers) for name in names}
+    pending = context.pending(made)
     # The simulation runs in several processes itself.
     for cell in pending:
         arm = made[cell.arm]
         if arm.simulated:
             images = settings.images_for(arm, context.images)
             context.features(arm, cell.state).fill(images, conditions_of(settings.lights, few_levels=True))
+    kernels = examples.simulate_kernels(settings.pathway, context.files.kernels, workers)
+    if not settings.search:
+        others = [(context, cell) for cell in pending if not made[cell.arm].simulated]
+        # Never in this process, whose random state is the fit's.
+        run_parallel(_train_and_test, others, max(2, workers), "training")
+    return kernels
+
+
+def _run_cells(context: _Context, made: dict[str, Arm], workers: int) -> None:
+    """Train and test every cell whose files are missing."""
+    pending = context.pending(made)
     # The longest first, so that no process waits for the last.
-    pending.sort(key=lambda cell: made[cell.arm].front is None)
+    pending.sort(key=lambda cell: (made[cell.arm].front is None, not cell.arm.endswith("v1")))
     run_parallel(_train_and_test, [(context, cell) for cell in pending], workers, "training")
 
 

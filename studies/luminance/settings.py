@@ -119,9 +119,14 @@ class Settings:
             raise InputError("resnet_arms must not have batch_norm: the residual network has it behind every arm")
 
     def cells(self, made: Mapping[str, Arm]) -> list[Cell]:
-        """List the cells of the study, in the order of its tables; `made` are its arms by name."""
+        """List the cells of the study, in the order of its tables; `made` are its arms, or some of them, by name."""
         pairs = [("lenet", name) for name in self.arms] + [("resnet", name) for name in self.resnet_arms]
-        return [Cell(classifier, name, state) for classifier, name in pairs for state in made[name].adaptations]
+        return [
+            Cell(classifier, name, state)
+            for classifier, name in pairs
+            if name in made
+            for state in made[name].adaptations
+        ]
 
     def seeds(self, classifier: str) -> tuple[int, ...]:
         """Seeds of a classifier's trainings."""
