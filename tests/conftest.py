@@ -14,9 +14,12 @@ from biomodel.physiology.recording import TrialAveraged
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
-    """Builds of the tests stay out of the user's cache, and are compiled anew."""
+    """One cache of compiled circuits for all workers of a run, empty at its start; the user's own is left alone."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         yield
 
 

@@ -53,7 +53,7 @@ def python(script, *arguments, **settings):
 SIMULATE = """
 import resource, sys
 import xarray as xr
-from biomodel import Pathway
+from biomodel import Pathway, Store
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))
 stimulus = xr.open_zarr(sys.argv[1], chunks=None, consolidated=False).luminance
 Pathway().simulate(stimulus, output="lgn", store=Store(sys.argv[2], int(sys.argv[3])), workers=int(sys.argv[5]))

@@ -16,8 +16,8 @@ from biomodel.circuit.lattice import Grid
 from biomodel.circuit.spiking.noise import numbers
 from biomodel.circuit.spiking.v1 import COMPLEX, SIMPLE, homeostasis
 from biomodel.circuit.steady_state import steady_state
-from biomodel.engine import run
-from biomodel.engine.plan import Network, Request, make_plan
+from biomodel.engine import plan, run
+from biomodel.engine.plan import Network, Request, chunked, make_plan
 from biomodel.engine.responses import in_rates
 from biomodel.images import photographs
 from biomodel.parameters import Parameters
@@ -52,7 +52,7 @@ def small(**parameters):
     return Pathway(fidelity="spiking", parameters=given, target="numpy"), luminance(np.full((1, 12, 12), 100.0), 16)
 
 
-def test_counts_have_trials_and_what_does_not_fire_has_none(counts, spiking, patches):
+def test_counts_have_trials_and_what_does_not_fire_has_none(counts, responses):
     assert counts.ganglion.dims == ("image", "trial", "ganglion_channel", "y", "x")
     assert counts.v1.dims == ("image", "trial", "v1_channel", "v1_y", "v1_x")
     assert counts.cone.dims == ("image", "y", "x") and counts.lgn.units == "spikes" and counts.cone.units == "pA"
@@ -60,8 +60,7 @@ def test_counts_have_trials_and_what_does_not_fire_has_none(counts, spiking, pat
     for station in ("ganglion", "lgn", "v1"):
         values = counts[station].values
         assert (values == np.round(values)).all() and values.min() == 0 < values.max()
-    rates = Pathway(parameters={"v1.kinds": 4}).simulate(patches[:4], output="bipolar")
-    assert np.allclose(rates.bipolar, counts.bipolar[:4], atol=1e-9)
+    assert np.allclose(responses.bipolar[:4], counts.bipolar[:4], atol=1e-9)
 
 
 def test_trials_repeat_the_image_with_other_noise(counts):
@@ -156,12 +155,15 @@ def test_a_store_of_trials_goes_on_where_it_was(many, tmp_path):
         pathway.simulate(shown, **settings | {"trials": 4})
 
 
-def test_a_store_keeps_an_image_as_soon_as_its_many_trials_are_done(tmp_path):
-    """With hundreds of trials an image is a chunk of its own, or a stop would lose an hour."""
+def test_a_store_keeps_an_image_as_soon_as_its_many_trials_are_done(tmp_path, monkeypatch):
+    """With hundreds of trials an image is a chunk of its own, or a stop would lose an hour; a chunk is smaller here."""
     pathway, field = small()
     shown = xr.concat([field] * 3, "image")
+    request = Request(output="ganglion", trials=500)
+    assert chunked(make_plan(network_of(pathway), shown, request), None).chunk == 1
+    monkeypatch.setattr(plan, "CHUNK_CELLS", 1024)
     asked = {"output": "ganglion", "duration": 0.01, "window": (0.0, 0.01)}
-    for trials, chunk in ((1, 3), (500, 1)):
+    for trials, chunk in ((1, 3), (8, 1)):
         pathway.simulate(shown, 100.0, trials=trials, store=tmp_path / str(trials), **asked)
         kept = xr.open_zarr(tmp_path / str(trials) / "responses.zarr", consolidated=False)
         assert kept.ganglion.encoding["chunks"][0] == chunk
@@ -393,12 +395,12 @@ def test_counts_become_rates_and_say_over_how_long_they_were():
     assert rates.cone.identical(counts.cone) and in_rates(rates) is rates
 
 
-def test_fidelities_are_compared_cell_by_cell(tmp_path):
-    """A comparison of four trials of four patches; docs/spikes.md has that of fifty of two hundred."""
-    pathway = Pathway(fidelity="spiking", parameters={"v1.kinds": 4, "bipolar.luminance_half": 10})
-    table = fidelities.compare_fidelities(pathway, patches=4, trials=4, workers=2, store=tmp_path)
-    rates = Pathway(parameters={"v1.kinds": 4, "bipolar.luminance_half": 10}).simulate(photographs(4))
-    counts = pathway.simulate(photographs(4), trials=4, workers=2)
+def test_fidelities_are_compared_cell_by_cell(tmp_path, spiking, few_kinds):
+    """A comparison of six trials of four patches; docs/spikes.md has that of fifty of two hundred."""
+    # As many trials as a network of `counts` has.
+    table = fidelities.compare_fidelities(spiking, patches=4, trials=6, workers=2, store=tmp_path)
+    rates = few_kinds.simulate(photographs(4))
+    counts = spiking.simulate(photographs(4), trials=6, workers=2)
     row = table.set_index(["station", "channel"]).loc["lgn", "midget_on"]
     spiking = counts.lgn.mean("trial").sel(lgn_channel="midget_on") / 0.15
     expected = rates.lgn.sel(lgn_channel="midget_on")
@@ -412,7 +414,7 @@ def test_fidelities_are_compared_cell_by_cell(tmp_path):
     # Stored responses are not simulated again.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "run_chunks", lambda *_: pytest.fail("simulated again"))
-        assert fidelities.compare_fidelities(pathway, patches=4, trials=4, workers=2, store=tmp_path).equals(table)
+        assert fidelities.compare_fidelities(spiking, patches=4, trials=6, workers=2, store=tmp_path).equals(table)
     with pytest.raises(ValueError, match="fidelity must be 'spiking', got 'rate'"):
         fidelities.compare_fidelities(Pathway())
 
@@ -483,7 +485,7 @@ def test_neither_runaway_nor_silence(spiking, mean, contrast, cycles, adapted):
         "gaze" if adapted else 100.0,
         duration=0.3,
         window=(0.0, 0.3),
-        trials=2,
+        trials=6,  # as many as a network of `counts` has
         record="trace",
         seed=int(1000 * contrast),
     )
@@ -529,26 +531,27 @@ def test_trial_averages_do_not_depend_on_memory_but_on_seeds(monkeypatch):
     assert np.allclose(*means, rtol=0.15) and parts.ganglion.units == "Hz"
 
 
-@pytest.mark.parametrize("output", ["ganglion", "lgn"])
-def test_cells_that_do_not_fire_far_from_the_middle_are_not_missed_there(output):
+def test_cells_that_do_not_fire_far_from_the_middle_are_not_missed_there():
     """With region.spiking the same cells see the same light: a bright bar beside the middle, on every station that fires."""
     pathway, _ = small()
     image = np.full((1, 21, 25), 100.0)
     image[:, :, 14:] = 150.0
-    asked = {"adapt_to": 100.0, "output": output, "trials": 60, "workers": 2}
+    asked = {"adapt_to": 100.0, "output": "lgn", "trials": 60, "workers": 2}
     everywhere, near = (
         pathway.simulate(luminance(image, 16), seed=k, **asked | settings)
         for k, settings in enumerate(({"region": Region(0.2)}, {"region": Region(0.2, spiking=0.45)}))
     )
-    assert everywhere.sizes == near.sizes and near[output].sizes["x"] == 7
-    assert all(np.array_equal(everywhere[axis], near[axis]) for axis in ("x", "y"))
-    whole, part = (
-        one[output].mean(("trial", "y")).transpose("image", f"{output}_channel", "x")[0] for one in (everywhere, near)
-    )
-    # 420 counts each: some three standard errors, and a bar that is worth many.
-    assert np.allclose(whole, part, atol=0.35)
-    assert float(whole[0].max() - whole[0].min()) > 2
-    request = Request(output=output, trials=3, region=Region(spiking=0.45))
+    assert everywhere.sizes == near.sizes and all(np.array_equal(everywhere[axis], near[axis]) for axis in ("x", "y"))
+    for station in ("ganglion", "lgn"):
+        assert near[station].sizes["x"] == 7
+        whole, part = (
+            one[station].mean(("trial", "y")).transpose("image", f"{station}_channel", "x")[0]
+            for one in (everywhere, near)
+        )
+        # 420 counts each: some three standard errors, and a bar that is worth many.
+        assert np.allclose(whole, part, atol=0.35)
+        assert float(whole[0].max() - whole[0].min()) > 2
+    request = Request(output="lgn", trials=3, region=Region(spiking=0.45))
     cropped = make_plan(network_of(pathway), luminance(image, 16), request).specification.cells
     assert cropped.grid.cells == 3 * 15 * 15 and len(cropped.same_place) == 3 * 15 * 15
     with pytest.raises(ValueError, match="region.spiking must be None unless the output is"):
@@ -696,11 +699,13 @@ def test_noise_is_white():
         assert abs((one * other).mean()) < 4 / np.sqrt(one.size)
 
 
-def test_targets_fire_alike():
+def test_targets_fire_alike(many):
     """Noise is the same on every target, and so are spikes, but where rounding decides."""
-    settings = {"output": "lgn", "trials": 2, "duration": 0.1, "window": (0.0, 0.1)}
-    field = luminance(np.full((1, 12, 12), 100.0), 16)
-    counts = [Pathway(fidelity="spiking", target=target).simulate(field, **settings) for target in ("numpy", "cpp")]
+    shown, settings = many
+    # As many images as a network of `many` has.
+    counts = [
+        Pathway(fidelity="spiking", target=target).simulate(shown[:18], **settings) for target in ("numpy", "cpp")
+    ]
     for station in ("ganglion", "lgn"):
         one, other = (found[station].values for found in counts)
         assert (one == other).mean() > 0.99
