@@ -156,12 +156,13 @@ def test_a_store_of_trials_goes_on_where_it_was(many, tmp_path):
 
 
 def test_a_store_keeps_an_image_as_soon_as_its_many_trials_are_done(tmp_path, monkeypatch):
-    """With hundreds of trials an image is a chunk of its own, or a stop would lose an hour; a chunk is smaller here."""
+    """With hundreds of trials an image is a chunk of its own, or a stop would lose an hour; here batches and chunks are smaller."""
     pathway, field = small()
     shown = xr.concat([field] * 3, "image")
     request = Request(output="ganglion", trials=500)
     assert chunked(make_plan(network_of(pathway), shown, request), None).chunk == 1
-    monkeypatch.setattr(plan, "CHUNK_CELLS", 1024)
+    for name in ("BATCH_CELLS", "CHUNK_CELLS"):
+        monkeypatch.setattr(plan, name, 1024)
     asked = {"output": "ganglion", "duration": 0.01, "window": (0.0, 0.01)}
     for trials, chunk in ((1, 3), (8, 1)):
         pathway.simulate(shown, 100.0, trials=trials, store=tmp_path / str(trials), **asked)
