@@ -322,6 +322,7 @@ def test_shadow_ratio_is_the_worst_far_from_the_edge(tmp_path):
     assert (tmp_path / "shadow.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_midgets_compensate_a_settled_shadow_by_their_luminance_gain():
     result = shadow.measure_shadow(Pathway(), lesions=["luminance_gain"], lights=(300,), distances=(-3, 1.5, 3))

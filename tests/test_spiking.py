@@ -439,6 +439,7 @@ def test_the_rate_form_beside_spikes_keeps_the_settings(monkeypatch):
     assert (rate.lesions, rate.dt, rate.target) == (("lgn_suppression",), 0.25, "numpy")
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_a_fit_of_spikes_explains_what_repeats_leave_to_explain(monkeypatch, tmp_path):
     """Few images, short: far from what ships; docs/spikes.md has the goal's numbers. It goes on from what was simulated."""
@@ -559,6 +560,7 @@ def test_cells_that_do_not_fire_far_from_the_middle_are_not_missed_there():
         pathway.simulate(luminance(np.full((1, 48, 48), 100.0), 16), 100.0, region=Region(spiking=0.5))
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_neighbours_replace_the_middle_cell_for_gratings(as_trials):
     """In the rate form, which has no noise: within 5 % of the best response, flashed and drifting, before V1."""
@@ -623,6 +625,7 @@ def test_cortical_cells_vary_for_the_grating_that_drives_them(monkeypatch):
     assert sorted(means[~pairs]) == pytest.approx(mean[:4], rel=0.05) and factor[~pairs] == pytest.approx(1, rel=0.15)
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_rasters_show_the_spikes_of_the_time_courses(tmp_path, monkeypatch):
     """Four cells before V1, a simple and a complex one: in a raster as many spikes as the bars below it count."""
@@ -660,6 +663,7 @@ def test_rasters_show_the_spikes_of_the_time_courses(tmp_path, monkeypatch):
     assert titles[4].startswith("v1, simple") and titles[5].startswith("v1, complex")
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_counts_vary_as_published():
     """Experiment 13 before V1: relay cells' Fano factor is .2 to .6 (Poisson trains have 1)."""

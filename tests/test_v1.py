@@ -139,6 +139,7 @@ def turned(one, other):
     return np.abs((one - other + 90) % 180 - 90)
 
 
+@pytest.mark.all
 @pytest.mark.slow
 @pytest.mark.parametrize("contrast", [0.05, 0.1, 0.25, 0.5, 0.98])
 @pytest.mark.parametrize("form", ["grating", "bar"])
@@ -157,6 +158,7 @@ def test_orientation_field_of_bars_and_gratings(shown, contrast, form):
     assert np.median(np.concatenate(wrong)) < 5
 
 
+@pytest.mark.all
 @pytest.mark.slow
 @pytest.mark.parametrize("light", [1, 2], ids=["gradient", "shadow"])
 def test_orientation_field_of_photographs_keeps_when_the_light_is_uneven(shown, light):
