@@ -18,6 +18,7 @@ import xarray as xr
 from biomodel import GazeAdapted, Pathway, Store, luminance
 from biomodel.engine import cache, cpp
 from biomodel.engine.cpp import vectorisable, writing_only
+from biomodel.engine.plan import Network, Request, make_plan
 from biomodel.engine.store import n_done
 from biomodel.utils.code import code_digest
 
@@ -294,6 +295,20 @@ def test_builds_have_another_key_where_anything_that_makes_a_circuit_changed(mon
     table.write_text(table.read_text() + "\n")
     digests.append(cache.source_digest.__wrapped__())
     assert len(set(digests)) == len(digests)
+
+
+def test_builds_up_to_the_relay_do_not_depend_on_v1(even):
+    """Nor on whether a number is an integer."""
+
+    def key(output, **parameters):
+        given = {f"{station}.{name}": value for station, one in parameters.items() for name, value in one.items()}
+        pathway = Pathway(parameters=given)
+        network = Network(pathway.parameters, pathway.lesions, pathway.dt, "cpp")
+        return cache.key(make_plan(network, even, Request(output=output)).specification)
+
+    assert key("lgn") == key("lgn", v1={"kinds": 4}) == key("lgn", lgn={"transfer": 0.5})
+    assert key("lgn", bipolar={"luminance_half": 10}) == key("lgn", bipolar={"luminance_half": 10.0}) != key("lgn")
+    assert key("lgn", lgn={"transfer": 0.4}) != key("lgn") != key("ganglion")
 
 
 def test_digests_of_code_do_not_change_with_comments_or_docstrings(tmp_path):

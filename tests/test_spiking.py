@@ -156,7 +156,7 @@ def test_a_store_of_trials_goes_on_where_it_was(many, tmp_path):
 
 
 def test_a_store_keeps_an_image_as_soon_as_its_many_trials_are_done(tmp_path, monkeypatch):
-    """With hundreds of trials an image is a chunk of its own, or a stop would lose an hour; here batches and chunks are smaller."""
+    """With hundreds of trials an image is a chunk of its own, or a stop would lose an hour; batches are small here."""
     pathway, field = small()
     shown = xr.concat([field] * 3, "image")
     request = Request(output="ganglion", trials=500)

@@ -580,6 +580,7 @@ def test_same_seed_same_results_and_a_stopped_study_goes_on(tmp_path):
     (tmp_path / "b").mkdir()
     for name in ("front_end.safetensors", "fit.csv", "fit.json"):
         shutil.copy(tmp_path / "a" / name, tmp_path / "b" / name)
+    shutil.copytree(tmp_path / "a" / "kernels", tmp_path / "b" / "kernels")
     ended = precortical("study", "luminance", "--out", tmp_path / "b", *SMALL, "--arms", "pixels,front_end_v1")
     assert ended.returncode == 0, ended.stderr
     whole = (tmp_path / "a" / "results.csv").read_bytes()

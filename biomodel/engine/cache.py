@@ -20,7 +20,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -89,7 +89,13 @@ def _processor() -> str:
 
 
 def key(specification: Specification) -> str:
-    """Name of a specification's build on this machine."""
+    """Name of a specification's build on this machine; up to the relay V1's parameters do not matter."""
+    values = tuple(
+        (name, float(value))
+        for name, value in specification.values
+        if specification.output == "v1" or not name.startswith("v1.")
+    )
+    specification = replace(specification, values=values)
     return hashlib.sha256((specification.to_json() + _surroundings()).encode()).hexdigest()[:32]
 
 

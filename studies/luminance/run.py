@@ -22,7 +22,7 @@ import biomodel
 import bridge
 from biomodel import Pathway, luminance
 from biomodel.engine import cache
-from biomodel.engine.run import available_target
+from biomodel.engine.executors import available_target
 from biomodel.utils.atomic import atomic_write
 from biomodel.utils.code import code_digest
 from biomodel.utils.run_folder import array_digest, claim
