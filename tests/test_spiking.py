@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 import bridge
-from biomodel import Pathway, Region, luminance
+from biomodel import Pathway, Region, Store, luminance
 from biomodel.analysis.equivalent_kernels import equivalent_kernels
 from biomodel.circuit import lgn, v1
 from biomodel.circuit.cell_types import cell_types
@@ -17,7 +17,7 @@ from biomodel.circuit.spiking.noise import numbers
 from biomodel.circuit.spiking.v1 import COMPLEX, SIMPLE, homeostasis
 from biomodel.circuit.steady_state import steady_state
 from biomodel.engine import plan, run
-from biomodel.engine.plan import Network, Request, chunked, make_plan
+from biomodel.engine.plan import Network, Request, make_plan
 from biomodel.engine.responses import in_rates
 from biomodel.images import photographs
 from biomodel.parameters import Parameters
@@ -159,8 +159,8 @@ def test_a_store_keeps_an_image_as_soon_as_its_many_trials_are_done(tmp_path, mo
     """With hundreds of trials an image is a chunk of its own, or a stop would lose an hour; batches are small here."""
     pathway, field = small()
     shown = xr.concat([field] * 3, "image")
-    request = Request(output="ganglion", trials=500)
-    assert chunked(make_plan(network_of(pathway), shown, request), None).chunk == 1
+    request = Request(output="ganglion", trials=500, store=Store(tmp_path))
+    assert make_plan(network_of(pathway), shown, request).chunk == 1
     for name in ("BATCH_CELLS", "CHUNK_CELLS"):
         monkeypatch.setattr(plan, name, 1024)
     asked = {"output": "ganglion", "duration": 0.01, "window": (0.0, 0.01)}
