@@ -112,9 +112,13 @@ class Models:
     workers: int = 1
 
 
-def _pixel_arm(**options: object) -> Callable[[Models], Arm]:
+def _pixel_arm(
+    norm: str = "none", lights: tuple[str, ...] = (), front: Callable[[str], nn.Module] | None = None
+) -> Callable[[Models], Arm]:
     """An arm of sRGB codes."""
-    return lambda models: Arm(lambda light, _: normalisation.codes(light)[:, None], **options)  # type: ignore[arg-type]
+    return lambda models: Arm(
+        lambda light, _: normalisation.codes(light)[:, None], norm=norm, lights=lights, front=front
+    )
 
 
 def _image_arm(function: Callable[[np.ndarray], np.ndarray], costly: bool = False) -> Callable[[Models], Arm]:
@@ -201,15 +205,8 @@ ARMS: dict[str, Callable[[Models], Arm]] = {
 }
 
 #: The arms of the default study, which is short.
-DEFAULT = (
-    "pixels",
-    "instance_norm",
-    "standardise",
-    "local_contrast_norm",
-    "front_end_lgn",
-    "front_end_v1",
-    "simulated_lgn",
-)
+_DEFAULT_BASELINES = ("pixels", "instance_norm", "standardise", "local_contrast_norm")
+DEFAULT = (*_DEFAULT_BASELINES, "front_end_lgn", "front_end_v1", "simulated_lgn")
 
 #: Arms that are trained in the lights of the test: upper bounds, not baselines.
 BOUNDS = ("augment_global", "augment_all")

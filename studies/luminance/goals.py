@@ -36,18 +36,7 @@ _LEVEL, _CLEAN, _AGREEMENT, _RESPONSES = 0.01, 0.015, 0.02, 0.95
 
 @dataclass(frozen=True)
 class Finding:
-    """One goal and its result.
-
-    Attributes
-    ----------
-    group : str
-        Of lights.
-    goal : str
-        In words.
-    difference : Interval
-        In shares of the images.
-    met : bool
-    """
+    """A goal for a group of lights, the difference in shares of the images that it is about, and whether it is met."""
 
     group: str
     goal: str

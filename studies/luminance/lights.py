@@ -80,7 +80,7 @@ class Light:
 
 #: Every light by name, in the order of the tables. To add a light, write a function of (luminance, level, generator) below and
 #: decorate it with `_light`, whose arguments are the attributes of `Light`. The command line, the study, the tables and the
-#: report find it here. A study in an old folder is not affected: its settings list its lights.
+#: report find it here.
 LIGHTS: dict[str, Light] = {}
 
 
