@@ -114,6 +114,18 @@ def test_public_functions_have_few_arguments():
     assert [(name, number) for name, _, number in public_functions() if number > most[name]] == []
 
 
+def without_class(name):
+    """The name of a method without that of its class."""
+    return re.sub(r"\.[A-Z]\w*(?=\.\w+$)", "", name)
+
+
+def test_functions_of_four_arguments_describe_them():
+    """A method may leave the description to the one that it overrides."""
+    functions = list(public_functions())
+    described = {without_class(name) for name, node, _ in functions if "Parameters" in (ast.get_docstring(node) or "")}
+    assert [name for name, _, number in functions if number >= 4 and without_class(name) not in described] == []
+
+
 @pytest.mark.parametrize(("module", "name"), list(examples()))
 def test_examples_run(module, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -432,7 +432,21 @@ class Column:
         return mean[np.isfinite(factor)], factor[np.isfinite(factor)]
 
     def drifting_grating(self, orientation: int, frequency: int, temporal: float, times: ArrayLike) -> np.ndarray:
-        """A grating of the characterisation, by its indices, that drifts at `temporal` Hz: (time, y, x), -1 to 1."""
+        """Make a drifting grating of the characterisation.
+
+        Parameters
+        ----------
+        orientation, frequency : int
+            Indices in `ORIENTATIONS` and `frequencies`.
+        temporal : float
+            Temporal frequency, Hz.
+        times : array_like, (time,)
+            Seconds.
+
+        Returns
+        -------
+        numpy.ndarray, (time, y, x), from -1 to 1
+        """
         phases = 2 * np.pi * temporal * np.asarray(times)
         return self.movie.grating(self.frequencies[frequency], phases, ORIENTATIONS[orientation])
 

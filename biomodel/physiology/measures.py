@@ -90,7 +90,21 @@ def interpolate_log(x: float, xs: ArrayLike, ys: ArrayLike) -> float:
 
 
 def time_to_fraction(time: ArrayLike, value: ArrayLike, start: float, end: float, fraction: float) -> float:
-    """Time at which a value first has gone a fraction of the way from `start` to `end`, interpolated; NaN if never."""
+    """Time at which a value first has gone a fraction of the way from `start` to `end`.
+
+    Parameters
+    ----------
+    time, value : array_like, (time,)
+    start, end : float
+        In the unit of `value`.
+    fraction : float
+        From 0 to 1.
+
+    Returns
+    -------
+    float
+        In the unit of `time`, interpolated; NaN if the fraction is never reached.
+    """
     t = np.asarray(time, dtype=float)
     if start == end:
         return float("nan")

@@ -137,7 +137,7 @@ class TrialAveraged:
         trials: int | None = None,
         **settings: Any,
     ) -> xr.Dataset:
-        """Rates in Hz, as `Pathway.simulate` at rate fidelity, averaged over `trials` or the subject's own number."""
+        """Simulate rates in Hz, averaged over trials. Parameters are those of `Pathway.simulate`; `trials` has a default."""
         trials = trials or (self.v1_trials if output == "v1" else self.relay_trials)
         settings |= {"duration": duration, "window": window, "output": output, "record": record, "trials": trials}
         traces = record == "trace"
@@ -311,9 +311,22 @@ class Electrode:
         return ndimage.gaussian_filter1d(traces, _SMOOTHING / FRAME, axis=-1, mode="nearest")
 
     def spike_counts(self, screen: Screen, images: np.ndarray, output: str, v1: float | None = None) -> xr.Dataset:
-        """Counts (image, trial, …) of the middle cells in `COUNT_WINDOW` after images (image, y, x) on their mean.
+        """Count the spikes of the middle cells in `COUNT_WINDOW` after images on their mean.
 
-        `v1` is how far from the middle V1 exists, degrees; by default everywhere.
+        Parameters
+        ----------
+        screen : Screen
+        images : numpy.ndarray, (image, y, x)
+            Luminance in cd/m².
+        output : str
+            The last station.
+        v1 : float, optional
+            V1 exists up to this distance from the middle, degrees; by default everywhere.
+
+        Returns
+        -------
+        xarray.Dataset
+            Counts (image, trial, …).
 
         Raises
         ------

@@ -78,14 +78,37 @@ class Screen:
 
 
 def patch(grating: np.ndarray, window: np.ndarray, mean: float, contrast: float) -> np.ndarray:
-    """Luminance of a grating seen through a window in a uniform field of its mean, cd/m²."""
+    """Luminance of a grating seen through a window in a uniform field of its mean.
+
+    Parameters
+    ----------
+    grating, window : numpy.ndarray
+        Values from -1 to 1, and from 0 to 1; shapes that broadcast.
+    mean, contrast : float
+        Mean luminance in cd/m², and contrast from 0 to 1.
+
+    Returns
+    -------
+    numpy.ndarray, cd/m²
+    """
     return mean * (1 + contrast * window * grating)
 
 
 def flicker(pattern: np.ndarray, mean: float, contrast: float, course: np.ndarray) -> np.ndarray:
-    """A pattern (y, x) or (frame, y, x), 0 on average, whose contrast follows a time course: (frame, y, x) in cd/m².
+    """Luminance of a pattern whose contrast follows a time course.
 
-    `course` (frame,) is a factor of `contrast`; `mean` is in cd/m².
+    Parameters
+    ----------
+    pattern : numpy.ndarray, (y, x) or (frame, y, x)
+        Values from -1 to 1 with mean 0.
+    mean, contrast : float
+        Mean luminance in cd/m², and contrast from 0 to 1.
+    course : numpy.ndarray, (frame,)
+        Factor of the contrast.
+
+    Returns
+    -------
+    numpy.ndarray, (frame, y, x), cd/m²
     """
     return mean * (1 + contrast * course[:, None, None] * pattern)
 

@@ -186,7 +186,7 @@ def identification_set(
         Pixels along a side; by default those of 2°.
     pixels_per_degree : float
     seed : int
-        Seed of all random choices, and of which photographs are held out.
+        Seed of all random choices, those of held-out photographs included.
 
     Raises
     ------
