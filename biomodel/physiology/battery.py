@@ -6,7 +6,7 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,9 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
     """
     if isinstance(subject, Pathway) and subject.fidelity == "spiking":
         subject = TrialAveraged(subject, seed=seed)
-    numbers = _check_numbers(ids, isinstance(subject, TrialAveraged))
+    spiking = isinstance(subject, TrialAveraged)
+    available = [number for number in EXPERIMENTS if spiking or number not in SPIKES_ONLY]
+    numbers = check_numbers(ids, available, "experiment" if spiking else "experiment for a subject of rates")
     electrode = Electrode(subject, workers)
     column = Column(electrode)
     measured: dict[int, Measurement] = {}
@@ -106,14 +108,13 @@ def _measure(number: int, electrode: Electrode, column: Column) -> Measurement:
     return functools.reduce(Measurement.merge, parts)
 
 
-def _check_numbers(ids: int | Iterable[int] | None, spiking: bool) -> list[int]:
-    available = [number for number in EXPERIMENTS if spiking or number not in SPIKES_ONLY]
+def check_numbers(ids: int | Iterable[int] | None, available: Sequence[int], what: str) -> list[int]:
+    """Numbers of experiments among those available, in ascending order; all by default."""
     names = ", ".join(map(str, available))
-    numbers = available if ids is None else [ids] if isinstance(ids, (int, str)) else list(ids)
+    numbers = list(available) if ids is None else [ids] if isinstance(ids, (int, str)) else list(ids)
     for number in numbers:
         if isinstance(number, bool) or number not in available:
-            fidelity = " for a subject of rates" if number in SPIKES_ONLY and not isinstance(number, bool) else ""
-            raise InputError(f"an experiment{fidelity} must be one of {names}, got {number!r}")
+            raise InputError(f"an {what} must be one of {names}, got {number!r}")
     if not numbers:
         raise InputError(f"ids must be one or more of {names}, got none")
     return sorted(set(numbers))

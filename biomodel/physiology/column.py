@@ -19,13 +19,11 @@ from biomodel.circuit.specification import Region
 from biomodel.engine.plan import batch_images
 from biomodel.physiology import measures
 from biomodel.physiology.recording import (
-    FLASH,
     FRAME,
     FULL_CONTRAST,
     MEAN,
     MOVIE,
     STEADY,
-    WINDOW,
     Electrode,
     average_harmonics,
     in_chunks,
@@ -33,7 +31,6 @@ from biomodel.physiology.recording import (
     rates_from_neighbours,
 )
 from biomodel.physiology.screens import PHASES, Screen, frame_times
-from biomodel.stimuli import luminance
 
 #: Orientations of the gratings that characterise cells, degrees.
 ORIENTATIONS = 15.0 * np.arange(12)
@@ -235,16 +232,8 @@ class Column:
         each = repeat(levels) if np.ndim(levels) == 0 else np.asarray(levels).tolist()
         for chunk in in_chunks(zip(images, each, strict=False), _BATCHES * batch_images(screen.pixels, screen.pixels)):
             shown, before = zip(*chunk, strict=True)
-            yield self._electrode.subject.simulate(
-                luminance(np.stack(shown), screen.pixels_per_degree),
-                adapt_to=list(before),
-                duration=FLASH,
-                window=WINDOW,
-                output="v1",
-                workers=self._electrode.workers,
-                region=self._region(screen, pixels, full_v1),
-                **settings,
-            )
+            region = self._region(screen, pixels, full_v1)
+            yield self._electrode.flash(screen, shown, list(before), output="v1", region=region, **settings)
 
     @staticmethod
     def _region(screen: Screen, pixels: float, full_v1: bool = False) -> Region:
@@ -401,17 +390,8 @@ class Column:
         pixels = _DRIFT_NEIGHBOURS if around else 0.5
         parts = []
         for chunk in in_chunks(movies, movie_chunk(self.movie)):
-            rates = self._electrode.subject.simulate(
-                luminance(np.stack(chunk), self.movie.pixels_per_degree, FRAME),
-                adapt_to=MEAN,
-                duration=len(chunk[0]) * FRAME,
-                window=WINDOW,
-                output="v1",
-                record="trace",
-                workers=self._electrode.workers,
-                region=self._region(self.movie, pixels),
-                **settings,
-            )
+            region = self._region(self.movie, pixels)
+            rates = self._electrode.play(self.movie, chunk, MEAN, output="v1", region=region, **settings)
             relay = rates["lgn"].transpose("image", "time", "y", "x", "lgn_channel")
             parts.append(xr.Dataset({"lgn": relay, "v1": _columns(rates)}))
         return xr.concat(parts, "image")

@@ -170,7 +170,7 @@ def distances_over_draws(
     ...     print(one.name, one.median, one.cells)
     preferred_orientation nan (0, 0)
     """
-    seeds, numbers = _check_draws(draws), _check_experiments(ids)
+    seeds, numbers = _check_draws(draws), battery.check_numbers(ids, WITH_HISTOGRAMS, "experiment over draws")
     subjects = {seed: subject_of(seed) for seed in seeds}
     with ExitStack() as stack:
         folder = None if store is None else Path(store).absolute()
@@ -209,17 +209,6 @@ def _check_draws(draws: Iterable[int]) -> list[int]:
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"draws must be one or more different numbers, got {seeds}")
     return seeds
-
-
-def _check_experiments(ids: int | Iterable[int] | None) -> list[int]:
-    numbers = list(WITH_HISTOGRAMS) if ids is None else [ids] if isinstance(ids, int) else list(ids)
-    names = ", ".join(map(str, WITH_HISTOGRAMS))
-    for number in numbers:
-        if isinstance(number, bool) or number not in WITH_HISTOGRAMS:
-            raise InputError(f"an experiment over draws must be one of {names}, got {number!r}")
-    if not numbers:
-        raise InputError(f"ids must be one or more of {names}, got none")
-    return sorted(set(numbers))
 
 
 def _settings(subject: Subject) -> dict[str, Any]:

@@ -232,15 +232,24 @@ class Electrode:
         xarray.Dataset
             `ganglion` and `lgn`, (image, …_channel, y, x), Hz.
         """
+        each = np.broadcast_to(np.asarray(levels, dtype=float), len(images)).tolist()
+        settings = self._settings(screen, output, pixels, trials)
+        return self.flash(screen, images, each, output=output, **settings)[_stations(output)]
+
+    def flash(self, screen: Screen, images: Iterable[np.ndarray], levels: list[float], **settings: Any) -> xr.Dataset:
+        """Responses to flashed images (y, x), each after a uniform field; `settings` as for `Pathway.simulate`."""
+        stimulus = luminance(np.stack(list(images)), screen.pixels_per_degree)
         return self.subject.simulate(
-            luminance(images, screen.pixels_per_degree),
-            adapt_to=np.broadcast_to(np.asarray(levels, dtype=float), len(images)).tolist(),
-            duration=FLASH,
-            window=WINDOW,
-            output=output,
-            workers=self.workers,
-            **self._settings(screen, output, pixels, trials),
-        )[_stations(output)]
+            stimulus, adapt_to=levels, duration=FLASH, window=WINDOW, workers=self.workers, **settings
+        )
+
+    def play(
+        self, screen: Screen, movies: Sequence[np.ndarray], levels: list[float] | float, **settings: Any
+    ) -> xr.Dataset:
+        """Traces of responses to movies (frame, y, x), each after a uniform field; `settings` as for `Pathway.simulate`."""
+        stimulus = luminance(np.stack(movies), screen.pixels_per_degree, FRAME)
+        timing: dict[str, Any] = {"duration": len(movies[0]) * FRAME, "window": WINDOW, "record": "trace"}
+        return self.subject.simulate(stimulus, adapt_to=levels, workers=self.workers, **timing, **settings)
 
     def _settings(self, screen: Screen, output: str, pixels: float | None, trials: int | None) -> dict[str, Any]:
         """Where cells are recorded; for a spiking subject, trials, and where cells are simulated that the recorded need."""
@@ -291,17 +300,8 @@ class Electrode:
         parts = []
         for chunk in in_chunks(zip(movies, each, strict=True), movie_chunk(self.movie)):
             shown, before = zip(*chunk, strict=True)
-            rates = self.subject.simulate(
-                luminance(np.stack(shown), self.movie.pixels_per_degree, FRAME),
-                adapt_to=list(before),
-                duration=MOVIE,
-                window=WINDOW,
-                output=output,
-                record="trace",
-                workers=self.workers,
-                **self._settings(self.movie, output, pixels, trials),
-            )
-            parts.append(rates[_stations(output)])
+            settings = self._settings(self.movie, output, pixels, trials)
+            parts.append(self.play(self.movie, shown, list(before), output=output, **settings)[_stations(output)])
         return xr.concat(parts, "image")
 
     def smooth(self, traces: np.ndarray) -> np.ndarray:
