@@ -12,8 +12,9 @@ setup: .venv/.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
+# Less training and fewer images than the command's defaults: at most eight minutes on two cores. The fit is the same.
 study: setup
-	$(BIN)/precortical study luminance --out out/luminance
+	$(BIN)/precortical study luminance --epochs 12 --test 250 --simulated-train 400 --simulated-test 120 --out out/luminance
 
 bench: setup
 	$(BIN)/python -m benchmarks --out bench.json
