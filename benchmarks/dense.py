@@ -48,7 +48,7 @@ def wire(specification: Specification, mass: float) -> Circuit:
     Kernels of coupled layers are cut where they hold this share of their `mass`.
     """
     s, grid, p = specification, specification.grid, specification.parameters
-    dt = s.dt * ms
+    setting, dt = s.setting, s.dt * ms
     synapses: list[Synapses] = []
 
     def dense_layer(layer: Layer, source: NeuronGroup, variable: str, grid: Grid) -> NeuronGroup:
@@ -66,7 +66,7 @@ def wire(specification: Specification, mass: float) -> Circuit:
         return group
 
     movie = TimedArray(np.zeros((s.frames, grid.cells)) * cd_per_m2, dt=s.frame_duration * ms, name="movie")
-    cascades = retina.cascade(p, grid, dt, movie, s.movie_step * ms, s.lead * ms)
+    cascades = retina.cascade(setting, movie, s.movie_step * ms, s.lead * ms)
     cones = NeuronGroup(
         grid.cells,
         retina.CONE_EQUATIONS + retina.ADAPTING_CONE,
@@ -104,11 +104,10 @@ def wire(specification: Specification, mass: float) -> Circuit:
     for name, written in (("midget", "midget_centre"), ("diffuse", "diffuse_sum")):
         kernel = centre_kernel(grid, centres[name])
         synapses.append(_summing_synapses(cones, bipolars, "signal", written, "amp", kernel, 1))
-    slow_dt = retina.AMACRINE_CLOCK * dt
-    wide = retina.wide_amacrine(p, grid, slow_dt, bipolars, dense_layer)
-    contrast = retina.contrast_amacrine(p, grid, slow_dt, bipolars, dense_layer)
-    ganglia = retina.ganglion(p, s.lesions, grid, dt, bipolars, contrast)
-    relays = lgn.lgn(p, s.lesions, grid, dt, slow_dt, ganglia, dense_layer)
+    wide = retina.wide_amacrine(setting, bipolars, dense_layer)
+    contrast = retina.contrast_amacrine(setting, bipolars, dense_layer)
+    ganglia = retina.ganglion(setting, bipolars, contrast)
+    relays = lgn.lgn(setting, ganglia, dense_layer)
     groups = {group.name: group for group in (cascades, cones, horizontals, bipolars, wide, contrast, ganglia)} | relays
     recorders, outputs = add_recorders(s, groups)
     network = Network(*groups.values(), *synapses, *recorders.values())

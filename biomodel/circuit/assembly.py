@@ -32,20 +32,17 @@ class Circuit:
 
 def assemble(specification: Specification, recording: bool = True) -> Circuit:
     """Wire the network of a specification on the current Brian2 device. Its state is set later."""
-    s, grid, parameters = specification, specification.grid, specification.parameters
-    dt = s.dt * ms
-    movie = TimedArray(np.zeros((s.frames, grid.cells)) * cd_per_m2, dt=s.frame_duration * ms, name="movie")
-    cascades = retina.cascade(parameters, grid, dt, movie, s.movie_step * ms, s.lead * ms)
-    stations: Parts = {"cascade": cascades, "cone": retina.cone(parameters, s.lesions, grid, dt, cascades)}
+    s, setting = specification, specification.setting
+    movie = TimedArray(np.zeros((s.frames, s.grid.cells)) * cd_per_m2, dt=s.frame_duration * ms, name="movie")
+    cascades = retina.cascade(setting, movie, s.movie_step * ms, s.lead * ms)
+    stations: Parts = {"cascade": cascades, "cone": retina.cone(setting, cascades)}
     # Cones and horizontal cells form a loop: neither works without the other.
-    stations["horizontal"] = retina.horizontal(parameters, s.lesions, grid, dt, stations["cone"])
-    slow_dt = retina.AMACRINE_CLOCK * dt
+    stations["horizontal"] = retina.horizontal(setting, stations["cone"])
     if "bipolar" in s.stations:
-        bipolars = retina.bipolar(parameters, s.lesions, grid, dt, stations["cone"], stations["horizontal"])
-        stations["bipolar"] = bipolars
-        stations["wide_amacrine"] = retina.wide_amacrine(parameters, grid, slow_dt, bipolars)
+        bipolars = retina.bipolar(setting, stations["cone"], stations["horizontal"])
+        stations |= {"bipolar": bipolars, "wide_amacrine": retina.wide_amacrine(setting, bipolars)}
     if "ganglion" in s.stations:
-        contrast = retina.contrast_amacrine(parameters, grid, slow_dt, stations["bipolar"])
+        contrast = retina.contrast_amacrine(setting, stations["bipolar"])
         stations["contrast_amacrine"] = contrast
         later_stations = _spiking if s.spiking else _rates
         stations |= later_stations(s, stations["bipolar"], contrast)
@@ -55,25 +52,21 @@ def assemble(specification: Specification, recording: bool = True) -> Circuit:
 
 def _rates(s: Specification, bipolars: NeuronGroup, contrast: NeuronGroup) -> Parts:
     """Ganglion cells, relay and V1 at rate fidelity."""
-    grid, parameters, dt = s.grid, s.parameters, s.dt * ms
-    groups: Parts = {"ganglion": retina.ganglion(parameters, s.lesions, grid, dt, bipolars, contrast)}
+    groups: Parts = {"ganglion": retina.ganglion(s.setting, bipolars, contrast)}
     if "lgn" in s.stations:
-        groups |= lgn.lgn(parameters, s.lesions, grid, dt, retina.AMACRINE_CLOCK * dt, groups["ganglion"])
+        groups |= lgn.lgn(s.setting, groups["ganglion"])
     if "v1" in s.stations:
-        clock = s.clock("v1")
-        groups["thalamocortical"] = v1.thalamocortical(parameters, s.lesions, grid, clock, groups["lgn"])
-        groups |= v1.v1(parameters, s.lesions, grid, clock, V1_CLOCK, groups["thalamocortical"], s.region.v1)
+        groups["thalamocortical"] = v1.thalamocortical(s.setting, s.clock("v1"), groups["lgn"])
+        groups |= v1.v1(s.setting, V1_CLOCK, groups["thalamocortical"], s.region.v1)
     return groups
 
 
 def _spiking(s: Specification, bipolars: NeuronGroup, contrast: NeuronGroup) -> Parts:
     """Ganglion cells, relay and V1 at spiking fidelity."""
-    parameters, dt = s.parameters, s.dt * ms
-    inputs = spiking.ganglion.inputs(parameters, s.lesions, s.grid, dt, bipolars, contrast)
-    groups: Parts = {inputs.name: inputs, **spiking.ganglion.ganglion(parameters, s.cells, dt, inputs)}
+    inputs = spiking.ganglion.inputs(s.setting, bipolars, contrast)
+    groups: Parts = {inputs.name: inputs, **spiking.ganglion.ganglion(s.setting, s.cells, inputs)}
     if "lgn" in s.stations:
-        groups |= spiking.lgn.lgn(parameters, s.lesions, s.cells, dt, retina.AMACRINE_CLOCK * dt, groups)
+        groups |= spiking.lgn.lgn(s.setting, s.cells, groups)
     if "v1" in s.stations:
-        clock = s.clock("v1")
-        groups |= spiking.v1.v1(parameters, s.lesions, s.cells, dt, clock, SPIKING_V1_CLOCK, groups, s.region.v1)
+        groups |= spiking.v1.v1(s.setting, s.cells, SPIKING_V1_CLOCK, groups, s.region.v1)
     return groups

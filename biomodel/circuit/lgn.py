@@ -17,12 +17,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
-from brian2 import NeuronGroup, Quantity, linked_var
+from brian2 import NeuronGroup, linked_var
 
 from biomodel.circuit.coupled_layer import Layer, MakeLayer, coupled_layer, coupling, stability_limit
-from biomodel.circuit.lattice import Grid
 from biomodel.circuit.retina import AMACRINE_CLOCK, GANGLION_CHANNELS
-from biomodel.circuit.station import Readout, State
+from biomodel.circuit.station import Readout, Setting, State
 from biomodel.parameters import Parameters
 
 #: Classes of relay cells.
@@ -48,27 +47,10 @@ CONTRAST = """
 LGN_READOUT = Readout("Hz", {channel: channel for channel in GANGLION_CHANNELS})
 
 
-def lgn(
-    parameters: Parameters,
-    lesions: Collection[str],
-    grid: Grid,
-    dt: Quantity,
-    slow_dt: Quantity,
-    ganglia: NeuronGroup,
-    make_layer: MakeLayer = coupled_layer,
-) -> dict[str, NeuronGroup]:
-    """Relay cells of midget and parasol ganglion cells, one of each per pixel (rate in Hz), and their interneurons.
-
-    Parameters
-    ----------
-    parameters : Parameters
-    lesions : collection of str
-    grid : Grid
-    dt, slow_dt : brian2.Quantity
-        Steps of the relay cells and of the interneurons.
-    ganglia : NeuronGroup
-    make_layer : callable
-    """
+def lgn(setting: Setting, ganglia: NeuronGroup, make_layer: MakeLayer = coupled_layer) -> dict[str, NeuronGroup]:
+    """Relay cells of midget and parasol ganglion cells, one of each per pixel (rate in Hz), and their interneurons."""
+    parameters, lesions, grid, dt = setting
+    slow_dt = AMACRINE_CLOCK * dt
     lesioned = "lgn_suppression" in lesions
     relays = "".join(
         RELAY_EQUATIONS.format(

@@ -56,8 +56,8 @@ from biomodel.circuit.coupled_layer import (
     solve_coupled_layer,
     stability_limit,
 )
-from biomodel.circuit.lattice import Grid, Links, centre_weights, pool, stencil
-from biomodel.circuit.station import Readout, State
+from biomodel.circuit.lattice import Links, centre_weights, pool, stencil
+from biomodel.circuit.station import Readout, Setting, State
 from biomodel.parameters import Parameters
 
 #: From light to transduction: linear, and therefore integrated exactly at every step.
@@ -162,16 +162,12 @@ GANGLION_READOUT = Readout("Hz", {channel: channel for channel in GANGLION_CHANN
 AMACRINE_CLOCK = 2
 
 
-def cascade(
-    parameters: Parameters, grid: Grid, dt: Quantity, movie: TimedArray, movie_step: Quantity, lead: Quantity
-) -> NeuronGroup:
+def cascade(setting: Setting, movie: TimedArray, movie_step: Quantity, lead: Quantity) -> NeuronGroup:
     """The cones' linear stages, one set per pixel.
 
     Parameters
     ----------
-    parameters : Parameters
-    grid : Grid
-    dt : brian2.Quantity
+    setting : Setting
     movie : brian2.TimedArray, (frame, cell)
         Luminance, which drives the cones.
     movie_step : brian2.Quantity
@@ -179,6 +175,7 @@ def cascade(
     lead : brian2.Quantity
         Time before the movie, in which each cell sees its constant field `before`.
     """
+    parameters, _, grid, dt = setting
     leading = lead > 0 * second
     group = NeuronGroup(
         grid.cells,
@@ -200,22 +197,12 @@ def cascade(
     return group
 
 
-def cone(
-    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, cascades: NeuronGroup
-) -> NeuronGroup:
+def cone(setting: Setting, cascades: NeuronGroup) -> NeuronGroup:
     """Cones, one per pixel, driven by their linear stages `cascades`; response: suppressed photocurrent in pA.
 
     The cone group also pools its own signal along each row, the first half of the bipolar cells' separable centres.
-
-    Parameters
-    ----------
-    parameters : Parameters
-    lesions : collection of str
-    grid : Grid
-    dt : brian2.Quantity
-    cascades : NeuronGroup
-        As `cascade` returns it.
     """
+    parameters, lesions, grid, dt = setting
     centres = bipolar_centres(parameters, grid.pixels_per_degree)
     rows = {name: stencil("signal", weights, "row") for name, weights in centres.items()}
     links = Links("amp", [(variable, offset) for terms in rows.values() for _, variable, offset in terms])
@@ -247,20 +234,12 @@ def bipolar_centres(parameters: Parameters, pixels_per_degree: float) -> dict[st
     }
 
 
-def horizontal(
-    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, cones: NeuronGroup
-) -> NeuronGroup:
+def horizontal(setting: Setting, cones: NeuronGroup) -> NeuronGroup:
     """Horizontal cells, one per pixel, coupled to their neighbours; response: potential in mV, positive for light.
 
-    Parameters
-    ----------
-    parameters : Parameters
-    lesions : collection of str
-    grid : Grid
-    dt : brian2.Quantity
-    cones : NeuronGroup
-        Cones, which drive the cells and receive their feedback.
+    `cones` drive the cells and receive their feedback.
     """
+    parameters, lesions, grid, dt = setting
     layer = horizontal_coupling(parameters, grid.pixels_per_degree, dt)
     junctions = [("previous", offset) for offset in layer.offsets]
     links = Links("volt", junctions)
@@ -286,24 +265,9 @@ def horizontal(
     return group
 
 
-def bipolar(
-    parameters: Parameters,
-    lesions: Collection[str],
-    grid: Grid,
-    dt: Quantity,
-    cones: NeuronGroup,
-    horizontals: NeuronGroup,
-) -> NeuronGroup:
-    """Midget and diffuse, ON and OFF bipolar cells, one of each per pixel; response: potential relative to rest in mV.
-
-    Parameters
-    ----------
-    parameters : Parameters
-    lesions : collection of str
-    grid : Grid
-    dt : brian2.Quantity
-    cones, horizontals : NeuronGroup
-    """
+def bipolar(setting: Setting, cones: NeuronGroup, horizontals: NeuronGroup) -> NeuronGroup:
+    """Midget and diffuse, ON and OFF bipolar cells, one of each per pixel; response: potential relative to rest in mV."""
+    parameters, lesions, grid, dt = setting
     centres = bipolar_centres(parameters, grid.pixels_per_degree)
     columns = {name: stencil(f"{name}_row", weights, "column") for name, weights in centres.items()}
     links = Links("amp", [(variable, offset) for terms in columns.values() for _, variable, offset in terms])
@@ -332,20 +296,10 @@ def bipolar(
     return group
 
 
-def wide_amacrine(
-    parameters: Parameters, grid: Grid, dt: Quantity, bipolars: NeuronGroup, make_layer: MakeLayer = coupled_layer
-) -> NeuronGroup:
-    """The amacrine layer that pools the diffuse bipolar cells' centres and is their surround.
-
-    Parameters
-    ----------
-    parameters : Parameters
-    grid : Grid
-    dt : brian2.Quantity
-        The layer's step.
-    bipolars : NeuronGroup
-    make_layer : callable
-    """
+def wide_amacrine(setting: Setting, bipolars: NeuronGroup, make_layer: MakeLayer = coupled_layer) -> NeuronGroup:
+    """The amacrine layer that pools the diffuse bipolar cells' centres and is their surround."""
+    parameters, _, grid, dt = setting
+    dt = AMACRINE_CLOCK * dt
     lattice = wide_amacrine_coupling(parameters, grid.pixels_per_degree, dt)
     layer = Layer("wide_amacrine", "amp", lattice, parameters["amacrine.surround_time"].quantity, dt, order=4)
     group = make_layer(layer, bipolars, "diffuse_centre", grid)
@@ -359,20 +313,10 @@ def wide_amacrine_coupling(parameters: Parameters, pixels_per_degree: float, dt:
     return coupling(space_constant, stability_limit(parameters["amacrine.surround_time"].quantity, dt, AMACRINE_CLOCK))
 
 
-def contrast_amacrine(
-    parameters: Parameters, grid: Grid, dt: Quantity, bipolars: NeuronGroup, make_layer: MakeLayer = coupled_layer
-) -> NeuronGroup:
-    """The amacrine layer that pools contrast, which divides the responses of parasol cells.
-
-    Parameters
-    ----------
-    parameters : Parameters
-    grid : Grid
-    dt : brian2.Quantity
-        The layer's step.
-    bipolars : NeuronGroup
-    make_layer : callable
-    """
+def contrast_amacrine(setting: Setting, bipolars: NeuronGroup, make_layer: MakeLayer = coupled_layer) -> NeuronGroup:
+    """The amacrine layer that pools contrast, which divides the responses of parasol cells."""
+    parameters, _, grid, dt = setting
+    dt = AMACRINE_CLOCK * dt
     time = parameters["amacrine.contrast_time"].quantity
     space_constant = parameters.value("amacrine.contrast_space_constant") * grid.pixels_per_degree
     lattice = coupling(space_constant, stability_limit(time, dt, AMACRINE_CLOCK))
@@ -380,10 +324,7 @@ def contrast_amacrine(
 
 
 def ganglion(
-    parameters: Parameters,
-    lesions: Collection[str],
-    grid: Grid,
-    dt: Quantity,
+    setting: Setting,
     bipolars: NeuronGroup,
     contrast: NeuronGroup,
     output: str = RATE_EQUATIONS,
@@ -393,10 +334,7 @@ def ganglion(
 
     Parameters
     ----------
-    parameters : Parameters
-    lesions : collection of str
-    grid : Grid
-    dt : brian2.Quantity
+    setting : Setting
     bipolars, contrast : NeuronGroup
         Bipolar cells and the amacrine layer that pools contrast.
     output : str
@@ -404,6 +342,7 @@ def ganglion(
     name : str
         Of the group.
     """
+    parameters, lesions, grid, dt = setting
     linked = "" if "contrast_gain" in lesions else "contrast : volt (linked)\n"
     divisor = "0*volt" if "contrast_gain" in lesions else "contrast"
     group = NeuronGroup(
@@ -441,18 +380,12 @@ def loop_gain(parameters: Parameters) -> float:
     return parameters.value("horizontal.gain") * parameters.value("horizontal.feedback")
 
 
-def steady_state(
-    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, background: np.ndarray
-) -> State:
+def steady_state(setting: Setting, background: np.ndarray) -> State:
     """The steady state of the retina before a static field: the fixed point of its equations.
 
     Parameters
     ----------
-    parameters : Parameters
-    lesions : collection of str
-    grid : Grid
-    dt : brian2.Quantity
-        Step of the circuit.
+    setting : Setting
     background : numpy.ndarray, (image, y, x)
         Luminance in cd/m².
 
@@ -460,6 +393,7 @@ def steady_state(
     -------
     dict of "group.variable" to numpy.ndarray, (image, y, x), SI units
     """
+    parameters, lesions, grid, dt = setting
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     photocurrent, isomerisation = _cone_steady_state(parameters, lesions, background)
     layer = horizontal_coupling(parameters, grid.pixels_per_degree, dt)

@@ -16,6 +16,7 @@ from brian2 import Quantity, ms
 from biomodel.circuit import v1
 from biomodel.circuit.lattice import Grid, near_middle
 from biomodel.circuit.spiking.cells import Trials
+from biomodel.circuit.station import Setting
 from biomodel.parameters import Parameters
 
 #: The stations in the order in which signals pass them, and those whose cells can spike.
@@ -112,6 +113,11 @@ class Specification:
     def stations(self) -> tuple[str, ...]:
         """The stations that are simulated."""
         return STATIONS[: STATIONS.index(self.output) + 1]
+
+    @property
+    def setting(self) -> Setting:
+        """Arguments of every function that builds a station."""
+        return Setting(self.parameters, self.lesions, self.grid, self.dt * ms)
 
     @property
     def spiking(self) -> tuple[str, ...]:

@@ -1,13 +1,27 @@
-"""Types that all stations share: their state and their readout."""
+"""Types that all stations share: their setting, their state and their readout."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from brian2 import Quantity
+
+from biomodel.circuit.lattice import Grid
+from biomodel.parameters import Parameters
 
 #: State variables by "group.variable", each (image, …) in SI units.
 State = dict[str, np.ndarray]
+
+
+class Setting(NamedTuple):
+    """Arguments of every function that builds a station."""
+
+    parameters: Parameters
+    lesions: tuple[str, ...]
+    grid: Grid  # lattice of the retina
+    dt: Quantity  # step of the circuit
 
 
 @dataclass(frozen=True)

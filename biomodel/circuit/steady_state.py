@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from brian2 import ms
 
 from biomodel.circuit import lgn, retina, spiking, v1
 from biomodel.circuit.recording import noise_groups
@@ -29,7 +28,7 @@ def steady_state(specification: Specification, background: np.ndarray, noise: in
     dict of "group.variable" to numpy.ndarray, SI units
     """
     s, parameters = specification, specification.parameters
-    state = retina.steady_state(parameters, s.lesions, s.grid, s.dt * ms, background)
+    state = retina.steady_state(s.setting, background)
     if "lgn" in s.stations:
         state |= lgn.steady_state(parameters, s.lesions, background)
     if "v1" in s.stations:
@@ -43,9 +42,9 @@ def steady_state(specification: Specification, background: np.ndarray, noise: in
         present -= set(s.spiking)
         initial |= spiking.ganglion.initial_state(state, s.cells, random)
         if "lgn" in s.stations:
-            initial |= spiking.lgn.initial_state(parameters, s.lesions, s.cells, random)
+            initial |= spiking.lgn.initial_state(s.setting, s.cells, random)
         if "v1" in s.stations:
-            initial |= spiking.v1.initial_state(parameters, s.lesions, s.cells, random, s.region.v1)
+            initial |= spiking.v1.initial_state(s.setting, s.cells, random, s.region.v1)
     else:
         present |= {f"{name}_interneuron" for name in lgn.CLASSES} if "lgn" in present else set()
         present |= v1.layers(parameters, s.lesions, s.grid.pixels_per_degree) if "v1" in present else set()

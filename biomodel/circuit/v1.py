@@ -49,7 +49,7 @@ from biomodel.circuit import lgn
 from biomodel.circuit.cell_types import Afferents, CellType, cell_types
 from biomodel.circuit.coupled_layer import Layer, coupled_layer, coupling_and_clock
 from biomodel.circuit.lattice import Grid, Links, Offset, Term, near_middle
-from biomodel.circuit.station import Readout, State
+from biomodel.circuit.station import Readout, Setting, State
 from biomodel.parameters import Parameters
 
 #: V1 has cell columns on every second row and column of pixels.
@@ -121,19 +121,9 @@ complex_target_{k} = spontaneous + complex_gain*({neighbours} - spontaneous)
 """
 
 
-def thalamocortical(
-    parameters: Parameters, lesions: Collection[str], grid: Grid, dt: Quantity, relay: NeuronGroup
-) -> NeuronGroup:
-    """Synapses of relay cells in V1, one per relay cell and channel; `sent_…` is their output, in Hz of a synapse at rest.
-
-    Parameters
-    ----------
-    parameters : Parameters
-    lesions : collection of str
-    grid : Grid
-    dt : brian2.Quantity
-    relay : NeuronGroup
-    """
+def thalamocortical(setting: Setting, clock: Quantity, relay: NeuronGroup) -> NeuronGroup:
+    """Synapses of relay cells in V1, one per relay cell and channel; `sent_…` is their output, in Hz of a synapse at rest."""
+    parameters, lesions, grid, _ = setting
     lesioned = "thalamocortical_depression" in lesions
     rested = resting_resources(parameters)
     group = NeuronGroup(
@@ -147,7 +137,7 @@ def thalamocortical(
             for channel in _OPPOSITE
         ),
         method="exponential_euler",
-        dt=dt,
+        dt=clock,
         order=9,
         name="thalamocortical",
         namespace=parameters.quantities("v1"),
@@ -157,33 +147,23 @@ def thalamocortical(
     return group
 
 
-def v1(
-    parameters: Parameters,
-    lesions: Collection[str],
-    grid: Grid,
-    dt: Quantity,
-    every: int,
-    synapses: NeuronGroup,
-    within: float | None = None,
-) -> dict[str, NeuronGroup]:
+def v1(setting: Setting, every: int, synapses: NeuronGroup, within: float | None = None) -> dict[str, NeuronGroup]:
     """A cell column at every second pixel, with the cells of every type, and the layers that normalise and suppress.
 
     Responses are the variables simple_0, …, complex_0, …, in Hz.
 
     Parameters
     ----------
-    parameters : Parameters
-    lesions : collection of str
-    grid : Grid
-        Of the relay.
-    dt : brian2.Quantity
-        Step of V1, `every` steps of the circuit.
+    setting : Setting
     every : int
+        Steps of the circuit per step of V1.
     synapses : NeuronGroup
         As `thalamocortical` returns it.
     within : float, optional
         Largest distance of a column from the middle in degrees, as in `lattice`.
     """
+    parameters, lesions, grid, dt = setting
+    dt = every * dt
     cells = cell_types(parameters, grid.pixels_per_degree)
     columns = lattice_of(grid, within)
     rows_and_columns = (

@@ -13,18 +13,14 @@ second; noise extends this to rates below 10 Hz. The threshold replaces the rect
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
-from brian2 import NeuronGroup, Quantity, linked_var
+from brian2 import NeuronGroup, linked_var
 
 from biomodel.circuit import retina
-from biomodel.circuit.lattice import Grid
 from biomodel.circuit.retina import GANGLION_CHANNELS
 from biomodel.circuit.spiking.cells import COUNT, COUNT_EQUATIONS, Trials
 from biomodel.circuit.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
-from biomodel.circuit.station import State
-from biomodel.parameters import Parameters
+from biomodel.circuit.station import Setting, State
 
 #: Added to each channel's excitation in the input group.
 CURRENT_EQUATIONS = """
@@ -46,42 +42,17 @@ current : 1 (linked)
 """
 
 
-def inputs(
-    parameters: Parameters,
-    lesions: Collection[str],
-    grid: Grid,
-    dt: Quantity,
-    bipolars: NeuronGroup,
-    contrast: NeuronGroup,
-) -> NeuronGroup:
-    """Excitation of ganglion cells and the currents that it drives, the same in every trial of an image.
-
-    Parameters
-    ----------
-    parameters : Parameters
-    lesions : collection of str
-    grid : Grid
-    dt : brian2.Quantity
-    bipolars, contrast : NeuronGroup
-        Bipolar cells and the amacrine layer that pools contrast.
-    """
-    group = retina.ganglion(parameters, lesions, grid, dt, bipolars, contrast, CURRENT_EQUATIONS, "ganglion_input")
+def inputs(setting: Setting, bipolars: NeuronGroup, contrast: NeuronGroup) -> NeuronGroup:
+    """Excitation of ganglion cells and the currents that it drives, the same in every trial of an image."""
+    group = retina.ganglion(setting, bipolars, contrast, CURRENT_EQUATIONS, "ganglion_input")
     statements = "".join(CURRENT.format(channel=channel, highest=_HIGHEST) for channel in GANGLION_CHANNELS)
-    group.run_regularly(statements, dt=dt, when="groups", order=6, name="ganglion_currents")
+    group.run_regularly(statements, dt=setting.dt, when="groups", order=6, name="ganglion_currents")
     return group
 
 
-def ganglion(parameters: Parameters, trials: Trials, dt: Quantity, inputs: NeuronGroup) -> dict[str, NeuronGroup]:
-    """Spiking ganglion cells, one group per channel.
-
-    Parameters
-    ----------
-    parameters : Parameters
-    trials : Trials
-    dt : brian2.Quantity
-    inputs : NeuronGroup
-        As `inputs` returns it.
-    """
+def ganglion(setting: Setting, trials: Trials, inputs: NeuronGroup) -> dict[str, NeuronGroup]:
+    """Spiking ganglion cells, one group per channel."""
+    parameters, _, _, dt = setting
     namespace = parameters.quantities("ganglion") | {"unit_noise": unit_noise}
     groups = {}
     for channel in GANGLION_CHANNELS:

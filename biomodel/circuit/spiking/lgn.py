@@ -21,18 +21,15 @@ to 0 with :math:`\tau_h^-` above. Without a `lgn.burst_conductance`, as by defau
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
-from brian2 import NeuronGroup, Quantity, Synapses, linked_var
+from brian2 import NeuronGroup, Synapses, linked_var
 
 from biomodel.circuit.coupled_layer import Layer, coupled_layer, coupling, stability_limit
 from biomodel.circuit.lgn import CLASSES
 from biomodel.circuit.retina import AMACRINE_CLOCK, GANGLION_CHANNELS
 from biomodel.circuit.spiking.cells import COUNT, COUNT_EQUATIONS, Trials
 from biomodel.circuit.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
-from biomodel.circuit.station import State
-from biomodel.parameters import Parameters
+from biomodel.circuit.station import Setting, State
 
 EQUATIONS = """
 dV/dt = (rest - V + excitation{burst})/leak_time + noise*sqrt(2/(leak_time*dt))*{white} : volt (unless refractory)
@@ -64,25 +61,13 @@ suppression = sqrt(pooled*int(pooled > 0*Hz**2))/{half!r}/Hz
 
 
 def lgn(
-    parameters: Parameters,
-    lesions: Collection[str],
-    trials: Trials,
-    dt: Quantity,
-    slow_dt: Quantity,
-    ganglia: dict[str, NeuronGroup],
+    setting: Setting, trials: Trials, ganglia: dict[str, NeuronGroup | Synapses]
 ) -> dict[str, NeuronGroup | Synapses]:
     """Spiking relay cells, one group per channel, their synapses, and the interneurons of each class.
 
-    Parameters
-    ----------
-    parameters : Parameters
-    lesions : collection of str
-    trials : Trials
-    dt, slow_dt : brian2.Quantity
-        Steps of the relay cells and of the interneurons.
-    ganglia : dict of str to NeuronGroup
-        Among others "ganglion_midget_on" and so on.
+    `ganglia` has the groups "ganglion_midget_on" and so on.
     """
+    parameters, lesions, _, dt = setting
     lesioned = "lgn_suppression" in lesions
     bursting = parameters.value("lgn.burst_conductance") > 0
     namespace = parameters.quantities("lgn") | {"unit_noise": unit_noise}
@@ -121,19 +106,16 @@ def lgn(
         synapses.connect(j="i")
         groups |= {group.name: group, synapses.name: synapses}
     for name in () if lesioned else CLASSES:
-        groups |= _suppressive_field(parameters, name, trials, dt, slow_dt, groups)
+        groups |= _suppressive_field(setting, name, trials, groups)
     return groups
 
 
 def _suppressive_field(
-    parameters: Parameters,
-    name: str,
-    trials: Trials,
-    dt: Quantity,
-    slow_dt: Quantity,
-    groups: dict[str, NeuronGroup | Synapses],
+    setting: Setting, name: str, trials: Trials, groups: dict[str, NeuronGroup | Synapses]
 ) -> dict[str, NeuronGroup]:
     """Local contrast in the spikes of a class of ganglion cells, pooled by coupled interneurons."""
+    parameters, _, _, dt = setting
+    slow_dt = AMACRINE_CLOCK * dt
     rates = {side: parameters.value(f"ganglion.{name}_{side}_maintained") for side in ("on", "off")}
     half = parameters.value(f"lgn.{name}_suppression_half")
     contrast = NeuronGroup(
@@ -163,22 +145,12 @@ def _suppressive_field(
     return {contrast.name: contrast, interneurons.name: interneurons}
 
 
-def initial_state(
-    parameters: Parameters, lesions: Collection[str], trials: Trials, random: np.random.Generator
-) -> State:
+def initial_state(setting: Setting, trials: Trials, random: np.random.Generator) -> State:
     """An initial state: membranes at random between reset and threshold, traces at their means.
 
-    Parameters
-    ----------
-    parameters : Parameters
-    lesions : collection of str
-    trials : Trials
-    random : numpy.random.Generator
-
-    Returns
-    -------
-    dict of "group.variable" to numpy.ndarray, (trial · image, y, x), SI units
+    Arrays are (trial · image, y, x).
     """
+    parameters, lesions, *_ = setting
     grid = trials.grid
     shape = (grid.images, grid.height, grid.width)
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}

@@ -40,7 +40,6 @@ Lesions: see `biomodel.circuit.lesions`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -56,7 +55,7 @@ from biomodel.circuit.lattice import Grid, Links
 from biomodel.circuit.retina import GANGLION_CHANNELS
 from biomodel.circuit.spiking.cells import COUNT, COUNT_EQUATIONS, Trials
 from biomodel.circuit.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
-from biomodel.circuit.station import State
+from biomodel.circuit.station import Setting, State
 from biomodel.circuit.v1 import BANDS
 from biomodel.parameters import Parameters
 
@@ -164,15 +163,21 @@ INHIBITORY_RESET = "V = 0\nspiked += 1\nsent += 1/inhibitory_synaptic_time\n"
 
 
 @dataclass(frozen=True)
-class _Setting:
-    """Arguments that the groups of V1 share."""
+class _Layout:
+    """The cells and columns of a circuit's V1."""
 
-    parameters: Parameters
-    lesions: Collection[str]
+    setting: Setting
     trials: Trials
-    clock: Quantity
     every: int
     within: float | None
+
+    @property
+    def parameters(self) -> Parameters:
+        return self.setting.parameters
+
+    @property
+    def clock(self) -> Quantity:
+        return self.every * self.setting.dt
 
     @cached_property
     def cell_types(self) -> list[CellType]:
@@ -188,11 +193,8 @@ class _Setting:
 
 
 def v1(
-    parameters: Parameters,
-    lesions: Collection[str],
+    setting: Setting,
     trials: Trials,
-    dt: Quantity,
-    clock: Quantity,
     every: int,
     relays: dict[str, NeuronGroup | Synapses],
     within: float | None = None,
@@ -201,27 +203,23 @@ def v1(
 
     Parameters
     ----------
-    parameters : Parameters
-    lesions : collection of str
+    setting : Setting
     trials : Trials
-    dt : brian2.Quantity
-        Step of the circuit.
-    clock : brian2.Quantity
-        Step of the cells, `every` steps of the circuit.
     every : int
+        Steps of the circuit per step of V1.
     relays : dict of str to NeuronGroup or Synapses
-        Among others "lgn_midget_on" and so on.
+        With the groups "lgn_midget_on" and so on.
     within : float, optional
         Largest distance of a column from the middle in degrees.
     """
-    s = _Setting(parameters, lesions, trials, clock, every, within)
+    s = _Layout(setting, trials, every, within)
     cells_of_a_phase = len(s.cell_types) * s.columns.cells
-    groups = _terminals(s, dt, relays)
+    groups = _terminals(s, relays)
     dendrites = NeuronGroup(
         _PHASES * cells_of_a_phase,
         DENDRITE_EQUATIONS,
         method="exponential_euler",
-        dt=clock,
+        dt=s.clock,
         order=11,
         name="v1_dendrite",
         namespace=s.namespace,
@@ -232,7 +230,7 @@ def v1(
         "v1_simple",
         SIMPLE * len(dendrites),
         "adaptation_jump",
-        CURRENTS.format(excitation=_SIMPLE_EXCITATION, inhibition="0" if "push_pull" in lesions else _PUSH_PULL)
+        CURRENTS.format(excitation=_SIMPLE_EXCITATION, inhibition="0" if "push_pull" in setting.lesions else _PUSH_PULL)
         + SIMPLE_INPUTS,
     )
     inhibitory = NeuronGroup(
@@ -242,13 +240,13 @@ def v1(
         reset=INHIBITORY_RESET + COUNT,
         refractory=s.namespace["inhibitory_refractory_time"],
         method="euler",
-        dt=clock,
+        dt=s.clock,
         order=12,
         name="v1_inhibitory",
         namespace=s.namespace,
     )
     # The pools read the spikes of a step in the next one.
-    inhibitory.run_regularly("spiked = 0", dt=clock, when="groups", order=14, name="v1_inhibitory_reset")
+    inhibitory.run_regularly("spiked = 0", dt=s.clock, when="groups", order=14, name="v1_inhibitory_reset")
     # The cells that inhibit a phase have the afferents of the opposite one.
     opposite = np.roll(each, len(each) // _PHASES)
     inhibitory.afferents = linked_var(dendrites, "afferents", index=opposite)
@@ -271,7 +269,7 @@ def v1(
     return groups | _columns(s, groups)
 
 
-def _excitatory(s: _Setting, name: str, number: int, jump: str, inputs: str) -> NeuronGroup:
+def _excitatory(s: _Layout, name: str, number: int, jump: str, inputs: str) -> NeuronGroup:
     """Adaptive exponential cells; `jump` names the parameter by which a spike adds to adaptation, `inputs` are equations."""
     return NeuronGroup(
         number,
@@ -287,9 +285,7 @@ def _excitatory(s: _Setting, name: str, number: int, jump: str, inputs: str) -> 
     )
 
 
-def _terminals(
-    s: _Setting, dt: Quantity, relays: dict[str, NeuronGroup | Synapses]
-) -> dict[str, NeuronGroup | Synapses]:
+def _terminals(s: _Layout, relays: dict[str, NeuronGroup | Synapses]) -> dict[str, NeuronGroup | Synapses]:
     """Terminals of the relay cells' axons: one group per channel, and the synapses that bring its spikes."""
     namespace = s.parameters.quantities("v1")
     rested = rate_form.resting_resources(s.parameters)
@@ -299,12 +295,12 @@ def _terminals(
             s.trials.grid.cells,
             TERMINAL_EQUATIONS.format(channel=channel),
             method="euler",
-            dt=dt,
+            dt=s.setting.dt,
             order=10,
             name=f"thalamocortical_{channel}",
             namespace=namespace,
         )
-        released = (UNDEPRESSED if "thalamocortical_depression" in s.lesions else RELEASE).format(
+        released = (UNDEPRESSED if "thalamocortical_depression" in s.setting.lesions else RELEASE).format(
             channel=channel, rested=rested[channel], release=rate_form.release(channel)
         )
         synapses = Synapses(
@@ -312,7 +308,7 @@ def _terminals(
             group,
             on_pre=released,
             delay=namespace["conduction_time"],
-            dt=dt,
+            dt=s.setting.dt,
             name=f"axons_{channel}",
             namespace=namespace,
         )
@@ -321,7 +317,7 @@ def _terminals(
     return groups
 
 
-def _mean_rate(s: _Setting, simple: NeuronGroup) -> NeuronGroup:
+def _mean_rate(s: _Layout, simple: NeuronGroup) -> NeuronGroup:
     """Mean transmission of the simple cells of a type at each column, as a rate."""
     cells = len(s.cell_types) * s.columns.cells
     number = SIMPLE * _PHASES
@@ -341,13 +337,13 @@ def _mean_rate(s: _Setting, simple: NeuronGroup) -> NeuronGroup:
     return group
 
 
-def _columns(s: _Setting, groups: dict[str, NeuronGroup | Synapses]) -> dict[str, NeuronGroup | Synapses]:
+def _columns(s: _Layout, groups: dict[str, NeuronGroup | Synapses]) -> dict[str, NeuronGroup | Synapses]:
     """The columns, which sum the afferents of each cell type's dendrites, and the layers that normalise and suppress."""
     cells, columns, clock, grid = s.cell_types, s.columns, s.clock, s.trials.grid
     places = tuple(rate_form.lattice(n, grid.pixels_per_degree, s.within) for n in (grid.height, grid.width))
     terms = [rate_form.afferent_terms(s.parameters, cell) for cell in cells]
     afferents = Links("Hz", [(variable, offset) for both in terms for one in both for _, variable, offset in one])
-    pools, bands = rate_form.pools_of(cells, s.lesions), rate_form.bands_of(cells, s.lesions)
+    pools, bands = rate_form.pools_of(cells, s.setting.lesions), rate_form.bands_of(cells, s.setting.lesions)
     names = [*pools, *bands]
     group = NeuronGroup(
         columns.cells,
@@ -509,15 +505,12 @@ def homeostasis(parameters: Parameters, cells: list[CellType]) -> Homeostasis:
     return Homeostasis(scaling, resting_potential(scaling**2 * synaptic_noise), float(resting_potential(complex_noise)))
 
 
-def initial_state(
-    parameters: Parameters, lesions: Collection[str], trials: Trials, random: np.random.Generator, within: float | None
-) -> State:
+def initial_state(setting: Setting, trials: Trials, random: np.random.Generator, within: float | None) -> State:
     """An initial state: membranes at random below threshold, transmission at its mean.
 
     Parameters
     ----------
-    parameters : Parameters
-    lesions : collection of str
+    setting : Setting
     trials : Trials
     random : numpy.random.Generator
     within : float or None
@@ -527,6 +520,7 @@ def initial_state(
     -------
     dict of "group.variable" to numpy.ndarray, SI units
     """
+    parameters, lesions, *_ = setting
     grid, columns = trials.grid, rate_form.lattice_of(trials.grid, within)
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     cells = cell_types(parameters, grid.pixels_per_degree)
