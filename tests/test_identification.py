@@ -79,10 +79,10 @@ def test_the_kernel_of_a_circuit_made_linear_is_found():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda s, r: (s, r[:-1]), "one a pixel"),
+        (lambda s, r: (s, r[:-1]), "one cell per pixel and image"),
         (lambda s, r: (s, r.where(r.image != 0)), "NaN"),
         (lambda s, r: (-s, r), "not negative"),
-        (lambda s, r: (s, r[:, 0]), "dimensions"),
+        (lambda s, r: (s, r[:, 0]), "responses must have dimensions"),
     ],
 )
 def test_bad_recordings_are_refused(change, words):
