@@ -109,7 +109,18 @@ def simulate_kernels(pathway: Pathway, folder: Path, workers: int) -> CircuitKer
 
 
 def record_kernels(pathway: Pathway, front_end: FrontEnd, circuit: CircuitKernels, folder: Path) -> None:
-    """Write the kernels of circuit and twin to STATION.npz in a folder."""
+    """Write the equivalent kernels of the circuit and the front end to lgn.npz and v1.npz.
+
+    Parameters
+    ----------
+    pathway : Pathway
+    front_end : FrontEnd
+        Fitted to the pathway.
+    circuit : CircuitKernels
+        The circuit's kernels by station.
+    folder : pathlib.Path
+        For the files.
+    """
     for station, (kernels, seed) in circuit.items():
         state = (_BACKGROUND, KERNEL_CONTRASTS[station], _SIZE, seed)
         compare_kernels(pathway, front_end, station, *state, simulated=kernels).save(folder / f"{station}.npz")
