@@ -31,7 +31,7 @@ def shone(patches: np.ndarray, light: str | None) -> np.ndarray:
     """Patches under a light of level 10."""
     if light is None:
         return patches
-    each = [LIGHTS[light].shine(patch, 10.0, np.random.default_rng([7, k])) for k, patch in enumerate(patches)]
+    each = [LIGHTS[light].apply(patch, 10.0, np.random.default_rng([7, k])) for k, patch in enumerate(patches)]
     return np.stack(each)
 
 

@@ -177,7 +177,7 @@ def counted(truth):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recorded", [("lgn", "v1"), ("v1",)])
+@pytest.mark.parametrize("recorded", [("lgn", "v1"), pytest.param(("v1",), marks=pytest.mark.all)])
 def test_a_front_end_is_fitted_to_counts(counted, recorded, monkeypatch):
     """Behind a recorded relay, and behind one that is fitted through V1; in few steps."""
     monkeypatch.setattr(v1_counts, "_STEPS", 400)

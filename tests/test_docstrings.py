@@ -69,7 +69,7 @@ def examples():
     for module, name, node in DEFINITIONS:
         if ">>>" in (ast.get_docstring(node) or ""):
             full = f"{module}.{name}"
-            yield pytest.param(module, name, id=full, marks=pytest.mark.slow if full in SLOW else ())
+            yield pytest.param(module, name, id=full, marks=[pytest.mark.slow, pytest.mark.all] if full in SLOW else ())
 
 
 def sections(documented):

@@ -1,5 +1,7 @@
 """Cells of V1: what is drawn, who excites and who inhibits, what they prefer."""
 
+import json
+
 import brian2
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from biomodel.circuit.specification import V1_CLOCK
 from biomodel.images import photographs
 from biomodel.parameters import Parameters
 from biomodel.physiology.screens import Screen
+from bridge import pretrained
+from bridge.evaluate.as_subject import FrontEndSubject
 from studies.luminance.lights import LIGHTS
 
 
@@ -105,10 +109,20 @@ def test_no_cell_both_excites_and_inhibits(one_tick, group, variable):
 SIDE = 48
 
 
-@pytest.fixture(scope="module")
-def shown():
-    """What V1 answers to bars and gratings of known orientation, and to photographs under three lights."""
-    pathway = Pathway()
+class FittedPathway(FrontEndSubject):
+    """The fitted front end, its responses labelled as those of the pathway are."""
+
+    def simulate(self, *args, workers=1, **settings):
+        labels = v1.coordinates(self.parameters, 16.0)
+        values = json.dumps(self.parameters.values_by_name())
+        attributes = {"preset": "macaque_parafovea", "parameters": values, "pixels_per_degree": 16.0}
+        return super().simulate(*args, **settings).assign_coords(labels).assign_attrs(attributes)
+
+
+@pytest.fixture(scope="module", params=["fitted", pytest.param("simulated", marks=[pytest.mark.all, pytest.mark.slow])])
+def shown(request):
+    """V1's responses to bars and gratings of known orientation, and to photographs under three lights."""
+    pathway = Pathway() if request.param == "simulated" else FittedPathway(pretrained())
     random = np.random.default_rng(17)
     ys, xs = (np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2) / 16
     figures = []
@@ -125,7 +139,7 @@ def shown():
     lights = [
         patches,
         *(
-            np.stack([LIGHTS[name].shine(p, 10.0, np.random.default_rng([7, k])) for k, p in enumerate(patches)])
+            np.stack([LIGHTS[name].apply(p, 10.0, np.random.default_rng([7, k])) for k, p in enumerate(patches)])
             for name in ("gradient", "hard_shadow")
         ),
     ]
@@ -139,8 +153,6 @@ def turned(one, other):
     return np.abs((one - other + 90) % 180 - 90)
 
 
-@pytest.mark.all
-@pytest.mark.slow
 @pytest.mark.parametrize("contrast", [0.05, 0.1, 0.25, 0.5, 0.98])
 @pytest.mark.parametrize("form", ["grating", "bar"])
 def test_orientation_field_of_bars_and_gratings(shown, contrast, form):
@@ -158,8 +170,6 @@ def test_orientation_field_of_bars_and_gratings(shown, contrast, form):
     assert np.median(np.concatenate(wrong)) < 5
 
 
-@pytest.mark.all
-@pytest.mark.slow
 @pytest.mark.parametrize("light", [1, 2], ids=["gradient", "shadow"])
 def test_orientation_field_of_photographs_keeps_when_the_light_is_uneven(shown, light):
     """Under a 10:1 gradient or shadow the field turns by less than 10° (median) where contrast is above 10 %."""
