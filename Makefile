@@ -19,7 +19,7 @@ study: setup
 bench: setup
 	$(BIN)/python -m benchmarks --out bench.json
 
-# The front ends that ship: with all 64 kinds of V1 cells, and with 16 that spike.
+# The front ends that ship: with all 64 V1 cell types, and with 16 that spike.
 weights: setup
 	$(BIN)/precortical fit --preset macaque_parafovea --kinds 64 --out out/weights/macaque_parafovea
 	$(BIN)/precortical fit --preset macaque_fovea --kinds 64 --out out/weights/macaque_fovea
