@@ -1,1 +1,1 @@
-"""What a simulation costs, against what a user would do instead: `python -m benchmarks` writes bench.json."""
+"""Speed and memory of simulations and front ends against alternatives: `python -m benchmarks` writes bench.json."""

@@ -1,6 +1,6 @@
-"""What a front end costs beside the networks that stand behind one, and beside the simulation that it stands for.
+"""Speed of a front end relative to the classifiers it precedes, and to the simulation that it replaces.
 
-All sides of a row take turns within one run, with a thread a core, gradients off.
+All sides of a row are timed in turn within one run, with one thread per core, without gradients.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from studies.common.classifiers import LeNet
 
 ROUNDS = 5
 
-#: The kinds of cells that the studies simulate.
+#: Number of cell types that the studies simulate.
 STUDIES = {"v1.kinds": 16}
 
 
 def run(bench: Bench) -> None:
-    """All rows of the front end."""
+    """Run all benchmarks of the front end."""
     torch.set_num_threads(CORES)
     beside(bench, "224", 8, 3, 224, ("ResNet-18", ResNet18().eval()), "0.5 × at most")
     beside(bench, "32", 64, 1, 32, ("LeNet", LeNet(1, 10).eval()), "1.5 × at most")
@@ -37,7 +37,20 @@ def run(bench: Bench) -> None:
 def beside(
     bench: Bench, name: str, images: int, colours: int, side: int, network: tuple[str, nn.Module], goal: str
 ) -> None:
-    """The relay's front end, plain and compiled, and neighbours, over a network's forward time."""
+    """Forward time of the relay's front end and of similar models, relative to a classifier's.
+
+    Parameters
+    ----------
+    bench : Bench
+    name : str
+        Of the rows.
+    images, colours, side : int
+        Size of the input.
+    network : (str, torch.nn.Module)
+        The classifier, with its name.
+    goal : str
+        For the front end.
+    """
     light = 100 * torch.rand(images, colours, side, side, generator=torch.Generator().manual_seed(0)) / colours
     against, classifier = network
     relay = pretrained(output="lgn").eval()
@@ -61,7 +74,7 @@ def beside(
 
 
 def beside_the_simulation(bench: Bench) -> None:
-    """Images a second of the front end over those of the simulation, 32×32 pixels."""
+    """Images per second of the front end relative to the simulation, 32×32 pixels."""
     pathway, stimulus = Pathway(parameters=STUDIES), photographs(128, seed=11)
     whole = pretrained()
     front_ends: Mapping[str, FrontEnd] = {
@@ -83,7 +96,7 @@ def beside_the_simulation(bench: Bench) -> None:
 
 
 def _first_kinds(front_end: FrontEnd, kinds: int) -> dict[str, object]:
-    """What a front end of the first kinds only is made from: as many as are simulated beside it."""
+    """Configuration of a front end with only the first cell types, as many as are simulated."""
     labels = front_end.station_channels["v1"]
     half = len(labels) // 2
     channels = front_end.station_channels | {"v1": labels[:kinds] + labels[half : half + kinds]}
@@ -96,7 +109,7 @@ def _first_kinds(front_end: FrontEnd, kinds: int) -> dict[str, object]:
 
 
 def local_contrast_norm(light: Tensor) -> Tensor:
-    """Each pixel less its local mean, over the local standard deviation (Jarrett et al. 2009), windows of SD 2 pixels."""
+    """Each pixel minus its local mean, divided by the local standard deviation (Jarrett et al. 2009), SD of 2 pixels."""
     distance = torch.arange(-6, 7, dtype=light.dtype)
     window = torch.exp(-(distance**2) / 8)
     window = window / window.sum()
@@ -118,7 +131,7 @@ def _luminance_and_contrast_gain() -> nn.Module:
 
 @torch.no_grad()
 def _seconds(model: Callable[[Tensor], Tensor], light: Tensor) -> float:
-    """The median of three calls, after one that is not counted."""
+    """Median time of three calls, after one warm-up call."""
     model(light)
     return statistics.median(_time(functools.partial(model, light)) for _ in range(3))
 
@@ -160,7 +173,7 @@ class ResNet18(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions beside a shortcut."""
+    """Two convolutions and a shortcut."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()

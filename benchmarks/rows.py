@@ -1,4 +1,4 @@
-"""The rows of bench.json: what was measured, against what, on what."""
+"""The rows of bench.json: measurements, their baselines and the device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-#: Cores that either side of a comparison gets.
+#: Cores for each side of a comparison.
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -26,9 +26,9 @@ def device() -> str:
 
 @dataclass
 class Row:
-    """One measurement: `ratio` is how many times that of `against`, `low` and `high` its spread, `goal` what was aimed at.
+    """One measurement. `ratio` is relative to the baseline `against`, and `goal` is the ratio or value that was aimed at.
 
-    Where there is no ratio, `low` and `high` are the value's own spread.
+    `low` and `high` are the spread of the ratio or, without a ratio, of the value.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Row:
 
 @dataclass
 class Bench:
-    """Rows as they come, kept in a file."""
+    """All rows, kept in a file."""
 
     path: Path
     rows: list[Row] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
-        """Print a row and write all rows."""
+        """Print a row and write all rows to the file."""
         self.rows.append(row)
         self.path.write_text(json.dumps([asdict(row) for row in self.rows], indent=2) + "\n")
         ratio = "" if row.ratio is None else f"  {row.ratio:.3g} ×"
@@ -61,7 +61,7 @@ class Bench:
 
 
 def rounds(number: int, measured: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """Measure every side in turn, round by round, so that a slow minute of the machine meets all of them."""
+    """Measure every side in turn, round by round, so that a slow minute of the machine affects all of them."""
     found: dict[str, list[float]] = {name: [] for name in measured}
     for _ in range(number):
         for name, measure in measured.items():

@@ -1,4 +1,4 @@
-"""Draws docs/orientation.png: the orientation field of photographs under even and uneven light, and the derivative's."""
+"""Draw docs/orientation.png: the orientation field of photographs in uniform and uneven light, and that of the derivative."""
 
 import sys
 from pathlib import Path
@@ -24,11 +24,11 @@ SCALE = 0.15
 #: Standard deviation in degrees of the Gaussian for local contrast, and the least contrast of a place that is evaluated.
 AROUND, COUNTED = 0.25, 0.1
 
-LIT = {"even light": None, "10:1 gradient": "gradient", "10:1 shadow": "hard_shadow"}
+LIT = {"uniform light": None, "10:1 gradient": "gradient", "10:1 shadow": "hard_shadow"}
 
 
-def shone(patches: np.ndarray, light: str | None) -> np.ndarray:
-    """Patches under a light of level 10."""
+def illuminate(patches: np.ndarray, light: str | None) -> np.ndarray:
+    """Patches in a light of level 10; None is uniform light."""
     if light is None:
         return patches
     each = [LIGHTS[light].apply(patch, 10.0, np.random.default_rng([7, k])) for k, patch in enumerate(patches)]
@@ -43,12 +43,12 @@ def local_contrast(patches: np.ndarray) -> np.ndarray:
     return (np.sqrt(np.maximum(square - mean**2, 0)) / mean)[:, ::STRIDE, ::STRIDE]
 
 
-def turned(one: xr.Dataset, other: xr.Dataset) -> np.ndarray:
-    """Degrees between two fields."""
+def angle_between(one: xr.Dataset, other: xr.Dataset) -> np.ndarray:
+    """Angle between the orientations of two fields, degrees."""
     return np.abs((one.orientation.values - other.orientation.values + 90) % 180 - 90)
 
 
-def coloured(field: xr.Dataset, image: int) -> np.ndarray:
+def as_colours(field: xr.Dataset, image: int) -> np.ndarray:
     """Show orientation as hue, and strength relative to the strongest places of the image as brightness."""
     strength = field.strength.values[image]
     strength = np.clip(strength / np.percentile(strength, 97), 0, 1)
@@ -60,15 +60,25 @@ def coloured(field: xr.Dataset, image: int) -> np.ndarray:
 def draw(
     light: dict[str, np.ndarray], fields: dict[str, xr.Dataset], slopes: dict[str, xr.Dataset], path: Path
 ) -> None:
-    """Photographs in rows; under each light its luminance, V1's field, and the derivative's."""
+    """Draw one photograph per row: in each light its luminance, V1's field and the derivative's.
+
+    Parameters
+    ----------
+    light : dict of str to numpy.ndarray, (image, y, x)
+        Luminance by name of the light.
+    fields, slopes : dict of str to xarray.Dataset
+        Fields of V1 and of the derivative.
+    path : pathlib.Path
+        The picture.
+    """
     figure = plt.figure(figsize=(15, 1.72 * len(SHOWN) + 0.7))
     blocks = figure.add_gridspec(1, len(LIT), left=0.01, right=0.94, top=0.87, bottom=0.02, wspace=0.05)
     for block, name in zip(blocks, LIT, strict=True):
         axes = block.subgridspec(len(SHOWN), 3, wspace=0.04, hspace=0.04).subplots()
         for row, image in zip(axes, SHOWN, strict=True):
             row[0].imshow(np.log10(light[name][image]), cmap="gray")
-            row[1].imshow(coloured(fields[name], image))
-            row[2].imshow(coloured(slopes[name], image))
+            row[1].imshow(as_colours(fields[name], image))
+            row[2].imshow(as_colours(slopes[name], image))
         for axis, title in zip(axes[0], ("log luminance", "V1's field", "derivative's field"), strict=True):
             axis.set_title(title, fontsize=10)
         for axis in axes.flat:
@@ -87,7 +97,7 @@ def draw(
 def main(path: Path) -> None:
     """Simulate, print how far the fields turn when the light becomes uneven, and draw."""
     patches = photographs(PATCHES, SIDE, Display(pixels_per_degree=PIXELS_PER_DEGREE), seed=11).values
-    light = {name: shone(patches, kind) for name, kind in LIT.items()}
+    light = {name: illuminate(patches, kind) for name, kind in LIT.items()}
     scenes = {name: luminance(values, PIXELS_PER_DEGREE) for name, values in light.items()}
     pathway = Pathway()
     fields = {name: orientation_field(pathway.simulate(scene, workers=2)) for name, scene in scenes.items()}
@@ -98,11 +108,10 @@ def main(path: Path) -> None:
     counted = local_contrast(patches) > COUNTED
     for name in list(LIT)[1:]:
         for which, found in (("V1", fields), ("derivative", slopes)):
-            change = turned(found[name], found["even light"])[counted]
+            change = angle_between(found[name], found["uniform light"])[counted]
             print(f"{name}, {which}: median {np.median(change):.1f}°, 90 % within {np.percentile(change, 90):.0f}°")
-    print(
-        f"V1 against derivative, even light: median {np.median(turned(fields['even light'], slopes['even light'])[counted]):.1f}°"
-    )
+    difference = angle_between(fields["uniform light"], slopes["uniform light"])[counted]
+    print(f"V1 against derivative, uniform light: median {np.median(difference):.1f}°")
     draw(light, fields, slopes, path)
 
 
