@@ -1,4 +1,4 @@
-"""Draw docs/orientation.png: the orientation field of photographs in uniform and uneven light, and that of the derivative."""
+"""Draw docs/orientation.png: the orientation field of photographs in even and uneven light, and that of the derivative."""
 
 import sys
 from pathlib import Path
@@ -24,11 +24,11 @@ SCALE = 0.15
 #: Standard deviation in degrees of the Gaussian for local contrast, and the least contrast of a place that is evaluated.
 AROUND, COUNTED = 0.25, 0.1
 
-LIT = {"uniform light": None, "10:1 gradient": "gradient", "10:1 shadow": "hard_shadow"}
+LIT = {"even light": None, "10:1 gradient": "gradient", "10:1 shadow": "hard_shadow"}
 
 
 def illuminate(patches: np.ndarray, light: str | None) -> np.ndarray:
-    """Patches in a light of level 10; None is uniform light."""
+    """Patches in a light of level 10; None is even light."""
     if light is None:
         return patches
     each = [LIGHTS[light].apply(patch, 10.0, np.random.default_rng([7, k])) for k, patch in enumerate(patches)]
@@ -108,10 +108,10 @@ def main(path: Path) -> None:
     counted = local_contrast(patches) > COUNTED
     for name in list(LIT)[1:]:
         for which, found in (("V1", fields), ("derivative", slopes)):
-            change = angle_between(found[name], found["uniform light"])[counted]
+            change = angle_between(found[name], found["even light"])[counted]
             print(f"{name}, {which}: median {np.median(change):.1f}°, 90 % within {np.percentile(change, 90):.0f}°")
-    difference = angle_between(fields["uniform light"], slopes["uniform light"])[counted]
-    print(f"V1 against derivative, uniform light: median {np.median(difference):.1f}°")
+    difference = angle_between(fields["even light"], slopes["even light"])[counted]
+    print(f"V1 against derivative, even light: median {np.median(difference):.1f}°")
     draw(light, fields, slopes, path)
 
 
