@@ -4,7 +4,7 @@ import torch
 from safetensors.torch import save_file
 
 import bridge
-from biomodel import STATIONS, Display, Pathway, Region
+from biomodel import STATIONS, Display, Region
 from biomodel.adaptation import gaze_field
 from biomodel.analysis.equivalent_kernels import probe
 from biomodel.images import photographs
@@ -22,15 +22,12 @@ from bridge.model.time import DURATIONS, N_INTERVALS, LowPass
 
 
 @pytest.fixture(scope="module")
-def fitted(patches, responses):
-    return bridge.fit_responses(responses, patches, seed=0)
+def fitted(few_kinds):
+    return bridge.fit_pathway(few_kinds, photographs(65, seed=11), seed=0, workers=2)
 
 
-@pytest.mark.slow
-def test_fit_predicts_held_out_photographs():
-    pathway = Pathway(parameters={"v1.kinds": 4})
-    _, report = bridge.fit_pathway(pathway, photographs(65, seed=11), seed=0, workers=2)
-    scores = report.summary()
+def test_fit_predicts_held_out_photographs(fitted):
+    scores = fitted[1].summary()
     assert scores["lgn"]["photographs"]["min_r2"] >= 0.97
     assert scores["v1"]["photographs"]["median_r2"] >= 0.95
 

@@ -61,6 +61,7 @@ def test_a_linear_kernel_is_found_through_poisson_noise():
     assert relative_error(stimulus, noisy) < 0.05
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_the_kernel_of_a_circuit_made_linear_is_found():
     """Without its gain controls the circuit answers faint noise linearly: its kernel, by finite differences, within 1 %."""

@@ -289,6 +289,7 @@ def test_rates_from_neighbours_are_those_of_the_middle_column_at_every_phase():
     assert rates_from_neighbours(noisy, 30, 0.9, down, right).std() == pytest.approx(np.sqrt(9 / 100), rel=0.05)
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_columns_are_alike_for_a_grating_that_fills_the_screen(as_trials):
     """In the rate form, which has no noise, neighbours replace the middle column: within 5 % of a cell's peak, rms."""

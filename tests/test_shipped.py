@@ -53,6 +53,7 @@ def test_spiking_weights_have_scores_and_provenance():
     assert float(torch.corrcoef(torch.stack([spiking.flatten(), rate.flatten()]))[0, 1]) > 0.95
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_spiking_weights_predict_the_present_circuit():
     """Relay cells, on held-out photographs."""
@@ -75,7 +76,7 @@ def test_weights_hold_in_bfloat16(preset):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", [PRESETS[0], *(pytest.param(p, marks=pytest.mark.all) for p in PRESETS[1:])])
 def test_weights_predict_the_present_circuit(preset):
     """On held-out photographs; a change of the circuit without a new fit fails here."""
     front_end = bridge.pretrained(preset, output="lgn")
