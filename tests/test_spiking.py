@@ -147,7 +147,7 @@ def test_a_store_of_trials_goes_on_where_it_was(many, tmp_path):
     shown, settings = many
     pathway = Pathway(fidelity="spiking")
     whole = pathway.simulate(shown, **settings)
-    settings = settings | {"store": tmp_path, "chunk": 18}
+    settings = settings | {"store": Store(tmp_path, chunk=18)}
     kept = pathway.simulate(shown, **settings)
     assert (kept.lgn.values == whole.lgn.values).all() and kept.lgn.dims == whole.lgn.dims
     assert pathway.simulate(shown, **settings).lgn.equals(kept.lgn)
