@@ -383,7 +383,7 @@ def test_homeostasis_scales_what_excites_and_what_inhibits_each_simple_cell(spik
 
 def test_what_takes_rates_refuses_a_spiking_pathway():
     pathway, field = small()
-    with pytest.raises(ValueError, match="'spiking' is not accepted"):
+    with pytest.raises(ValueError, match="fidelity must be 'rate' for an equivalent kernel, got 'spiking'"):
         equivalent_kernels(pathway)
 
 
@@ -403,12 +403,12 @@ def test_fidelities_are_compared_cell_by_cell(tmp_path, spiking, few_kinds):
     rates = few_kinds.simulate(photographs(4))
     counts = spiking.simulate(photographs(4), trials=6, workers=2)
     row = table.set_index(["station", "channel"]).loc["lgn", "midget_on"]
-    spiking = counts.lgn.mean("trial").sel(lgn_channel="midget_on") / 0.15
+    spikes = counts.lgn.mean("trial").sel(lgn_channel="midget_on") / 0.15
     expected = rates.lgn.sel(lgn_channel="midget_on")
-    assert row.r == pytest.approx(np.corrcoef(spiking.values.ravel(), expected.values.ravel())[0, 1])
-    assert (row.rate, row.spiking) == pytest.approx((float(expected.mean()), float(spiking.mean())))
+    assert row.r == pytest.approx(np.corrcoef(spikes.values.ravel(), expected.values.ravel())[0, 1])
+    assert (row.rate, row.spiking) == pytest.approx((float(expected.mean()), float(spikes.mean())))
     one = counts.lgn.sel(lgn_channel="midget_on")
-    active = (spiking >= 5).values
+    active = (spikes >= 5).values
     fano = (one.var("trial", ddof=1) / one.mean("trial")).values[active]
     assert row.fano == pytest.approx(np.median(fano), rel=1e-3)
     assert len(table) == 4 + 4 + 8
