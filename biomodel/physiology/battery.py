@@ -31,7 +31,13 @@ SPIKES_ONLY = (13,)
 
 
 def bands() -> list[dict[str, Any]]:
-    """The rows of ``bands.json``."""
+    """The rows of ``bands.json``, one per value of an experiment.
+
+    A row has `key`, the name of the value, unique; `id`, the number of the experiment; `name`, `statistic` and `unit`, texts;
+    `low` and `high`, the band, or null; `held_out`, whether the row chooses no parameter; `static`, whether flashed
+    presentations suffice, so that a front end can be measured too; `needs`, "rate" or "spiking"; `by_construction`, true
+    if the value is only reported and the band null; `source`, publications; and `reason`, for the band.
+    """
     return json.loads(_BANDS.read_text(encoding="utf-8"))["rows"]
 
 
