@@ -9,7 +9,7 @@ import pytest
 import skimage.io
 import xarray as xr
 
-from biomodel import InputError
+from biomodel import InputError, Pathway
 from bridge.fit.stimuli import IMAGES
 from studies.cli import main, options
 from studies.data import sources
@@ -179,6 +179,7 @@ def test_an_unknown_option_ends_with_2(tmp_path, command):
     ("arguments", "words"),
     [
         (["--preset", "cat"], "'cat'"),
+        (["--target", "cuda"], "target must be one of cpp, numpy, got 'cuda'"),
         (["--kinds", "513"], "v1.kinds"),
         (["--output", "cone"], "output"),
         (["--images", "1"], "images"),
@@ -191,6 +192,18 @@ def test_fit_refuses_bad_input_in_one_line(tmp_path, arguments, words, command):
     assert refuses(command, words, "fit", *arguments, "--out", tmp_path / "out")
 
 
+def test_physiology_of_a_reported_value_on_the_numpy_target(tmp_path, command, monkeypatch):
+    targets = []
+    simulate = Pathway.simulate
+    monkeypatch.setattr(
+        Pathway, "simulate", lambda self, *light, **how: targets.append(self.target) or simulate(self, *light, **how)
+    )
+    code, output, error = command("physiology", "--check", 3, "--target", "numpy", "--out", tmp_path)
+    assert code == 0, error
+    assert set(targets) == {"numpy"}
+    assert "no scored experiment (" in output and "None" not in output and "reported" in output
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -199,6 +212,7 @@ def test_fit_refuses_bad_input_in_one_line(tmp_path, arguments, words, command):
         (["--against-rates", "--check", "1"], "--check"),
         (["--against-rates"], "--fidelity"),
         (["--check", "99"], "99"),
+        (["--target", "cuda"], "target must be one of cpp, numpy, got 'cuda'"),
         (["--draws", "0"], "--draws must be a positive integer, got 0"),
         (["--draws", "2", "--check", "19"], "19"),
         (["--draws", "2", "--shadow"], "--shadow"),

@@ -173,9 +173,9 @@ class Results(Sequence[Result]):
 
     def __repr__(self) -> str:
         verdicts = {True: "passed", False: "missed", None: "reported"}
+        bands = {r.key: "" if r.low is None else f"[{r.low}, {r.high}] " for r in self}
         return "\n".join(
-            f"{r.id:3} {verdicts[r.passed]:9} {r.value:10.4g} {r.unit:6} [{r.low}, {r.high}] {r.statistic}"
-            for r in self
+            f"{r.id:3} {verdicts[r.passed]:9} {r.value:10.4g} {r.unit:6} {bands[r.key]}{r.statistic}" for r in self
         )
 
     def to_json(self) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ def fit(
     images: options.Presentations = options.PRESENTATIONS,
     kinds: options.Kinds = options.KINDS,
     pixels_per_degree: Annotated[float | None, Option(help="Pixels per degree of the images. Default: 16.")] = None,
+    target: options.Target = None,
     fidelity: options.Fidelity = "rate",
     trials: Annotated[int | None, Option(help="Trials per image, at spiking fidelity. Default: 20.", min=1)] = None,
     output: Annotated[str, Option(help="Last station: lgn or v1.")] = "v1",
@@ -31,7 +32,7 @@ def fit(
     from biomodel import Pathway
     from bridge.fit.stimuli import PIXELS_PER_DEGREE, identification_set
 
-    pathway = Pathway(preset, fidelity=fidelity, parameters={"v1.kinds": kinds})
+    pathway = Pathway(preset, fidelity=fidelity, parameters={"v1.kinds": kinds}, target=target)
     if evidence:
         if (pixels_per_degree, fidelity, trials, output) != (None, "rate", None, "v1"):
             raise InputError(

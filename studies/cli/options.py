@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Option
 
@@ -24,6 +24,11 @@ Json = Annotated[Path | None, Option("--json", help="Also write the results to t
 Workers = Annotated[int, Option(help="Number of processes.", min=1)]
 Preset = Annotated[str, Option(help="Parameter preset: macaque_parafovea or macaque_fovea.")]
 Fidelity = Annotated[str, Option(help="rate, or spiking.")]
+#: `Pathway` checks the value.
+Target = Annotated[
+    Any,
+    Option(parser=str, metavar="TEXT", help="Brian2's target, cpp or numpy. Default: cpp where there is a compiler."),
+]
 Data = Annotated[Path | None, Option(help="Folder of data sets. Default: $PRECORTICAL_DATA, or the download cache.")]
 Kinds = Annotated[int, Option(help="Number of V1 cell types, the first of a fixed draw; presets have 64.", min=1)]
 Presentations = Annotated[int, Option(help="Number of images that the front end is fitted to.")]

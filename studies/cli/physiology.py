@@ -30,6 +30,7 @@ def physiology(
     fidelity: options.Fidelity = "rate",
     parameters: options.Parameters,
     lesions: options.Lesions,
+    target: options.Target = None,
     check: options.Check,
     shadow: Annotated[bool, Option("--shadow", help="Also measure responses in a shadow, by lesion.")] = False,
     against_rates: Annotated[bool, Option("--against-rates", help=_AGAINST_RATES)] = False,
@@ -45,7 +46,7 @@ def physiology(
     changes = options.parse_parameters(parameters)
 
     def pathway_of(draw: dict[str, float]) -> Pathway:
-        return Pathway(preset, fidelity=fidelity, parameters=changes | draw, lesions=lesions)
+        return Pathway(preset, fidelity=fidelity, parameters=changes | draw, lesions=lesions, target=target)
 
     if draws is not None:
         if shadow:
@@ -98,7 +99,7 @@ def _run_experiments(
     for row in results:
         if row.passed is not None and not row.held_out:
             scored[row.id] = scored.get(row.id, True) and row.passed
-    passed = f"{sum(scored.values())} of {len(scored)} scored experiments pass"
+    passed = f"{sum(scored.values())} of {len(scored)} scored experiments pass" if scored else "no scored experiment"
     echo(f"{passed} ({sum(results.seconds.values()):.0f} s): {', '.join(map(str, plots))}")
 
 

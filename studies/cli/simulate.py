@@ -18,6 +18,7 @@ def simulate(
     preset: options.Preset = "macaque_parafovea",
     parameters: options.Parameters,
     lesions: options.Lesions,
+    target: options.Target = None,
     fidelity: options.Fidelity = "rate",
     trials: Annotated[int, Option(help="Trials per image, at spiking fidelity.", min=1)] = 1,
     output: Annotated[str, Option(help="Last station: cone, horizontal, bipolar, ganglion, lgn or v1.")] = "v1",
@@ -42,7 +43,8 @@ def simulate(
     from biomodel.engine.store import n_done
     from studies.data import sources
 
-    pathway = Pathway(preset, fidelity=fidelity, parameters=options.parse_parameters(parameters), lesions=lesions)
+    changes = options.parse_parameters(parameters)
+    pathway = Pathway(preset, fidelity=fidelity, parameters=changes, lesions=lesions, target=target)
     found = sources.read(source, images or None, array_only=in_luminance)
     display = Display(peak, black, pixels_per_degree)
     stimulus = luminance(found.images, pixels_per_degree) if in_luminance else display.show(found.images)
