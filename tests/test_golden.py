@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from golden import cases
+from golden import cases, generate
 
 from biomodel import LESIONS, PRESETS, STATIONS
 
@@ -19,6 +19,10 @@ OF_LARGEST = 1e-12
 #: scores of fits and sums of weights, which come of many steps in single precision.
 EXACT = ("reproduction_results.csv", "luminance_results.csv", "luminance_summary.json")
 SCORES = 1e-6
+
+
+#: What to do for a new case, such as that of a new lesion.
+NO_DATA = "no golden data of {}: compute it with `python -m tests.golden.generate responses --missing`"
 
 
 def parametrized(quick):
@@ -49,7 +53,7 @@ def expected(golden, case):
     """The arrays of a case by name."""
     start = f"{case.name}/"
     found = {key.removeprefix(start): a for key, a in golden[case.preset].items() if key.startswith(start)}
-    assert found, f"no golden data of {case.name}"
+    assert found, NO_DATA.format(case.name)
     return found
 
 
@@ -68,14 +72,16 @@ def compare(actual, wanted, relative):
 
 def test_golden_data_are_whole(golden):
     """Every preset, fidelity, lesion and station, and the image beside the movie."""
+    available = {key.split("/")[0] for preset in PRESETS for key in golden[preset]}
+    names = {case.name for case in cases.CASES}
+    assert not names - available, NO_DATA.format(", ".join(sorted(names - available)))
     for preset in PRESETS:
         for fidelity in ("rate", "spiking"):
             for what in ("image", "movie", *LESIONS):
                 kept = {key.split("/")[1] for key in golden[preset] if key.startswith(f"{preset}-{fidelity}-{what}/")}
                 assert kept == {"background", *STATIONS}
     # A file of a case that is gone would be compared with nothing.
-    names = {case.name for case in cases.CASES}
-    assert {key.split("/")[0] for preset in PRESETS for key in golden[preset]} == names
+    assert available == names
 
 
 @pytest.mark.parametrize("fidelity", ["rate", "spiking"])
@@ -83,6 +89,8 @@ def test_golden_data_are_whole(golden):
 def test_every_lesion_changes_golden_responses(preset, fidelity, golden):
     """Of cells that fire or have rates: contrast gain, in the fovea, of parasol cells that these kinds of V1 cells don't hear."""
     for lesion in LESIONS:
+        name = f"{preset}-{fidelity}-{lesion}"
+        assert f"{name}/v1" in golden[preset], NO_DATA.format(name)
         changed = [
             station
             for station in ("ganglion", "lgn", "v1")
@@ -91,6 +99,22 @@ def test_every_lesion_changes_golden_responses(preset, fidelity, golden):
             )
         ]
         assert changed, lesion
+
+
+def test_missing_cases_are_computed_and_others_kept(tmp_path, monkeypatch, light):
+    first, new = (cases.Case("macaque_fovea", "rate", what) for what in ("image", "a_new_lesion"))
+    old = {f"{first.name}/{station}": np.arange(3.0) for station in ("lgn", "v1")}
+    cases.write(tmp_path / "macaque_fovea.npz", old)
+    monkeypatch.setattr(generate, "FOLDER", tmp_path)
+    monkeypatch.setattr(generate, "CASES", (first, new))
+    monkeypatch.setattr(generate, "answered", lambda case, *_: {"lgn": np.full(2, 7.0)})
+    generate.responses(missing=True)
+    found = cases.read(tmp_path / "macaque_fovea.npz")
+    assert {name: values.tolist() for name, values in found.items()} == {
+        **{name: values.tolist() for name, values in old.items()},
+        f"{new.name}/lgn": [7, 7],
+    }
+    assert not (tmp_path / "stimuli.npz").exists()
 
 
 @pytest.mark.parametrize("case", parametrized("quick"))

@@ -16,6 +16,7 @@ from .cases import (
     answered,
     front_end_name,
     front_end_output,
+    read,
     stimuli,
     write,
 )
@@ -24,18 +25,22 @@ from .cases import (
 PARTS = ("responses", "front_ends", *STUDIES)
 
 
-def responses() -> None:
-    """Stimuli, and a file of responses a preset."""
+def responses(missing: bool = False) -> None:
+    """Stimuli, and a file of responses for each preset; with `missing`, only cases that the file lacks are computed."""
     light = stimuli()
-    write(FOLDER / "stimuli.npz", light)
+    if not missing:
+        write(FOLDER / "stimuli.npz", light)
     for preset in dict.fromkeys(case.preset for case in CASES):
-        arrays = {}
+        path = FOLDER / f"{preset}.npz"
+        arrays = read(path) if missing else {}
+        present = {key.split("/")[0] for key in arrays}
         for case in CASES:
-            if case.preset == preset:
+            if case.preset == preset and case.name not in present:
                 print(case.name, flush=True)
                 found = answered(case, light[case.stimulus], "numpy")
                 arrays |= {f"{case.name}/{name}": values for name, values in found.items()}
-        write(FOLDER / f"{preset}.npz", arrays)
+        if {key.split("/")[0] for key in arrays} != present:
+            write(path, arrays)
 
 
 def front_ends() -> None:
@@ -61,13 +66,15 @@ def main() -> None:
     """Write the parts that are named, or all."""
     parser = argparse.ArgumentParser(description="Write the golden data.")
     parser.add_argument("parts", nargs="*", metavar="part", help=f"one of {', '.join(PARTS)}; by default all")
-    wanted = parser.parse_args().parts or PARTS
+    parser.add_argument("--missing", action="store_true", help="of responses, compute only those of new cases")
+    arguments = parser.parse_args()
+    wanted = arguments.parts or (("responses",) if arguments.missing else PARTS)
     for part in wanted:
         if part not in PARTS:
             parser.error(f"unknown part {part!r}: accepted are {', '.join(PARTS)}")
     for part in wanted:
         if part == "responses":
-            responses()
+            responses(arguments.missing)
         elif part == "front_ends":
             front_ends()
         else:
