@@ -4,7 +4,7 @@ import torch
 from safetensors.torch import save_file
 
 import bridge
-from biomodel import STATIONS, Display, Region
+from biomodel import LESIONS, STATIONS, Display, Region
 from biomodel.adaptation import gaze_field
 from biomodel.analysis.equivalent_kernels import probe
 from biomodel.images import photographs
@@ -15,6 +15,7 @@ from bridge.evaluate.scores import correlation, r_squared
 from bridge.fit import fitting
 from bridge.fit.fitting import fit_front_end
 from bridge.fit.v1_rates import non_negative
+from bridge.model.ablation import ABLATIONS, WITHOUT_ABLATION
 from bridge.model.convolution import separable
 from bridge.model.front_end import RELAY
 from bridge.model.stages import V1
@@ -272,6 +273,10 @@ def test_truncated_front_end_has_every_earlier_station(fitted, patches):
 def test_inconsistent_front_ends_are_refused(named, words):
     with pytest.raises(ValueError, match=words):
         bridge.FrontEnd(**{"pixels_per_degree": 16.0, "channels": {"v1": list("abcd")}} | named)
+
+
+def test_every_lesion_has_an_ablation_or_is_listed_without():
+    assert set(ABLATIONS) | WITHOUT_ABLATION == set(LESIONS) and not WITHOUT_ABLATION & set(ABLATIONS)
 
 
 def test_an_ablated_mechanism_stays_ablated(patches, responses, tmp_path):

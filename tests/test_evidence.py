@@ -11,6 +11,7 @@ from biomodel import Pathway
 from bridge import FrontEnd
 from bridge.evaluate.kernels import KernelPairs
 from bridge.fit import stimuli
+from bridge.model.ablation import ABLATIONS
 from bridge.model.front_end import STATIONS
 from studies.common import plenoptic_models
 from studies.identification import baselines, report, run
@@ -117,7 +118,7 @@ def test_every_model_can_be_fitted_and_scored(tmp_path, monkeypatch):
     tests = {one.name: recording(one) for one in run._held_out_sets(0)[:1]}
     fits = recording(stimuli.identification_set(52))
     models = run._models(settings, run.Recordings(fits, tests), {"of a circuit": fits}, tmp_path)
-    assert len(models) == 3 + 9 + 8 + 11 + 1 + 1
+    assert len(models) == 3 + len(ABLATIONS) + 8 + 11 + 1 + 1
     names = ["front end", "from lgn alone", "without push pull", "without cone adaptation", "of a circuit"]
     for name in (*names, "log, lgn", "weber divisive energy, v1", "fitted to a published model"):
         table = models[name]()

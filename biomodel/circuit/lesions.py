@@ -1,7 +1,10 @@
 """The lesions of the circuit: mechanisms that can be removed, by name.
 
 To add a lesion, describe it in `_LESIONS` and leave the mechanism out where its station is built (the functions of
-`biomodel.circuit.retina`, `lgn`, `v1` and `spiking` take the names of a circuit's lesions).
+`biomodel.circuit.retina`, `lgn`, `v1` and `spiking` take the names of a circuit's lesions). As an example see "contrast_gain"
+in `biomodel.circuit.retina.ganglion`, which the spiking circuit calls too. `precortical physiology --shadow` (of the retina)
+and `precortical study luminance --lesions` then remove the new mechanism too, and `precortical fit --evidence` removes it
+where the front end has an ablation of it (`bridge.model.ablation`).
 """
 
 from __future__ import annotations

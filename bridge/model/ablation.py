@@ -1,4 +1,8 @@
-"""Ablations: mechanisms that a front end can be fitted without, named after the lesions of the circuit."""
+"""Ablations: mechanisms that a front end can be fitted without, named after the lesions of the circuit.
+
+An ablation sets one whole parameter of the front end to zero, so it needs a parameter that belongs to the mechanism alone. A
+lesion whose mechanism has none (one element of a shared parameter, for example) is listed in `WITHOUT_ABLATION` instead.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,8 @@ ABLATIONS = {
     "surround_suppression": "v1.surround.log_weight",
     "thalamocortical_depression": "v1.log_release",
 }
+#: Lesions of the circuit that a front end has no ablation for.
+WITHOUT_ABLATION: frozenset[str] = frozenset()
 
 
 def available(stations: Collection[str]) -> list[str]:
