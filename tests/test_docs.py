@@ -16,6 +16,7 @@ import yaml
 
 import biomodel
 from studies.cli.main import app
+from studies.luminance import arms, lights
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -112,6 +113,15 @@ def test_readme_shows_the_folders():
         if path.suffix in (".py", ".safetensors")
     }
     assert folders - shown == set()
+
+
+def test_readme_has_every_lesion_and_the_numbers_of_arms_and_lights():
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in biomodel.LESIONS if f"`{name}`" not in readme] == []
+    numbers = re.search(r"all (\d+) lights instead of (\d+), and all (\d+) arms instead of (\d+)", readme)
+    registered = (lights.LIGHTS, lights.DEFAULT, arms.ARMS, arms.DEFAULT)
+    assert list(map(int, numbers.groups())) == list(map(len, registered))
+    assert f"lights behind {len(arms.ARMS)} arms" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_citation_is_that_of_the_package():
