@@ -512,6 +512,21 @@ def test_the_report_is_made_of_files(tmp_path):
     assert "<td>front_end_lgn</td><td>settled</td>" in page and 'class="best"' in page
 
 
+def test_arms_of_pixels_need_no_circuit(tmp_path, monkeypatch):
+    """Neither a simulation nor a fit; the report leaves their parts out."""
+    monkeypatch.delattr(Pathway, "simulate")
+    monkeypatch.delattr(run, "fit_pathway")
+    monkeypatch.setattr(run, "run_parallel", lambda task, arguments, *_: [task(*values) for values in arguments])
+    small = {"lights": ("gradient",), "repeats": 1, "train": 60, "test": 20, "epochs": 1}
+    study_settings = Settings(arms=("pixels", "standardise"), **small)
+    assert not study_settings.has_circuit and Settings(arms=("pixels",), lesions=True).has_circuit
+    study = run.run(study_settings, tmp_path, workers=1)
+    report.write(study_settings, study, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "<td>standardise</td>" in page and "Receptive fields" not in page and "fitted front end</h2>" not in page
+    assert not {"stations.png", "front_end.safetensors", "examples.npz"} & {path.name for path in tmp_path.iterdir()}
+
+
 def test_agreement_has_a_row_per_condition(tmp_path):
     study = small_study()
     table = study.agreement

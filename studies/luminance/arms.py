@@ -167,10 +167,10 @@ def _simulated_arm(station: str, spiking: bool = False, pool: float = 0.0) -> Ca
     return make
 
 
-#: Every arm by name, in the order of the tables: a function of `Models` to the `Arm`. To add an arm, add a line here (arms that
-#: are functions of an image use `_image_arm`) and a row to the table in docs/study.md. The command line, the study,
-#: the tables and the report find it here; `figures.COLOURS` gives it a colour. Names that begin with front_end or simulated
-#: belong to the circuit and its twins; all others but `BOUNDS` count as baselines (`is_baseline`).
+#: Every arm by name, in the order of the tables: a function of `Models` to the `Arm`. To add an arm, add a line here (a
+#: function of an image goes into `normalisation` and uses `_image_arm`) and a row to the table in docs/study.md. The command
+#: line, the study, the tables and the report find it here; `figures.COLOURS` gives it a colour. Names that begin with
+#: front_end or simulated belong to the circuit and its twins; all others but `BOUNDS` count as baselines (`is_baseline`).
 ARMS: dict[str, Callable[[Models], Arm]] = {
     "pixels": _pixel_arm(),
     "instance_norm": _pixel_arm(norm="instance"),

@@ -36,12 +36,14 @@ _IMAGES = {
 
 def write(settings: Settings, study: Study, out: Path) -> None:
     """Draw the figures of a finished study and write report.html, in the study's folder."""
+    files = Files(out)
     results, steady = study.results, study.steady()
     findings = goals.check_goals(steady) + goals.check_ordering(study.steady("resnet"), "residual network")
     relay = Cell("lenet", "simulated_lgn", "settled")
     if relay in study.agreements:
         findings += goals.check_agreement(study.agreements[relay])
-    kernels = [KernelPairs.load(Files(out).kernels / f"{station}.npz") for station in KERNEL_CONTRASTS]
+    stations = KERNEL_CONTRASTS if settings.has_circuit else ()
+    kernels = [KernelPairs.load(files.kernels / f"{station}.npz") for station in stations]
     with plt.rc_context(FIGURES):
         text = render(
             "luminance.html.j2",
@@ -57,20 +59,20 @@ def write(settings: Settings, study: Study, out: Path) -> None:
             spikes=study.spikes.to_dict("records"),
             lesion_rows=study.lesion_scores.to_dict("records"),
             counts=_counts(study),
-            fit=_fit_table(pd.read_csv(Files(out).fit)),
+            fit=_fit_table(pd.read_csv(files.fit)) if settings.has_circuit else {},
             correlations={one.station: float(np.median(one.correlation[one.firing])) for one in kernels},
-            **_figures(study, kernels, out),
+            **_figures(study, kernels, files.examples if settings.has_circuit else None, out),
         )
     (out / "report.html").write_text(text)
 
 
-def _figures(study: Study, kernels: list[KernelPairs], out: Path) -> dict[str, Any]:
-    """Draw all figures, as SVG, and write them as PNG."""
+def _figures(study: Study, kernels: list[KernelPairs], examples: Path | None, out: Path) -> dict[str, Any]:
+    """Draw all figures, as SVG, and write them as PNG; those without data are empty texts."""
     results, steady = study.results, study.steady()
     has_local = bool(steady) and all("local" in group_scores(cell) for cell in steady.values())
     simulated = dict.fromkeys(cell.arm for cell in study.agreements if cell.classifier == "lenet")
     return {
-        "kernels": svg(kernel_figure.draw(kernels), out / "kernels.png"),
+        "kernels": svg(kernel_figure.draw(kernels), out / "kernels.png") if kernels else "",
         "lights": {
             name: (
                 name.replace("_", " "),
@@ -88,7 +90,7 @@ def _figures(study: Study, kernels: list[KernelPairs], out: Path) -> dict[str, A
             arm: svg(figures.plot_agreement(study.agreement, arm), out / f"agreement_{arm}.png") for arm in simulated
         },
         "costs": svg(figures.plot_costs(study, "local"), out / "costs.png") if has_local else "",
-        "examples": svg(figures.plot_examples(Examples.load(Files(out).examples)), out / "examples.png"),
+        "examples": svg(figures.plot_examples(Examples.load(examples)), out / "examples.png") if examples else "",
     }
 
 

@@ -1,12 +1,12 @@
 """The luminance study: recognition behind each arm when the light changes.
 
 Protocol. V1 has the first 16 of the preset's cell types (`settings.KINDS`). A front end is fitted to the pathway's responses to
-photographs and noise (`bridge.fit.stimuli`). Behind each arm LeNet, and behind some a small residual network, is trained on
-clean training images, once per seed; it is then tested on the test images under the reference light and every light and level.
-Arms that adapt do all of it in each adaptation state. Simulated arms get fewer images, and fewer levels of each light; the
-responses of their twins to the same images are read by the same classifiers (`agreement`). With `search`, every arm's learning
-rate and scale of maps are chosen first, on training images (`search`). Each finished cell is written at once, and a study that
-was stopped continues from there.
+photographs and noise (`bridge.fit.stimuli`), if an arm or the lesions need it. Behind each arm LeNet, and behind some a small
+residual network, is trained on clean training images, once per seed; it is then tested on the test images under the reference
+light and every light and level. Arms that adapt do all of it in each adaptation state. Simulated arms get fewer images, and
+fewer levels of each light; the responses of their twins to the same images are read by the same classifiers (`agreement`). With
+`search`, every arm's learning rate and scale of maps are chosen first, on training images (`search`). Each finished cell is
+written at once, and a study that was stopped continues from there.
 """
 
 from __future__ import annotations
@@ -112,16 +112,20 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
     images = datasets.load(settings.dataset, data).first(settings.train, settings.test)
     _claim(settings, pathway, images, out)
     files.make_folders()
-    _draw_stations(pathway, images, files)
     context = _Context(settings, files, images)
+    # Arms of pixels alone need neither the circuit, which takes minutes to compile, nor the front end.
+    front_end = cast(FrontEnd, None)
+    if settings.has_circuit:
+        _draw_stations(pathway, images, files)
     with ThreadPoolExecutor(1) as pool:
         # The fit uses one core; on the others runs what needs no front end.
-        if workers > 1 and available_target() == "cpp":
+        if settings.has_circuit and workers > 1 and available_target() == "cpp":
             beside = pool.submit(_run_without_front_end, context, workers - 1)
             front_end = _fitted_front_end(settings, pathway, files, workers)
             circuit_kernels = beside.result()
         else:
-            front_end = _fitted_front_end(settings, pathway, files, workers)
+            if settings.has_circuit:
+                front_end = _fitted_front_end(settings, pathway, files, workers)
             circuit_kernels = _run_without_front_end(context, workers)
     models = Models(front_end, pathway, workers)
     made = {name: arms.make(name, models) for name in settings.arms + settings.resnet_arms}
@@ -134,7 +138,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
         alone = [arms.make(name, replace(models, workers=1)) for name in made]
         write_text(files.costs, costs.measure_speed(alone, scene(images.test[:_TIMED])).to_csv(index=False))
     examples.record_kernels(pathway, front_end, circuit_kernels, files.kernels)
-    if not files.examples.exists():
+    if settings.has_circuit and not files.examples.exists():
         examples.record(pathway, front_end, scene(images.test[:1]), settings.lights).save(files.examples)
     study = results.read(settings, made, files)
     results.write_tables(study, out)
@@ -193,7 +197,9 @@ def _run_without_front_end(context: _Context, workers: int) -> examples.CircuitK
         if arm.simulated:
             images = settings.images_for(arm, context.images)
             context.features(arm, cell.state).fill(images, conditions_of(settings.lights, few_levels=True))
-    kernels = examples.simulate_kernels(settings.pathway, context.files.kernels, workers)
+    kernels: examples.CircuitKernels = {}
+    if settings.has_circuit:
+        kernels = examples.simulate_kernels(settings.pathway, context.files.kernels, workers)
     if not settings.search:
         others = [(context, cell) for cell in pending if not made[cell.arm].simulated]
         # Never in this process, whose random state is the fit's.

@@ -89,6 +89,11 @@ class Settings:
         """The simulated circuit, to which the front end is fitted."""
         return Pathway(self.preset, parameters={"v1.kinds": self.kinds})
 
+    @property
+    def has_circuit(self) -> bool:
+        """Whether an arm or the lesions need the simulated circuit and the front end fitted to it."""
+        return self.lesions or any(name.startswith(("front_end", "simulated")) for name in self.arms + self.resnet_arms)
+
     def check(self) -> None:
         """Check names and numbers.
 
