@@ -12,7 +12,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -99,17 +100,30 @@ class Models:
 
     Attributes
     ----------
-    front_end : FrontEnd
-        For learned arms; ends at V1.
+    learned : FrontEnd, pathlib.Path or None
+        For learned arms: a front end up to V1, or its file, which is read when an arm needs it.
     pathway : Pathway
         For simulated arms.
     workers : int
         Processes of a simulation.
     """
 
-    front_end: FrontEnd
+    learned: FrontEnd | Path | None
     pathway: Pathway
     workers: int = 1
+
+    @cached_property
+    def front_end(self) -> FrontEnd:
+        """The front end of learned arms.
+
+        Raises
+        ------
+        InputError
+            Where there is none.
+        """
+        if self.learned is None:
+            raise InputError("learned must be a front end or its file for learned arms, got None")
+        return FrontEnd.load(self.learned) if isinstance(self.learned, Path) else self.learned
 
 
 def _pixel_arm(

@@ -16,7 +16,6 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import biomodel
 import bridge
@@ -60,10 +59,7 @@ class _Context:
     images: datasets.Images
 
     def arm(self, name: str, workers: int = 1) -> Arm:
-        # Arms without a front end are made before there is one.
-        is_learned = name.startswith("front_end")
-        front_end = FrontEnd.load(self.files.front_end) if is_learned else cast(FrontEnd, None)
-        return arms.make(name, Models(front_end, self.settings.pathway, workers))
+        return arms.make(name, Models(self.files.front_end, self.settings.pathway, workers))
 
     def pending(self, made: dict[str, Arm]) -> list[Cell]:
         """Cells of some arms whose files are missing."""
