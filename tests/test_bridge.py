@@ -21,6 +21,9 @@ from bridge.model.front_end import RELAY
 from bridge.model.stages import V1
 from bridge.model.time import DURATIONS, N_INTERVALS, LowPass
 
+# The fixtures of this module take long: one worker makes them.
+pytestmark = pytest.mark.xdist_group("test_bridge")
+
 
 @pytest.fixture(scope="module")
 def fitted(few_kinds):

@@ -65,6 +65,7 @@ def respond(v1: V1, shown: Relay) -> Tensor:
         return v1(shown.rates, shown.resting)
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_fit_to_counts_recovers_v1(truth):
     shown, unseen = relay(240, 0), relay(40, 1)

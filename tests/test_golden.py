@@ -133,7 +133,7 @@ def test_rates_on_cpp(case, light, golden):
 @pytest.mark.parametrize("output", cases.OUTPUTS)
 @pytest.mark.parametrize(("preset", "fidelity"), cases.FRONT_ENDS)
 def test_outputs_of_front_ends(preset, fidelity, output, background, light, front_ends):
-    """Relative to the largest rate: they are single precision."""
+    """Relative to the largest rate; computed in double precision, kept in single."""
     wanted = front_ends[cases.front_end_name(preset, fidelity, output, background)]
     found = cases.front_end_output(preset, fidelity, output, cases.BACKGROUNDS[background], light["image"])
     np.testing.assert_allclose(found, wanted, rtol=0, atol=FRONT_END * np.abs(wanted).max())

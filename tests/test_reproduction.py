@@ -514,6 +514,20 @@ def test_lenet_learns_and_zero_sum_is_kept():
     assert not np.array_equal(found.kernels["bipolar"], found.initial_kernels["bipolar"])
 
 
+def test_a_stopped_reproduction_computes_only_what_is_missing(tmp_path):
+    command = ("--budget", "smoke", "--seeds", 1, "--arms", "in_lenet,lenet", "--out", tmp_path)
+    assert precortical(*command).returncode == 0
+    results = pd.read_csv(tmp_path / "results.csv")
+    assert set(results.arm) == {"in_lenet", "lenet"} and len(results) == 2 * 81
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cells/**/*.npz")}
+    gone = tmp_path / "cells" / "digits" / "smoke" / "in_lenet-0.npz"
+    gone.unlink()
+    assert precortical(*command).returncode == 0
+    assert [path.name for path, when in kept.items() if path.stat().st_mtime_ns != when] == [gone.name]
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "results.csv"), results)
+
+
+@pytest.mark.all
 @pytest.mark.slow
 def test_smoke_budget_of_every_arm_resumes(tmp_path):
     """`--budget smoke` on digits, all arms; the published budget is the same code with more images and epochs."""

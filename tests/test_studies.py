@@ -587,6 +587,25 @@ def test_registries_are_complete():
         assert set(light.development) <= set(light.levels)
 
 
+def test_a_stopped_study_resumes_and_refuses_other_settings(tmp_path):
+    """With arms that need no circuit."""
+    settings = [*SMALL, "--arms", "pixels,instance_norm"]
+    assert precortical("study", "luminance", "--out", tmp_path / "a", *settings).returncode == 0
+    results = (tmp_path / "a" / "results.csv").read_bytes()
+    table = pd.read_csv(tmp_path / "a" / "results.csv")
+    assert list(table.columns) == list(COLUMNS) and set(table.arm) == {"pixels", "instance_norm"}
+    cell = tmp_path / "a" / "cells" / "lenet-pixels-none.npz"
+    kept = tmp_path / "a" / "cells" / "lenet-instance_norm-none.npz"
+    before = kept.stat().st_mtime_ns
+    cell.unlink()
+    (tmp_path / "a" / "results.csv").unlink()
+    assert precortical("study", "luminance", "--out", tmp_path / "a", *settings).returncode == 0
+    assert (tmp_path / "a" / "results.csv").read_bytes() == results and kept.stat().st_mtime_ns == before
+    other = precortical("study", "luminance", "--out", tmp_path / "a", "--seed", 1, *settings)
+    assert other.returncode == 2 and "seed = 0, now 1" in other.stderr
+
+
+@pytest.mark.all
 @pytest.mark.slow
 def test_same_seed_same_results_and_a_stopped_study_goes_on(tmp_path):
     ended = precortical("study", "luminance", "--out", tmp_path / "a", *SMALL)

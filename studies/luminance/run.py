@@ -110,7 +110,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
     files.make_folders()
     context = _Context(settings, files, images)
     # Arms of pixels alone need neither the circuit, which takes minutes to compile, nor the front end.
-    front_end = cast(FrontEnd, None)
+    front_end = None
     if settings.has_circuit:
         _draw_stations(pathway, images, files)
     with ThreadPoolExecutor(1) as pool:
@@ -133,8 +133,9 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
     if not files.costs.exists():
         alone = [arms.make(name, replace(models, workers=1)) for name in made]
         write_text(files.costs, costs.measure_speed(alone, scene(images.test[:_TIMED])).to_csv(index=False))
-    examples.record_kernels(pathway, front_end, circuit_kernels, files.kernels)
-    if settings.has_circuit and not files.examples.exists():
+    if front_end is not None:
+        examples.record_kernels(pathway, front_end, circuit_kernels, files.kernels)
+    if front_end is not None and not files.examples.exists():
         examples.record(pathway, front_end, scene(images.test[:1]), settings.lights).save(files.examples)
     study = results.read(settings, made, files)
     results.write_tables(study, out)

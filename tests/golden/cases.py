@@ -170,8 +170,9 @@ def front_end_output(
     preset: str, fidelity: str, output: str, background: float | None, light: np.ndarray
 ) -> np.ndarray:
     """Rates (image, channel, y, x) of a front end that ships with the package, for luminance (image, y, x)."""
-    front_end = pretrained(preset, fidelity=fidelity, output=output)
-    return front_end(torch.tensor(light[:, None], dtype=torch.float32), background).numpy()
+    # In double precision the order of sums, which depends on the number of threads, does not matter.
+    front_end = pretrained(preset, fidelity=fidelity, output=output).double()
+    return front_end(torch.tensor(light[:, None], dtype=torch.float64), background).numpy().astype(np.float32)
 
 
 def front_end_name(preset: str, fidelity: str, output: str, background: str) -> str:
