@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from biomodel import GazeAdapted, Pathway, Store, luminance
+from biomodel import GazeAdapted, InputError, Pathway, Store, luminance
 from biomodel.engine import cache, cpp
 from biomodel.engine.cpp import vectorisable, writing_only
 from biomodel.engine.plan import Network, Request, make_plan
@@ -370,8 +370,12 @@ def test_binary_leaves_only_what_is_read():
     assert writing_only({"_array_x_1"}, both) == written
 
 
-def test_workers_and_chunk_are_checked(even):
-    for setting in ({"workers": 0}, {"workers": 1.5}, {"chunk": 0}):
-        name, value = next(iter(setting.items()))
-        with pytest.raises(ValueError, match=f"{name} = {value}"):
-            Pathway(target="numpy").simulate(even, output="lgn", **setting)
+@pytest.mark.parametrize("workers", [0, 1.5])
+def test_workers_are_checked(even, workers):
+    with pytest.raises(InputError, match=f"workers must be a positive integer, got {workers}"):
+        Pathway(target="numpy").simulate(even, output="lgn", workers=workers)
+
+
+def test_the_chunk_of_a_store_is_checked():
+    with pytest.raises(InputError, match="chunk must be a positive integer, got 0"):
+        Store("runs", chunk=0)
