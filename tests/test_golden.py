@@ -107,7 +107,7 @@ def test_missing_cases_are_computed_and_others_kept(tmp_path, monkeypatch, light
     cases.write(tmp_path / "macaque_fovea.npz", old)
     monkeypatch.setattr(generate, "FOLDER", tmp_path)
     monkeypatch.setattr(generate, "CASES", (first, new))
-    monkeypatch.setattr(generate, "answered", lambda case, *_: {"lgn": np.full(2, 7.0)})
+    monkeypatch.setattr(generate, "simulate_case", lambda case, *_: {"lgn": np.full(2, 7.0)})
     generate.responses(missing=True)
     found = cases.read(tmp_path / "macaque_fovea.npz")
     assert {name: values.tolist() for name, values in found.items()} == {
@@ -120,13 +120,13 @@ def test_missing_cases_are_computed_and_others_kept(tmp_path, monkeypatch, light
 @pytest.mark.parametrize("case", parametrized("quick"))
 def test_responses_on_numpy(case, light, golden):
     """Rates, potentials and currents to 1e-12; spikes one by one."""
-    compare(cases.answered(case, light[case.stimulus], "numpy"), expected(golden, case), NUMPY)
+    compare(cases.simulate_case(case, light[case.stimulus], "numpy"), expected(golden, case), NUMPY)
 
 
 @pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="no C++ compiler")
 @pytest.mark.parametrize("case", parametrized("quick_cpp"))
 def test_rates_on_cpp(case, light, golden):
-    compare(cases.answered(case, light[case.stimulus], "cpp"), expected(golden, case), CPP)
+    compare(cases.simulate_case(case, light[case.stimulus], "cpp"), expected(golden, case), CPP)
 
 
 @pytest.mark.parametrize("background", cases.BACKGROUNDS)

@@ -58,7 +58,7 @@ _LESIONS = (
         "contrast_gain",
         "retina",
         "the contrast gain control of parasol ganglion cells",
-        "c at 0, its value before a static field",
+        "c at 0, its value in a static field",
     ),
     Lesion("lgn_suppression", "lgn", "the suppressive field of relay cells", "s at 0"),
     Lesion("push_pull", "v1", "the inhibitory partners' input to simple cells", "p = 0 (in spiking cells g_I = 0)"),

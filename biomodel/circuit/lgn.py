@@ -7,7 +7,7 @@ from its maintained rate m,
 
 The suppressive field of a midget or parasol relay cell is the local RMS contrast of its class's ganglion cells (Bonin 2005):
 coupled interneurons pool the squared departures of ON and OFF rates from their maintained rates, and s is the root of the pool.
-Before a static field s is 0, and a relay cell fires at a fixed share of its afferent's rate.
+In a static field s is 0, and a relay cell's rate is a fixed share of its afferent's rate.
 
 Lesions: see `biomodel.circuit.lesions`.
 """
@@ -95,7 +95,7 @@ def _suppression(channel: str) -> str:
 
 
 def maintained(parameters: Parameters) -> dict[str, float]:
-    """Rate in Hz of each relay channel before a static field."""
+    """Rate in Hz of each relay channel in a static field."""
     transfer = parameters.value("lgn.transfer")
     return {channel: transfer * parameters.value(f"ganglion.{channel}_maintained") for channel in GANGLION_CHANNELS}
 

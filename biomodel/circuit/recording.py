@@ -70,7 +70,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Recording:
-    """What is recorded of one station.
+    """The recording of one station.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ class Recording:
 
 
 def plan_recordings(specification: Specification) -> dict[str, Recording]:
-    """What is recorded of every station of a circuit."""
+    """The recordings of all stations of a circuit."""
     return {station: _plan_recording(specification, station) for station in specification.stations}
 
 

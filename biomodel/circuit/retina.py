@@ -381,7 +381,7 @@ def loop_gain(parameters: Parameters) -> float:
 
 
 def steady_state(setting: Setting, background: np.ndarray) -> State:
-    """The steady state of the retina before a static field: the fixed point of its equations.
+    """The steady state of the retina in a static field: the fixed point of its equations.
 
     Parameters
     ----------
@@ -434,7 +434,7 @@ def steady_state(setting: Setting, background: np.ndarray) -> State:
 def _cone_steady_state(
     parameters: Parameters, lesions: Collection[str], background: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Steady photocurrent (A) and isomerisations (Hz) of cones before a background."""
+    """Steady photocurrent (A) and isomerisations (Hz) of cones in a uniform background."""
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     isomerisations_per_luminance = p["cone.isomerisation_rate"] * p["cone.pupil_area"]
     isomerisation = isomerisations_per_luminance * background

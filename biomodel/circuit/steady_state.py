@@ -1,4 +1,4 @@
-"""The state in which a circuit starts: the steady state before a static field, with random spiking cells."""
+"""The state in which a circuit starts: the steady state in a static field, with random spiking cells."""
 
 from __future__ import annotations
 

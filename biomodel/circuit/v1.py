@@ -305,7 +305,7 @@ def complex_pool_offsets(cell: CellType, columns_per_degree: float) -> list[Offs
     across = (right * np.sin(angle) + down * np.cos(angle)) / columns_per_degree
     distance = np.hypot(down, right) / columns_per_degree
     cycles = across * cell.frequency
-    # Three quarters do as well as one, because cells of both phases are at either place.
+    # Three quarters of a cycle are as good as one quarter, because cells of both phases are at either place.
     away = np.abs(cycles % 0.5 - 0.25)
     best = int(np.argmin(np.where(distance > 0, away + 0.2 * distance * cell.frequency, np.inf)))
     return [(0, 0), (int(down[best]), int(right[best]))]
@@ -356,7 +356,7 @@ def lattice(pixels: int, pixels_per_degree: float, within: float | None = None) 
 
 
 def steady_state(parameters: Parameters, grid: Grid, images: int, within: float | None = None) -> State:
-    """V1's steady state before a static field; arrays are (image, row, column).
+    """V1's steady state in a static field; arrays are (image, row, column).
 
     Parameters
     ----------

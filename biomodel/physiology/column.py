@@ -55,10 +55,10 @@ _V1_PIXELS = 12.0
 #: and for drifting gratings (7 × 7 and 5 × 5 columns), and trials of each.
 _FLASH_NEIGHBOURS, _DRIFT_NEIGHBOURS, _NEIGHBOURS_TRIALS = 6.5, 4.5, 1
 
-#: Trials of patches and surrounds, for which V1 is simulated behind the whole screen.
+#: Trials of patches and surrounds, for which V1 is simulated for the full screen.
 _PATCH_TRIALS = 2
 
-#: Presentations of a uniform field: in .15 s 49 columns of 1 Hz fire 37 spikes in that many.
+#: Presentations of a uniform field: five of .15 s give 37 spikes from 49 columns at 1 Hz.
 _SPONTANEOUS_TRIALS = 5
 
 #: Batches of images whose responses are in memory together, for any number of processes: noise depends on it.
@@ -213,7 +213,7 @@ class Column:
         levels : float or numpy.ndarray, (image,)
             Luminance in cd/m² of the uniform field before all images, or before each.
         full_v1 : bool
-            Whether V1 is simulated behind the whole screen; otherwise only behind its middle, where its layers end.
+            Whether V1 is simulated for the full screen; otherwise only for its middle, where its layers end.
         """
         settings = {"trials": _PATCH_TRIALS} if full_v1 and self._electrode.spiking else {}
         parts = self._responses(screen, images, levels, full_v1, **settings)

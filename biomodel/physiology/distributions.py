@@ -1,4 +1,4 @@
-"""Distributions of measured properties of V1 cells beside the published histograms in ``v1_distributions.json``."""
+"""Distributions of measured properties of V1 cells compared with the published histograms in ``v1_distributions.json``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results of experiments: values by key, the curves behind them, values by cell, and the rows beside published bands."""
+"""Results of experiments: values by key, the curves behind them, values by cell, and the rows with published bands."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Scores a fitted twin."""
+"""Score a fitted twin."""

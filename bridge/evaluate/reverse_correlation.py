@@ -86,10 +86,10 @@ def moments(maps: Tensor, responses: Tensor, reach: int, stride: int = 1) -> Mom
     count, total = 0, torch.zeros_like(origin)
     gram = torch.zeros(len(origin), len(origin), dtype=torch.double)
     moment = torch.zeros(len(origin), len(level), dtype=torch.double)
-    for some, answers in zip(maps.split(batch), responses.split(batch), strict=True):
+    for some, recorded in zip(maps.split(batch), responses.split(batch), strict=True):
         around = pad(some, reach, "replicate").unfold(2, taps, stride).unfold(3, taps, stride)
         x = around.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(0, 2) - origin.to(maps.dtype)
-        r = answers.movedim(1, -1).flatten(0, 2) - level.to(answers.dtype)
+        r = recorded.movedim(1, -1).flatten(0, 2) - level.to(recorded.dtype)
         count += len(x)
         total += x.sum(dim=0).double()
         gram += (x.T @ x).double()

@@ -1,1 +1,1 @@
-"""Fits the twin to responses."""
+"""Fit the twin to responses."""

@@ -242,7 +242,7 @@ def _simulate_states(pathway: Pathway, light: xr.DataArray, states: Sequence[Ada
 
 
 def _split(light: xr.DataArray, responses: xr.Dataset, held_out: float, seed: int) -> tuple[_Pair, _Pair]:
-    """What is fitted, and what is held out."""
+    """Split images and responses into fitted and held-out ones."""
     held = choose_held_out(light, held_out, seed)
     return (light[~held], responses.isel(image=~held)), (light[held], responses.isel(image=held))
 

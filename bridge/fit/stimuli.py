@@ -1,9 +1,9 @@
 """Stimuli for the fit of a front end, and the four held-out sets on which it is scored.
 
-Lengths are degrees, light is in cd/m². A presentation is an image and an adaptation state: *settled*, adapted to the field that
-gaze leaves of the image, or *sudden*, adapted to a uniform field.
+Lengths are degrees, light is in cd/m². A presentation is an image and an adaptation state: *settled*, adapted to the image
+blurred by gaze, or *sudden*, adapted to a uniform field.
 
-**Identification**: patches of ten photographs and noise of squares, at contrasts from full down to a tenth, so that small
+**Identification**: patches of ten photographs and noise made of squares, at contrasts from full down to a tenth, so that small
 responses are fitted too; each at one of the `EXPOSURES`; a good half of them settled, the others after one of the uniform
 fields `FIELDS`, or after a field of their own mean.
 

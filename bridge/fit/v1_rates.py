@@ -37,7 +37,7 @@ _ITERATIONS = 12
 _LEAST_RATE = 1e-3
 #: Places at which a cell type's afferents are fitted.
 _PLACES = 3_000
-#: Share of a channel's largest rate above rest, above which a cell fires.
+#: Share of a channel's largest rate above rest, above which a cell counts as active.
 _FIRING = 0.02
 #: Guess of the pool's share in the largest divisor of normalisation.
 _NORMALISED = 0.7
@@ -204,13 +204,13 @@ def _guess_weights(
 
 
 def _firing_places(rates: Tensor, random: np.random.Generator) -> Tensor:
-    """Random places where a cell type fires."""
+    """Random places where a cell type is active."""
     firing = torch.nonzero(rates > _FIRING * rates.max())[:, 0]
     return firing[torch.from_numpy(random.permutation(len(firing))[:_PLACES])]
 
 
 def _firing_and_random_places(rates: Tensor, random: np.random.Generator) -> Tensor:
-    """Random places where a cell type fires, and half as many anywhere."""
+    """Random places where a cell type is active, and half as many anywhere."""
     firing = _firing_places(rates, random)
     return torch.cat([firing, torch.from_numpy(random.permutation(len(rates))[: _PLACES // 2])])
 
@@ -332,7 +332,7 @@ def _fit_simple_weights(v1: V1, synaptic: Tensor, simple: Tensor, random: np.ran
 
 
 def _near(weight: Tensor) -> Tensor:
-    """Mask of the afferents at or beside the large ones of a kernel of roots, (2, tap, tap)."""
+    """Mask of the afferents at or next to the large ones of a kernel of roots, (2, tap, tap)."""
     largest = weight.amax(dim=0)
     counting = (largest > _COUNTING**0.5 * largest.max()).to(weight)
     return (functional.max_pool2d(counting[None, None], 3, 1, 1)[0, 0] > 0).expand_as(weight)

@@ -37,7 +37,7 @@ def physiology(
     draws: Annotated[int | None, Option(help=_DRAWS)] = None,
     workers: options.Workers = options.CORES,
 ) -> None:
-    """Run published experiments on the simulated pathway: a table of results beside published ranges, and plots.
+    """Run published experiments on the simulated pathway: a table of results compared with published ranges, and plots.
 
     With --against-rates or --draws, the same command continues a stopped run.
     """

@@ -59,7 +59,7 @@ class LeNet(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two 3×3 convolutions beside a shortcut (He et al. 2016), with stride 2 where the number of maps grows."""
+    """Two 3×3 convolutions with a shortcut (He et al. 2016), with stride 2 where the number of maps grows."""
 
     def __init__(self, channels: int, width: int, norm: str) -> None:
         super().__init__()

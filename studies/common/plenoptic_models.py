@@ -48,7 +48,7 @@ def record_on_off(stimuli: StimulusSet, gaze: np.ndarray) -> tuple[xr.DataArray,
     stimuli : StimulusSet
         Light and adaptation fields.
     gaze : numpy.ndarray, (image, y, x)
-        Field that gaze leaves, cd/m², for images without another field.
+        Image blurred by gaze, cd/m², for images without another field.
 
     Returns
     -------

@@ -27,7 +27,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is chosen for each arm on development data: Adam's learning rate, and the standard deviation of scaled maps."""
+    """Choices made for each arm on development data: Adam's learning rate, and the standard deviation of scaled maps."""
 
     learning_rate: float = 2e-3
     input_scale: float = 1.0

@@ -1,6 +1,6 @@
-"""Lesions of the circuit: the contribution of each mechanism to recognition, removed alone and left alone.
+"""Lesions of the circuit: the contribution of each mechanism to recognition, removed on its own, and kept as the only one.
 
-The relay's mechanisms are lesioned before the relay, V1's before V1 behind an intact relay. Settled; each light at one level
+Lesions up to the relay are tested on its responses, V1's lesions on V1's, behind an intact relay. Settled; one level per light
 (`LEVELS`), and fewer images than elsewhere, because every image is simulated. The classifier is trained on the lesioned
 circuit's responses (*retrained*), or is the one trained on the intact circuit (*kept*).
 """

@@ -52,7 +52,7 @@ _TIMED = 64
 
 @dataclass(frozen=True)
 class _Context:
-    """What every task of a study needs, also in worker processes."""
+    """Data that every task of a study needs, also in worker processes."""
 
     settings: Settings
     files: Files
@@ -230,7 +230,7 @@ def _train_and_test(context: _Context, cell: Cell) -> None:
 
 
 def _run_lesions(context: _Context, pathway: Pathway, workers: int) -> None:
-    """Run the lesions before every station."""
+    """Run the lesions of every station."""
     settings = context.settings
     for station in lesions.MECHANISMS:
         protocol = Protocol(

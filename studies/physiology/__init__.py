@@ -1,1 +1,1 @@
-"""Studies with the physiology experiments: shadows, and rates beside spikes."""
+"""Studies with the physiology experiments: shadows, and rates compared with spikes."""

@@ -1,4 +1,4 @@
-"""Trial-averaged rates of the spiking pathway beside the rates of the same circuit, for the same photographs."""
+"""Trial-averaged rates of the spiking pathway compared with the rates of the same circuit, for the same photographs."""
 
 from __future__ import annotations
 

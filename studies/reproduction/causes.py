@@ -1,4 +1,4 @@
-"""Published numbers outside our intervals, beside the same statistic of every seed at every budget that was run.
+"""Published numbers outside our intervals, compared with the same statistic of every seed at every budget that was run.
 
 They show possible causes. A number that changes beyond the published one as the budget grows points to the training; one inside
 the interval of another schedule, to the schedule; one among the values of single seeds, to their spread. A network that gives
@@ -47,7 +47,7 @@ class BudgetStatistic:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A published number beside our results at each budget.
+    """A published number compared with our results at each budget.
 
     Attributes
     ----------

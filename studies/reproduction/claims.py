@@ -86,7 +86,7 @@ class ClaimResult:
         Difference of means over seeds, as a fraction of the images, and Welch's interval of 95 %.
     published : float or None
     holds : bool or None
-        None if the interval contains both answers.
+        None if the interval allows both the claim and its opposite.
     """
 
     budget: str

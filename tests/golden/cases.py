@@ -1,6 +1,6 @@
 """What the golden data are made of; `generate` writes them and `test_golden` compares with them.
 
-The functions `answered`, `front_end_output`, `reproduction_tables` and `luminance_tables` are the only places that call the
+The functions `simulate_case`, `front_end_output`, `reproduction_tables` and `luminance_tables` are the only places that call the
 package. A name that changes there is changed here once.
 """
 
@@ -26,12 +26,12 @@ from studies.reproduction.settings import Settings as ReproductionSettings
 
 FOLDER = Path(__file__).parent
 
-#: Pixels of the images, down and across. Other than square, so that no swap of axes is missed; V1 stands at 6 by 7 places.
+#: Pixels of the images, down and across. Other than square, so that no swap of axes is missed; V1 has 6 by 7 columns.
 SIZE = (12, 13)
 
 PIXELS_PER_DEGREE = 16.0
 
-#: Seconds that a frame of the movie stands.
+#: Duration of a frame of the movie, s.
 FRAME = 0.025
 
 #: Of all simulations: two kinds of V1 cells, and a short presentation.
@@ -55,7 +55,7 @@ class Case:
         One of those that `stimuli` makes.
     lesions : tuple of str
     settings : mapping of str
-        Of the simulation, beside `TIMES`.
+        Arguments of `simulate`, in addition to `TIMES`.
     quick : bool
         Whether it is compared in the quick part of the test, on the numpy target.
     quick_cpp : bool
@@ -127,8 +127,8 @@ def _cases() -> Iterator[Case]:
 CASES = tuple(_cases())
 
 
-def answered(case: Case, light: np.ndarray, target: str) -> dict[str, np.ndarray]:
-    """What a case's simulation tells, by name: an array a station and the field adapted to, or the columns of a table of spikes.
+def simulate_case(case: Case, light: np.ndarray, target: str) -> dict[str, np.ndarray]:
+    """Simulate a case. Returns by name an array per station and the field adapted to, or the columns of a table of spikes.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def _counts(values: np.ndarray) -> np.ndarray:
 #: Front ends that ship, by preset and fidelity.
 FRONT_ENDS = (("macaque_parafovea", "rate"), ("macaque_fovea", "rate"), ("macaque_parafovea", "spiking"))
 
-#: Stations at which they end, and fields that they are adapted to by name, cd/m²; None is what gaze leaves.
+#: Stations at which they end, and fields that they are adapted to by name, cd/m²; None is the image blurred by gaze.
 OUTPUTS = ("lgn", "v1")
 BACKGROUNDS = {"gaze": None, "even": 100.0}
 
@@ -240,7 +240,7 @@ def one_thread() -> Iterator[None]:
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays by name; one that is the same as an earlier one is kept as the earlier one's name.
+    """Write arrays by name; one that is the same as an earlier one is stored as the earlier one's name.
 
     Parameters
     ----------

@@ -13,15 +13,15 @@ from .cases import (
     FRONT_ENDS,
     OUTPUTS,
     STUDIES,
-    answered,
     front_end_name,
     front_end_output,
     read,
+    simulate_case,
     stimuli,
     write,
 )
 
-#: What can be written alone.
+#: Parts that can be written separately.
 PARTS = ("responses", "front_ends", *STUDIES)
 
 
@@ -37,7 +37,7 @@ def responses(missing: bool = False) -> None:
         for case in CASES:
             if case.preset == preset and case.name not in present:
                 print(case.name, flush=True)
-                found = answered(case, light[case.stimulus], "numpy")
+                found = simulate_case(case, light[case.stimulus], "numpy")
                 arrays |= {f"{case.name}/{name}": values for name, values in found.items()}
         if {key.split("/")[0] for key in arrays} != present:
             write(path, arrays)

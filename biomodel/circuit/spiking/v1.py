@@ -18,9 +18,9 @@ A *simple* cell's dendrite carries its input to the soma, y, where it opens :mat
 .. math:: \tau_d \dot y = x / d - y ;
 
 The dendrite is slow because the rate model has a slow stage after its power law, and a soma with a threshold has none.
-As in the rate model, the transmission before a static field has no effect, because inhibition balances it; less
+As in the rate model, the transmission in a static field has no effect, because inhibition balances it; less
 transmission reduces excitation. Push-pull is :math:`g_I = s k_I\, (r - r_0)`, with r the transmission of the inhibitory
-cell of the opposite phase, and r₀ the rate of inhibitory cells before a static field. Homeostasis sets the strength s
+cell of the opposite phase, and r₀ the rate of inhibitory cells in a static field. Homeostasis sets the strength s
 of a cell type's synapses and its rest :math:`E_r` (`homeostasis`): within its limits, 1 Hz moves all simple cells with
 one class of afferents by the same number of standard deviations of their noise.
 
@@ -457,7 +457,7 @@ class Homeostasis:
 
 
 def homeostasis(parameters: Parameters, cells: list[CellType]) -> Homeostasis:
-    r"""Strength of each cell type's synapses and its rest, from its noise before a static field.
+    r"""Strength of each cell type's synapses and its rest, from its noise in a static field.
 
     1 Hz of transmission by the relay moves a simple cell's membrane by :math:`s k (E_E - V_T)`; its noise has the
     variance :math:`s^2 h + b`. h comes from the relay's trains, of maintained rates and `v1.relay_irregularity` times

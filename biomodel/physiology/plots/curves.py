@@ -1,4 +1,4 @@
-"""One page of a battery: the curves of every experiment, and its values beside the published bands."""
+"""One page of a battery: the curves of every experiment, and its values with the published bands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture of a population: receptive fields of V1 cells, their tuning, and distributions beside published ones."""
+"""A picture of a population: receptive fields of V1 cells, their tuning, and distributions compared with published ones."""
 
 from __future__ import annotations
 
