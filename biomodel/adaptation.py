@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import numbers
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,8 +42,8 @@ class GazeAdapted:
     sd: float = GAZE_SD
 
     def __post_init__(self) -> None:
-        if isinstance(self.sd, bool) or not isinstance(self.sd, (int, float)) or not self.sd >= 0:
-            raise InputError(f"gaze sd must be a number of degrees from 0 to infinity, got {self.sd!r}")
+        if isinstance(self.sd, bool) or not isinstance(self.sd, numbers.Real) or not self.sd >= 0:
+            raise InputError(f"sd must be a number of degrees of 0 or more, got {self.sd!r}")
 
     def __str__(self) -> str:
         return f"gaze of {float(self.sd):g}°"

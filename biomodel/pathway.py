@@ -83,6 +83,10 @@ class Pathway:
         dt: float | Quantity = 0.5,
         target: Target | None = None,
     ) -> None:
+        if not isinstance(parameters, Mapping | None):
+            raise InputError(f"parameters must be a mapping of names to values, got {parameters!r}")
+        if not isinstance(lesions, Iterable):
+            raise InputError(f"lesions must be names of lesions, got {lesions!r}")
         self.fidelity = one_of(fidelity, FIDELITIES, "fidelity")
         self._overrides = dict(parameters or {})
         self.parameters = Parameters(preset, self._overrides, fidelity)
@@ -238,7 +242,7 @@ class Pathway:
             ``"gaze"``: each cone is adapted to the image blurred by gaze positions, with a standard deviation of .5 degrees;
             a `GazeAdapted` has another one. A luminance: a uniform field, so that the image appears suddenly.
             ``"previous"``: images follow one another, each from the state that the last one left; the first one from the state
-            that the last call left, or, if that had images of another size, from "gaze".
+            that the last call with the same output, trials, region and image size left; without one, from "gaze".
         duration : float or brian2.Quantity
             Seconds for which the image is shown.
         window : pair of float or brian2.Quantity
@@ -301,7 +305,8 @@ class Pathway:
         request = Request(adapt_to, duration, window, seed, output, record, trials, region, folder)
         plan = self._plan(stimulus, request)
         if plan.in_sequence:
-            key = (plan.specification.grid, output, plan.trials)
+            region = plan.specification.region
+            key = (plan.specification.grid, output, plan.trials, region.v1, region.spiking)
             responses, self._left_behind[key] = run.simulate_in_sequence(plan, self._left_behind.get(key))
             return responses
         if folder is not None:
@@ -317,7 +322,7 @@ class Pathway:
             self._warned = True
             warnings.warn(
                 f"luminances from {lowest:.3g} to {highest:.3g} cd/m² leave the valid range of "
-                f"{self.preset}, {low:g} to {high:g} cd/m²; the model has no rods and computes on",
+                f"{self.preset}, {low:g} to {high:g} cd/m²; the model has no rods and its responses there are extrapolated",
                 LuminanceRangeWarning,
                 stacklevel=3,
             )
@@ -325,7 +330,7 @@ class Pathway:
 
 
 def check_rates(subject: object, what: str) -> None:
-    """Refuse a subject that fires, where rates are asked for; `what` asks.
+    """Raise InputError for a subject with spiking cells; `what` is the measurement that needs rates.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Stimuli as luminance in cd/m²: images on a display, even fields, photographs that ship with dependencies."""
+"""Stimuli as luminance in cd/m²: images on a display, or arrays of luminance; their checks, and reading them in blocks."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def check_luminance(stimulus: xr.DataArray) -> tuple[float, float]:
     """
     if stimulus.size == 0:
         raise InputError(f"the stimulus must have at least one image, got shape {stimulus.shape}")
-    if not np.issubdtype(stimulus.dtype, np.number):
+    if stimulus.dtype.kind not in "uif":
         raise InputError(f"luminance must be numbers in cd/m², got type {stimulus.dtype}")
     lows, highs, n_checked = [], [], 0
     for block in blocks(stimulus):

@@ -55,7 +55,7 @@ def test_an_override_changes_one_value_and_the_digest():
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"cone.speed": 1}, "parameters must be named .*; got 'cone.speed'"),
+        ({"cone.speed": 1}, "parameters must be among .*, got 'cone.speed'"),
         ({"horizontal.coupling": -3}, "horizontal.coupling must be 0 to 10000 nS, got -3"),
     ],
 )

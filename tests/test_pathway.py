@@ -15,6 +15,7 @@ from biomodel import (
     LuminanceRangeWarning,
     Pathway,
     Region,
+    Store,
     luminance,
 )
 from biomodel.analysis.equivalent_kernels import equivalent_kernels, probe
@@ -421,3 +422,43 @@ def test_cells_outside_the_region_of_spiking_cells_are_not_recorded():
     field = luminance(np.full((1, 12, 13), 100.0), 16)
     found = pathway.simulate(field, 100.0, 0.02, (0, 0.02), output="ganglion", region=Region(spiking=0.2))
     assert found.cone.sizes["x"] == found.ganglion.sizes["x"] == 7
+
+
+def test_the_recorded_region_ends_where_spiking_cells_end():
+    pathway = Pathway(fidelity="spiking", target="numpy")
+    field = luminance(np.full((1, 12, 13), 100.0), 16)
+    region = Region(record=0.45, spiking=0.2)
+    found = pathway.simulate(field, 100.0, 0.02, (0, 0.02), output="ganglion", region=region)
+    assert found.cone.sizes["x"] == found.ganglion.sizes["x"] == 7
+
+
+def test_sequences_in_other_regions_do_not_share_their_states(even):
+    pathway = Pathway(parameters={"v1.kinds": 2}, target="numpy")
+    fields = luminance(np.full((1, 32, 32), 60.0), 16)
+    settings = {"adapt_to": "previous", "duration": 0.02, "window": (0, 0.02)}
+    everywhere = pathway.simulate(fields, **settings)
+    near = pathway.simulate(fields, region=Region(v1=0.3), **settings)
+    assert near.v1.sizes["v1_x"] < everywhere.v1.sizes["v1_x"]
+
+
+def test_integers_of_numpy_are_accepted(even, tmp_path):
+    pathway = Pathway(target="numpy")
+    settings = {"output": "cone", "duration": 0.02, "window": (0, 0.02), "seed": np.int64(1), "trials": np.int64(1)}
+    found = pathway.simulate(even, store=Store(tmp_path, np.int64(1)), **settings)
+    assert found.attrs["seed"] == 1 and isinstance(Store("runs", np.int64(4)).chunk, int)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: Pathway(parameters=["v1.kinds"]), "parameters must be a mapping of names to values"),
+        (lambda: Pathway(lesions=5), "lesions must be names of lesions, got 5"),
+        (lambda: Pathway().simulate(luminance(GOOD, 16), window=0.2), "window must be a start and an end in seconds"),
+        (lambda: Pathway().simulate(luminance(GOOD, 16) * 1j), "luminance must be numbers in cd/m², got type complex"),
+        (lambda: GazeAdapted(-1), "sd must be a number of degrees of 0 or more, got -1"),
+        (lambda: Store(5), "folder must be a path, got 5"),
+    ],
+)
+def test_arguments_of_other_types_are_input_errors(call, words):
+    with pytest.raises(InputError, match=words):
+        call()

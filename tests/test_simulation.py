@@ -148,7 +148,7 @@ def test_store_of_other_settings_is_refused(even, tmp_path, change, words):
 
 def test_what_is_no_store_is_refused(even, tmp_path):
     (tmp_path / "responses.zarr").mkdir()
-    with pytest.raises(ValueError, match="not a store"):
+    with pytest.raises(ValueError, match="must be a store of simulated responses"):
         Pathway(target="numpy").simulate(even, output="lgn", store=tmp_path)
     with pytest.raises(ValueError, match="cannot be written"):
         Pathway(target="numpy").simulate(even, output="lgn", store="/proc/nowhere")
@@ -286,14 +286,14 @@ def test_builds_have_another_key_where_anything_that_makes_a_circuit_changed(mon
     assert {"circuit/v1.py", "circuit/cell_types.py", "circuit/spiking/v1.py", "parameters/table.py"} <= set(files)
     # An error message does not change a circuit.
     made_by = [name for name in files if name not in ("__init__.py", "utils/errors.py")]
-    digests = [cache.source_digest.__wrapped__()]
+    digests = [cache.build_digest.__wrapped__()]
     for name in made_by:
         with (folder / name).open("a") as file:
             file.write("\nchanged = 1\n")
-        digests.append(cache.source_digest.__wrapped__())
+        digests.append(cache.build_digest.__wrapped__())
     table = folder / "circuit" / "v1_distributions.json"
     table.write_text(table.read_text() + "\n")
-    digests.append(cache.source_digest.__wrapped__())
+    digests.append(cache.build_digest.__wrapped__())
     assert len(set(digests)) == len(digests)
 
 

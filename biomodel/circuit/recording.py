@@ -125,7 +125,7 @@ def _plan_recording(s: Specification, station: str) -> Recording:
     grid, is_spiking = s.grid, station in s.spiking
     lattice = s.lattice(station)
     # Stations share their places: where spiking cells end, graded ones are not recorded either.
-    within = s.region.spiking if s.region.record is None else s.region.record
+    within = min((limit for limit in (s.region.record, s.region.spiking) if limit is not None), default=None)
     rows, columns = (
         near_middle(places, side, grid.pixels_per_degree, within)
         for places, side in zip(lattice, (grid.height, grid.width), strict=True)
@@ -197,21 +197,21 @@ def _mean_recorder(recording: Recording, group: NeuronGroup) -> NeuronGroup:
 
 def run_variables(s: Specification, recordings: dict[str, Recording], settings: RunSettings) -> State:
     """The variables of recorders that are set before a run, by "group.variable", in SI units."""
-    found: State = {"recording.trace": _second(settings.record != "mean", 1.0)}
-    found["recording.duration"] = _second(s.lead + settings.duration)
+    found: State = {"recording.trace": _scalar(settings.record != "mean", 1.0)}
+    found["recording.duration"] = _scalar(s.lead + settings.duration)
     # Half a step keeps the edges clear of rounding.
     for station, recording in recordings.items():
         if recording.spiking:
             for group, _ in recording.places.values():
-                found[f"{group}.count_start"] = _second(s.lead + settings.window[0] - s.dt / 2)
-                found[f"{group}.count_stop"] = _second(s.lead + settings.window[1] - s.dt / 2)
+                found[f"{group}.count_start"] = _scalar(s.lead + settings.window[0] - s.dt / 2)
+                found[f"{group}.count_stop"] = _scalar(s.lead + settings.window[1] - s.dt / 2)
             continue
         samples = recording.samples(settings.window)
-        found[f"{station}_mean.window_start"] = _second(s.lead + (samples.start - 0.5) * recording.step)
-        found[f"{station}_mean.window_stop"] = _second(s.lead + (samples.stop - 0.5) * recording.step)
-        found[f"{station}_mean.share"] = _second(1 / max(1, len(samples)), 1.0)
+        found[f"{station}_mean.window_start"] = _scalar(s.lead + (samples.start - 0.5) * recording.step)
+        found[f"{station}_mean.window_stop"] = _scalar(s.lead + (samples.stop - 0.5) * recording.step)
+        found[f"{station}_mean.share"] = _scalar(1 / max(1, len(samples)), 1.0)
     return found
 
 
-def _second(value: float, unit: float = 1e-3) -> np.ndarray:
+def _scalar(value: float, unit: float = 1e-3) -> np.ndarray:
     return np.array([value * unit])

@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ import platformdirs
 import biomodel
 from biomodel.circuit.specification import Specification
 from biomodel.utils.code import code_digest
+from biomodel.utils.errors import InputError
 from biomodel.utils.progress import progress
 
 logger = logging.getLogger("precortical")
@@ -58,8 +59,8 @@ def compiler() -> str | None:
 
 
 @functools.cache
-def source_digest() -> str:
-    """Digest of the modules and data that decide what a simulation computes."""
+def build_digest() -> str:
+    """Digest of the modules and data that decide what a binary computes."""
     package = Path(__file__).parent.parent
     return code_digest(package / name for name in _SOURCES)
 
@@ -76,7 +77,7 @@ def simulation_digest() -> str:
 def _surroundings() -> str:
     """Everything outside the specification that decides what the binary is."""
     versions = [biomodel.__version__, brian2.__version__, platform.python_version()]
-    return json.dumps([source_digest(), *versions, compiler(), _processor()])
+    return json.dumps([build_digest(), *versions, compiler(), _processor()])
 
 
 def _processor() -> str:
@@ -89,7 +90,7 @@ def _processor() -> str:
 
 
 def key(specification: Specification) -> str:
-    """Name of a specification's build on this machine; up to the relay V1's parameters do not matter."""
+    """Name of a specification's build on this machine; where the output is before V1, V1's parameters do not matter."""
     values = tuple(
         (name, float(value))
         for name, value in specification.values
@@ -106,6 +107,8 @@ def build(specification: Specification) -> Path:
     ------
     RuntimeError
         Where the compilation fails; the message ends with the compiler's own words.
+    InputError
+        For a specification that cannot be a circuit: a step that is too long for a coupled layer.
     """
     folder = cache_folder() / key(specification)
     damage = damaged(folder)
@@ -117,7 +120,7 @@ def build(specification: Specification) -> Path:
     search = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
     # A process of its own, so that Brian2's global device of the caller is never touched.
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "biomodel.engine.cpp", specification.to_json()],
+        [sys.executable, "-P", "-c", "from biomodel.engine.cpp import main; main()", specification.to_json()],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -127,7 +130,8 @@ def build(specification: Specification) -> Path:
     try:
         said = _wait(process)
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         raise
     if process.returncode == 0 and _manifest(folder).get("vectorised") == 0:
@@ -136,6 +140,10 @@ def build(specification: Specification) -> Path:
         )
     if process.returncode != 0 or damaged(folder) is not None:
         lines = [line for line in said.splitlines() if "note: disable pass" not in line]
+        # The compiling process checks what depends on the circuit, as the coupling of layers.
+        refusal = lines[-1].partition(f"{InputError.__module__}.InputError: ")[2] if lines else ""
+        if refusal:
+            raise InputError(refusal)
         tail = "\n".join(lines[-15:])
         raise RuntimeError(f"the C++ build of the pathway failed:\n{tail}")
     return folder
@@ -240,6 +248,7 @@ def clear() -> int:
                 gone = folder.rename(folder.with_name(f"{BUILDING}{name}-cleared"))
                 shutil.rmtree(gone, ignore_errors=True)
                 removed += not folder.name.startswith(BUILDING)
-        except (filelock.Timeout, FileNotFoundError):
+        except OSError:
+            # In use, removed meanwhile, or not writable.
             continue
     return removed

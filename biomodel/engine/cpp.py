@@ -1,7 +1,6 @@
 """Compiles circuits with Brian2's C++ standalone device, and runs the binaries.
 
-As a program, it compiles the circuit of a specification (its argument, as JSON) into the cache; `biomodel.engine.cache`
-starts it, in a process of its own.
+`biomodel.engine.cache` compiles in a process of its own, whose program is `main`.
 """
 
 from __future__ import annotations
@@ -304,7 +303,8 @@ def _alive(process: int) -> bool:
     return True
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Compile the circuit of a specification, the first argument, into the cache."""
     # An eighth of the time, for a process that soon ends.
     gc.disable()
     compile_and_install(Specification.from_json(sys.argv[1]))

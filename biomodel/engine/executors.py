@@ -12,7 +12,6 @@ import numpy as np
 
 from biomodel.circuit import steady_state as start
 from biomodel.circuit.assembly import Circuit, assemble
-from biomodel.circuit.recording import RunSettings, plan_recordings, run_variables
 from biomodel.circuit.specification import Specification
 from biomodel.circuit.station import State
 from biomodel.engine import cache, cpp
@@ -26,12 +25,13 @@ class Executor(ABC):
     Parameters
     ----------
     specification : Specification
-    settings : RunSettings
+    variables : dict
+        The variables of recorders, as `run_variables` gives them.
     """
 
-    def __init__(self, specification: Specification, settings: RunSettings) -> None:
+    def __init__(self, specification: Specification, variables: State) -> None:
         self.specification = specification
-        self.variables = run_variables(specification, plan_recordings(specification), settings)
+        self.variables = variables
 
     def steady_state(self, background: np.ndarray, seed: int) -> State:
         """The state after adaptation to a static field, (image, y, x) in cd/m²; `seed` is that of the noise to come."""
@@ -74,8 +74,8 @@ class Executor(ABC):
 class CppExecutor(Executor):
     """A binary of the cache, compiled first where it is missing; each run is a process."""
 
-    def __init__(self, specification: Specification, settings: RunSettings) -> None:
-        super().__init__(specification, settings)
+    def __init__(self, specification: Specification, variables: State) -> None:
+        super().__init__(specification, variables)
         self.folder = cache.build(specification)
         cpp.remove_scratch()
 

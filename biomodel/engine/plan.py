@@ -26,8 +26,9 @@ import biomodel
 from biomodel.adaptation import GAZE_SD, GazeAdapted, UniformField
 from biomodel.circuit.cell_types import classical_centre
 from biomodel.circuit.lattice import Grid, centre_weights
-from biomodel.circuit.recording import Recording, RunSettings, plan_recordings
+from biomodel.circuit.recording import Recording, RunSettings, plan_recordings, run_variables
 from biomodel.circuit.specification import EVERYWHERE, SPIKING, STATIONS, STILL, Region, Specification
+from biomodel.circuit.station import State
 from biomodel.engine.cache import simulation_digest
 from biomodel.engine.executors import Target
 from biomodel.engine.store import Store
@@ -165,6 +166,11 @@ class Plan:
     attributes: dict[str, Any]
 
     @property
+    def variables(self) -> State:
+        """The variables of recorders that are set before a run."""
+        return run_variables(self.specification, self.recordings, self.settings)
+
+    @property
     def trace_samples(self) -> int:
         """Number of samples of a trace."""
         return len(_trace_times(self.specification, self.settings))
@@ -271,11 +277,11 @@ def make_plan(network: Network, stimulus: xr.DataArray, request: Request, all_im
             f"centre, got {height}×{width}"
         )
     spikes = network.parameters.fidelity == "spiking" and output in SPIKING
+    trials = whole_number(request.trials, "trials", 1)
     settings = _run_settings(request, network.parameters.fidelity, spikes)
-    whole_number(request.trials, "trials", 1)
     seed = whole_number(request.seed, "seed", 0)
     # Without noise all trials are the same.
-    trials = request.trials if spikes else 1
+    trials = trials if spikes else 1
     in_sequence = isinstance(request.adapt_to, str) and request.adapt_to == "previous"
     adaptation = GazeAdapted() if in_sequence else _adaptation(request.adapt_to, stimulus.sizes["image"])
     gaze_sd = float(adaptation.sd) if isinstance(adaptation, GazeAdapted) else GAZE_SD
@@ -355,7 +361,7 @@ def _attributes(s: Specification, settings: RunSettings, adapt_to: str, gaze_sd:
 
 def _run_settings(request: Request, fidelity: str, spikes: bool) -> RunSettings:
     duration = positive(as_number(request.duration, "s", "duration"), "duration", "s")
-    if len(tuple(request.window)) != 2:
+    if not isinstance(request.window, Sequence | np.ndarray) or len(request.window) != 2:
         raise InputError(f"window must be a start and an end in seconds, got {request.window!r}")
     start, end = (as_number(edge, "s", "window") for edge in request.window)
     if not 0 <= start < end <= duration:
@@ -393,7 +399,8 @@ def _frames(stimulus: xr.DataArray) -> tuple[int, float]:
         return 1, STILL
     steps = np.diff(stimulus.time.values) if "time" in stimulus.coords else np.array([])
     if steps.size == 0 or steps[0] <= 0 or not np.allclose(steps, steps[0], rtol=1e-6):
-        raise InputError("a movie's coordinate time must grow in even steps, in seconds")
+        got = stimulus.time.values.tolist() if "time" in stimulus.coords else "none"
+        raise InputError(f"a movie's coordinate time must have two or more values in even steps, in seconds, got {got}")
     return len(steps) + 1, float(1000 * steps.mean())
 
 
@@ -423,14 +430,17 @@ def _with_trials(s: Specification, n_images: int, trials: int, in_sequence: bool
     rounds = 1 if in_sequence else ceil(trials * cells / max(cells, BATCH_CELLS))
     together = ceil(trials / rounds)
     images = max(1, min(n_images, s.grid.images, BATCH_CELLS // (cells * together)))
-    return replace(s, grid=replace(s.grid, images=images), trials=together, lead=0.0 if in_sequence else LEAD)
+    # Whole steps of a trace, so that a sample is taken at onset.
+    lead = 0.0 if in_sequence else ceil(LEAD / s.trace_step - 1e-9) * s.trace_step
+    return replace(s, grid=replace(s.grid, images=images), trials=together, lead=lead)
 
 
 def _check_recordings(recordings: dict[str, Recording], settings: RunSettings, region: Region) -> None:
     """Check that every station has recorded cells and, for means, samples in the window."""
     for station, recording in recordings.items():
         if not all(places.size for places in recording.lattice):
-            raise InputError(f"region.v1 must reach a column of V1, got {region.v1!r}")
+            name = "v1" if station == "v1" else "spiking"
+            raise InputError(f"region.{name} must reach a cell of {station}, got {getattr(region, name)!r}")
         if not all(places.size for places in recording.recorded):
             raise InputError(f"region.record must reach a cell of {station}, got {region.record!r}")
         if settings.record == "mean" and not recording.samples(settings.window):

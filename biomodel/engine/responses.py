@@ -26,7 +26,7 @@ def read_batch(plan: Plan, batch: Batch, out: dict[str, np.ndarray]) -> Recorded
     for station, recording in plan.recordings.items():
         if not recording.spiking:
             for variable in recording.readout.variables if record != "spikes" else ():
-                values = _read_graded(plan, out[f"{record}.{station}.{variable}"])
+                values = _read_graded(plan, recording, out[f"{record}.{station}.{variable}"])
                 found[f"{station}.{variable}"] = values[: batch.n_images]
             continue
         for channel, (group, first) in recording.places.items():
@@ -46,13 +46,17 @@ def read_batch(plan: Plan, batch: Batch, out: dict[str, np.ndarray]) -> Recorded
     return found
 
 
-def _read_graded(plan: Plan, values: np.ndarray) -> np.ndarray:
+def _read_graded(plan: Plan, recording: Recording, values: np.ndarray) -> np.ndarray:
     """Values of one variable, (image, cell) or (image, time, cell)."""
     images = plan.specification.grid.images
     if plan.settings.record != "trace":
         return values.reshape(images, -1)
-    samples = plan.lead_samples + plan.trace_samples
-    return np.swapaxes(values.reshape(-1, images, values.size // (images * samples))[plan.lead_samples :], 0, 1)
+    samples, cells = plan.lead_samples + plan.trace_samples, recording.cells.size
+    if values.size != samples * cells:
+        raise RuntimeError(
+            f"a trace must have {samples * cells} values, got {values.size}: is the temporary folder full?"
+        )
+    return np.swapaxes(values.reshape(samples, images, -1)[plan.lead_samples :], 0, 1)
 
 
 def _by_image(plan: Plan, counts: np.ndarray) -> np.ndarray:

@@ -80,7 +80,7 @@ def simulate_in_sequence(
     after : pair of State and numpy.ndarray
         The state at the end, and the last image.
     """
-    executor = EXECUTORS[plan.target](plan.specification, plan.settings)
+    executor = EXECUTORS[plan.target](plan.specification, plan.variables)
     shown, fields = plan.presentations.read(slice(None))
     state, last = before or (executor.steady_state(fields[:1], plan.seed), fields[0])
     parts = []
@@ -111,7 +111,7 @@ def run_chunks(plan: Plan, chunks: list[slice], keep: Keep[T], workers: int) -> 
     workers : int
         Processes at a time.
     """
-    executor = EXECUTORS[plan.target](plan.specification, plan.settings)
+    executor = EXECUTORS[plan.target](plan.specification, plan.variables)
     # A compiled circuit is a process of its own, and a thread is enough to start it; NumPy needs a process.
     prefer = "threads" if plan.target == "cpp" else "processes"
     parallel = joblib.Parallel(n_jobs=workers, prefer=prefer, return_as="generator")

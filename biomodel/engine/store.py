@@ -45,7 +45,9 @@ class Store:
 
     def __post_init__(self) -> None:
         if self.chunk is not None:
-            whole_number(self.chunk, "chunk", 1)
+            object.__setattr__(self, "chunk", whole_number(self.chunk, "chunk", 1))
+        if not isinstance(self.folder, str | Path):
+            raise InputError(f"folder must be a path, got {self.folder!r}")
 
     @property
     def path(self) -> Path:
@@ -97,9 +99,9 @@ class ResponseStore:
             try:
                 kept = f"the responses to {self.n_done()} of {self.images} images are kept"
             except (OSError, KeyError, ValueError):
-                kept = "it is no longer there"
+                kept = "the store is gone"
             raise RuntimeError(
-                f"{self.path} cannot be written ({reason}); {kept}, and the same call goes on"
+                f"{self.path} cannot be written ({reason}); {kept}; repeat the call to continue"
             ) from error
 
     def read(self) -> xr.Dataset:
@@ -116,7 +118,7 @@ class ResponseStore:
         """Read the settings of the simulation from the store."""
         found = self._group()[_SETTINGS].attrs["all"]
         if not isinstance(found, dict):
-            raise InputError(f"settings = {found!r}")
+            raise InputError(f"settings must be a mapping, got {found!r}")
         return dict(found)
 
     def _group(self) -> zarr.Group:
@@ -141,7 +143,7 @@ def n_done(folder: Path) -> int:
 def _array(group: zarr.Group, name: str) -> zarr.Array:
     found = group[name]
     if not isinstance(found, zarr.Array):
-        raise InputError(f"{group.path}/{name} is no array")
+        raise InputError(f"{name} must be an array of {group.path}, got a group")
     return found
 
 
@@ -175,7 +177,7 @@ def open_store(
     plain = json.loads(json.dumps(settings))
     if store.path.exists():
         if not resume:
-            raise InputError(f"{store.path} is there already: give resume=True to go on with it, or another folder")
+            raise InputError(f"{store.path} exists already: give resume=True to continue it, or another folder")
         _check_settings(store, plain)
         return store
     making = folder / f".responses-{os.getpid()}.zarr"
@@ -216,5 +218,7 @@ def _check_settings(store: ResponseStore, settings: dict[str, object]) -> None:
     try:
         made_with = store.settings()
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{store.path} is not a store of simulated responses ({error}): give another folder") from None
+        raise InputError(
+            f"{store.path} must be a store of simulated responses ({error}): give another folder"
+        ) from None
     check_same(store.path, made_with, settings)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from brian2 import Quantity
 
+from biomodel.utils.checks import one_of
 from biomodel.utils.errors import InputError
 from biomodel.utils.units import UNITS, as_number
 
@@ -133,15 +134,12 @@ class Parameters(Mapping[str, Parameter]):
     """
 
     def __init__(self, preset: str, overrides: Mapping[str, object] | None = None, fidelity: str = "rate") -> None:
-        for given, accepted, argument in ((preset, PRESETS, "preset"), (fidelity, FIDELITIES, "fidelity")):
-            if given not in accepted:
-                raise InputError(f"{argument} must be one of {', '.join(accepted)}, got {given!r}")
-        self.preset = preset
-        self.fidelity = fidelity
+        self.preset = one_of(preset, PRESETS, "preset")
+        self.fidelity = one_of(fidelity, FIDELITIES, "fidelity")
         self._all = dict(_defaults(preset, fidelity))
         for name, value in (overrides or {}).items():
             if name not in self._all:
-                raise InputError(f"parameters must be named {', '.join(self._all)}; got {name!r}")
+                raise InputError(f"parameters must be among {', '.join(self._all)}, got {name!r}")
             default = self._all[name]
             number = as_number(value, default.unit, name)
             if not default.low <= number <= default.high:

@@ -215,7 +215,7 @@ def _settings(subject: Subject) -> dict[str, Any]:
     """All that determines what is measured of a subject, by names that a user knows."""
     own = {name: getattr(subject, name, None) for name in ("fidelity", "lesions", "dt")}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
-    code = {"precortical": biomodel.__version__, "simulation": cache.source_digest(), "protocols": _protocols()}
+    code = {"precortical": biomodel.__version__, "simulation": cache.simulation_digest(), "protocols": _protocols()}
     values = {f"parameter {name}": value for name, value in subject.parameters.values_by_name().items()}
     return {"preset": subject.parameters.preset} | code | plain | values
 

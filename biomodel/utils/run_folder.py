@@ -50,7 +50,7 @@ def claim(path: Path, settings: Mapping[str, object], *, extend: bool = False) -
                 scratch.write_text(json.dumps({**(old or {}), **new}, indent=2) + "\n")
     except OSError as error:
         raise _unwritable(path.parent, error) from None
-    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
         raise InputError(f"{path} must be a JSON file with the settings of a run: {error}") from None
 
 

@@ -51,7 +51,9 @@ def fit(
     options.make_folder(out)
     front_end, report = bridge.fit_pathway(
         pathway,
-        identification_set(images, pixels_per_degree=pixels_per_degree or PIXELS_PER_DEGREE, seed=seed),
+        identification_set(
+            images, pixels_per_degree=PIXELS_PER_DEGREE if pixels_per_degree is None else pixels_per_degree, seed=seed
+        ),
         seed=seed,
         workers=workers,
         output=output,

@@ -51,6 +51,8 @@ def physiology(
     if draws is not None:
         if shadow:
             raise InputError("--shadow must be left out with --draws: it does not reach V1")
+        if against_rates:
+            raise InputError("--against-rates must be left out with --draws")
         if "v1.draw" in changes:
             raise InputError("--parameter v1.draw must be left out with --draws, which sets it")
         if draws < 1:
@@ -79,7 +81,8 @@ def _run_experiments(
     results = physiology.run(pathway, check or None, workers=workers, seed=seed)
     options.make_folder(out)
     plots = [out / "physiology.png"]
-    physiology.draw_curves(results, plots[0])
+    with options.replacing(plots[0]) as scratch:
+        physiology.draw_curves(results, scratch)
     if physiology.has_population(results):
         plots.append(out / "population.png")
         with options.replacing(plots[-1]) as scratch:

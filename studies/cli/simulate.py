@@ -6,6 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option, echo
 
+from biomodel.utils.errors import InputError
 from studies.cli import options
 
 
@@ -49,6 +50,8 @@ def simulate(
     display = Display(peak, black, pixels_per_degree)
     stimulus = luminance(found.images, pixels_per_degree) if in_luminance else display.show(found.images)
     stimulus = stimulus.assign_coords({name: ("image", values) for name, values in found.coordinates.items()})
+    if adapt_to == "previous":
+        raise InputError("--adapt-to must be gaze or a luminance in cd/m², got 'previous'")
     before, start = n_done(out), time.perf_counter()
     responses = pathway.simulate(
         stimulus,

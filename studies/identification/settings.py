@@ -54,6 +54,6 @@ class Settings:
             "dt": self.pathway.dt,
             "images": self.images,
             "seed": self.seed,
-            "simulation": cache.source_digest(),
+            "simulation": cache.simulation_digest(),
             "bridge": code_digest(code),
         }

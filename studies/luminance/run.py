@@ -117,7 +117,11 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
         # The fit uses one core; on the others runs what needs no front end.
         if settings.has_circuit and workers > 1 and available_target() == "cpp":
             beside = pool.submit(_run_without_front_end, context, workers - 1)
-            front_end = _fitted_front_end(settings, pathway, files, workers)
+            try:
+                front_end = _fitted_front_end(settings, pathway, files, workers)
+            except Exception:
+                logger.exception("the fit failed; the study ends when the tasks that run at the same time are done")
+                raise
             circuit_kernels = beside.result()
         else:
             if settings.has_circuit:
@@ -249,7 +253,7 @@ def _claim(settings: Settings, pathway: Pathway, images: datasets.Images, out: P
         **asdict(settings),
         "data": array_digest([images.train, images.train_labels, images.test, images.test_labels]),
         "code": code_digest(_sources()),
-        "simulation": cache.source_digest(),
+        "simulation": cache.simulation_digest(),
         "levels": {name: LIGHTS[name].levels for name in settings.lights},
         "parameters": pathway.parameters.digest,
         "precortical": biomodel.__version__,

@@ -112,6 +112,10 @@ class Settings:
         for name in self.lights:
             if name not in light_registry.LIGHTS:
                 raise InputError(f"lights must be among {known}, got {name!r}")
+        for argument in ("arms", "resnet_arms", "lights"):
+            names = getattr(self, argument)
+            if len(set(names)) < len(names):
+                raise InputError(f"{argument} must be different, got {', '.join(names)}")
         sizes = ("repeats", "resnet_repeats", "epochs", "train", "test", "simulated_train", "simulated_test")
         least = dict.fromkeys(sizes, 1) | {"images": len(PHOTOGRAPHS), "seed": 0}
         if self.search:
