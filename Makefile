@@ -39,7 +39,7 @@ lint: setup
 
 # Eight minutes on two cores from an empty cache; what is left out, and why: tests/README.md.
 test: lint
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not all"
+	$(BIN)/python -m pytest -n auto -m "not all"
 
 test-all: lint
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto

@@ -43,7 +43,7 @@ class GazeAdapted:
 
     def __post_init__(self) -> None:
         if isinstance(self.sd, bool) or not isinstance(self.sd, numbers.Real) or not self.sd >= 0:
-            raise InputError(f"sd must be a number of degrees of 0 or more, got {self.sd!r}")
+            raise InputError(f"sd of gaze must be a number of degrees of 0 or more, got {self.sd!r}")
 
     def __str__(self) -> str:
         return f"gaze of {float(self.sd):g}°"

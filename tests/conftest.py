@@ -6,10 +6,26 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import numpy as np
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from biomodel import Pathway, luminance
 from biomodel.images import photographs
 from biomodel.physiology.recording import TrialAveraged
+
+#: Modules whose fixtures take long: all of their tests go to one worker.
+ONE_WORKER = ("test_bridge.py", "test_physiology_v1.py", "test_cortical_counts.py", "test_pathway.py", "test_v1.py")
+
+
+class Scheduler(LoadScopeScheduling):
+    """Single tests, and modules with expensive fixtures as a whole, go to the next free worker; whole modules first."""
+
+    def _split_scope(self, nodeid):
+        module = nodeid.split("::")[0]
+        return module if module.endswith(ONE_WORKER) else nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Scheduler(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

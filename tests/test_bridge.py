@@ -21,9 +21,6 @@ from bridge.model.front_end import RELAY
 from bridge.model.stages import V1
 from bridge.model.time import DURATIONS, N_INTERVALS, LowPass
 
-# The fixtures of this module take long: one worker makes them.
-pytestmark = pytest.mark.xdist_group("test_bridge")
-
 
 @pytest.fixture(scope="module")
 def fitted(few_kinds):
@@ -146,12 +143,13 @@ def test_stations_that_were_not_recorded_are_fitted_through(patches, responses):
     assert report.summary()["lgn"]["photographs"]["median_r2"] > 0.9
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_the_same_responses_and_seed_give_the_same_front_end(patches, responses, monkeypatch):
     # From V1 alone there are four similar rounds, and a refinement takes 2,500 similar steps.
     monkeypatch.setattr(fitting, "_ROUNDS", 1)
-    monkeypatch.setattr(fitting, "_FAR", (30, 1e-2))
-    few = slice(12)
+    monkeypatch.setattr(fitting, "_FAR", (10, 1e-2))
+    few = slice(8)
     pair = {"responses": responses[["background", "v1"]].isel(image=few), "stimulus": patches[few]}
     first, second = (fit_front_end(pair["stimulus"], pair["responses"], 3) for _ in range(2))
     for name, values in first.state_dict().items():

@@ -44,6 +44,7 @@ def test_torch_export_gives_the_same_output(output):
     assert torch.allclose(exported(light(3)), module(light(3)), rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_torch_compile_gives_the_same_output_in_one_graph():
     module = front_end("v1")

@@ -219,7 +219,9 @@ def test_v1_prefers_its_orientation(few_kinds):
     assert (v1.v1_kind.values == ["simple"] * len(cells) + ["complex"] * len(cells)).all()
 
 
-@pytest.mark.parametrize(("output", "contrast", "size"), [("lgn", 0.0, 33), ("v1", 0.5, 21)])
+@pytest.mark.parametrize(
+    ("output", "contrast", "size"), [("lgn", 0.0, 33), pytest.param("v1", 0.5, 21, marks=pytest.mark.all)]
+)
 def test_equivalent_kernel_predicts_a_weak_image(few_kinds, output, contrast, size):
     """To first order, a weak image changes the central unit's response by its product with the unit's kernel."""
     # An even field has few images, and compiling takes longer than they do.
@@ -455,7 +457,7 @@ def test_integers_of_numpy_are_accepted(even, tmp_path):
         (lambda: Pathway(lesions=5), "lesions must be names of lesions, got 5"),
         (lambda: Pathway().simulate(luminance(GOOD, 16), window=0.2), "window must be a start and an end in seconds"),
         (lambda: Pathway().simulate(luminance(GOOD, 16) * 1j), "luminance must be numbers in cd/m², got type complex"),
-        (lambda: GazeAdapted(-1), "sd must be a number of degrees of 0 or more, got -1"),
+        (lambda: GazeAdapted(-1), "sd of gaze must be a number of degrees of 0 or more, got -1"),
         (lambda: Store(5), "folder must be a path, got 5"),
     ],
 )

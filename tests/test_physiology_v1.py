@@ -16,9 +16,6 @@ from biomodel.physiology.recording import Electrode, rates_from_neighbours
 from biomodel.physiology.results import CellValues
 from biomodel.physiology.screens import PHASES, Screen
 
-# The fixtures of this module take long: one worker makes them.
-pytestmark = pytest.mark.xdist_group("test_physiology_v1")
-
 
 def test_gratings_of_any_orientation():
     screen = Screen(41, 40.0)

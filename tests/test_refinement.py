@@ -82,6 +82,7 @@ def test_deviance_has_the_slope_of_the_poisson_likelihood_of_all_trials():
     assert torch.isfinite(deviance(torch.zeros(3), torch.full((3,), 50.0), seconds)).all()
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_refine_recovers_a_front_end_from_counts_of_spikes(truth):
     light, background = noise_and_fields(32)

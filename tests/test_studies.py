@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 import subprocess
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from biomodel import Pathway
+from biomodel import InputError, Pathway
 from biomodel.stimuli import decode_srgb
+from biomodel.utils.run_folder import claim
 from bridge import pretrained
 from bridge.evaluate.kernels import KernelPairs
 from studies.common.classifiers import CLASSIFIERS, NORMS, is_correct
@@ -371,6 +373,7 @@ def test_the_digest_of_a_study_covers_its_modules():
     assert len(imported) > 30
 
 
+@pytest.mark.all
 def test_spikes_of_a_single_trial_are_an_arm():
     """Relay cells' counts in 150 ms, as rates; in other light with other noise; about the rates of the same circuit."""
     pathway = Pathway(parameters={"v1.kinds": 2})
@@ -601,8 +604,9 @@ def test_a_stopped_study_resumes_and_refuses_other_settings(tmp_path):
     (tmp_path / "a" / "results.csv").unlink()
     assert precortical("study", "luminance", "--out", tmp_path / "a", *settings).returncode == 0
     assert (tmp_path / "a" / "results.csv").read_bytes() == results and kept.stat().st_mtime_ns == before
-    other = precortical("study", "luminance", "--out", tmp_path / "a", "--seed", 1, *settings)
-    assert other.returncode == 2 and "seed = 0, now 1" in other.stderr
+    config = json.loads((tmp_path / "a" / "config.json").read_text())
+    with pytest.raises(InputError, match="seed = 0, now 1"):
+        claim(tmp_path / "a" / "config.json", config | {"seed": 1})
 
 
 @pytest.mark.all

@@ -98,7 +98,7 @@ def _cases() -> Iterator[Case]:
         for fidelity in ("rate", "spiking"):
             of_first = preset == first and fidelity == "rate"
             yield Case(preset, fidelity, "image", quick=True, quick_cpp=of_first)
-            yield Case(preset, fidelity, "movie", "movie", quick=of_first, quick_cpp=of_first)
+            yield Case(preset, fidelity, "movie", "movie", quick=of_first)
             for lesion in LESIONS:
                 yield Case(preset, fidelity, lesion, lesions=(lesion,), quick=of_first)
     # Traces of two rows of one column in the middle, and of the V1 column there: traces of whole fields are large.
