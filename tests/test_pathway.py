@@ -134,6 +134,7 @@ def test_responses_do_not_depend_on_neighbours(patches, responses, few_kinds):
         assert np.allclose(alone[station][0], responses[station][20], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.all
 def test_cells_near_the_middle_are_recorded_as_if_all_were(patches, responses, few_kinds):
     middle = few_kinds.simulate(patches[:9], region=Region(record=0.2))
     assert middle.sizes["y"] == middle.sizes["x"] == 6
@@ -384,6 +385,7 @@ def test_half_the_step_changes_no_latency(steps, station):
     assert np.abs(np.subtract(*found)).max() <= 2.0
 
 
+@pytest.mark.all
 def test_foveal_cortex_stands_on_a_fine_lattice():
     """At 27 px/deg V1's surround reaches too many cells for V1's own clock: it ticks more often, and half of dt changes as little
     as at 16 px/deg, 1 % of the maximum."""
