@@ -5,6 +5,9 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
+import biomodel.utils.brian2_import  # noqa: F401
+
+# isort: split
 from biomodel.adaptation import GazeAdapted
 from biomodel.analysis.orientation import orientation_field
 from biomodel.circuit.lesions import LESIONS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from biomodel.circuit.specification import EVERYWHERE, STATIONS, Region
 from biomodel.circuit.station import State
 from biomodel.circuit.steady_state import steady_state
 from biomodel.engine import run
-from biomodel.engine.executors import available_target, by_frame, set_state
+from biomodel.engine.executors import available_target, by_frame, one_thread, set_state
 from biomodel.engine.plan import AdaptTo, Network, Plan, Request, Target, make_plan
 from biomodel.engine.spike_trains import SpikeTrains
 from biomodel.engine.store import Store
@@ -27,6 +28,9 @@ from biomodel.parameters import FIDELITIES, VALID_LUMINANCE, Parameters
 from biomodel.stimuli import positive
 from biomodel.utils.checks import one_of, whole_number
 from biomodel.utils.errors import InputError
+
+#: So that two threads do not give the same warning.
+_warning = threading.Lock()
 
 
 class LuminanceRangeWarning(UserWarning):
@@ -99,6 +103,13 @@ class Pathway:
         self.target = target
         self._warned = False
         self._left_behind: dict[tuple, tuple[State, np.ndarray]] = {}
+        self._turn = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_turn"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _turn=threading.Lock())
 
     def replace(self, **changes: Any) -> Pathway:
         """A copy with some settings changed.
@@ -163,7 +174,7 @@ class Pathway:
         Returns
         -------
         brian2.Network
-            On the current Brian2 device, which has to be the runtime device.
+            On the current Brian2 device, which has to be the runtime device, with Brian2's preferences as they are.
 
         Raises
         ------
@@ -172,8 +183,9 @@ class Pathway:
         """
         plan = self._plan(stimulus, Request(adapt_to=adapt_to, output=output), all_images=True)
         shown, background = plan.presentations.read(slice(None))
-        circuit = assemble(plan.specification, recording=False)
-        set_state(circuit, by_frame(shown), steady_state(plan.specification, background))
+        with one_thread():
+            circuit = assemble(plan.specification, recording=False)
+            set_state(circuit, by_frame(shown), steady_state(plan.specification, background))
         return circuit.network
 
     @overload
@@ -283,7 +295,7 @@ class Pathway:
         InputError
             For a stimulus or an argument that cannot be used, by name; for a store made with other settings.
         RuntimeError
-            Where the simulation fails, or the disk is full; what a store holds by then stays.
+            Where the simulation fails, or the compiler, the disk or memory; what a store holds by then stays.
 
         Warns
         -----
@@ -307,7 +319,9 @@ class Pathway:
         if plan.in_sequence:
             region = plan.specification.region
             key = (plan.specification.grid, output, plan.trials, region.v1, region.spiking)
-            responses, self._left_behind[key] = run.simulate_in_sequence(plan, self._left_behind.get(key))
+            # A sequence starts where another one has ended, also where threads share a pathway.
+            with self._turn:
+                responses, self._left_behind[key] = run.simulate_in_sequence(plan, self._left_behind.get(key))
             return responses
         if folder is not None:
             return run.simulate_into(plan, folder.path, resume, workers)
@@ -318,8 +332,10 @@ class Pathway:
         target = self.target or available_target()
         plan = make_plan(Network(self.parameters, self.lesions, self.dt, target), stimulus, request, all_images)
         (lowest, highest), (low, high) = plan.luminances, VALID_LUMINANCE
-        if not self._warned and (lowest < low or highest > high):
-            self._warned = True
+        outside = lowest < low or highest > high
+        with _warning:
+            first, self._warned = outside and not self._warned, self._warned or outside
+        if first:
             warnings.warn(
                 f"luminances from {lowest:.3g} to {highest:.3g} cd/m² leave the valid range of "
                 f"{self.preset}, {low:g} to {high:g} cd/m²; the model has no rods and its responses there are extrapolated",

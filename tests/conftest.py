@@ -36,6 +36,7 @@ def cache(tmp_path_factory):
         folder = folder.parent
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.delenv("PRECORTICAL_CACHE", raising=False)
         yield
 
 

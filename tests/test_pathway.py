@@ -22,7 +22,7 @@ from biomodel.analysis.equivalent_kernels import equivalent_kernels, probe
 from biomodel.circuit.cell_types import cell_types
 from biomodel.circuit.coupled_layer import coupling, solve_coupled_layer
 from biomodel.circuit.lattice import gaussian_weights
-from biomodel.engine import cache, executors
+from biomodel.engine import executors, toolchain
 from biomodel.parameters import Parameters
 from biomodel.physiology import measures
 from biomodel.utils.units import UNITS, cd_per_m2
@@ -343,7 +343,7 @@ def test_bad_input_is_refused_in_one_line(call, words):
 
 
 def test_without_a_compiler_the_numpy_target_is_taken_with_one_warning(monkeypatch, caplog):
-    monkeypatch.setattr(cache, "compiler", lambda: None)
+    monkeypatch.setattr(toolchain, "compiler", lambda: None)
     executors.available_target.cache_clear()
     caplog.set_level("WARNING", logger="precortical")
     try:

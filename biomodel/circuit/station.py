@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from brian2 import Quantity
+from brian2 import Quantity, Synapses, get_device
+from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
+from brian2.devices import RuntimeDevice
 
 from biomodel.circuit.lattice import Grid
 from biomodel.parameters import Parameters
@@ -35,3 +37,11 @@ class Readout:
     def variables(self) -> list[str]:
         """The variables, in the order of the channels."""
         return list(self.channels.values())
+
+
+def connect_one_to_one(synapses: Synapses) -> None:
+    """Connect each cell with the one of the same index; nothing is compiled, also where Brian2's preferences say so."""
+    if isinstance(get_device(), RuntimeDevice):
+        synapses.codeobj_class = NumpyCodeObject
+    synapses.connect(j="i")
+    synapses.codeobj_class = None

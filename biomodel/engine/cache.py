@@ -13,11 +13,9 @@ import json
 import logging
 import os
 import platform
-import shlex
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -26,18 +24,20 @@ from pathlib import Path
 
 import brian2
 import filelock
-import platformdirs
 
 import biomodel
 from biomodel.circuit.specification import Specification
+from biomodel.engine import toolchain
+from biomodel.engine.scratch import scratch_folder
 from biomodel.utils.code import code_digest
-from biomodel.utils.errors import InputError
+from biomodel.utils.errors import InputError, MachineError
+from biomodel.utils.folders import CHOOSE_CACHE, user_cache
 from biomodel.utils.progress import progress
 
 logger = logging.getLogger("precortical")
 
 #: Modules and data that decide what a binary computes, below the package.
-_SOURCES = ("circuit", "parameters", "engine/cache.py", "engine/cpp.py", "utils/units.py")
+_SOURCES = ("circuit", "parameters", "engine/cache.py", "engine/cpp.py", "engine/toolchain.py", "utils/units.py")
 
 #: Folders in the cache in which builds are being made.
 BUILDING = "building-"
@@ -45,17 +45,7 @@ BUILDING = "building-"
 
 def cache_folder() -> Path:
     """Where builds are kept."""
-    return Path(platformdirs.user_cache_dir("precortical")) / "builds"
-
-
-@functools.cache
-def compiler() -> str | None:
-    """The first line of the C++ compiler's version, or None where there is none that works with make."""
-    command = shlex.split(os.environ.get("CXX") or "g++")
-    if shutil.which(command[0]) is None or shutil.which("make") is None:
-        return None
-    version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
-    return version.stdout.splitlines()[0] if version.returncode == 0 and version.stdout else None
+    return user_cache() / "builds"
 
 
 @functools.cache
@@ -73,13 +63,13 @@ def simulation_digest() -> str:
     return code_digest(package / name for name in names)
 
 
-@functools.cache
 def _surroundings() -> str:
     """Everything outside the specification that decides what the binary is."""
     versions = [biomodel.__version__, brian2.__version__, platform.python_version()]
-    return json.dumps([build_digest(), *versions, compiler(), _processor()])
+    return json.dumps([build_digest(), *versions, toolchain.identity(), _processor()])
 
 
+@functools.cache
 def _processor() -> str:
     """The processor's model and instruction sets: binaries are built for this one."""
     try:
@@ -105,48 +95,82 @@ def build(specification: Specification) -> Path:
 
     Raises
     ------
-    RuntimeError
-        Where the compilation fails; the message ends with the compiler's own words.
     InputError
         For a specification that cannot be a circuit: a step that is too long for a coupled layer.
+    MachineError
+        Where there is no compiler, the compiler fails (with its own words), or the folder cannot be written.
+    RuntimeError
+        Where Brian2 does not generate the code that is expected.
     """
     folder = cache_folder() / key(specification)
     damage = damaged(folder)
     if damage is None:
         return folder
-    if folder.exists():
+    with writable():
+        cache_folder().mkdir(parents=True, exist_ok=True)
+    if os.path.exists(folder):
         logger.warning("the cached build %s is damaged (%s): it is compiled again", folder.name, damage)
     logger.info("compiling the %s pathway", specification.preset)
-    search = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
-    # A process of its own, so that Brian2's global device of the caller is never touched.
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", "from biomodel.engine.cpp import main; main()", specification.to_json()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONPATH": search},
-        start_new_session=True,
-    )
+    with scratch_folder() as scratch:
+        toolchain.check(scratch)
+        report, start = scratch / "report.json", scratch / "start"
+        start.mkdir()
+        said, code = _compile(specification, start, report)
+        logger.debug("the process that compiles printed:\n%s", said)
+        _check_compiled(report, said, code)
+    damage = damaged(folder)
+    if damage is not None:
+        raise MachineError(
+            f"the build {folder} was removed or changed as soon as it was made ({damage}): repeat the call"
+        )
+    if _manifest(folder).get("vectorised") == 0:
+        logger.warning(
+            "Brian2 %s generates C++ code that is not recognised: loops are not vectorised", brian2.__version__
+        )
+    return folder
+
+
+def _compile(specification: Specification, start: Path, report: Path) -> tuple[str, int]:
+    """What the process that compiles printed, and its exit code."""
+    process = toolchain.start([specification.to_json(), str(report)], start)
     try:
-        said = _wait(process)
+        return _wait(process), process.returncode
     except BaseException:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         raise
-    if process.returncode == 0 and _manifest(folder).get("vectorised") == 0:
-        logger.warning(
-            "Brian2 %s generates C++ code that is not recognised: loops are not vectorised", brian2.__version__
-        )
-    if process.returncode != 0 or damaged(folder) is not None:
-        lines = [line for line in said.splitlines() if "note: disable pass" not in line]
-        # The compiling process checks what depends on the circuit, as the coupling of layers.
-        refusal = lines[-1].partition(f"{InputError.__module__}.InputError: ")[2] if lines else ""
-        if refusal:
-            raise InputError(refusal)
-        tail = "\n".join(lines[-15:])
-        raise RuntimeError(f"the C++ build of the pathway failed:\n{tail}")
-    return folder
+
+
+def _check_compiled(report: Path, said: str, code: int) -> None:
+    """Raise the error that a compiling process left in its report, or that its exit code means."""
+    if code == 0:
+        return
+    try:
+        found = json.loads(report.read_text())
+        error = {kind.__name__: kind for kind in (InputError, MachineError)}[found["error"]](found["message"])
+    except (OSError, ValueError, KeyError):
+        tail = "\n".join(said.splitlines()[-15:])
+        if code < 0:
+            raise MachineError(
+                f"the process that compiles was ended by {toolchain.ended_by(code)}; {toolchain.CHANGE}"
+            ) from None
+        raise RuntimeError(f"the C++ build of the pathway failed:\n{tail}") from None
+    raise error
+
+
+@contextmanager
+def writable() -> Iterator[None]:
+    """Errors of the file system are MachineErrors that name the cache folder, the reason, and what the user can change."""
+    try:
+        yield
+    except OSError as error:
+        # NumPy's errors have no reason.
+        reason = error.strerror or f"{error}: is the disk full?"
+        at = f" at {error.filename}" if error.filename and str(error.filename) != str(cache_folder()) else ""
+        raise MachineError(
+            f"the cache of compiled pathways {cache_folder()} cannot be written ({reason}{at}): {CHOOSE_CACHE}"
+        ) from None
 
 
 def _manifest(folder: Path) -> dict:
@@ -171,9 +195,15 @@ def _wait(process: subprocess.Popen[str]) -> str:
 @contextmanager
 def locked(name: str) -> Iterator[None]:
     """While one process makes the build of this name, others wait; a lock ends with its process, however that ends."""
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(cache_folder() / f"{name}.lock"):
+    lock = filelock.FileLock(cache_folder() / f"{name}.lock")
+    try:
+        lock.acquire()
+    except NotImplementedError as error:
+        raise MachineError(f"the file system of {cache_folder()} has no locks ({error}): {CHOOSE_CACHE}") from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def sizes(folder: Path) -> dict[str, int]:

@@ -14,7 +14,7 @@ import zarr
 
 from biomodel.circuit.specification import STATIONS
 from biomodel.utils.checks import whole_number
-from biomodel.utils.errors import InputError
+from biomodel.utils.errors import InputError, MachineError
 from biomodel.utils.run_folder import check_same
 
 #: The group beside the responses whose attributes are the settings.
@@ -87,7 +87,7 @@ class ResponseStore:
 
         Raises
         ------
-        RuntimeError
+        MachineError
             Where the disk does not take them: full, read-only, gone. What was written before stays.
         """
         try:
@@ -100,7 +100,7 @@ class ResponseStore:
                 kept = f"the responses to {self.n_done()} of {self.images} images are kept"
             except (OSError, KeyError, ValueError):
                 kept = "the store is gone"
-            raise RuntimeError(
+            raise MachineError(
                 f"{self.path} cannot be written ({reason}); {kept}; repeat the call to continue"
             ) from error
 

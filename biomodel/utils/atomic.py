@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,9 @@ from pathlib import Path
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder with the same suffix, and move the file to `path` at the end.
 
-    Processes that write the same file at the same time have different temporary paths; the last file is kept.
+    Processes and threads that write the same file at the same time have different temporary paths; the last file is kept.
     """
-    scratch = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    scratch = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_ident()}.part{path.suffix}")
     try:
         yield scratch
         os.replace(scratch, path)

@@ -1,4 +1,4 @@
-"""The error that bad input raises."""
+"""The errors that are not defects: bad input, and a machine that cannot do the work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ class InputError(ValueError):
     """An argument, option, file or setting that cannot be used.
 
     The message names the argument, what is required and the value: "trials must be a positive integer, got 0". The command
-    line prints it as one line and exits with code 2; every other exception is a defect and keeps its traceback.
+    line prints it as one line and exits with code 2, as it does for `MachineError`; every other exception is a defect and
+    keeps its traceback.
 
     Examples
     --------
@@ -16,4 +17,12 @@ class InputError(ValueError):
     Traceback (most recent call last):
         ...
     biomodel.utils.errors.InputError: ...
+    """
+
+
+class MachineError(RuntimeError):
+    """A folder, compiler, or process of this machine that fails where the input is right.
+
+    The message names what failed, the reason, and what the user can change. The command line prints it as one line and exits
+    with code 2.
     """

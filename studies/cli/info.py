@@ -17,12 +17,16 @@ def info(
     json_file: options.Json = None,
     clear: Annotated[bool, Option("--clear", help="Delete all compiled pathways first.")] = False,
 ) -> None:
-    """Show versions, the C++ compiler, and the cache of compiled pathways."""
+    """Show versions, the C++ compiler, and the cache of compiled pathways.
+
+    The cache is the folder that the environment variable PRECORTICAL_CACHE names; without it, precortical in XDG_CACHE_HOME
+    (~/.cache by default). CXX names the compiler.
+    """
     import brian2
     import torch
 
     import biomodel
-    from biomodel.engine import cache
+    from biomodel.engine import cache, toolchain
 
     removed = cache.clear() if clear else 0
     entries = cache.entries()
@@ -33,7 +37,7 @@ def info(
         "torch": torch.__version__,
         "cores": options.CORES,
     }
-    compiler, folder = cache.compiler(), str(cache.cache_folder())
+    compiler, folder = toolchain.compiler(), str(cache.cache_folder())
     builds = [
         {
             "name": entry.name,

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from biomodel.utils.errors import InputError
+from biomodel.utils.errors import InputError, MachineError
 from studies.cli import download, fit, info, physiology, simulate, study_luminance, study_reproduction
 
 app = typer.Typer(
@@ -32,8 +32,8 @@ app.add_typer(study, name="study")
 def main() -> None:
     """Run the command line.
 
-    Bad input ends with one line on standard error and exit code 2. Every other error is a failure of the program, not of
-    its input: it ends with a traceback and exit code 1.
+    Bad input, and a folder, compiler or process of the machine that fails, end with one line on standard error and exit
+    code 2. Every other error is a failure of the program: it ends with a traceback and exit code 1.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("precortical").setLevel(logging.INFO)
@@ -41,7 +41,7 @@ def main() -> None:
     logging.getLogger("py.warnings").propagate = False
     try:
         app()
-    except InputError as error:
+    except (InputError, MachineError) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 import pooch
 
-from biomodel.utils.errors import InputError
+from biomodel.utils.errors import InputError, MachineError
+from biomodel.utils.folders import user_cache
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ _RETRIES = 3
 
 def cache(name: str) -> Path:
     """Folder of a data set that was downloaded by default."""
-    return Path(platformdirs.user_cache_dir("precortical")) / "data" / name
+    return user_cache() / "data" / name
 
 
 def download(name: str, folder: Path | None = None, address: str | None = None) -> Path:
@@ -83,7 +83,7 @@ def download(name: str, folder: Path | None = None, address: str | None = None) 
     ------
     InputError
         For an unknown data set, a folder that cannot be written, and files that differ from the published ones.
-    RuntimeError
+    MachineError
         If the network still fails after retries.
     """
     if name not in PUBLISHED:
@@ -112,7 +112,7 @@ def download(name: str, folder: Path | None = None, address: str | None = None) 
         except Exception as error:
             if not isinstance(error, OSError):
                 raise
-            raise RuntimeError(
+            raise MachineError(
                 f"{downloads.get_url(file)} cannot be downloaded ({error}); no part of it was kept"
             ) from None
     return target

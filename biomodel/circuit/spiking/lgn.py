@@ -29,7 +29,7 @@ from biomodel.circuit.lgn import CLASSES
 from biomodel.circuit.retina import AMACRINE_CLOCK, GANGLION_CHANNELS
 from biomodel.circuit.spiking.cells import COUNT, COUNT_EQUATIONS, Trials
 from biomodel.circuit.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
-from biomodel.circuit.station import Setting, State
+from biomodel.circuit.station import Setting, State, connect_one_to_one
 
 EQUATIONS = """
 dV/dt = (rest - V + excitation{burst})/leak_time + noise*sqrt(2/(leak_time*dt))*{white} : volt (unless refractory)
@@ -103,7 +103,7 @@ def lgn(
             name=f"retinogeniculate_{channel}",
             namespace=namespace,
         )
-        synapses.connect(j="i")
+        connect_one_to_one(synapses)
         groups |= {group.name: group, synapses.name: synapses}
     for name in () if lesioned else CLASSES:
         groups |= _suppressive_field(setting, name, trials, groups)

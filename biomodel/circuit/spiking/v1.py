@@ -55,7 +55,7 @@ from biomodel.circuit.lattice import Grid, Links
 from biomodel.circuit.retina import GANGLION_CHANNELS
 from biomodel.circuit.spiking.cells import COUNT, COUNT_EQUATIONS, Trials
 from biomodel.circuit.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
-from biomodel.circuit.station import Setting, State
+from biomodel.circuit.station import Setting, State, connect_one_to_one
 from biomodel.circuit.v1 import BANDS
 from biomodel.parameters import Parameters
 
@@ -312,7 +312,7 @@ def _terminals(s: _Layout, relays: dict[str, NeuronGroup | Synapses]) -> dict[st
             name=f"axons_{channel}",
             namespace=namespace,
         )
-        synapses.connect(j="i")
+        connect_one_to_one(synapses)
         groups |= {group.name: group, synapses.name: synapses}
     return groups
 
