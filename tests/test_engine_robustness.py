@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from biomodel import InputError, Pathway, luminance
-from biomodel.engine import cache, cpp, executors, scratch, toolchain
+from biomodel.engine import cache as builds
+from biomodel.engine import cpp, executors, scratch, toolchain
 from biomodel.engine.plan import Network, Request, make_plan
 from biomodel.utils.atomic import atomic_write
 from biomodel.utils.errors import MachineError
@@ -27,7 +28,8 @@ ROOT = str(Path(__file__).parent.parent)
 
 
 def flash(level):
-    return luminance(np.full((1, 8, 8), float(level)), 16)
+    """Two images of 16×16 pixels, as `even` has: the circuit is compiled once."""
+    return luminance(np.full((2, 16, 16), float(level)), 16)
 
 
 BRIEF = {"duration": 0.02, "window": (0.0, 0.02)}
@@ -43,14 +45,10 @@ def on_numpy():
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    """The cache that holds the cones of one image, and their responses."""
-    folder = tmp_path_factory.mktemp("compiled")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PRECORTICAL_CACHE", str(folder))
-        expected = cones(Pathway(target="cpp"), 110)
-        (entry,) = cache.entries()
-    return folder, folder / "builds" / entry.name, expected
+def compiled(cache):
+    """The folder of compiled cones, and their responses."""
+    expected = cones(Pathway(target="cpp"), 110)
+    return builds.build(specification()), expected
 
 
 def specification():
@@ -171,9 +169,8 @@ def test_a_pathway_is_copied_with_its_state():
     assert not first.identical(in_sequence(Pathway(target="numpy"), 300))
 
 
-def test_threads_share_a_build(compiled, monkeypatch):
-    folder, _, expected = compiled
-    monkeypatch.setenv("PRECORTICAL_CACHE", str(folder))
+def test_threads_share_a_build(compiled):
+    _, expected = compiled
     with ThreadPoolExecutor(3) as threads:
         found = list(threads.map(lambda _: cones(Pathway(target="cpp"), 110), range(3)))
     assert all(responses.identical(expected) for responses in found)
@@ -208,7 +205,7 @@ failed = []
 def simulate():
     import numpy as np
     from biomodel import Pathway, luminance
-    stimulus = luminance(np.full((1, 8, 8), 110.0), 16)
+    stimulus = luminance(np.full((2, 16, 16), 110.0), 16)
     brief = {"duration": 0.02, "window": (0.0, 0.02)}
     responses = Pathway(target="cpp").simulate(stimulus, adapt_to=100.0, output="cone", **brief)
     np.save("responses.npy", responses.cone.values)
@@ -252,7 +249,7 @@ def test_a_build_does_not_depend_on_preferences_folder_home_or_environment(compi
         stdin=subprocess.DEVNULL,
     )
     assert (here / "responses.npy").exists(), said.stderr
-    _, folder, expected = compiled
+    folder, expected = compiled
     assert np.array_equal(np.load(here / "responses.npy"), expected.values)
     (made,) = (path for path in (tmp_path / "cache" / "builds").iterdir() if path.is_dir())
     assert made.name == folder.name
@@ -261,14 +258,14 @@ def test_a_build_does_not_depend_on_preferences_folder_home_or_environment(compi
 
 
 def test_what_decides_the_binary_is_in_its_name(monkeypatch):
-    names = [cache.key(specification())]
+    names = [builds.key(specification())]
     for variable, value in (("CXX", "g++ -O1"), ("LIBRARY_PATH", "/opt"), ("CPLUS_INCLUDE_PATH", "/opt")):
         with monkeypatch.context() as patch:
             patch.setenv(variable, value)
-            names.append(cache.key(specification()))
+            names.append(builds.key(specification()))
     assert len(set(names)) == len(names)
     monkeypatch.setenv("CXXFLAGS", "-O0")
-    assert cache.key(specification()) == names[0]
+    assert builds.key(specification()) == names[0]
 
 
 @pytest.mark.parametrize(
@@ -292,8 +289,7 @@ def test_preferences_that_change_numbers_are_refused_on_the_numpy_target(on_nump
 
 
 def test_only_the_exit_code_and_the_outputs_decide(compiled, monkeypatch, caplog):
-    folder, _, expected = compiled
-    monkeypatch.setenv("PRECORTICAL_CACHE", str(folder))
+    _, expected = compiled
     monkeypatch.setenv("LD_PRELOAD", "/nowhere.so")
     caplog.set_level("DEBUG", logger="precortical")
     assert cones(Pathway(target="cpp"), 110).identical(expected)
@@ -302,7 +298,7 @@ def test_only_the_exit_code_and_the_outputs_decide(compiled, monkeypatch, caplog
 
 def test_an_input_that_the_binary_cannot_read_ends_it(compiled, monkeypatch):
     """Brian2's code prints an error and goes on with other numbers."""
-    _, folder, _ = compiled
+    folder, _ = compiled
     manifest = json.loads((folder / "manifest.json").read_text())
     inputs = {name: np.ones(size) for name, size in manifest["inputs"].items()}
     inputs["movie"] = np.arange(manifest["inputs"]["movie"], dtype=float)
@@ -355,7 +351,7 @@ def test_the_cache_folder_is_chosen_by_two_variables(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert user_cache() == tmp_path / "precortical"
     monkeypatch.setenv("PRECORTICAL_CACHE", str(tmp_path / "own"))
-    assert user_cache() == tmp_path / "own" and cache.cache_folder() == tmp_path / "own" / "builds"
+    assert user_cache() == tmp_path / "own" and builds.cache_folder() == tmp_path / "own" / "builds"
     monkeypatch.setenv("HOME", "/home/somebody")
     monkeypatch.setenv("PRECORTICAL_CACHE", "~/own")
     assert user_cache() == Path("/home/somebody/own")
@@ -387,7 +383,7 @@ def test_a_compiler_that_fails_is_quoted(tmp_path, monkeypatch, lines, words):
     monkeypatch.setenv("CXX", str(path))
     monkeypatch.setenv("PRECORTICAL_CACHE", str(tmp_path / "cache"))
     with pytest.raises(MachineError, match=words) as error:
-        cache.build(specification())
+        builds.build(specification())
     assert str(path) in str(error.value) and str(tmp_path / "cache") in str(error.value)
     assert "\n" not in str(error.value)
     assert not [path for path in (tmp_path / "cache" / "builds").iterdir() if path.is_dir()]
@@ -400,7 +396,7 @@ def test_a_compiler_that_fails_on_a_circuit_is_quoted(tmp_path, monkeypatch):
     )
     monkeypatch.setenv("CXX", str(path))
     monkeypatch.setenv("PRECORTICAL_CACHE", str(tmp_path / "cache"))
-    words = one_line(lambda: cache.build(specification()))
+    words = one_line(lambda: builds.build(specification()))
     assert "x: fatal error: disk gone; free memory and disk, set PRECORTICAL_CACHE" in words
     assert not [path for path in (tmp_path / "cache" / "builds").iterdir() if path.is_dir()]
 
@@ -415,26 +411,26 @@ def test_a_compiler_that_is_none_is_named(command, tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", command)
     monkeypatch.setenv("PRECORTICAL_CACHE", str(tmp_path))
     with pytest.raises((MachineError, InputError), match=command) as error:
-        cache.build(specification())
+        builds.build(specification())
     assert "\n" not in str(error.value)
 
 
 def test_a_process_that_compiles_and_is_killed_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("PRECORTICAL_CACHE", str(tmp_path))
     monkeypatch.setattr(toolchain, "_PROGRAM", "import os; os.kill(os.getpid(), 9)")
-    assert "was ended by SIGKILL" in one_line(lambda: cache.build(specification()))
+    assert "was ended by SIGKILL" in one_line(lambda: builds.build(specification()))
     monkeypatch.setattr(toolchain, "_PROGRAM", "raise ValueError('defect')")
     with pytest.raises(RuntimeError, match="ValueError: defect") as error:
-        cache.build(specification())
+        builds.build(specification())
     assert not isinstance(error.value, MachineError)
 
 
 def test_a_binary_that_may_not_be_started_is_named(compiled, tmp_path, monkeypatch):
     """As on a file system without programs (noexec)."""
-    _, folder, _ = compiled
+    folder, _ = compiled
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / "main").chmod(0o644)
-    monkeypatch.setattr(cache, "build", lambda specification: copy)
+    monkeypatch.setattr(builds, "build", lambda specification: copy)
     words = one_line(lambda: cones(Pathway(target="cpp"), 110))
     assert f"{copy / 'main'} cannot be started (Permission denied)" in words and "PRECORTICAL_CACHE" in words
     (copy / "main").write_text("#!/bin/sh\nkill -9 $$\n")
@@ -443,8 +439,6 @@ def test_a_binary_that_may_not_be_started_is_named(compiled, tmp_path, monkeypat
 
 
 def test_a_temporary_folder_that_cannot_be_written_is_named(compiled, tmp_path, monkeypatch):
-    folder, _, _ = compiled
-    monkeypatch.setenv("PRECORTICAL_CACHE", str(folder))
     monkeypatch.setattr(scratch.tempfile, "tempdir", str(tmp_path / "gone"))
     words = one_line(lambda: cones(Pathway(target="cpp"), 110))
     assert str(tmp_path / "gone") in words and "set TMPDIR" in words

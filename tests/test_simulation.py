@@ -175,12 +175,9 @@ def test_store_is_where_the_call_stood(even, tmp_path, monkeypatch):
 
 
 def test_build_that_is_gone_during_a_run_is_an_error(even, monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     pathway = Pathway()
-    pathway.simulate(even, output="cone")
-    (entry,) = cache.entries()
-    broken = tmp_path / "broken"
-    shutil.copytree(cache.cache_folder() / entry.name, broken)
+    plan = make_plan(Network(pathway.parameters, (), pathway.dt, "cpp"), even, Request(output="cone"))
+    broken = shutil.copytree(cache.build(plan.specification), tmp_path / "broken")
     static = max((broken / "static_arrays").iterdir(), key=lambda path: path.stat().st_size)
     static.write_bytes(static.read_bytes()[:100])
     with monkeypatch.context() as patch:
