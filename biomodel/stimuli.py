@@ -16,6 +16,9 @@ from biomodel.utils.units import as_number
 #: Share of the luminance of white that each linear sRGB primary carries (IEC 61966-2-1).
 SRGB_LUMINANCE = (0.2126, 0.7152, 0.0722)
 
+#: How far a code may lie outside [0, 1] and count as a rounding error: half an 8-bit code.
+CODE_TOLERANCE = 0.5 / 255
+
 
 def decode_srgb(codes: np.ndarray) -> np.ndarray:
     """Linear light in [0, 1] from sRGB codes in [0, 1] (IEC 61966-2-1)."""
@@ -205,7 +208,7 @@ class Display:
         Parameters
         ----------
         images : array_like, (n, H, W) or (n, H, W, 3)
-            uint8 codes, or floats in [0, 1].
+            uint8 codes, or floats in [0, 1]. Floats outside by less than half an 8-bit code count as rounding errors of 0 or 1.
 
         Returns
         -------
@@ -215,21 +218,23 @@ class Display:
         Raises
         ------
         InputError
-            For another number of dimensions or type, floats outside [0, 1] or NaN, an empty set.
+            For another number of dimensions or type, floats outside [0, 1] or NaN, an empty set, and for (n, H, 3) and (n, H, 4)
+        with n and H over 4, which is one image in colour, (H, W, 3), without its first axis.
         """
         codes = np.asarray(images)
         if codes.ndim not in (3, 4) or (codes.ndim == 4 and codes.shape[-1] != 3):
             raise InputError(f"images must have the shape (n, H, W) or (n, H, W, 3), got {codes.shape}")
+        check_not_one_image(codes.shape, "images")
         if codes.size == 0:
             raise InputError(f"images must hold at least one image, got shape {codes.shape}")
         if codes.dtype == np.uint8:
             codes = codes / 255.0
         elif not np.issubdtype(codes.dtype, np.floating):
             raise InputError(f"images must be uint8 codes or floats in [0, 1], got type {codes.dtype}")
-        outside = ~((codes >= 0) & (codes <= 1))
+        outside = ~((codes >= -CODE_TOLERANCE) & (codes <= 1 + CODE_TOLERANCE))
         if outside.any():
             raise InputError(f"image values must be in [0, 1], got {codes[outside].flat[0]}")
-        linear = decode_srgb(codes.astype(float))
+        linear = decode_srgb(codes.astype(float).clip(0, 1))
         span = float(self.peak) - float(self.black)
         if linear.ndim == 3:
             return luminance(float(self.black) + span * linear, self.pixels_per_degree)
@@ -241,6 +246,20 @@ class Display:
             coords={"colour": ["red", "green", "blue"], "y": grey.y, "x": grey.x},
             name="luminance",
             attrs=grey.attrs,
+        )
+
+
+def check_not_one_image(shape: tuple[int, ...], name: str) -> None:
+    """Check that an array of this shape is not one colour image, whose rows would become images.
+
+    Raises
+    ------
+    InputError
+    """
+    if len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) > 4:
+        raise InputError(
+            f"{name} must have the shape (n, H, W) or (n, H, W, 3), got {shape}, which is one colour image: "
+            "give images[None], without alpha"
         )
 
 

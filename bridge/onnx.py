@@ -42,7 +42,7 @@ def write_onnx(module: nn.Module, path: Path, height: int, width: int, highest: 
     except ImportError as error:
         raise InputError(f"{error.name} is not installed: pip install 'precortical[onnx]'") from None
     module = copy.deepcopy(module).cpu().float().eval()
-    light = highest * torch.rand(3, 1, height, width, generator=torch.Generator().manual_seed(0))
+    light = highest * (0.05 + 0.95 * torch.rand(3, 1, height, width, generator=torch.Generator().manual_seed(0)))
     if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputError(f"path must be a file in a writable folder that exists, got {path}")
     with atomic_write(path) as scratch:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from biomodel import Display
+from biomodel import Display, LuminanceRangeWarning
 from biomodel.adaptation import GAZE_SD, TRUNCATION
 from biomodel.analysis.equivalent_kernels import probe
-from biomodel.stimuli import SRGB_LUMINANCE, positive
+from biomodel.parameters import VALID_LUMINANCE
+from biomodel.stimuli import CODE_TOLERANCE, SRGB_LUMINANCE, positive
 from biomodel.utils.errors import InputError
+from biomodel.utils.units import as_number
 from bridge import io, onnx
 from bridge.model.ablation import ablate, available, check_ablations
 from bridge.model.convolution import gaussians, separable
 from bridge.model.stages import LGN, STRIDE, V1, Bipolar, Cone, Ganglion, Horizontal
-from bridge.model.time import window_mean
+from bridge.model.time import constant, window_mean
+from bridge.model.values import RangeCheck, extremes
 
 #: The stations that have a differentiable model, in order.
 STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1")
@@ -108,6 +113,9 @@ class FrontEnd(nn.Module):
             self.v1.set_relay_classes(classes)
         check_ablations(self.ablations, self.stations)
         ablate(self, self.ablations)
+        self._check = RangeCheck(0.0, torch.finfo(torch.float64).max)
+        self._check_background = RangeCheck(0.0, torch.finfo(torch.float64).max)
+        self._warned = False
 
     @property
     def stations(self) -> tuple[str, ...]:
@@ -122,33 +130,83 @@ class FrontEnd(nn.Module):
     def forward(self, luminance: Tensor, background: Tensor | float | None = None) -> Tensor:
         """Rates of the output station.
 
+        It computes in the type of the weights, also inside `torch.autocast`, because squares of rates exceed float16.
+
         Parameters
         ----------
         luminance : Tensor, (B, 1 or 3, H, W)
-            cd/m²; three channels are light that sums to luminance.
+            cd/m², floating-point; three channels are light that sums to luminance.
         background : Tensor (B, 1, H, W), float or None
             The field adapted to, cd/m²: a number is a uniform field, None the image blurred by gaze.
 
         Returns
         -------
         Tensor, (B, K, h, w)
-            Hz; with the shape, order and borders of the simulated station.
+            Hz; with the shape, order and borders of the simulated station. On an accelerator after the first batch, and in
+            compiled and exported modules, luminance that is negative, infinite or NaN gives NaN.
 
         Raises
         ------
         InputError
-            For another shape, and for luminance that is negative, infinite or NaN.
+            For another shape or type, for luminance that is negative, infinite or NaN, and for weights in float16.
+
+        Warns
+        -----
+        LuminanceRangeWarning
+            Once, where luminance leaves the valid range of the model; on an accelerator only for the first batch.
         """
-        return self.response(self.output, self._signals(luminance, background))
+        with _full_precision(luminance):
+            return self.response(self.output, self._signals(luminance, background))
 
     def responses(self, luminance: Tensor, background: Tensor | float | None = None) -> dict[str, Tensor]:
         """Responses of every station by name, each (B, channels, h, w) in its own unit."""
-        signals = self._signals(luminance, background)
-        return {name: self.response(name, signals) for name in self.stations}
+        with _full_precision(luminance):
+            signals = self._signals(luminance, background)
+            return {name: self.response(name, signals) for name in self.stations}
 
     def _signals(self, luminance: Tensor, background: Tensor | float | None) -> Signals:
-        light = _sum_colours(luminance)
+        light = self._light(luminance)
+        if isinstance(background, Tensor):
+            if background.ndim not in (0, 4) or any(
+                n not in (1, m) for n, m in zip(background.shape, light.shape, strict=False)
+            ):
+                raise InputError(
+                    f"background must be a number or have shape {tuple(light.shape)}, got {tuple(background.shape)}"
+                )
+            background = self._check_background(background.to(light), lambda value: _refusal("background", value))
         return self.advance(self.stations, self.initial_signals(light, self.background(light, background)))
+
+    def _light(self, luminance: Tensor) -> Tensor:
+        """Luminance as one channel, (B, 1, H, W), in the type of the weights; checked."""
+        if luminance.ndim != 4 or luminance.shape[1] not in (1, 3) or 0 in luminance.shape[2:]:
+            raise InputError(f"luminance must have shape (B, 1 or 3, H, W), got {tuple(luminance.shape)}")
+        if not luminance.is_floating_point():
+            raise InputError(
+                f"luminance must be a floating-point tensor in cd/m², got {luminance.dtype}: DisplayLayer converts codes"
+            )
+        dtype = self.cone.log_gain.dtype
+        if dtype == torch.float16:
+            raise InputError(
+                "weights of a front end must be float32, float64 or bfloat16, got float16: use torch.autocast, "
+                "inside which a front end computes in the type of its weights"
+            )
+        read = not self._warned and self._check.readable(luminance)
+        checked = self._check(luminance.to(dtype), lambda value: _refusal("luminance", value))
+        light = checked.sum(dim=1, keepdim=True)
+        if read:
+            self._warn(*extremes(light))
+        return light
+
+    def _warn(self, lowest: float, highest: float) -> None:
+        low, high = VALID_LUMINANCE
+        if lowest < low or highest > high:
+            self._warned = True
+            warnings.warn(
+                f"luminances from {lowest:.3g} to {highest:.3g} cd/m² leave the valid range of the model, {low:g} to "
+                f"{high:g} cd/m²; DisplayLayer converts images in [0, 1] to luminance",
+                LuminanceRangeWarning,
+                stacklevel=2,
+            )
 
     @staticmethod
     def initial_signals(light: Tensor, background: Tensor) -> Signals:
@@ -205,13 +263,12 @@ class FrontEnd(nn.Module):
             if self.gaze_sd == 0:
                 return light
             sigma = self.gaze_sd * self.pixels_per_degree
-            width = torch.tensor([sigma], dtype=light.dtype, device=light.device)
-            return separable(light, gaussians(width, int(TRUNCATION * sigma + 0.5))[0], "replicate")
-        if isinstance(background, Tensor) and background.ndim == 4:
+            return separable(light, gaussians(constant((sigma,), light), int(TRUNCATION * sigma + 0.5))[0], "replicate")
+        if isinstance(background, Tensor):
             return background.to(light).expand_as(light)
-        level = float(background)
+        level = background if isinstance(background, float) else as_number(background, "cd/m²", "background")
         if not 0 <= level < float("inf"):
-            raise InputError(f"background must be None or a finite luminance of at least 0 cd/m², got {level:g}")
+            raise _refusal("background", level)
         return torch.full_like(light, level)
 
     def kernel(self, background: float = 100.0, contrast: float = 0.0, size: int = 41, seed: int = 0) -> Tensor:
@@ -322,19 +379,25 @@ class FrontEnd(nn.Module):
         return front_end
 
 
-def _sum_colours(luminance: Tensor) -> Tensor:
-    """Luminance as one channel, (B, 1, H, W), checked."""
-    if luminance.ndim != 4 or luminance.shape[1] not in (1, 3):
-        raise InputError(f"luminance must have shape (B, 1 or 3, H, W), got {tuple(luminance.shape)}")
-    if not torch.compiler.is_compiling() and not bool(((luminance >= 0) & luminance.isfinite()).all()):
-        raise InputError("luminance must be finite and at least 0, got negative, infinite or NaN values")
-    return luminance.sum(dim=1, keepdim=True)
+def _refusal(name: str, value: float) -> InputError:
+    return InputError(f"{name} must be finite and at least 0 cd/m², got {value:g}")
+
+
+def _full_precision(like: Tensor) -> AbstractContextManager[object]:
+    """A context without autocast on the device of a tensor."""
+    device = like.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 class DisplayLayer(nn.Module):
     """Images on a display as luminance, the layer form of `biomodel.Display.show`.
 
-    Input: sRGB codes in [0, 1], (B, 1 or 3, H, W). Output: light in cd/m² of the same shape; three channels sum to luminance.
+    Input: uint8 codes, or floating-point sRGB codes in [0, 1], (B, 1 or 3, H, W). Output: light in cd/m² of the same shape;
+    three channels sum to luminance. Codes outside [0, 1] by less than half an 8-bit code, a rounding error, count as 0 or 1.
+    Others raise `biomodel.InputError`; on an accelerator after the first batch, and in compiled and exported modules, they
+    become NaN. An overshoot of resizing needs ``images.clamp(0, 1)``.
 
     Parameters
     ----------
@@ -352,10 +415,28 @@ class DisplayLayer(nn.Module):
         super().__init__()
         self.peak = float(display.peak)
         self.black = float(display.black)
+        self._check = RangeCheck(-CODE_TOLERANCE, 1 + CODE_TOLERANCE)
 
     def forward(self, images: Tensor) -> Tensor:
-        linear = torch.where(images <= 0.04045, images / 12.92, ((images.clamp_min(0) + 0.055) / 1.055) ** 2.4)
-        light = self.black + (self.peak - self.black) * linear
-        if images.shape[1] == 3:
-            light = light * torch.tensor(SRGB_LUMINANCE, dtype=light.dtype, device=light.device)[:, None, None]
-        return light
+        if images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise InputError(f"images must have shape (B, 1 or 3, H, W), got {tuple(images.shape)}")
+        dtype = images.dtype
+        if dtype == torch.uint8:
+            dtype = torch.get_default_dtype()
+            images = images.to(dtype) / 255
+        elif not images.is_floating_point():
+            raise InputError(f"images must be uint8 codes or floats in [0, 1], got {dtype}")
+        with _full_precision(images):
+            codes = images if dtype == torch.float64 else images.float()
+            codes = self._check(codes, _code_refusal).clamp(0, 1)
+            linear = torch.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
+            light = self.black + (self.peak - self.black) * linear
+            if light.shape[1] == 3:
+                light = light * constant(SRGB_LUMINANCE, light)[:, None, None]
+        return light.to(dtype)
+
+
+def _code_refusal(value: float) -> InputError:
+    return InputError(
+        f"image values must be in [0, 1], got {value:g}: clamp an overshoot of resizing, and give 8-bit codes as uint8"
+    )

@@ -41,7 +41,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bridge.model.convolution import gaussians, pad, separable
-from bridge.model.time import N_INTERVALS, LowPass, combine_intervals, log_parameter, low_pass_matrices, window_mean
+from bridge.model.time import (
+    N_INTERVALS,
+    LowPass,
+    combine_intervals,
+    constant,
+    log_parameter,
+    low_pass_matrices,
+    window_mean,
+)
 
 #: V1 has a column at every second pixel.
 STRIDE = 2
@@ -203,8 +211,8 @@ class Bipolar(nn.Module):
         divisor = 1 + self.log_level_gain.exp() * (horizontal_rest + self.level(horizontal_change))
         change = combine_intervals(self.adaptation.high_pass_matrix(), change) / divisor.unsqueeze(2)
         signed = torch.stack([change, -change], dim=3)
-        saturating = signed.clamp_min(0).div_(_signed_maps(self.log_saturation)).add_(1)
-        return self.membrane((_signed_maps(self.log_gain) * signed).div_(saturating).flatten(2, 3))
+        saturating = (signed.clamp_min(0) / _signed_maps(self.log_saturation)).add_(1)
+        return self.membrane((_signed_maps(self.log_gain) * signed / saturating).flatten(2, 3))
 
 
 class Ganglion(nn.Module):
@@ -234,8 +242,8 @@ class Ganglion(nn.Module):
         shares = self.transience.sigmoid()
         midget = combine_intervals(self.midget_lasting.high_pass_matrix(shares[0]), midget)
         parasol = combine_intervals(self.parasol_lasting.high_pass_matrix(shares[1]), parasol)
-        change = torch.cat([midget, parasol], dim=2).mul_(_maps(self.log_gain))
-        return self.membrane(change.clamp_min_(-self.maintained))
+        change = torch.cat([midget, parasol], dim=2) * _maps(self.log_gain)
+        return self.membrane(change.clamp_min(-self.maintained))
 
 
 class LGN(nn.Module):
@@ -366,7 +374,11 @@ class V1(nn.Module):
         ]
         places = [k for one in classes for k in one]
         order = sorted(range(len(places)), key=places.__getitem__)
-        return torch.cat(afferent, dim=2)[:, :, order].unflatten(0, (N_INTERVALS, -1)).movedim(2, 0)
+        return (
+            torch.cat(afferent, dim=2)[:, :, constant(order, synaptic, torch.long)]
+            .unflatten(0, (N_INTERVALS, -1))
+            .movedim(2, 0)
+        )
 
     def excitation(self, drives: Tensor) -> Tensor:
         """Push minus pull, rectified and raised to a power; same shape as `drives`."""
@@ -382,7 +394,7 @@ class V1(nn.Module):
         """Divisor of the excitation by normalisation and surround, (interval, B, K, h, w)."""
         total = excitation.sum(dim=0)
         pooled = self.normalisation(torch.einsum("nk,pbkyx->pbnyx", self.class_shares.to(total), total))
-        normalised = 1 + pooled[:, :, [int(one) for one in self.parasol]]
+        normalised = 1 + pooled[:, :, constant(self.parasol, pooled, torch.long)]
         driven = self.log_maximum_rate.exp() * total / normalised
         suppressed = torch.ones_like(total)
         for _ in range(ITERATIONS):

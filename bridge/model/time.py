@@ -6,10 +6,13 @@ intervals precede the recording window. Times are in units of the window's durat
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.func import debug_unwrap
 from torch.nn import functional
 
 #: Durations of the intervals from the onset of the image on, in windows: short ones first.
@@ -58,7 +61,7 @@ class LowPass(nn.Module):
         Tensor, (interval, ...)
         """
         target = x / conductance
-        rate = conductance * (_tensor(DURATIONS, x) / self.log_time.exp()).view(-1, *[1] * (conductance.ndim - 1))
+        rate = conductance * (constant(DURATIONS, x) / self.log_time.exp()).view(-1, *[1] * (conductance.ndim - 1))
         decay = torch.exp(-rate)
         share = -torch.expm1(-rate) / rate
         state = torch.zeros_like(target[0]) if initial is None else initial
@@ -73,7 +76,7 @@ class LowPass(nn.Module):
 
     def window_mean(self, x: Tensor) -> Tensor:
         """Mean over the window of the filtered signal, (...) of (interval, ...)."""
-        weights = functional.pad(_tensor(DURATIONS[N_BEFORE:], x), (N_BEFORE, 0))
+        weights = functional.pad(constant(DURATIONS[N_BEFORE:], x), (N_BEFORE, 0))
         return combine_intervals(weights @ self.matrix(), x)
 
     def high_pass_matrix(self, share: Tensor | float = 1.0) -> Tensor:
@@ -85,10 +88,10 @@ def low_pass_matrices(times: Tensor) -> Tensor:
     """Matrices (K, output interval, input interval) of first-order low-pass filters of time constants (K,)."""
     # In bfloat16 the weights of slow filters would drown in rounding.
     exact = times if times.dtype in (torch.float32, torch.float64) else times.float()
-    rate = _tensor(DURATIONS, exact) / exact[:, None]
+    rate = constant(DURATIONS, exact) / exact[:, None]
     charged = -torch.expm1(-rate)
     share = charged / rate
-    earlier = torch.exp(-_tensor(_GAPS, exact) / exact[:, None, None]).tril(-1)
+    earlier = torch.exp(-constant(_GAPS, exact) / exact[:, None, None]).tril(-1)
     return (torch.diag_embed(1 - share) + share[:, :, None] * earlier * charged[:, None, :]).to(times)
 
 
@@ -99,8 +102,22 @@ def combine_intervals(weights: Tensor, x: Tensor) -> Tensor:
 
 def window_mean(x: Tensor) -> Tensor:
     """Mean over the recording window, (...) of (interval, ...)."""
-    return combine_intervals(_tensor(DURATIONS[N_BEFORE:], x), x[N_BEFORE:])
+    return combine_intervals(constant(DURATIONS[N_BEFORE:], x), x[N_BEFORE:])
 
 
-def _tensor(values: Sequence[float] | Sequence[Sequence[float]], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device)
+def constant(
+    values: Sequence[float] | Sequence[Sequence[float]], like: Tensor, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Numbers as a tensor on the device of another one, and of its type unless `dtype` is given."""
+    dtype = like.dtype if dtype is None else dtype
+    # On CUDA a copy from the host waits for the device, and cannot be part of a CUDA graph.
+    if like.is_cuda and not torch.compiler.is_compiling() and not isinstance(debug_unwrap(like), FakeTensor):
+        return _kept(tuple(tuple(v) if isinstance(v, Sequence) else v for v in values), dtype, like.device)
+    return torch.tensor(values, dtype=dtype, device=like.device)
+
+
+@functools.cache
+def _kept(values: tuple[object, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    # A tensor made in inference mode could not be used in training.
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)

@@ -1,0 +1,66 @@
+"""Paths that users give, and the writing of files at them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from biomodel.utils.atomic import atomic_write
+from biomodel.utils.errors import InputError
+
+#: The beginning of an address, of whose slashes `Path` keeps one. One letter is a drive of Windows.
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def local_path(path: str | os.PathLike[str], name: str = "path") -> Path:
+    """A path on this machine, with the user's home for ``~``.
+
+    Raises
+    ------
+    InputError
+        For an address, and for the home of an unknown user.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"{name} must be a path, got {path!r}")
+    if _ADDRESS.match(os.fspath(path)):
+        raise InputError(f"{name} must be a path on this machine, got the address {os.fspath(path)!r}")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"{name} must have a home folder for ~, got {os.fspath(path)!r}") from None
+
+
+def unwritable(path: Path, error: OSError) -> InputError:
+    """The error for a path that the file system refuses to write."""
+    return InputError(f"{path} cannot be written ({error.strerror or error}): give a path in a writable folder")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn errors of the file system inside the block, in which `path` is written, into `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path, and move the file written there to `path` at the end.
+
+    Raises
+    ------
+    InputError
+        For a path that cannot be written; what was there before stays.
+    """
+    with writing(path), atomic_write(path) as scratch:
+        yield scratch
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, all of it or nothing; see `replacing`."""
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
