@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from biomodel.utils.atomic import atomic_write
 from biomodel.utils.errors import InputError
+from biomodel.utils.paths import replacing
 
 #: Identifies the files of this package.
 FORMAT = "precortical.FrontEnd"
@@ -30,11 +30,8 @@ def write(path: Path, tensors: dict[str, Tensor], config: dict[str, object]) -> 
     """
     text = json.dumps(config)
     header = {"format": FORMAT, "version": str(VERSION), "description": text, "digest": digest(tensors, text)}
-    try:
-        with atomic_write(path) as scratch:
-            scratch.write_bytes(save({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, header))
-    except OSError as error:
-        raise InputError(f"path must be in a writable folder, got {path} ({error.strerror})") from None
+    with replacing(path) as scratch:
+        scratch.write_bytes(save({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, header))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from biomodel.utils.atomic import atomic_write
 from biomodel.utils.errors import InputError
+from biomodel.utils.paths import replacing
 
 #: Largest accepted difference between PyTorch and onnxruntime, relative to the largest response.
 _TOLERANCE = 1e-4
@@ -45,7 +45,7 @@ def write_onnx(module: nn.Module, path: Path, height: int, width: int, highest: 
     light = highest * (0.05 + 0.95 * torch.rand(3, 1, height, width, generator=torch.Generator().manual_seed(0)))
     if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputError(f"path must be a file in a writable folder that exists, got {path}")
-    with atomic_write(path) as scratch:
+    with replacing(path) as scratch:
         torch.onnx.export(
             module,
             (light[:2],),

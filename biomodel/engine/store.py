@@ -15,6 +15,7 @@ import zarr
 from biomodel.circuit.specification import STATIONS
 from biomodel.utils.checks import whole_number
 from biomodel.utils.errors import InputError, MachineError
+from biomodel.utils.paths import local_path, unwritable
 from biomodel.utils.run_folder import check_same
 
 #: The group beside the responses whose attributes are the settings.
@@ -52,7 +53,7 @@ class Store:
     @property
     def path(self) -> Path:
         """The folder as an absolute path, since worker processes may have another working directory."""
-        return Path(self.folder).absolute()
+        return local_path(self.folder, "store").absolute()
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def open_store(
         _create(making, empty, stimulus, chunk, plain)
         making.rename(store.path)
     except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror or error}): give a writable folder") from None
+        raise unwritable(folder, error) from None
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return store

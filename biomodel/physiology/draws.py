@@ -28,6 +28,7 @@ from biomodel.physiology.results import CellValues
 from biomodel.utils.atomic import atomic_write
 from biomodel.utils.code import code_digest
 from biomodel.utils.errors import InputError
+from biomodel.utils.paths import local_path
 from biomodel.utils.progress import progress
 from biomodel.utils.run_folder import check_same, exclusive
 
@@ -173,7 +174,7 @@ def distances_over_draws(
     seeds, numbers = _check_draws(draws), battery.check_numbers(ids, WITH_HISTOGRAMS, "experiment over draws")
     subjects = {seed: subject_of(seed) for seed in seeds}
     with ExitStack() as stack:
-        folder = None if store is None else Path(store).absolute()
+        folder = None if store is None else local_path(store, "store").absolute()
         if folder is not None:
             stack.enter_context(exclusive(folder))
         stored = {seed: _read(_file(folder, seed), _settings(subjects[seed])) for seed in seeds}

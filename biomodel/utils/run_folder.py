@@ -11,8 +11,8 @@ from pathlib import Path
 import filelock
 import numpy as np
 
-from biomodel.utils.atomic import atomic_write
 from biomodel.utils.errors import InputError
+from biomodel.utils.paths import unwritable, write_text
 
 #: Differing settings that a message names.
 _NAMED = 4
@@ -46,10 +46,9 @@ def claim(path: Path, settings: Mapping[str, object], *, extend: bool = False) -
                 {name: new[name] for name in new if name in old} if extend else new,
             )
         if old is None or extend:
-            with atomic_write(path) as scratch:
-                scratch.write_text(json.dumps({**(old or {}), **new}, indent=2) + "\n")
+            write_text(path, json.dumps({**(old or {}), **new}, indent=2) + "\n")
     except OSError as error:
-        raise _unwritable(path.parent, error) from None
+        raise unwritable(path.parent, error) from None
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
         raise InputError(f"{path} must be a JSON file with the settings of a run: {error}") from None
 
@@ -93,12 +92,8 @@ def exclusive(folder: Path) -> Iterator[None]:
     except filelock.Timeout:
         raise InputError(f"{folder} is being written by another process: wait for it, or give another folder") from None
     except OSError as error:
-        raise _unwritable(folder, error) from None
+        raise unwritable(folder, error) from None
     try:
         yield
     finally:
         lock.release()
-
-
-def _unwritable(folder: Path, error: OSError) -> InputError:
-    return InputError(f"{folder} cannot be written ({error.strerror or error}): give a writable folder")

@@ -10,7 +10,7 @@ import xarray as xr
 
 from biomodel import Pathway, luminance
 from biomodel.analysis.equivalent_kernels import equivalent_kernels, probe
-from biomodel.utils.atomic import atomic_write
+from biomodel.utils.paths import replacing
 from bridge.evaluate.scores import correlation
 from bridge.model.front_end import FrontEnd
 
@@ -61,7 +61,7 @@ class KernelPairs:
 
     def save(self, path: Path) -> None:
         """Write a ``.npz`` file, atomically."""
-        with atomic_write(path) as scratch:
+        with replacing(path) as scratch:
             np.savez(
                 scratch,
                 station=self.station,

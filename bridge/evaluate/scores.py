@@ -14,6 +14,7 @@ from torch import Tensor
 
 from biomodel.engine.responses import SINGLE
 from biomodel.utils.errors import InputError
+from biomodel.utils.paths import local_path, write_text
 from bridge.model.front_end import FrontEnd
 
 #: Images per batch where no derivatives are needed.
@@ -77,7 +78,7 @@ class FitReport:
 
     def save(self, path: str | Path) -> None:
         """Write `to_json` to a file."""
-        Path(path).write_text(json.dumps(self.to_json(), indent=2) + "\n")
+        write_text(local_path(path), json.dumps(self.to_json(), indent=2) + "\n")
 
 
 def r_squared(response: np.ndarray, prediction: np.ndarray) -> float:

@@ -33,6 +33,7 @@ from biomodel.images import PHOTOGRAPHS
 from biomodel.pathway import AdaptTo
 from biomodel.stimuli import check_luminance, pixels_per_degree
 from biomodel.utils.errors import InputError
+from biomodel.utils.paths import local_path
 from biomodel.utils.progress import progress
 from bridge.evaluate.scores import FitReport, score_front_end
 from bridge.fit.data import Recording, Relay, check_responses, choose_held_out
@@ -138,7 +139,7 @@ def fit_pathway(
     _check_output_and_ablations(output, ablations)
     if trials is None:
         trials = TRIALS if pathway.fidelity == "spiking" else 1
-    simulation = Simulation(output, workers, trials, seed, None if store is None else Path(store))
+    simulation = Simulation(output, workers, trials, seed, None if store is None else local_path(store, "store"))
     tests: dict[str, _Pair] = {}
     if stimulus is None:
         stimulus = identification_set(seed=seed)

@@ -18,6 +18,7 @@ from biomodel.analysis.equivalent_kernels import probe
 from biomodel.parameters import VALID_LUMINANCE
 from biomodel.stimuli import CODE_TOLERANCE, SRGB_LUMINANCE, positive
 from biomodel.utils.errors import InputError
+from biomodel.utils.paths import local_path
 from biomodel.utils.units import as_number
 from bridge import io, onnx
 from bridge.model.ablation import ablate, available, check_ablations
@@ -354,11 +355,11 @@ class FrontEnd(nn.Module):
     def save(self, path: str | Path) -> None:
         """Write weights and metadata to a safetensors file, atomically."""
         config = {"without" if name == "ablations" else name: value for name, value in self.config().items()}
-        io.write(Path(path), dict(self.state_dict()), config)
+        io.write(local_path(path), dict(self.state_dict()), config)
 
     def to_onnx(self, path: str | Path, height: int, width: int) -> None:
         """Write an ONNX file for the default background, compared with onnxruntime; see `bridge.onnx.write_onnx`."""
-        onnx.write_onnx(self, Path(path), height, width)
+        onnx.write_onnx(self, local_path(path), height, width)
 
     @staticmethod
     def load(path: str | Path) -> FrontEnd:
@@ -369,7 +370,8 @@ class FrontEnd(nn.Module):
         InputError
             For a file that cannot be read, is damaged, holds no front end, or has another version.
         """
-        tensors, config = io.read(Path(path))
+        path = local_path(path)
+        tensors, config = io.read(path)
         front_end = FrontEnd(ablations=config.pop("without"), **config)
         try:
             front_end.load_state_dict(tensors)

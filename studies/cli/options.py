@@ -2,15 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Option
 
-from biomodel.utils.atomic import atomic_write
 from biomodel.utils.errors import InputError
+from biomodel.utils.paths import local_path, write_text, writing
 
 CORES = os.cpu_count() or 1
 
@@ -18,9 +17,15 @@ CORES = os.cpu_count() or 1
 KINDS = 16
 PRESENTATIONS = 416
 
-Out = Annotated[Path, Option(help="Output folder.")]
+
+def expand(path: Path | None) -> Path | None:
+    """The path of an option, on this machine, with the home folder for ``~``."""
+    return None if path is None else local_path(path)
+
+
+Out = Annotated[Path, Option(help="Output folder.", callback=expand)]
 Seed = Annotated[int, Option(help="Seed of all random numbers.")]
-Json = Annotated[Path | None, Option("--json", help="Also write the results to this JSON file.")]
+Json = Annotated[Path | None, Option("--json", help="Also write the results to this JSON file.", callback=expand)]
 Workers = Annotated[int, Option(help="Number of processes.", min=1)]
 Preset = Annotated[str, Option(help="Parameter preset: macaque_parafovea or macaque_fovea.")]
 Fidelity = Annotated[str, Option(help="rate, or spiking.")]
@@ -29,7 +34,10 @@ Target = Annotated[
     Any,
     Option(parser=str, metavar="TEXT", help="Brian2's target, cpp or numpy. Default: cpp where there is a compiler."),
 ]
-Data = Annotated[Path | None, Option(help="Folder of data sets. Default: $PRECORTICAL_DATA, or the download cache.")]
+Data = Annotated[
+    Path | None,
+    Option(help="Folder of data sets. Default: $PRECORTICAL_DATA, or the download cache.", callback=expand),
+]
 Kinds = Annotated[int, Option(help="Number of V1 cell types, the first of a fixed draw; presets have 64.", min=1)]
 Presentations = Annotated[int, Option(help="Number of images that the front end is fitted to.")]
 
@@ -60,22 +68,6 @@ def parse_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn errors of the file system inside the block, in which `path` is written, into `InputError`."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}): give a path in a writable folder") from None
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path, and move the file written there to `path` at the end."""
-    with writing(path), atomic_write(path) as scratch:
-        yield scratch
-
-
 def make_folder(path: Path) -> None:
     """Make an output folder and its parents."""
     with writing(path):
@@ -85,5 +77,4 @@ def make_folder(path: Path) -> None:
 def write_json(value: object, *paths: Path | None) -> None:
     """Write a value as JSON to each path that is not None."""
     for path in filter(None, paths):
-        with writing(path):
-            path.write_text(json.dumps(value, indent=2) + "\n")
+        write_text(path, json.dumps(value, indent=2) + "\n")

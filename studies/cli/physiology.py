@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option, echo
 
 from biomodel.utils.errors import InputError
+from biomodel.utils.paths import replacing
 from studies.cli import options
 
 if TYPE_CHECKING:
@@ -81,16 +82,16 @@ def _run_experiments(
     results = physiology.run(pathway, check or None, workers=workers, seed=seed)
     options.make_folder(out)
     plots = [out / "physiology.png"]
-    with options.replacing(plots[0]) as scratch:
+    with replacing(plots[0]) as scratch:
         physiology.draw_curves(results, scratch)
     if physiology.has_population(results):
         plots.append(out / "population.png")
-        with options.replacing(plots[-1]) as scratch:
+        with replacing(plots[-1]) as scratch:
             physiology.draw_population(results, scratch)
     # Experiment 13 measures the variability between trials.
     if 13 in results.curves:
         plots.append(out / "rasters.png")
-        with options.replacing(plots[-1]) as scratch:
+        with replacing(plots[-1]) as scratch:
             physiology.draw_rasters(pathway, scratch, workers, seed)
     options.write_json(results.to_json(), out / "physiology.json", json_file)
     echo(str(results))
@@ -127,7 +128,7 @@ def _compare_fidelities(pathway: Pathway, out: Path, json_file: Path | None, wor
     if pathway.fidelity != "spiking":
         raise InputError("--against-rates must be used with --fidelity spiking, got rate")
     table = fidelities.compare_fidelities(pathway, workers=workers, seed=seed, store=out / "fidelities")
-    with options.replacing(out / "fidelities.csv") as scratch:
+    with replacing(out / "fidelities.csv") as scratch:
         table.to_csv(scratch, index=False, float_format="%.6g")
     options.write_json(table.to_dict("records"), json_file)
     for station, rows in table.groupby("station", sort=False):
@@ -143,9 +144,9 @@ def _measure_shadow(pathway: Pathway, out: Path, workers: int) -> None:
     from studies.physiology import shadow
 
     result = shadow.measure_shadow(pathway, workers=workers)
-    with options.replacing(out / "shadow.csv") as scratch:
+    with replacing(out / "shadow.csv") as scratch:
         result.to_dataframe().to_csv(scratch, float_format="%.6g")
-    with options.replacing(out / "shadow.png") as scratch:
+    with replacing(out / "shadow.png") as scratch:
         shadow.draw_shadow(result, scratch)
     ratios = shadow.shadow_ratio(result).sel(lesion=shadow.INTACT, adaptation="settled", start=shadow.STARTS[0])
     for channel in ratios.channel.values:

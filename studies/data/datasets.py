@@ -19,6 +19,7 @@ from sklearn.model_selection import train_test_split
 
 from biomodel.stimuli import SRGB_LUMINANCE, decode_srgb, encode_srgb
 from biomodel.utils.errors import InputError
+from biomodel.utils.paths import local_path
 from studies.data.download import cache
 from studies.data.readers import content_digest, read_idx, read_matlab
 
@@ -113,7 +114,7 @@ def load(name: str, data: Path | None = None, colour: bool = False) -> Images:
 def _folder(name: str, data: Path | None) -> Path:
     """The folder of a data set."""
     root = data if data is not None else os.environ.get(DATA)
-    folder = Path(root) / name if root else cache(name)
+    folder = local_path(root, "--data" if data is not None else DATA) / name if root else cache(name)
     if not folder.is_dir():
         raise InputError(
             f"{folder} must be a folder with {name}: run `precortical download {name}`, or set --data or {DATA} to its parent"

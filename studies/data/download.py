@@ -12,6 +12,7 @@ import pooch
 
 from biomodel.utils.errors import InputError, MachineError
 from biomodel.utils.folders import user_cache
+from biomodel.utils.paths import local_path, writing
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,11 @@ def download(name: str, folder: Path | None = None, address: str | None = None) 
     """
     if name not in PUBLISHED:
         raise InputError(f"dataset must be one of {', '.join(PUBLISHED)}, got {name!r}")
-    published, target = PUBLISHED[name], folder or cache(name)
-    try:
+    published, target = PUBLISHED[name], cache(name) if folder is None else local_path(folder, "folder")
+    with writing(target):
         target.mkdir(parents=True, exist_ok=True)
         if not os.access(target, os.W_OK):
             raise PermissionError(13, "Permission denied")
-    except OSError as error:
-        raise InputError(f"{target} cannot be written ({error.strerror}): give a writable folder") from None
     downloads = pooch.create(
         path=target,
         base_url=address or published.address,

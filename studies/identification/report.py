@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from biomodel.utils.paths import write_text
 from bridge.model.front_end import OUTPUTS, STATIONS
 from studies.identification.results import Results
 from studies.reporting import kernel_figure
@@ -23,7 +24,7 @@ _COLOURS = {"photographs": "#4e79a7", "luminance": "#f28e2b", "gratings": "#59a1
 def write(results: Results, out: Path) -> dict:
     """Write ``evidence.json``, ``evidence.html`` and its figures to a folder; returns the content of ``evidence.json``."""
     content = {"models": results.summary(), "kernels": results.kernel_rows()}
-    (out / "evidence.json").write_text(json.dumps(content, indent=2) + "\n")
+    write_text(out / "evidence.json", json.dumps(content, indent=2) + "\n")
     drawn = [
         pairs
         for pairs in results.kernels
@@ -41,7 +42,7 @@ def write(results: Results, out: Path) -> dict:
             unexplained_figure=svg(draw_unexplained(results.scores), out / "unexplained.png"),
             kernel_figure=svg(kernel_figure.draw(drawn), out / "kernels.png"),
         )
-    (out / "evidence.html").write_text(page)
+    write_text(out / "evidence.html", page)
     return content
 
 

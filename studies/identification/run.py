@@ -17,7 +17,7 @@ import torch
 import xarray as xr
 
 from biomodel.stimuli import pixels_per_degree
-from biomodel.utils.atomic import atomic_write
+from biomodel.utils.paths import replacing
 from biomodel.utils.progress import progress
 from biomodel.utils.run_folder import claim
 from bridge import FrontEnd
@@ -89,7 +89,7 @@ def fit_and_score(settings: Settings, out: Path, workers: int = 1) -> pd.DataFra
 
 
 def _save_scores(compute: Score, path: Path) -> None:
-    with atomic_write(path) as scratch:
+    with replacing(path) as scratch:
         compute().to_csv(scratch, index=False)
 
 

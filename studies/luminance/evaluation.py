@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from biomodel.utils.atomic import atomic_write
+from biomodel.utils.paths import replacing
 from studies.common.classifiers import CLASSIFIERS, is_correct
 from studies.common.training import Budget, Choice, Scaled, Scaling, train
 from studies.data.datasets import Images
@@ -59,7 +59,7 @@ class Correct:
 
     def save(self, path: Path) -> None:
         """Write it to an npz file, atomically."""
-        with atomic_write(path) as scratch:
+        with replacing(path) as scratch:
             np.savez_compressed(
                 scratch,
                 light=[one.light for one in self.conditions],
@@ -102,7 +102,7 @@ class FeatureCache:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             # Two classifiers behind one arm may write it at the same time.
-            with atomic_write(path) as scratch:
+            with replacing(path) as scratch:
                 # Half precision keeps a rate to a thousandth, finer than any classifier resolves.
                 np.save(scratch, self.arm.maps(light(), self.state).astype(np.float16))
         return self.arm.pooled(np.load(path).astype(np.float32))

@@ -12,7 +12,7 @@ import xarray as xr
 
 from biomodel import Pathway, luminance
 from biomodel.analysis.equivalent_kernels import equivalent_kernels
-from biomodel.utils.atomic import atomic_write
+from biomodel.utils.paths import replacing
 from bridge import FrontEnd
 from bridge.evaluate.kernels import compare_kernels, most_effective_noise
 from studies.luminance.lights import LIGHTS, PIXELS_PER_DEGREE, illuminate
@@ -42,7 +42,7 @@ class Examples:
 
     def save(self, path: Path) -> None:
         """Write them to an npz file, atomically."""
-        with atomic_write(path) as scratch:
+        with replacing(path) as scratch:
             np.savez_compressed(scratch, labels=np.array(self.labels), **self.maps)  # type: ignore[arg-type]
 
     @staticmethod

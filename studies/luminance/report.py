@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from biomodel.utils.paths import write_text
 from bridge.evaluate.kernels import KernelPairs
 from studies.common.statistics import interval
 from studies.luminance import figures, goals
@@ -63,7 +64,7 @@ def write(settings: Settings, study: Study, out: Path) -> None:
             correlations={one.station: float(np.median(one.correlation[one.firing])) for one in kernels},
             **_figures(study, kernels, files.examples if settings.has_circuit else None, out),
         )
-    (out / "report.html").write_text(text)
+    write_text(out / "report.html", text)
 
 
 def _figures(study: Study, kernels: list[KernelPairs], examples: Path | None, out: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from biomodel.utils.atomic import atomic_write
+from biomodel.utils.paths import write_text
 from studies.common.statistics import interval
 from studies.luminance import lesions, spikes
 from studies.luminance.agreement import Agreement
@@ -180,9 +180,3 @@ def write_tables(study: Study, out: Path) -> None:
         if len(table):
             write_text(out / f"{name}.csv", table.to_csv(index=False, float_format="%.6g"))
     write_text(out / "summary.json", json.dumps(study.summary(), indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    with atomic_write(path) as scratch:
-        scratch.write_text(text)

@@ -22,8 +22,8 @@ import bridge
 from biomodel import Pathway, luminance
 from biomodel.engine import cache
 from biomodel.engine.executors import available_target
-from biomodel.utils.atomic import atomic_write
 from biomodel.utils.code import code_digest
+from biomodel.utils.paths import replacing, write_text
 from biomodel.utils.run_folder import array_digest, claim
 from bridge import FrontEnd, fit_pathway
 from bridge.fit.stimuli import identification_set
@@ -36,7 +36,7 @@ from studies.luminance.agreement import compare_with_twin
 from studies.luminance.arms import Arm, Models
 from studies.luminance.evaluation import FeatureCache, Protocol, evaluate
 from studies.luminance.lights import LIGHTS, PIXELS_PER_DEGREE, conditions_of, scene
-from studies.luminance.results import Files, Study, write_text
+from studies.luminance.results import Files, Study
 from studies.luminance.search import search
 from studies.luminance.settings import Cell, Settings
 from studies.reporting import stations_figure
@@ -152,7 +152,7 @@ def _draw_stations(pathway: Pathway, images: datasets.Images, files: Files) -> N
         return
     light = scene(images.test[:1])
     figure = stations_figure.draw(light[0], pathway.simulate(luminance(light, PIXELS_PER_DEGREE)))
-    with atomic_write(files.stations) as scratch:
+    with replacing(files.stations) as scratch:
         figure.savefig(scratch, dpi=110)
     logger.info("%s shows one image at every station", files.stations)
 

@@ -15,6 +15,8 @@ import jinja2
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from biomodel.utils.paths import replacing
+
 #: Colour of text and axes in figures, which pages replace by that of their theme; and a grey for the background.
 INK, GREY = "#010203", "#9a9fa8"
 
@@ -59,7 +61,8 @@ def render(template: str, **context: Any) -> str:
 
 def svg(figure: Figure, path: Path) -> str:
     """Return a figure as SVG for a page of either theme, write it as PNG to a path, and close it."""
-    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None}, facecolor="white")
+    with replacing(path) as scratch:
+        figure.savefig(scratch, dpi=110, bbox_inches="tight", metadata={"Software": None}, facecolor="white")
     text = io.StringIO()
     with plt.rc_context({"svg.hashsalt": path.stem}):
         figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})

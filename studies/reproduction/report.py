@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from biomodel.utils.atomic import atomic_write
+from biomodel.utils.paths import write_text
 from studies.common.retilenet import STATIONS
 from studies.reporting.html import FIGURES, GREY, INK, render, svg
 from studies.reproduction import causes, kernels
@@ -54,9 +54,9 @@ def write(results: Results, out: Path) -> list[Verdict]:
         The content of cells.json.
     """
     table, measures, verdicts = results.table, kernels.measure(results), judge(results)
-    _write(out / "results.csv", table.to_csv(index=False))
-    _write(out / "kernels.csv", measures.to_csv(index=False, float_format="%.6g"))
-    _write(out / "cells.json", json.dumps([asdict(one) for one in verdicts], indent=2) + "\n")
+    write_text(out / "results.csv", table.to_csv(index=False))
+    write_text(out / "kernels.csv", measures.to_csv(index=False, float_format="%.6g"))
+    write_text(out / "cells.json", json.dumps([asdict(one) for one in verdicts], indent=2) + "\n")
     statistics, labels = results.statistics, _labels(results)
     datasets = list(dict.fromkeys(table.dataset))
     runs = list(dict.fromkeys(zip(table.dataset, table.budget, strict=True)))
@@ -93,7 +93,7 @@ def write(results: Results, out: Path) -> list[Verdict]:
             else "",
             correlations=kernels.correlation_rows(measures),
         )
-    _write(out / "report.html", page)
+    write_text(out / "report.html", page)
     return verdicts
 
 
@@ -234,8 +234,3 @@ def draw_robustness(measures: pd.DataFrame, labels: dict[str, str]) -> Figure:
         handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, frameon=False, labelcolor=INK
     )
     return figure
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_write(path) as scratch:
-        scratch.write_text(text)

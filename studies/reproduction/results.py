@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from biomodel.utils.atomic import atomic_write
 from biomodel.utils.errors import InputError
+from biomodel.utils.paths import replacing
 from studies.data import datasets
 from studies.reproduction.arms import ARMS
 from studies.reproduction.settings import BUDGETS, Cell, sweep_groups
@@ -50,7 +50,7 @@ class CellResult:
         }
         for when, kernels in (("after", self.kernels), ("before", self.initial_kernels)):
             arrays |= {f"{when} {name}": kernel for name, kernel in kernels.items()}
-        with atomic_write(path) as scratch:
+        with replacing(path) as scratch:
             np.savez_compressed(scratch, **arrays)  # type: ignore[arg-type]
 
     @staticmethod

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 import bridge
-from biomodel.utils.atomic import atomic_write
 from biomodel.utils.code import code_digest
+from biomodel.utils.paths import write_text
 from biomodel.utils.run_folder import array_digest, claim
 from bridge.model import convolution, front_end, stages, time
 from studies.common import classifiers, retilenet, training
@@ -114,8 +114,7 @@ def _note_command(settings: Settings, out: Path) -> None:
     path = out / "commands.txt"
     lines = path.read_text().splitlines() if path.exists() else []
     if line not in lines:
-        with atomic_write(path) as scratch:
-            scratch.write_text("\n".join([*lines, line]) + "\n")
+        write_text(path, "\n".join([*lines, line]) + "\n")
 
 
 def _digest(modules: Iterable[ModuleType]) -> str:
