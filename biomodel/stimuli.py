@@ -19,6 +19,9 @@ SRGB_LUMINANCE = (0.2126, 0.7152, 0.0722)
 #: How far a code may lie outside [0, 1] and count as a rounding error: half an 8-bit code.
 CODE_TOLERANCE = 0.5 / 255
 
+#: Names of the primaries, in this order.
+COLOURS = ("red", "green", "blue")
+
 
 def decode_srgb(codes: np.ndarray) -> np.ndarray:
     """Linear light in [0, 1] from sRGB codes in [0, 1] (IEC 61966-2-1)."""
@@ -62,11 +65,11 @@ def luminance(
     >>> biomodel.luminance(spot, pixels_per_degree=16).sel(x=0, y=0).values
     array([150.])
     """
-    array = np.asarray(values)
+    dims = ("image", "y", "x") if frame_duration is None else ("image", "time", "y", "x")
+    array = np.asarray(by_name(values, dims, "luminance"))
     if array.dtype.kind not in "buif":
         raise InputError(f"luminance must be an array of real numbers, got {array.dtype}")
     array = np.asarray(array, dtype=float)
-    dims = ("image", "y", "x") if frame_duration is None else ("image", "time", "y", "x")
     if array.ndim != len(dims):
         raise InputError(f"luminance must have the dimensions {dims}, got {array.ndim} dimensions")
     ppd = positive(pixels_per_degree, "pixels_per_degree", "1")
@@ -79,6 +82,29 @@ def luminance(
     stimulus = xr.DataArray(array, dims=dims, coords=coordinates, name="luminance", attrs={"units": "cd/m²"})
     check_luminance(stimulus)
     return stimulus
+
+
+def by_name(values: ArrayLike, dims: tuple[str, ...], name: str) -> ArrayLike:
+    """An array as it is or, with named dimensions, in the order `dims`.
+
+    Raises
+    ------
+    InputError
+        For an xarray.DataArray of other dimensions, or whose y, x or time do not grow.
+    """
+    if not isinstance(values, xr.DataArray):
+        return values
+    if set(values.dims) != set(dims):
+        raise InputError(f"{name} with named dimensions must have the dimensions {dims}, got {values.dims}")
+    for axis in ("time", "y", "x"):
+        if axis in values.indexes and not values.indexes[axis].is_monotonic_increasing:
+            raise InputError(f"coordinate {axis} of {name} must grow, got {values[axis].values[:2].tolist()}, …")
+    if "colour" in values.indexes:
+        names = values.colour.values.tolist()
+        if sorted(map(str, names)) != sorted(COLOURS):
+            raise InputError(f"coordinate colour of {name} must be {', '.join(COLOURS)}, got {names}")
+        values = values.sel(colour=list(COLOURS))
+    return values.transpose(*dims).values
 
 
 def _centred(size: int, pixels_per_degree: float) -> np.ndarray:
@@ -221,7 +247,8 @@ class Display:
             For another number of dimensions or type, floats outside [0, 1] or NaN, an empty set, and for (n, H, 3) and (n, H, 4)
         with n and H over 4, which is one image in colour, (H, W, 3), without its first axis.
         """
-        codes = np.asarray(images)
+        named = ("image", "y", "x", "colour") if "colour" in getattr(images, "dims", ()) else ("image", "y", "x")
+        codes = np.asarray(by_name(images, named, "images"))
         if codes.ndim not in (3, 4) or (codes.ndim == 4 and codes.shape[-1] != 3):
             raise InputError(f"images must have the shape (n, H, W) or (n, H, W, 3), got {codes.shape}")
         check_not_one_image(codes.shape, "images")
@@ -243,7 +270,7 @@ class Display:
         return xr.DataArray(
             light,
             dims=("image", "colour", "y", "x"),
-            coords={"colour": ["red", "green", "blue"], "y": grey.y, "x": grey.x},
+            coords={"colour": list(COLOURS), "y": grey.y, "x": grey.x},
             name="luminance",
             attrs=grey.attrs,
         )
@@ -271,8 +298,8 @@ def movie(stimulus: xr.DataArray) -> np.ndarray:
     """A stimulus as (image, frame, y, x) in cd/m²; a still image has one frame."""
     light = stimulus.sum("colour") if "colour" in stimulus.dims else stimulus
     if "time" in light.dims:
-        return light.transpose("image", "time", "y", "x").values.astype(float, copy=False)
-    return light.transpose("image", "y", "x").values.astype(float, copy=False)[:, None]
+        return np.ascontiguousarray(light.transpose("image", "time", "y", "x").values, dtype=float)
+    return np.ascontiguousarray(light.transpose("image", "y", "x").values, dtype=float)[:, None]
 
 
 def blocks(stimulus: xr.DataArray) -> Iterator[xr.DataArray]:

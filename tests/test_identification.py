@@ -80,7 +80,7 @@ def test_the_kernel_of_a_circuit_made_linear_is_found():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda s, r: (s, r[:-1]), "one cell per pixel and image"),
+        (lambda s, r: (s, r[:-1]), "as many images as stimulus, 3, got 2"),
         (lambda s, r: (s, r.where(r.image != 0)), "NaN"),
         (lambda s, r: (-s, r), "not negative"),
         (lambda s, r: (s, r[:, 0]), "responses must have dimensions"),

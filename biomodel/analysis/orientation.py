@@ -23,6 +23,7 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
+from biomodel.analysis.alignment import arrange, canonical
 from biomodel.circuit.cell_types import CellType, cell_types
 from biomodel.parameters import Parameters
 from biomodel.stimuli import pixels_per_degree, positive
@@ -50,7 +51,8 @@ def orientation_field(responses: xr.Dataset) -> xr.Dataset:
     Parameters
     ----------
     responses : xarray.Dataset
-        From `Pathway.simulate`, with `v1` (image, v1_channel, v1_y, v1_x) in Hz; complex cells are used.
+        From `Pathway.simulate`, with `v1` (image, v1_channel, v1_y, v1_x) in Hz, in any order; complex cells of all types
+        are used.
 
     Returns
     -------
@@ -61,7 +63,8 @@ def orientation_field(responses: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     InputError
-        For responses without V1, or without the attributes of `Pathway.simulate`.
+        For responses without V1, without some of its complex cells, with trials or times, or without the attributes of
+        `Pathway.simulate`.
 
     Examples
     --------
@@ -74,18 +77,30 @@ def orientation_field(responses: xr.Dataset) -> xr.Dataset:
     >>> field.orientation.dims, field.orientation.shape
     (('image', 'v1_y', 'v1_x'), (1, 12, 12))
     """
+    if not isinstance(responses, xr.Dataset):
+        raise InputError(f"responses must be an xarray.Dataset, got {type(responses).__name__}")
     missing = [name for name in ("preset", "parameters", "pixels_per_degree") if name not in responses.attrs]
-    if "v1" not in responses or "v1_kind" not in responses.coords or missing:
+    if missing or "v1" not in responses or "v1_kind" not in responses.coords:
         raise InputError(
             f"responses must be those of Pathway.simulate with v1, got {', '.join(map(str, responses)) or 'none'}"
         )
+    v1 = canonical(responses, names=("v1",)).v1
+    if "trial" in v1.dims:
+        raise InputError(f"responses of v1 must be rates in Hz: average over trials first, got {v1.dims}")
     values = tuple(json.loads(responses.attrs["parameters"]).items())
     preset, ppd = responses.attrs["preset"], float(responses.attrs["pixels_per_degree"])
     parameters = Parameters(preset, dict(values))
-    complex_cells = responses.v1.isel(v1_channel=np.flatnonzero(responses.v1_kind.values == "complex"))
-    evoked = complex_cells.transpose("image", "v1_channel", "v1_y", "v1_x").values - parameters.value("v1.spontaneous")
+    complex_cells = v1.isel(v1_channel=np.flatnonzero(v1.v1_kind.values == "complex"))
+    votes = _votes(preset, values, ppd)
+    expected = [f"complex_{k}" for k in range(len(votes))]
+    if complex_cells.v1_channel.values.tolist() != expected:
+        raise InputError(
+            f"v1_channel must have the complex cells of all types, {expected[0]} to {expected[-1]}, "
+            f"got {complex_cells.sizes['v1_channel']} complex cells"
+        )
+    evoked = complex_cells.values - parameters.value("v1.spontaneous")
     drive = np.maximum(evoked, 0) ** (1 / parameters.value("v1.exponent"))
-    vector = np.einsum("k,ikyx->iyx", _votes(preset, values, ppd), drive)
+    vector = np.einsum("k,ikyx->iyx", votes, drive)
     orientation = np.rad2deg(np.angle(vector)) / 2 % 180
     away = np.deg2rad(2 * (orientation[:, None] - complex_cells.v1_orientation.values[:, None, None]))
     near = np.exp(_CONCENTRATION * (np.cos(away) - 1))
@@ -95,7 +110,7 @@ def orientation_field(responses: xr.Dataset) -> xr.Dataset:
             "orientation": (dims, orientation, {"units": "deg"}),
             "strength": (dims, (near * evoked).sum(axis=1) / near.sum(axis=1), {"units": "Hz"}),
         },
-        {"v1_y": responses.v1_y, "v1_x": responses.v1_x},
+        {name: c for name, c in v1.coords.items() if "v1_channel" not in c.dims},
     )
 
 
@@ -151,8 +166,9 @@ def derivative_field(signal: xr.DataArray, scale: float) -> xr.Dataset:
     Raises
     ------
     InputError
-        If `scale` is not positive.
+        If `scale` is not positive, and for other dimensions.
     """
+    signal = arrange(signal, ("image", "y", "x"), "signal")
     ppd = pixels_per_degree(signal)
     sigma = positive(scale, "scale", "deg") * ppd
     down, right = (
@@ -165,5 +181,5 @@ def derivative_field(signal: xr.DataArray, scale: float) -> xr.Dataset:
             "orientation": (dims, np.rad2deg(np.arctan2(right, down)) % 180, {"units": "deg"}),
             "strength": (dims, np.hypot(right, down)),
         },
-        {"y": signal.y, "x": signal.x},
+        signal.coords,
     )

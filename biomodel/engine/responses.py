@@ -10,6 +10,7 @@ import xarray as xr
 from biomodel.circuit.recording import Recording
 from biomodel.engine.plan import Batch, Plan
 from biomodel.engine.spike_trains import SpikeTrains, spike_table
+from biomodel.utils.errors import InputError
 from biomodel.utils.units import UNITS
 
 #: Stations with one channel have no channel dimension.
@@ -181,11 +182,27 @@ def in_rates(responses: xr.Dataset) -> xr.Dataset:
     """Responses with spike counts turned into rates, Hz; their attribute ``counted_s`` is the duration of the window.
 
     Variables in other units are not changed.
+
+    Raises
+    ------
+    InputError
+        For counts without the attribute ``window_s``, the seconds between which they were counted.
     """
     counts = [name for name, values in responses.items() if values.attrs.get("units") == "spikes"]
     if not counts:
         return responses
-    start, end = responses.attrs["window_s"]
+    window = np.asarray(responses.attrs.get("window_s", ()))
+    if (
+        window.shape != (2,)
+        or window.dtype.kind not in "uif"
+        or not np.isfinite(window).all()
+        or window[1] <= window[0]
+    ):
+        raise InputError(
+            "counts of spikes must have the attribute window_s, start and end in seconds, "
+            f"got {responses.attrs.get('window_s', 'none')!r}"
+        )
+    start, end = window.tolist()
     seconds = end - start
     rates = {name: (responses[name] / seconds).assign_attrs(units="Hz", counted_s=seconds) for name in counts}
     return responses.assign(rates)

@@ -55,7 +55,7 @@ class SpikeTrains(pd.DataFrame):
             spiked = dict(list(spikes.groupby(["image", "trial"]).time))
             about = dict(zip(("station", *PLACE), place, strict=True))
             for k, segment in enumerate(block.segments):
-                times = spiked[divmod(k, trials)].to_numpy() if divmod(k, trials) in spiked else np.empty(0)
+                times = np.sort(spiked[divmod(k, trials)].to_numpy()) if divmod(k, trials) in spiked else np.empty(0)
                 segment.spiketrains.append(neo.SpikeTrain(times * quantities.s, t_stop=end, **about))
         return block
 

@@ -15,6 +15,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from biomodel.analysis.alignment import CHANNELS, canonical_light
 from biomodel.circuit.specification import EVERYWHERE, Region
 from biomodel.engine.responses import SINGLE, station_dims
 from biomodel.parameters import Parameters
@@ -73,8 +74,7 @@ class FrontEndSubject:
         InputError
             For a movie, a trace, another duration or window, a station that the front end does not have.
         """
-        if stimulus.dims != ("image", "y", "x"):
-            raise InputError(f"stimulus must have dimensions (image, y, x) for a front end, got {stimulus.dims}")
+        stimulus = canonical_light(stimulus)
         if record != "mean":
             raise InputError(f"record must be 'mean' for a front end, which has no traces, got {record!r}")
         if (float(duration), *map(float, window)) != (0.2, 0.05, 0.2):
@@ -113,11 +113,11 @@ def _label(
 ) -> xr.Dataset:
     """Responses up to the relay with the labels of `biomodel.Pathway.simulate`."""
     coordinates: dict[str, Any] = {"y": stimulus.y.values, "x": stimulus.x.values}
+    coordinates |= {str(name): labels for name, labels in stimulus.coords.items() if labels.dims == ("image",)}
     variables: dict[str, tuple] = {"background": (("image", "y", "x"), background)}
     for station, values in predictions.items():
         if station not in SINGLE:
-            labels = front_end.station_channels.get(station, list(range(values.shape[1])))
-            coordinates[f"{station}_channel"] = labels
+            coordinates[f"{station}_channel"] = list(front_end.station_channels.get(station, CHANNELS[station]))
         variables[station] = (station_dims(station), values[:, 0] if station in SINGLE else values)
     return xr.Dataset(variables, coordinates)
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from biomodel import Pathway, luminance
+from biomodel.analysis.alignment import arrange, ordered_like
 from biomodel.analysis.equivalent_kernels import equivalent_kernels, probe
 from biomodel.utils.paths import replacing
 from bridge.evaluate.scores import correlation
@@ -103,18 +104,26 @@ def compare_kernels(
     workers : int
         Processes that simulate.
     simulated : xarray.Dataset, optional
-        Kernels of the circuit at this state, as `equivalent_kernels` returns them; by default they are simulated.
+        Kernels of the circuit at this state, as `equivalent_kernels` returns them, in any order; by default they are simulated.
+
+    Raises
+    ------
+    InputError
+        For kernels of other channels or sizes than those of the front end.
     """
     if simulated is None:
         simulated = equivalent_kernels(
             pathway, background, size, front_end.pixels_per_degree, station, workers, contrast, seed
         )
-    labels = [str(label).replace("_", " ") for label in simulated[f"{station}_channel"].values]
-    if "v1_orientation" in simulated.coords and station == "v1":
-        cells = zip(simulated.v1_kind.values, simulated.v1_orientation.values, strict=True)
+    label, fitted = f"{station}_channel", front_end.truncated(station)
+    kernels = arrange(simulated[station].sortby(["y", "x"]), (label, "y", "x"), f"kernels of {station}")
+    twin = fitted.kernel(background, contrast, size, seed).numpy()
+    kernels = ordered_like(kernels, xr.DataArray(twin, {label: fitted.channels}, kernels.dims), f"kernels of {station}")
+    labels = [str(name).replace("_", " ") for name in kernels[label].values]
+    if "v1_orientation" in kernels.coords and station == "v1":
+        cells = zip(kernels.v1_kind.values, kernels.v1_orientation.values, strict=True)
         labels = [f"{kind} {angle:.0f}°" for kind, angle in cells]
-    fitted = front_end.truncated(station).kernel(background, contrast, size, seed).numpy()
-    return KernelPairs(station, tuple(labels), background, contrast, simulated[station].values, fitted)
+    return KernelPairs(station, tuple(labels), background, contrast, kernels.values, twin)
 
 
 def most_effective_noise(
@@ -131,5 +140,5 @@ def most_effective_noise(
     """
     noises = np.stack([probe(background, contrast, size, seed) for seed in range(_NOISES)])
     rates = pathway.simulate(luminance(noises, pixels_per_degree), adapt_to=background).v1
-    middle = rates.values[:, :, size // 4, size // 4]
+    middle = rates.isel(v1_y=size // 4, v1_x=size // 4).transpose("image", "v1_channel").values
     return int((middle > middle.mean(axis=0)).sum(axis=1).argmax())

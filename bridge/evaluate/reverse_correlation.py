@@ -17,6 +17,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from biomodel.analysis.alignment import arrange, canonical_light, match
 from biomodel.stimuli import check_luminance, pixels_per_degree
 from biomodel.utils.errors import InputError
 from bridge.model.convolution import pad
@@ -109,7 +110,8 @@ def linear_kernels(
     stimulus : xarray.DataArray, (image, y, x)
         cd/m².
     responses : xarray.DataArray, (image, channel, y, x)
-        Responses of cells on every pixel.
+        Responses of cells on every pixel. Both arrays may be in any order: images and places are matched by the coordinates
+        that both have.
     reach : float
         Half-width of the kernels, degrees.
     ridge : float
@@ -127,15 +129,15 @@ def linear_kernels(
     InputError
         For another shape, values that are not finite, a reach below one pixel, and images that do not determine the kernels.
     """
+    stimulus = canonical_light(stimulus)
     check_luminance(stimulus)
-    if stimulus.dims != ("image", "y", "x"):
-        raise InputError(f"stimulus must have dimensions (image, y, x), got {stimulus.dims}")
-    if responses.ndim != 4 or responses.dims[0] != "image":
+    if not isinstance(responses, xr.DataArray):
+        raise InputError(f"responses must be an xarray.DataArray, got {type(responses).__name__}")
+    others = [d for d in responses.dims if d not in ("image", "y", "x")]
+    if len(others) != 1:
         raise InputError(f"responses must have dimensions (image, channel, y, x), got {responses.dims}")
-    if (responses.shape[0], *responses.shape[2:]) != stimulus.shape:
-        raise InputError(
-            f"responses must have one cell per pixel and image, {stimulus.shape}, got shape {responses.shape}"
-        )
+    label = str(others[0])
+    responses = match(arrange(responses, ("image", label, "y", "x"), "responses"), stimulus)
     if not np.isfinite(responses.values).all():
         raise InputError("responses must be finite, got NaN or infinity")
     ppd = pixels_per_degree(stimulus)
@@ -144,7 +146,6 @@ def linear_kernels(
         raise InputError(f"reach must be at least a pixel, {1 / ppd:g}°, got {reach:g}°")
     light = torch.from_numpy(stimulus.values[:, None].astype(np.float32))
     kernels, offsets = moments(light, torch.from_numpy(responses.values.astype(np.float32)), pixels).kernels(ridge)
-    label = responses.dims[1]
     degrees = np.arange(-pixels, pixels + 1) / ppd
     labels = {label: responses[label].values} if label in responses.coords else {}
     return (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +14,13 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from biomodel.analysis.alignment import CHANNELS, arrange, canonical, canonical_light, ordered_like
 from biomodel.engine.responses import SINGLE
 from biomodel.utils.errors import InputError
 from biomodel.utils.paths import local_path, write_text
 from bridge.model.front_end import FrontEnd
+
+logger = logging.getLogger("precortical")
 
 #: Images per batch where no derivatives are needed.
 BATCH = 64
@@ -96,24 +101,34 @@ def r_squared(response: np.ndarray, prediction: np.ndarray) -> float:
 def feve(response: np.ndarray, prediction: np.ndarray) -> float:
     """Fraction of explainable variance explained (Cadena et al. 2019, eq. 3), unclipped.
 
-    1 - (mean (r - p)² - σ²) / (variance of r - σ²), where σ² is the variance over repeats, averaged over stimuli.
+    1 - (mean (r - p)² - σ²) / (variance of r - σ²), where σ² is the variance over repeats, averaged over stimuli. Each stimulus
+    counts alike, with means over its own repeats; those with a single repeat, which have no variance, are left out.
 
     Parameters
     ----------
     response : numpy.ndarray, (repeat, ...)
-        At least two repeats.
+        At least two repeats of some stimuli; NaN where a stimulus was not repeated as often as others.
     prediction : numpy.ndarray, (...)
+
+    Returns
+    -------
+    float
+        NaN where there is no explainable variance.
 
     Raises
     ------
     InputError
-        For a single repeat.
+        Where no stimulus has two repeats.
     """
-    if len(response) < 2:
-        raise InputError(f"response must have at least 2 repeats, got {len(response)}")
-    noise = float(response.var(axis=0, ddof=1).mean())
-    residual = float(((response - prediction) ** 2).mean()) - noise
-    explainable = float(response.var()) - noise
+    repeats = (~np.isnan(response)).sum(axis=0)
+    most = int(repeats.max(initial=0))
+    if most < 2:
+        raise InputError(f"response must have at least 2 repeats, got {most}")
+    repeated, expected = response[:, repeats > 1], prediction[repeats > 1]
+    noise = float(np.nanvar(repeated, axis=0, ddof=1).mean())
+    middle = np.nanmean(repeated, axis=0).mean()
+    residual = float(np.nanmean((repeated - expected) ** 2, axis=0).mean()) - noise
+    explainable = float(np.nanmean((repeated - middle) ** 2, axis=0).mean()) - noise
     return 1 - residual / explainable if explainable > 0 else float("nan")
 
 
@@ -155,29 +170,171 @@ def score_front_end(front_end: FrontEnd, name: str, light: xr.DataArray, respons
     light : xarray.DataArray, (image, y, x)
         cd/m².
     responses : xarray.Dataset
-        Responses to `light`, with `background`; with a dimension `trial` where images were repeated.
+        Responses to `light`, with `background`, in any order; with a dimension `trial` where images were repeated, NaN where
+        they were repeated less often. They may have some of the channels only.
 
     Returns
     -------
     pandas.DataFrame
-        Columns station, set, channel, r2 and correlation (of the mean over repeats), and feve, which without repeats is r2.
+        Columns station, set, channel, r2 and correlation (of the mean over repeats), and feve, which for responses without
+        trials is r2, and NaN where no image has two repeats.
+
+    Raises
+    ------
+    InputError
+        For responses that do not belong to `light`, without `background`, or of channels that the front end does not have.
     """
-    return score(predict(front_end, light.values, responses.background.values), name, responses)
+    light = canonical_light(light)
+    responses = canonical(responses, light)
+    if "background" not in responses:
+        raise InputError("responses must have a variable 'background', the field adapted to, (image, y, x) in cd/m²")
+    predictions = predict(front_end, light.values, responses.background.values)
+    return score(predictions, name, responses, front_end.station_channels)
 
 
-def score(predictions: dict[str, np.ndarray], name: str, responses: xr.Dataset) -> pd.DataFrame:
-    """Score predictions by station, (image, channel, y, x); other parameters and columns as in `score_front_end`."""
+def score(
+    predictions: dict[str, np.ndarray],
+    name: str,
+    responses: xr.Dataset,
+    channels: Mapping[str, Sequence[str]] | None = None,
+) -> pd.DataFrame:
+    """Score predictions by station and channel; see `score_front_end`.
+
+    Parameters
+    ----------
+    predictions : dict of str to numpy.ndarray, (image, channel, y, x)
+        By station; images and places in the order of `responses`.
+    name, responses
+        As in `score_front_end`.
+    channels : mapping of str to sequence of str, optional
+        Names of the predicted channels by station; by default those of the circuit or, of V1, those of `responses` in canonical
+        order.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    InputError
+        For responses of channels that are not predicted.
+    """
+    responses = canonical(responses, names=list(predictions))
     rows = []
     for station in (station for station in predictions if station in responses):
         response = responses[station]
-        if station in SINGLE:
-            response = response.expand_dims(channel=[station], axis=response.dims.index("image") + 1)
-        label = "channel" if station in SINGLE else f"{station}_channel"
-        mean = response.mean("trial") if "trial" in response.dims else response
-        for k, channel in enumerate(response[label].values.tolist()):
-            values, prediction = mean.isel({label: k}).values, predictions[station][:, k]
-            r2 = share = r_squared(values, prediction)
-            if "trial" in response.dims:
-                share = feve(response.isel({label: k}).transpose("trial", ...).values, prediction)
-            rows.append((station, name, channel, r2, share, correlation(values, prediction)))
+        repeated = "trial" in response.dims
+        # (repeat, image, channel, y, x)
+        values = response.transpose("trial", ...).values if repeated else response.values[None]
+        found = [station] if station in SINGLE else [str(one) for one in response[f"{station}_channel"].values]
+        values = values[:, :, None] if station in SINGLE else values
+        predicted = [str(one) for one in (channels or {}).get(station, CHANNELS.get(station, found))]
+        missing = [channel for channel in found if channel not in predicted]
+        if missing:
+            raise InputError(f"channels of {station} must be among {', '.join(predicted)}, got {missing[0]!r}")
+        if repeated and not has_repeats(values):
+            logger.warning("feve of %s in %s is NaN: no image has two repeats", station, name)
+        for k, channel in enumerate(found):
+            found_scores = _scores(values[:, :, k], predictions[station][:, predicted.index(channel)], repeated)
+            rows.append((station, name, channel, *found_scores))
     return pd.DataFrame(rows, columns=["station", "set", "channel", "r2", "feve", "correlation"])
+
+
+def has_repeats(values: np.ndarray) -> bool:
+    """Whether any stimulus has two repeats, of responses (repeat, ...) with NaN for those that are missing."""
+    return bool(((~np.isnan(values)).sum(axis=0) > 1).any())
+
+
+def _scores(values: np.ndarray, prediction: np.ndarray, repeated: bool) -> tuple[float, float, float]:
+    """R², FEVe and correlation of responses (repeat, ...), NaN where a repeat is missing."""
+    present = ~np.isnan(values).all(axis=0)
+    if not present.any():
+        return float("nan"), float("nan"), float("nan")
+    values, prediction = values[:, present], prediction[present]
+    mean = np.nanmean(values, axis=0) if repeated else values[0]
+    r2 = share = r_squared(mean, prediction)
+    if repeated:
+        share = feve(values, prediction) if has_repeats(values) else float("nan")
+    return r2, share, correlation(mean, prediction)
+
+
+def score_cells(responses: xr.DataArray, predictions: xr.DataArray) -> pd.DataFrame:
+    """Score predictions of recorded cells, each on the images that it responded to.
+
+    Parameters
+    ----------
+    responses : xarray.DataArray, (image, [trial,] [cell])
+        In any order; of one cell without the dimension `cell`. NaN where an image was not shown, or not repeated as often as
+        others.
+    predictions : xarray.DataArray, (image, [cell])
+        Matched with `responses` by the labels of images and cells, where both have them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per cell: cell; all labels of cells, such as positions; images, the number of images with a response; repeats,
+        their mean number; r2 and correlation of the mean over repeats; feve; and note, why a score is NaN.
+
+    Raises
+    ------
+    InputError
+        For other dimensions, labels that do not match, values that are not real numbers, or are infinite.
+
+    Examples
+    --------
+    Two cells; the second one was shown the last image once:
+
+    >>> import numpy as np, xarray as xr
+    >>> from bridge.evaluate.scores import score_cells
+    >>> rates = np.array([[[3.0, 1.0], [5.0, 3.0]], [[18.0, 16.0], [16.0, 14.0]], [[1.0, 9.0], [3.0, np.nan]]])
+    >>> responses = xr.DataArray(rates, dims=("image", "trial", "cell"))
+    >>> predictions = xr.DataArray([[6.0, 4.0], [14.0, 12.0], [3.0, 8.0]], dims=("image", "cell"))
+    >>> score_cells(responses, predictions).round(2)[["images", "repeats", "r2", "feve"]].values.tolist()
+    [[3.0, 2.0, 0.89, 0.92], [3.0, 1.67, 0.83, 0.87]]
+    """
+    response = arrange(responses, ("trial", "image", "cell"), "responses", optional=("trial", "cell"))
+    prediction = arrange(predictions, ("image", "cell"), "predictions", optional=("cell",))
+    for what, array in (("responses", response), ("predictions", prediction)):
+        if array.size == 0:
+            raise InputError(f"{what} must have at least one image and one cell, got shape {array.shape}")
+        if np.isinf(array.values).any():
+            raise InputError(f"{what} must be finite, or NaN where an image was not shown, got infinity")
+    repeated = "trial" in response.dims
+    response = response if repeated else response.expand_dims("trial")
+    prediction = ordered_like(prediction, response.isel(trial=0, drop=True), "predictions")
+    if "cell" not in response.dims:
+        response, prediction = response.expand_dims("cell", axis=-1), prediction.expand_dims("cell", axis=-1)
+    labels = {str(n): c.values for n, c in response.coords.items() if c.dims == ("cell",)}
+    labels.setdefault("cell", np.arange(response.sizes["cell"]))
+    rows = []
+    for k in range(response.sizes["cell"]):
+        values, expected = response.values[..., k], prediction.values[:, k]
+        shown = ~np.isnan(values).all(axis=0)
+        if np.isnan(expected[shown]).any():
+            raise InputError(f"predictions must be finite where responses are, got NaN for cell {labels['cell'][k]}")
+        r2, share, r = _scores(values, expected, repeated)
+        count = int(shown.sum())
+        rows.append(
+            {
+                **{name: value[k] for name, value in labels.items()},
+                "images": count,
+                "repeats": float((~np.isnan(values)).sum() / count) if count else 0.0,
+                "r2": r2,
+                "feve": share if repeated else float("nan"),
+                "correlation": r,
+                "note": _note(values),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _note(values: np.ndarray) -> str:
+    """Why a score of a cell's responses, (repeat, image), is NaN; empty where none is for want of data."""
+    if np.isnan(values).all():
+        return "no responses"
+    mean = np.nanmean(values[:, ~np.isnan(values).all(axis=0)], axis=0)
+    if np.ptp(mean) == 0:
+        return "the response does not vary over images"
+    if not has_repeats(values):
+        return "no image has two repeats"
+    return "" if np.isfinite(feve(values, np.zeros(values.shape[1]))) else "no explainable variance"

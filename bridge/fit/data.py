@@ -9,13 +9,19 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from biomodel.engine.responses import SINGLE
+from biomodel.analysis.alignment import CHANNELS, canonical, canonical_light
+from biomodel.engine.responses import SINGLE, in_rates
+from biomodel.stimuli import check_luminance, pixels_per_degree
 from biomodel.utils.errors import InputError
+from biomodel.utils.units import as_number
 from bridge.evaluate.scores import BATCH, tensor
 from bridge.fit.optimisers import Targets
 from bridge.fit.stimuli import choose_validation
 from bridge.model.front_end import OUTPUTS, STATIONS, FrontEnd
 from bridge.model.stages import V1
+
+#: Stations whose responses are rates or counts.
+FIRING = ("ganglion", "lgn", "v1")
 
 
 @dataclass(frozen=True)
@@ -36,20 +42,25 @@ class Recording:
 
     @staticmethod
     def from_xarray(light: xr.DataArray, responses: xr.Dataset, seed: int) -> Recording:
-        """From luminance (image, y, x) and responses without trials; `seed` chooses the validation set."""
+        """From luminance and responses in canonical order, which are averaged over trials; `seed` chooses the validation set."""
         stations = [name for name in STATIONS if name in responses]
-        values = {name: responses[name].values for name in stations}
+        means = responses.mean("trial") if "trial" in responses.dims else responses
+        values = {name: means[name].values for name in stations}
+        weights = {name: _weights(responses[name]) for name in stations if "trial" in responses[name].dims}
         targets = Targets(
             {name: tensor(v[:, None] if name in SINGLE else v) for name, v in values.items()},
             choose_validation(photograph_labels(light).tolist(), seed),
             {n: float(responses[n].attrs["counted_s"]) for n in stations if "counted_s" in responses[n].attrs},
+            {name: one for name, one in weights.items() if one is not None},
         )
         return Recording(tensor(light.values[:, None]), tensor(responses.background.values[:, None]), targets)
 
     def subset(self, images: np.ndarray) -> Recording:
         """The recording of some images, by index."""
         responses = {name: values[images] for name, values in self.targets.responses.items()}
-        targets = replace(self.targets, responses=responses, is_validation=self.targets.is_validation[images])
+        weights = {name: values[images] for name, values in self.targets.weights.items()}
+        is_validation = self.targets.is_validation[images]
+        targets = replace(self.targets, responses=responses, is_validation=is_validation, weights=weights)
         return Recording(self.light[images], self.background[images], targets)
 
 
@@ -100,6 +111,7 @@ def choose_held_out(light: xr.DataArray, share: float, seed: int) -> np.ndarray:
     InputError
         For a share outside 0 to 1, and for a single photograph.
     """
+    share = as_number(share, "1", "held_out")
     if not 0 < share < 1:
         raise InputError(f"held_out must be above 0 and below 1, got {share}")
     labels = photograph_labels(light)
@@ -110,8 +122,29 @@ def choose_held_out(light: xr.DataArray, share: float, seed: int) -> np.ndarray:
     return np.isin(labels, np.random.default_rng(seed).choice(groups, count, replace=False))
 
 
+def prepare(light: xr.DataArray, responses: xr.Dataset) -> tuple[xr.DataArray, xr.Dataset]:
+    """Check a user's stimulus and responses, and put them in the order of `Pathway.simulate`; counts become rates.
+
+    Returns
+    -------
+    light : xarray.DataArray, (image, y, x)
+    responses : xarray.Dataset
+
+    Raises
+    ------
+    InputError
+        For a stimulus and responses that do not belong together, or cannot be fitted.
+    """
+    light = canonical_light(light)
+    check_luminance(light)
+    pixels_per_degree(light)
+    responses = in_rates(canonical(responses, light))
+    check_responses(responses, light)
+    return light, responses
+
+
 def check_responses(responses: xr.Dataset, light: xr.DataArray) -> None:
-    """Check that responses belong to a stimulus and can be fitted.
+    """Check that responses, in canonical order and in rates, can be fitted.
 
     Raises
     ------
@@ -120,23 +153,66 @@ def check_responses(responses: xr.Dataset, light: xr.DataArray) -> None:
     if "background" not in responses:
         raise InputError("responses must have a variable 'background', the field adapted to, (image, y, x) in cd/m²")
     if not any(name in responses for name in OUTPUTS):
-        raise InputError(f"responses must have one of {', '.join(OUTPUTS)}, got {list(responses)}")
+        raise InputError(
+            f"responses must have one of {', '.join(OUTPUTS)}, got {', '.join(map(str, responses)) or 'none'}"
+        )
     if responses.sizes["image"] != light.sizes["image"]:
         raise InputError(
             f"responses must have as many images as stimulus, {light.sizes['image']}, got {responses.sizes['image']}"
         )
+    background = responses.background.values
+    if not (np.isfinite(background) & (background >= 0)).all():
+        wrong = background[~(np.isfinite(background) & (background >= 0))][0]
+        raise InputError(f"background must be finite and not negative, got {wrong} cd/m²")
+    for name in (name for name in CHANNELS if name in responses):
+        found = [str(one) for one in responses[f"{name}_channel"].values]
+        if found != list(CHANNELS[name]):
+            raise InputError(f"{name}_channel must be {', '.join(CHANNELS[name])}, got {', '.join(found) or 'none'}")
     if "v1" in responses:
         _check_v1_channels(responses)
     for name in (name for name in STATIONS if name in responses):
-        values = responses[name]
-        if not np.isfinite(values.values).all():
-            raise InputError(f"responses of {name} must be finite, got NaN or infinity")
-        label = f"{name}_channel"
-        spread = values.std([d for d in values.dims if d != label])
-        flat = np.atleast_1d(spread.values == 0)
+        _check_values(responses[name])
+
+
+def _check_values(values: xr.DataArray) -> None:
+    """Check that the responses of a station are finite, with at least one repeat at every place, and rates not negative."""
+    name, found = values.name, values.values
+    if "trial" in values.dims:
+        missing = np.isnan(found).all(axis=values.dims.index("trial"))
+        if missing.any():
+            raise InputError(
+                f"responses of {name} must have at least one repeat that is not NaN at every place, "
+                f"got none of image {np.argwhere(missing)[0, 0]}"
+            )
+        found = found[~np.isnan(found)]
+    if not np.isfinite(found).all():
+        raise InputError(f"responses of {name} must be finite, got NaN or infinity")
+    if name in FIRING and found.min() < 0:
+        raise InputError(f"responses of {name} must be rates or counts of 0 or more, got {found.min():g}")
+
+
+def check_variation(responses: xr.Dataset) -> None:
+    """Check that the channels that are fitted vary over images or places.
+
+    Raises
+    ------
+    InputError
+    """
+    for name in (name for name in STATIONS if name in responses):
+        values, label = responses[name], f"{name}_channel"
+        if "trial" in values.dims:
+            values = values.mean("trial")
+        others = [d for d in values.dims if d != label]
+        flat = np.atleast_1d((values.max(others) == values.min(others)).values)
         if flat.any():
             labels = [name] if name in SINGLE else responses[label].values[flat].tolist()
             raise InputError(f"channels of {name} must vary, got no variance in {', '.join(map(str, labels))}")
+
+
+def _weights(values: xr.DataArray) -> Tensor | None:
+    """Number of repeats of each image, (image,), relative to their mean; None where all are the same."""
+    repeats = values.notnull().sum("trial").mean([d for d in values.dims if d not in ("image", "trial")]).values
+    return None if np.ptp(repeats) == 0 else tensor(repeats / repeats.mean())
 
 
 def _check_v1_channels(responses: xr.Dataset) -> None:
@@ -145,5 +221,12 @@ def _check_v1_channels(responses: xr.Dataset) -> None:
         raise InputError(f"responses must have coordinates v1_kind and v1_orientation, got {list(responses.coords)}")
     cells, half = responses.v1_kind.values.tolist(), responses.sizes["v1_channel"] // 2
     first, second = np.split(responses.v1_orientation.values, [half])
-    if cells != ["simple"] * half + ["complex"] * half or not np.array_equal(first, second):
+    if not half or cells != ["simple"] * half + ["complex"] * half or not np.array_equal(first, second):
         raise InputError("v1 channels must be simple cells of every type, then complex cells of the same types")
+    simple, complex_ = np.split(responses.v1_channel.values.astype(str), [half])
+    numbered = [name.removeprefix("simple_") for name in simple] == [name.removeprefix("complex_") for name in complex_]
+    if not numbered and len(np.unique(first)) < half:
+        raise InputError(
+            "v1_channel must name cell types, simple_K and complex_K, where some have the same orientation, "
+            f"got {str(simple[0])!r} and {str(complex_[0])!r}"
+        )

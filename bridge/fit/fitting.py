@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -27,16 +27,18 @@ from threadpoolctl import threadpool_limits
 
 import biomodel
 from biomodel import Display, Pathway
-from biomodel.adaptation import GAZE_SD
+from biomodel.adaptation import GAZE_SD, GazeAdapted
+from biomodel.analysis.alignment import canonical, canonical_light
 from biomodel.engine.responses import SINGLE, in_rates
 from biomodel.images import PHOTOGRAPHS
 from biomodel.pathway import AdaptTo
 from biomodel.stimuli import check_luminance, pixels_per_degree
+from biomodel.utils.checks import whole_number
 from biomodel.utils.errors import InputError
 from biomodel.utils.paths import local_path
 from biomodel.utils.progress import progress
 from bridge.evaluate.scores import FitReport, score_front_end
-from bridge.fit.data import Recording, Relay, check_responses, choose_held_out
+from bridge.fit.data import Recording, Relay, check_variation, choose_held_out, prepare
 from bridge.fit.early_stages import EarlyStages
 from bridge.fit.optimisers import AdamSettings, fit_adam
 from bridge.fit.stimuli import (
@@ -136,6 +138,9 @@ def fit_pathway(
     ['photographs', 'luminance', 'gratings', 'local_light']
     """
     started = time.monotonic()
+    if not callable(getattr(pathway, "simulate", None)):
+        raise InputError(f"pathway must be a biomodel.Pathway, got {type(pathway).__name__}")
+    seed = whole_number(seed, "seed", 0)
     _check_output_and_ablations(output, ablations)
     if trials is None:
         trials = TRIALS if pathway.fidelity == "spiking" else 1
@@ -144,11 +149,9 @@ def fit_pathway(
     if stimulus is None:
         stimulus = identification_set(seed=seed)
     if isinstance(stimulus, StimulusSet):
-        light, responses = stimulus.simulate(pathway, simulation)
-        check_responses(responses, light)
+        light, responses = prepare(*stimulus.simulate(pathway, simulation))
     else:
-        light, responses = _simulate_states(pathway, _luminance(stimulus), adapt_to, simulation)
-        check_responses(responses, light)
+        light, responses = prepare(*_simulate_states(pathway, _luminance(stimulus), adapt_to, simulation))
         (light, responses), tests["photographs"] = _split(light, responses, held_out, seed)
     front_end = fit_front_end(light, responses, seed, ablations)
     fitted = set(light.photograph.values.tolist()) if "photograph" in light.coords else set()
@@ -178,10 +181,12 @@ def fit_responses(
     Parameters
     ----------
     responses : xarray.Dataset
-        In the form that `Pathway.simulate` returns, with `background` (cd/m²) and at least one of `lgn` and `v1`. A
-        dimension `trial` holds repeats: the fit uses their mean. Counts have the unit ``spikes``, and the attribute
-        ``window_s`` with the seconds between which they were counted; for spiking V1 cells, give counts.
-    stimulus : xarray.DataArray, (image, y, x)
+        With the names that `Pathway.simulate` gives, in any order, `background` (cd/m²) and at least one of `lgn` and `v1`.
+        Channels are known by name; images and places by their coordinates where stimulus and responses both have them,
+        otherwise by position. A dimension `trial` holds repeats, NaN where an image has fewer than others: the fit uses
+        their mean. Counts have the unit ``spikes``, and the attribute ``window_s`` with the seconds between which they were
+        counted; for spiking V1 cells, give counts.
+    stimulus : xarray.DataArray, (image, y, x) in any order
         Luminance in cd/m², one image per response; `photograph` as in `fit_pathway`.
     held_out : float
         Share of the photographs (or images) that are scored and never fitted, above 0 and below 1.
@@ -213,9 +218,9 @@ def fit_responses(
     ['cone', 'horizontal', 'bipolar', 'ganglion', 'lgn']
     """
     started = time.monotonic()
+    seed = whole_number(seed, "seed", 0)
     _check_output_and_ablations(None, ablations)
-    light, responses = _luminance(stimulus), in_rates(responses)
-    check_responses(responses, light)
+    light, responses = prepare(stimulus, responses)
     (light, responses), test = _split(light, responses, held_out, seed)
     front_end = fit_front_end(light, responses, seed, ablations)
     return front_end, _report(front_end, light, responses, {"photographs": test}, started)
@@ -224,15 +229,15 @@ def fit_responses(
 def _check_output_and_ablations(output: str | None, ablations: Sequence[str]) -> None:
     if output is not None and output not in OUTPUTS:
         raise InputError(f"output must be one of {', '.join(OUTPUTS)}, got {output!r}")
+    if isinstance(ablations, str) or not isinstance(ablations, Collection):
+        raise InputError(f"ablations must be a sequence of names, got {ablations!r}")
     check_ablations(ablations, STATIONS)
 
 
 def _luminance(stimulus: xr.DataArray) -> xr.DataArray:
     """A user's stimulus as luminance (image, y, x), checked."""
-    check_luminance(stimulus)
-    light = stimulus.sum("colour") if "colour" in stimulus.dims else stimulus
-    if light.dims != ("image", "y", "x"):
-        raise InputError(f"stimulus must have dimensions (image, y, x), got {stimulus.dims}")
+    light = canonical_light(stimulus)
+    check_luminance(light)
     return light
 
 
@@ -281,9 +286,15 @@ def fit_front_end(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, abl
         As in `fit_responses`, in rates, and checked by `bridge.fit.data.check_responses`.
     seed : int
     ablations : sequence of str
+
+    Raises
+    ------
+    InputError
+        For responses in another order that has no labels, and for channels that do not vary.
     """
-    if "trial" in responses.dims:
-        responses = responses.mean("trial", keep_attrs=True)
+    light = canonical_light(light)
+    responses = canonical(responses, light)
+    check_variation(responses)
     recording = Recording.from_xarray(light, responses, seed)
     recorded, early = list(recording.targets.responses), STATIONS[: STATIONS.index("v1")]
     front_end = _initial_front_end(light, responses, ablations)
@@ -303,7 +314,7 @@ def fit_front_end(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, abl
                 stages.fit(early, [name for name in recorded if name in early], few)
             elif station == "v1":
                 if "v1" in recorded:
-                    per_image = responses.v1[0, 0].size
+                    per_image = responses.sizes["v1_y"] * responses.sizes["v1_x"]
                     fit = _v1_fit(front_end, recording, some(_V1_PLACES, per_image), seed)
                     fit(TURNS, True)
                     through = some(_THROUGH_PLACES, per_image)
@@ -326,11 +337,22 @@ def _initial_front_end(light: xr.DataArray, responses: xr.Dataset, ablations: Se
         pixels_per_degree(light),
         {n: [n] if n in SINGLE else responses[f"{n}_channel"].values.tolist() for n in recorded},
         recorded[-1],
-        float(responses.attrs.get("gaze_spread_deg", GAZE_SD)),
+        _gaze_sd(responses),
         orientations=np.split(responses.v1_orientation.values, 2)[0].tolist() if "v1" in recorded else None,
         ablations=ablations,
         spiking="v1" in recorded and "counted_s" in responses.v1.attrs,
     )
+
+
+def _gaze_sd(responses: xr.Dataset) -> float:
+    """Standard deviation of gaze in degrees, an attribute of responses."""
+    spread = responses.attrs.get("gaze_spread_deg", GAZE_SD)
+    try:
+        return GazeAdapted(float(spread)).sd
+    except (TypeError, ValueError):
+        raise InputError(
+            f"attribute gaze_spread_deg must be a number of degrees of 0 or more, got {spread!r}"
+        ) from None
 
 
 def _v1_fit(front_end: FrontEnd, recording: Recording, some: Recording, seed: int) -> Callable[[int, bool], None]:

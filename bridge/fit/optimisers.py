@@ -60,16 +60,20 @@ class Targets:
         images do both.
     counting_s : mapping of str to float
         Seconds over which spikes were counted, of the stations whose responses are counts.
+    weights : mapping of str to Tensor, (image,)
+        Number of repeats of each image, relative to their mean, of the stations where it differs; images count in proportion.
     """
 
     responses: Mapping[str, Tensor]
     is_validation: np.ndarray
     counting_s: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
 
     def of(self, station: str) -> Targets:
         """The targets of one station."""
         seconds = {name: value for name, value in self.counting_s.items() if name == station}
-        return Targets({station: self.responses[station]}, self.is_validation, seconds)
+        weights = {name: value for name, value in self.weights.items() if name == station}
+        return Targets({station: self.responses[station]}, self.is_validation, seconds, weights)
 
     @cached_property
     def fitted(self) -> np.ndarray:
@@ -83,17 +87,20 @@ class Targets:
 
     @cached_property
     def _of_mean(self) -> dict[str, Tensor]:
-        return {n: self._misfit(n, v.mean(dim=(0, 2, 3), keepdim=True), v) for n, v in self.responses.items()}
+        every = torch.arange(len(self.is_validation))
+        return {n: self._misfit(n, v.mean(dim=(0, 2, 3), keepdim=True), every) for n, v in self.responses.items()}
 
-    def _misfit(self, station: str, prediction: Tensor, values: Tensor) -> Tensor:
-        seconds = self.counting_s.get(station)
+    def _misfit(self, station: str, prediction: Tensor, images: Tensor) -> Tensor:
+        seconds, values = self.counting_s.get(station), self.responses[station][images]
         each = (prediction - values) ** 2 if seconds is None else deviance(prediction, values, seconds)
+        if station in self.weights:
+            each = each * self.weights[station][images].view(-1, 1, 1, 1)
         return each.mean(dim=(0, 2, 3))
 
     def unexplained(self, predict: Predict, images: Tensor) -> dict[str, Tensor]:
         """Unexplained share of each channel, (channel,) by station, with its gradient."""
         predictions = predict(images)
-        return {n: self._misfit(n, predictions[n], v[images]) / self._of_mean[n] for n, v in self.responses.items()}
+        return {n: self._misfit(n, predictions[n], images) / self._of_mean[n] for n in self.responses}
 
     @torch.no_grad()
     def unexplained_on_validation(self, predict: Predict) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ import numpy as np
 import xarray as xr
 
 from biomodel import Display, Pathway
+from biomodel.analysis.alignment import canonical_light
 from biomodel.engine.responses import in_rates
 from biomodel.images import PHOTOGRAPHS, photographs
 from biomodel.pathway import AdaptTo
@@ -121,14 +122,26 @@ class StimulusSet:
     ----------
     name : str
     light : xarray.DataArray, (image, y, x)
-        cd/m².
+        cd/m²; put in this order.
     fields : numpy.ndarray, (image,)
         The uniform field adapted to, cd/m²; NaN where the image is settled.
+
+    Raises
+    ------
+    InputError
+        For light of other dimensions, and for another number of fields.
     """
 
     name: str
     light: xr.DataArray
     fields: np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "light", canonical_light(self.light))
+        if np.shape(self.fields) != (self.light.sizes["image"],):
+            raise InputError(
+                f"fields must have a value per image, {self.light.sizes['image']}, got {np.shape(self.fields)}"
+            )
 
     def simulate(self, pathway: Pathway, simulation: Simulation) -> tuple[xr.DataArray, xr.Dataset]:
         """Light and responses, settled images first; responses of spiking cells are rates of each trial."""

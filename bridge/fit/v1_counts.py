@@ -14,6 +14,7 @@ the non-negative least squares of their rates on those of the simple cells of th
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ def fit_v1_to_counts(v1: V1, relay: Relay, targets: Targets, seed: int, initiali
     """
     if initialise:
         simple, complex_ = targets.responses["v1"].chunk(2, dim=1)
-        _initialise_simple(v1, relay, Targets({"v1": simple}, targets.is_validation, targets.counting_s), seed)
+        _initialise_simple(v1, relay, replace(targets, responses={"v1": simple}), seed)
         some = _spread_out(torch.from_numpy(targets.fitted))
         initialise_complex(v1, relay.subset(some), complex_[some], seed)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from biomodel import Display, LuminanceRangeWarning
 from biomodel.adaptation import GAZE_SD, TRUNCATION
+from biomodel.analysis.alignment import CHANNELS
 from biomodel.analysis.equivalent_kernels import probe
 from biomodel.parameters import VALID_LUMINANCE
 from biomodel.stimuli import CODE_TOLERANCE, SRGB_LUMINANCE, positive
@@ -63,7 +64,8 @@ class FrontEnd(nn.Module):
     Raises
     ------
     InputError
-        For an unknown output or ablation, and where the number of labels, orientations or classes is wrong.
+        For an unknown output or ablation, where the number of labels, orientations or classes is wrong, and for names of the
+        circuit's channels in another order.
 
     Examples
     --------
@@ -98,6 +100,10 @@ class FrontEnd(nn.Module):
         self.station_channels.setdefault("lgn", list(RELAY))
         if len(self.station_channels["lgn"]) != len(RELAY):
             raise InputError(f"channels['lgn'] must have {len(RELAY)} labels, got {self.station_channels['lgn']}")
+        for name, names in CHANNELS.items():
+            labels = self.station_channels.get(name, list(names))
+            if labels != list(names) and set(labels) == set(names):
+                raise InputError(f"channels[{name!r}] must be in the order {', '.join(names)}, got {', '.join(labels)}")
         self.cone = Cone()
         self.horizontal = Horizontal(self.pixels_per_degree)
         self.bipolar = Bipolar(self.pixels_per_degree)

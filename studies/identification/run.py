@@ -24,7 +24,7 @@ from bridge import FrontEnd
 from bridge.evaluate.kernels import KernelPairs, compare_kernels, most_effective_noise
 from bridge.evaluate.scores import BATCH, score, score_front_end, tensor
 from bridge.fit import stimuli
-from bridge.fit.data import check_responses
+from bridge.fit.data import prepare
 from bridge.fit.fitting import fit_front_end, one_thread
 from bridge.model.ablation import ABLATIONS
 from bridge.model.front_end import OUTPUTS
@@ -101,8 +101,7 @@ def _record(settings: Settings, out: Path, workers: int) -> Recordings:
     """Simulate responses to all stimuli; they are kept in the folder."""
     simulation = stimuli.Simulation("v1", workers, store=out / "recordings")
     shown = stimuli.identification_set(settings.images, seed=settings.seed)
-    light, responses = shown.simulate(settings.pathway, simulation)
-    check_responses(responses, light)
+    light, responses = prepare(*shown.simulate(settings.pathway, simulation))
     tests = {one.name: one.simulate(settings.pathway, simulation) for one in _held_out_sets(settings.seed)}
     return Recordings((light, responses), tests)
 
@@ -115,9 +114,7 @@ def _record_other_circuits(settings: Settings, out: Path, workers: int) -> dict[
         parameters = {key: factor * pathway.parameters.value(key) for key, factor in factors.items()}
         other = pathway.replace(parameters=parameters, lesions=(*pathway.lesions, *lesions))
         store = out / "recordings" / name.replace(" ", "_")
-        light, responses = shown.simulate(other, stimuli.Simulation("lgn", workers, store=store))
-        check_responses(responses, light)
-        recordings[name] = light, responses
+        recordings[name] = prepare(*shown.simulate(other, stimuli.Simulation("lgn", workers, store=store)))
     return recordings
 
 

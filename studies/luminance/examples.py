@@ -81,11 +81,11 @@ def record(pathway: Pathway, front_end: FrontEnd, image: np.ndarray, lights: tup
     maps = {
         "light": light,
         "cone": responses.cone.values,
-        "midget_on": responses.lgn.values[:, 0],
+        "midget_on": responses.lgn.sel(lgn_channel="midget_on").values,
         "fitted_midget_on": fitted["lgn"][:, 0],
-        "midget_off": responses.lgn.values[:, 1],
+        "midget_off": responses.lgn.sel(lgn_channel="midget_off").values,
         "fitted_midget_off": fitted["lgn"][:, 1],
-        "v1": responses.v1.values.max(axis=1),
+        "v1": responses.v1.max("v1_channel").values,
         "fitted_v1": fitted["v1"].max(axis=1),
     }
     return Examples(list(scenes), maps)

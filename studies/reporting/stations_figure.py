@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from biomodel import STATIONS
+from biomodel.analysis.alignment import canonical
 from biomodel.engine.responses import SINGLE
 
 #: Maps in a row: the channels of a bipolar, ganglion or relay station.
@@ -31,7 +32,7 @@ def draw(light: np.ndarray, responses: xr.Dataset, image: int = 0) -> Figure:
         One row of the image, its adaptation field, cones and horizontal cells, then one row per station. Of V1, the two simple
         and the two complex channels whose responses vary most over the image.
     """
-    found = responses.isel(image=image)
+    found = canonical(responses.isel(image=[image])).isel(image=0)
     rows = [name for name in STATIONS if name in found and name not in SINGLE]
     figure = Figure(figsize=(8.4, 2.05 * (1 + len(rows))), layout="constrained")
     axes = figure.subplots(1 + len(rows), _COLUMNS, squeeze=False)
