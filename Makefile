@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup study lint test test-all bench docs weights
+.PHONY: setup study lint test test-all bench faults docs weights
 
 setup: .venv/.done
 
@@ -18,6 +18,10 @@ study: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks --out bench.json
+
+# Stopped commands, full disks and damaged files, 20 of each kind; the same command continues. Linux only.
+faults: setup
+	$(BIN)/python -m benchmarks.faults --out out/faults
 
 # The front ends that ship: with all 64 V1 cell types, and with 16 that spike.
 weights: setup

@@ -52,7 +52,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise InputError(f"{path} must have the format {FORMAT!r}, got {header.get('format', 'none')!r}")
     if header.get("version") != str(VERSION):
         raise InputError(f"{path} must have version {VERSION}, got {header.get('version')!r}")
-    if header.get("digest") != digest(tensors, header["description"]):
+    if header.get("digest") != digest(tensors, header.get("description", "")):
         raise InputError(f"{path} is damaged: the digest of weights and configuration differs from the one in the file")
     return tensors, json.loads(header["description"])
 

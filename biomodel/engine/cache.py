@@ -16,11 +16,12 @@ import platform
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import brian2
 import filelock
@@ -220,6 +221,12 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
 
 
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """Digest of all that a manifest holds but its own digest."""
+    content = {name: value for name, value in manifest.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def damaged(folder: Path) -> str | None:
     """What is wrong with a build, or None."""
     try:
@@ -229,6 +236,8 @@ def damaged(folder: Path) -> str | None:
         return str(error)
     if not isinstance(manifest, dict) or not {"inputs", "outputs", "checksums", "sizes"} <= set(manifest):
         return "its manifest is not one"
+    if manifest.get("digest") != manifest_digest(manifest):
+        return "its manifest is changed"
     wrong = [name for name, digest in manifest["checksums"].items() if found.get(name) != digest]
     return f"{wrong[0]} is missing or changed" if wrong else None
 

@@ -127,6 +127,7 @@ def compile_circuit(
     shutil.copy2(project / "main", finished / "main")
     shutil.copytree(project / "static_arrays", finished / "static_arrays")
     manifest |= {"checksums": cache.checksums(finished), "sizes": cache.sizes(finished), "vectorised": vectorised}
+    manifest["digest"] = cache.manifest_digest(manifest)
     (finished / "manifest.json").write_text(json.dumps(manifest, indent=1))
     return finished
 

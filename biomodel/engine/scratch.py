@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import glob
-import os
-import platform
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from biomodel.utils.errors import MachineError
+from biomodel.utils.killed import process_name, remove_killed
+
+#: What the names of temporary folders begin with.
+_PREFIX = "precortical-"
 
 
 @contextmanager
@@ -24,29 +24,16 @@ def scratch_folder() -> Iterator[Path]:
         Where there is no folder for temporary files that can be written.
     """
     try:
-        made = tempfile.TemporaryDirectory(prefix=_prefix(), ignore_cleanup_errors=True)
+        made = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{process_name()}-", ignore_cleanup_errors=True)
     except OSError as error:
         raise unusable(error) from None
     with made as folder:
         yield Path(folder)
 
 
-def _prefix() -> str:
-    """What names of temporary folders of this machine's (or container's) processes begin with, this process's number last."""
-    try:
-        numbers = os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        numbers = 0
-    return f"precortical-{platform.node()}-{numbers}-{os.getpid()}-"
-
-
 def remove_scratch() -> None:
     """Remove the temporary folders of this machine's processes that were killed."""
-    family = _prefix().removesuffix(f"{os.getpid()}-")
-    for folder in Path(_temporary()).glob(f"{glob.escape(family)}*"):
-        process = folder.name.removeprefix(family).split("-")[0]
-        if process.isdigit() and not _alive(int(process)):
-            shutil.rmtree(folder, ignore_errors=True)
+    remove_killed(Path(_temporary()), _PREFIX)
 
 
 def _temporary() -> str:
@@ -62,13 +49,3 @@ def unusable(error: OSError) -> MachineError:
     return MachineError(
         f"temporary files cannot be written ({error.strerror or error}{at}): set TMPDIR to a folder that can be written"
     )
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

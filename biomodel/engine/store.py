@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import google_crc32c
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from biomodel.circuit.specification import STATIONS
 from biomodel.utils.checks import whole_number
@@ -18,8 +23,13 @@ from biomodel.utils.errors import InputError, MachineError
 from biomodel.utils.paths import local_path, unwritable
 from biomodel.utils.run_folder import check_same
 
+logger = logging.getLogger("precortical")
+
 #: The group beside the responses whose attributes are the settings.
 _SETTINGS = "settings"
+
+#: Every chunk ends with a checksum, of four bytes.
+_COMPRESSORS, _CHECKSUM = (ZstdCodec(level=0), Crc32cCodec()), 4
 
 
 @dataclass(frozen=True)
@@ -69,19 +79,23 @@ class ResponseStore:
         """Where the responses are."""
         return self.folder / "responses.zarr"
 
-    def pending(self) -> list[slice]:
-        """The chunks that are not done yet, in order."""
+    def pending(self, intact: bool = True) -> list[slice]:
+        """The chunks that are not done yet, in order; those that are damaged are not, if `intact` is asked for."""
         arrays = [array for _, array in self._group().arrays() if array.ndim > 1]
-        firsts = range(0, self.images, self.chunk)
-        return [
-            slice(first, min(first + self.chunk, self.images))
-            for k, first in enumerate(firsts)
-            if not all(_written(self.path, array, k) for array in arrays)
-        ]
+        chunks = []
+        for k, first in enumerate(range(0, self.images, self.chunk)):
+            files = [(array, _file(self.path, array, k)) for array in arrays]
+            written = all(file.exists() and file.stat().st_size > 0 for _, file in files)
+            damaged = [file for array, file in files if intact and written and not _is_intact(array, file, k)]
+            if damaged:
+                logger.warning("%s is damaged: its images are simulated again", damaged[0])
+            if damaged or not written:
+                chunks.append(slice(first, min(first + self.chunk, self.images)))
+        return chunks
 
     def n_done(self) -> int:
         """How many images' responses are there."""
-        return self.images - sum(left.stop - left.start for left in self.pending())
+        return self.images - sum(left.stop - left.start for left in self.pending(intact=False))
 
     def write(self, chosen: slice, responses: xr.Dataset) -> None:
         """Keep the responses to one chunk of images.
@@ -126,10 +140,23 @@ class ResponseStore:
         return zarr.open_group(self.path, mode="r+", use_consolidated=False)
 
 
-def _written(path: Path, array: zarr.Array, chunk: int) -> bool:
-    """Whether an array has a chunk along its first dimension."""
-    file = path / array.path / array.metadata.encode_chunk_key((chunk, *[0] * (array.ndim - 1)))
-    return file.exists() and file.stat().st_size > 0
+def _file(path: Path, array: zarr.Array, chunk: int) -> Path:
+    """The file of an array's chunk along its first dimension."""
+    return path / array.path / array.metadata.encode_chunk_key((chunk, *[0] * (array.ndim - 1)))
+
+
+def _is_intact(array: zarr.Array, file: Path, chunk: int) -> bool:
+    """Whether a chunk is as it was written."""
+    if any(isinstance(codec, Crc32cCodec) for codec in array.compressors):
+        content = file.read_bytes()
+        return google_crc32c.value(content[:-_CHECKSUM]) == int.from_bytes(content[-_CHECKSUM:], "little")
+    # Stores of earlier versions have no checksums: what cannot be decompressed is found.
+    first = chunk * array.chunks[0]
+    try:
+        array[first : first + array.chunks[0]]
+    except (RuntimeError, ValueError):
+        return False
+    return True
 
 
 def n_done(folder: Path) -> int:
@@ -179,11 +206,16 @@ def open_store(
     if store.path.exists():
         if not resume:
             raise InputError(f"{store.path} exists already: give resume=True to continue it, or another folder")
-        _check_settings(store, plain)
+        _check(store, empty, plain)
+        # Of processes that were killed: the folder is locked.
+        for left in store.path.glob("*/c/**/*.partial"):
+            left.unlink(missing_ok=True)
         return store
     making = folder / f".responses-{os.getpid()}.zarr"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for killed in folder.glob(".responses-*.zarr"):
+            shutil.rmtree(killed, ignore_errors=True)
         _create(making, empty, stimulus, chunk, plain)
         making.rename(store.path)
     except OSError as error:
@@ -199,7 +231,8 @@ def _create(path: Path, empty: xr.Dataset, stimulus: xr.DataArray, chunk: int, s
     bare = empty.drop_vars([*empty.data_vars, *along_images]).assign_coords(along_images).drop_encoding()
     # Strings of a fixed length have no place in the zarr 3 specification.
     bare = bare.assign_coords({name: c.astype(object) for name, c in bare.coords.items() if c.dtype.kind == "U"})
-    bare.to_zarr(path, mode="w", consolidated=False, zarr_format=3)
+    encoding = {name: {"compressors": _COMPRESSORS} for name in bare.variables}
+    bare.to_zarr(path, mode="w", consolidated=False, zarr_format=3, encoding=encoding)
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     for name, variable in empty.data_vars.items():
         rest = variable.shape[1:]
@@ -209,13 +242,15 @@ def _create(path: Path, empty: xr.Dataset, stimulus: xr.DataArray, chunk: int, s
             chunks=(chunk, *rest),
             dtype=variable.dtype,
             fill_value=np.nan,
+            compressors=_COMPRESSORS,
             dimension_names=[str(dimension) for dimension in variable.dims],
             attributes=variable.attrs,
         )
     group.create_group(_SETTINGS, attributes={"all": settings})
 
 
-def _check_settings(store: ResponseStore, settings: dict[str, object]) -> None:
+def _check(store: ResponseStore, empty: xr.Dataset, settings: dict[str, object]) -> None:
+    """Check that a store was made with the same settings, and that all of it but the responses is as it was written."""
     try:
         made_with = store.settings()
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
@@ -223,3 +258,28 @@ def _check_settings(store: ResponseStore, settings: dict[str, object]) -> None:
             f"{store.path} must be a store of simulated responses ({error}): give another folder"
         ) from None
     check_same(store.path, made_with, settings)
+    try:
+        found = store.read()
+        found.coords.to_dataset().load()
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{store.path} is damaged ({error}): give another folder") from None
+    damaged = ["its attributes"] if _plain(found.attrs) != _plain(empty.attrs) else []
+    for name, expected in empty.variables.items():
+        if name not in found.variables:
+            damaged.append(f"{name} (missing)")
+            continue
+        one = found.variables[name]
+        alike = one.dims == expected.dims and _plain(one.attrs) == _plain(expected.attrs)
+        if name in empty.data_vars:
+            alike &= one.dtype == expected.dtype and one.shape == (store.images, *expected.shape[1:])
+        elif "image" not in expected.dims:
+            alike &= bool(np.array_equal(one.values, expected.values))
+        if not alike:
+            damaged.append(str(name))
+    if damaged:
+        raise InputError(f"{store.path} is damaged ({', '.join(damaged)}): give another folder")
+
+
+def _plain(attributes: Mapping[Any, Any]) -> object:
+    """Attributes as JSON holds them."""
+    return json.loads(json.dumps(dict(attributes), default=np.ndarray.tolist))

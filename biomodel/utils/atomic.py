@@ -8,14 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from biomodel.utils.killed import process_name, remove_killed
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder with the same suffix, and move the file to `path` at the end.
 
     Processes and threads that write the same file at the same time have different temporary paths; the last file is kept.
+    Temporary files of this machine's processes that were killed are removed.
     """
-    scratch = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_ident()}.part{path.suffix}")
+    remove_killed(path.parent, f".{path.stem}.", f".part{path.suffix}")
+    scratch = path.with_name(f".{path.stem}.{process_name()}-{threading.get_ident()}.part{path.suffix}")
     try:
         yield scratch
         os.replace(scratch, path)

@@ -6,6 +6,7 @@ from typing import Annotated
 from typer import Option, echo
 
 from biomodel.utils.errors import InputError
+from biomodel.utils.run_folder import exclusive
 from studies.cli import options
 
 
@@ -44,8 +45,10 @@ def fit(
         from studies.identification.settings import Settings
 
         options.make_folder(out)
-        results = run(Settings(pathway, images, seed), out / "evidence", workers)
-        options.write_json(page.write(results, out), json_file)
+        with exclusive(out):
+            results = run(Settings(pathway, images, seed), out / "evidence", workers)
+            content = page.write(results, out)
+        options.write_json(content, json_file)
         echo(f"{out / 'evidence.html'}")
         return
     options.make_folder(out)

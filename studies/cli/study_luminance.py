@@ -5,6 +5,7 @@ from typing import Annotated
 
 from typer import Option, echo
 
+from biomodel.utils.run_folder import exclusive
 from studies.cli import options
 
 
@@ -58,7 +59,8 @@ def luminance(
         lesions=lesions,
         epochs=epochs,
     )
-    found = run.run(settings, out, workers, data)
-    report.write(settings, found, out)
+    with exclusive(out):
+        found = run.run(settings, out, workers, data)
+        report.write(settings, found, out)
     options.write_json(found.summary(), json_file)
     echo(f"{out / 'report.html'}")

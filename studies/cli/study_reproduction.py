@@ -6,6 +6,7 @@ from typing import Annotated
 
 from typer import Option, echo
 
+from biomodel.utils.run_folder import exclusive
 from studies.cli import options
 
 
@@ -35,7 +36,8 @@ def reproduction(
 
     names = options.parse_names(arms) or Settings.arms
     settings = Settings(options.parse_names(dataset), names, budget, seeds, seed, device)
-    verdicts = report.write(run(settings, out, workers, data), out)
+    with exclusive(out):
+        verdicts = report.write(run(settings, out, workers, data), out)
     options.write_json([asdict(one) for one in verdicts], json_file)
     if any(ARMS[name].takes_light for name in settings.arms):
         left = ", ".join(f"{sweep.remaining_contrast:.2f} ({sweep.name})" for sweep in SWEEPS.values())

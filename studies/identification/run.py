@@ -30,6 +30,7 @@ from bridge.model.ablation import ABLATIONS
 from bridge.model.front_end import OUTPUTS
 from bridge.model.stages import STRIDE
 from studies.common import plenoptic_models
+from studies.common.files import is_intact
 from studies.common.parallel import run_parallel
 from studies.identification.baselines import Baseline, fit_baseline, make_baselines
 from studies.identification.results import Results
@@ -83,7 +84,7 @@ def fit_and_score(settings: Settings, out: Path, workers: int = 1) -> pd.DataFra
     paths = {name: out / "scores" / f"{name.replace(' ', '_').replace(',', '')}.csv" for name in models}
     # Baselines of V1 take longest.
     order = sorted(models, key=lambda name: name.endswith(", v1"))
-    pending = [(models[name], paths[name]) for name in order if not paths[name].exists()]
+    pending = [(models[name], paths[name]) for name in order if not is_intact(paths[name])]
     run_parallel(_save_scores, pending, workers, "evidence")
     return pd.concat([pd.read_csv(path).assign(model=name) for name, path in paths.items()], ignore_index=True)
 
@@ -205,7 +206,7 @@ def _compare_kernels(settings: Settings, out: Path, workers: int) -> tuple[Kerne
     folder.mkdir(exist_ok=True)
     states = [(s, b, c) for s in OUTPUTS for b in BACKGROUNDS for c in CONTRASTS if s == "lgn" or c > 0]
     paths = {(s, b, c): folder / f"{s}_{b:g}_{c:g}.npz" for s, b, c in states}
-    pending = [state for state, path in paths.items() if not path.exists()]
+    pending = [state for state, path in paths.items() if not is_intact(path)]
     if pending:
         seed = most_effective_noise(settings.pathway, front_end.pixels_per_degree)
         for s, b, c in progress(pending, what="kernels"):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from biomodel.utils.paths import replacing
 from studies.common.classifiers import CLASSIFIERS, is_correct
+from studies.common.files import is_intact
 from studies.common.training import Budget, Choice, Scaled, Scaling, train
 from studies.data.datasets import Images
 from studies.luminance.arms import Arm
@@ -99,7 +100,7 @@ class FeatureCache:
         if self.folder is None or not self.arm.costly:
             return self.arm.pooled(self.arm.maps(light(), self.state))
         path = self.folder / f"{self.arm.kept_as or self.arm.name}-{self.state}" / f"{name}.npy"
-        if not path.exists():
+        if not is_intact(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             # Two classifiers behind one arm may write it at the same time.
             with replacing(path) as scratch:

@@ -15,6 +15,7 @@ from biomodel.analysis.equivalent_kernels import equivalent_kernels
 from biomodel.utils.paths import replacing
 from bridge import FrontEnd
 from bridge.evaluate.kernels import compare_kernels, most_effective_noise
+from studies.common.files import is_intact
 from studies.luminance.lights import LIGHTS, PIXELS_PER_DEGREE, illuminate
 
 #: Contrast of the noise about which each station's kernels are taken. V1's cells square their input: they need noise.
@@ -97,7 +98,7 @@ CircuitKernels: TypeAlias = dict[str, tuple[xr.Dataset, int]]
 
 def simulate_kernels(pathway: Pathway, folder: Path, workers: int) -> CircuitKernels:
     """Simulate the circuit's kernels of the stations whose STATION.npz is missing in a folder."""
-    missing = [station for station in KERNEL_CONTRASTS if not (folder / f"{station}.npz").exists()]
+    missing = [station for station in KERNEL_CONTRASTS if not is_intact(folder / f"{station}.npz")]
     if not missing:
         return {}
     seed = most_effective_noise(pathway, PIXELS_PER_DEGREE, _BACKGROUND, _NOISE_CONTRAST, _SIZE)

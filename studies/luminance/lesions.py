@@ -16,6 +16,7 @@ import numpy as np
 from biomodel import Pathway
 from biomodel.circuit.lesions import lesions_of
 from biomodel.utils.progress import progress
+from studies.common.files import is_intact
 from studies.common.parallel import run_parallel
 from studies.data.datasets import Images
 from studies.luminance.arms import Arm, simulated_rates
@@ -76,7 +77,7 @@ def run(pathway: Pathway, station: str, images: Images, protocol: Protocol, out:
         )
         for variant, lesions in variants(station).items()
     }
-    pending = {one: path for one, path in paths(out, station).items() if not path.exists()}
+    pending = {one: path for one, path in paths(out, station).items() if not is_intact(path)}
     # The simulation runs in several processes itself.
     for variant in progress(dict.fromkeys(variant for variant, _ in pending), what=f"lesions before {station}"):
         features[variant].fill(images, protocol.conditions)

@@ -28,6 +28,7 @@ from biomodel.utils.run_folder import array_digest, claim
 from bridge import FrontEnd, fit_pathway
 from bridge.fit.stimuli import identification_set
 from studies import common, data
+from studies.common.files import is_intact
 from studies.common.parallel import run_parallel
 from studies.common.training import Choice
 from studies.data import datasets
@@ -64,7 +65,7 @@ class _Context:
     def pending(self, made: dict[str, Arm]) -> list[Cell]:
         """Cells of some arms whose files are missing."""
         cells = self.settings.cells(made)
-        return [one for one in cells if not all(p.exists() for p in self.files.of(one, made[one.arm].simulated))]
+        return [one for one in cells if not all([is_intact(p) for p in self.files.of(one, made[one.arm].simulated)])]
 
     def features(self, arm: Arm, state: str) -> FeatureCache:
         return FeatureCache(arm, state, self.files.out / "maps")
@@ -134,12 +135,12 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
     _run_cells(context, made, workers)
     if settings.lesions:
         _run_lesions(context, pathway, workers)
-    if not files.costs.exists():
+    if not is_intact(files.costs):
         alone = [arms.make(name, replace(models, workers=1)) for name in made]
         write_text(files.costs, costs.measure_speed(alone, scene(images.test[:_TIMED])).to_csv(index=False))
     if front_end is not None:
         examples.record_kernels(pathway, front_end, circuit_kernels, files.kernels)
-    if front_end is not None and not files.examples.exists():
+    if front_end is not None and not is_intact(files.examples):
         examples.record(pathway, front_end, scene(images.test[:1]), settings.lights).save(files.examples)
     study = results.read(settings, made, files)
     results.write_tables(study, out)
@@ -159,7 +160,7 @@ def _draw_stations(pathway: Pathway, images: datasets.Images, files: Files) -> N
 
 def _fitted_front_end(settings: Settings, pathway: Pathway, files: Files, workers: int) -> FrontEnd:
     """The study's front end: read from its folder, or fitted and written there with its scores."""
-    if not (files.front_end.exists() and files.fit.exists()):
+    if not (is_intact(files.front_end) and is_intact(files.fit)):
         stimuli = identification_set(settings.images, seed=settings.seed)
         front_end, report = fit_pathway(pathway, stimuli, seed=settings.seed, workers=workers)
         write_text(files.fit.with_suffix(".json"), json.dumps(report.to_json(), indent=2) + "\n")
@@ -174,7 +175,7 @@ def _run_searches(context: _Context, made: dict[str, Arm], workers: int) -> None
     pairs = [(cell.classifier, made[cell.arm].twin or cell.arm) for cell in settings.cells(made)]
     if settings.lesions:
         pairs += [("lenet", f"front_end_{station}") for station in lesions.MECHANISMS]
-    pending = [pair for pair in dict.fromkeys(pairs) if not context.files.choice(*pair).exists()]
+    pending = [pair for pair in dict.fromkeys(pairs) if not is_intact(context.files.choice(*pair))]
     run_parallel(_search, [(context, *pair) for pair in pending], workers, "searching")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -55,15 +57,24 @@ class CellResult:
 
     @staticmethod
     def load(path: Path) -> CellResult:
-        """Read a result that `save` wrote."""
-        with np.load(path, allow_pickle=False) as file:
-            keys = zip(file["sweep"].tolist(), file["level"].tolist(), strict=True)
-            accuracy = dict(zip(keys, file["accuracy"].tolist(), strict=True))
-            kernels, initial = (
-                {name.removeprefix(when): file[name] for name in file.files if name.startswith(when)}
-                for when in ("after ", "before ")
-            )
-            return CellResult(accuracy, int(file["images"]), kernels, initial)
+        """Read a result that `save` wrote.
+
+        Raises
+        ------
+        InputError
+            For a damaged file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                keys = zip(file["sweep"].tolist(), file["level"].tolist(), strict=True)
+                accuracy = dict(zip(keys, file["accuracy"].tolist(), strict=True))
+                kernels, initial = (
+                    {name.removeprefix(when): file[name] for name in file.files if name.startswith(when)}
+                    for when in ("after ", "before ")
+                )
+                return CellResult(accuracy, int(file["images"]), kernels, initial)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise InputError(f"{path} is damaged ({error}): remove it") from None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from biomodel.utils.paths import write_text
 from biomodel.utils.run_folder import array_digest, claim
 from bridge.model import convolution, front_end, stages, time
 from studies.common import classifiers, retilenet, training
+from studies.common.files import is_intact
 from studies.common.parallel import run_parallel
 from studies.data import datasets, readers
 from studies.reproduction import arms, cells, settings, sweeps
@@ -58,7 +59,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
         _note_command(settings, out)
         budget = BUDGETS[settings.budget]
         used = images.first(budget.train or len(images.train), budget.test or len(images.test))
-        pending = [cell for cell in settings.cells(name) if not cell.path(out).exists()]
+        pending = [cell for cell in settings.cells(name) if not is_intact(cell.path(out))]
         tasks = [(out, group, used, budget.rates, settings.device) for group in _tasks(pending)]
         run_parallel(_compute, tasks, workers, f"{name}, {settings.budget}")
     return read(out)

@@ -1,0 +1,239 @@
+"""Damaged files: each is mended or refused with one line that names it, and nothing that is right is computed again."""
+
+import json
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+import xarray as xr
+import zarr
+
+from biomodel import InputError, Pathway, Store, luminance
+from biomodel.engine import cache, run
+from biomodel.utils.atomic import atomic_write
+from biomodel.utils.killed import process_name
+from biomodel.utils.run_folder import exclusive
+from bridge import io
+from studies.common import files
+from studies.data.readers import read_matlab
+from studies.luminance.evaluation import Correct
+from studies.luminance.lights import REFERENCE
+from studies.reproduction.results import CellResult
+
+
+def flip(path, place):
+    """Flip a bit of the byte at a place."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path, place):
+    """Cut a file at a place."""
+    path.write_bytes(path.read_bytes()[:place])
+
+
+PATHWAY = Pathway(target="numpy")
+STIMULUS = luminance(np.random.default_rng(0).uniform(10, 100, (6, 4, 4)), 16)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """Recorded responses and backgrounds of three chunks, by first image: they are simulated once for all tests."""
+    found = {}
+
+    def note(plan, chunks, keep, workers):
+        def noted(chunk, *recorded):
+            found[chunk.start] = recorded
+            return keep(chunk, *recorded)
+
+        return real(plan, chunks, noted, workers)
+
+    real = run.run_chunks
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(run, "run_chunks", note)
+        PATHWAY.simulate(STIMULUS, output="cone", store=Store(folder, 2))
+    return found
+
+
+@pytest.fixture
+def simulate(tmp_path, monkeypatch, parts):
+    """Writes responses to six images in chunks of two into a folder; returns them, and the chunks that were simulated."""
+    simulated = []
+
+    def replay(plan, chunks, keep, workers):
+        for chunk in chunks:
+            simulated.append(chunk.start)
+            yield keep(chunk, *parts[chunk.start])
+
+    monkeypatch.setattr(run, "run_chunks", replay)
+
+    def once():
+        simulated.clear()
+        found = PATHWAY.simulate(STIMULUS, output="cone", store=Store(tmp_path / "a", 2))
+        return found.load(), list(simulated)
+
+    return once
+
+
+@pytest.mark.parametrize("damage", [flip, truncate])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+def test_a_damaged_chunk_is_simulated_again(simulate, tmp_path, damage, share):
+    expected, _ = simulate()
+    chunk = tmp_path / "a/responses.zarr/cone/c/1/0/0"
+    damage(chunk, int(share * chunk.stat().st_size))
+    found, simulated = simulate()
+    assert simulated == [2]
+    xr.testing.assert_identical(found, expected)
+    assert simulate()[1] == []
+
+
+def test_a_store_of_an_earlier_version_is_read_and_continued(simulate, tmp_path):
+    """Without checksums: a chunk that is cut is still found."""
+    expected, _ = simulate()
+    for name in ("background", "cone"):
+        group = zarr.open_group(tmp_path / "a/responses.zarr", mode="r+", use_consolidated=False)
+        values, attributes, chunks = group[name][:], dict(group[name].attrs), group[name].chunks
+        dimensions = group[name].metadata.dimension_names
+        del group[name]
+        group.create_array(
+            name,
+            shape=values.shape,
+            chunks=chunks,
+            dtype=values.dtype,
+            fill_value=np.nan,
+            dimension_names=dimensions,
+            attributes=attributes,
+        )[:] = values
+    found, simulated = simulate()
+    assert simulated == []
+    xr.testing.assert_identical(found, expected)
+    chunk = tmp_path / "a/responses.zarr/cone/c/1/0/0"
+    truncate(chunk, chunk.stat().st_size // 2)
+    found, simulated = simulate()
+    assert simulated == [2]
+    xr.testing.assert_identical(found, expected)
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "cone/zarr.json", "settings/zarr.json", "x/zarr.json", "x/c/0"])
+def test_damaged_metadata_of_a_store_is_refused(simulate, tmp_path, name):
+    simulate()
+    path = tmp_path / "a/responses.zarr" / name
+    truncate(path, path.stat().st_size // 2)
+    with pytest.raises(InputError, match=r"responses\.zarr"):
+        simulate()
+
+
+def test_leftovers_of_a_killed_run_are_removed(simulate, tmp_path):
+    (tmp_path / "a/.responses-999999999.zarr").mkdir(parents=True)
+    simulate()
+    left = tmp_path / "a/responses.zarr/cone/c/1/0/0.0123456789abcdef0123456789abcdef.partial"
+    left.write_bytes(b"part")
+    simulate()
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [".lock", "responses.zarr"]
+    assert not left.exists()
+
+
+def test_scratch_files_of_killed_processes_are_removed(tmp_path, monkeypatch):
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    monkeypatch.setattr("os.getpid", lambda: ended.pid)
+    left = tmp_path / f".a.{process_name()}-1.part.txt"
+    monkeypatch.undo()
+    of_another = tmp_path / f".a.{process_name()}-1.part.txt"
+    for path in (left, of_another):
+        path.write_text("half")
+    with atomic_write(tmp_path / "a.txt") as scratch:
+        scratch.write_text("whole")
+    assert sorted(tmp_path.iterdir()) == [of_another, tmp_path / "a.txt"]
+
+
+def weights(path):
+    """A file of weights."""
+    io.write(path, {"a": torch.arange(6.0)}, {"metadata": "some"})
+
+
+def test_every_damage_of_a_file_of_weights_is_refused_by_name(tmp_path):
+    path = tmp_path / "a.safetensors"
+    weights(path)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 3):
+        for content in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
+            path.write_bytes(content)
+            with pytest.raises(InputError, match=r"a\.safetensors"):
+                io.read(path)
+
+
+def matlab(path):
+    """A compressed MATLAB file with four images."""
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 4), np.uint8)
+    scipy.io.savemat(path, {"X": pixels, "y": np.arange(1, 5, dtype=np.uint8)[:, None]}, do_compression=True)
+
+
+def test_damage_of_a_matlab_file_changes_nothing_or_is_refused_by_name(tmp_path):
+    path = tmp_path / "a.mat"
+    matlab(path)
+    whole, expected = path.read_bytes(), read_matlab(path, 32)
+    for place in [*range(0, 160), *range(160, len(whole), 997), *range(len(whole) - 40, len(whole))]:
+        for content in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
+            path.write_bytes(content)
+            try:
+                found = read_matlab(path, 32)
+            except InputError as error:
+                assert str(path) in str(error)
+            else:
+                assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)), place
+
+
+def correct():
+    """Results of a cell of the luminance study."""
+    return Correct((REFERENCE,), (0, 1), np.random.default_rng(0).random((1, 2, 50)) < 0.5)
+
+
+@pytest.mark.parametrize("damage", [flip, truncate])
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_damaged_results_of_a_cell_are_removed(tmp_path, damage, share, caplog):
+    path = tmp_path / "cell.npz"
+    correct().save(path)
+    assert files.is_intact(path)
+    damage(path, int(share * path.stat().st_size))
+    assert not files.is_intact(path)
+    assert str(path) in caplog.text
+    assert not files.is_intact(tmp_path / "none.npz")
+
+
+def test_a_damaged_cell_of_another_run_is_named(tmp_path):
+    path = tmp_path / "cell-0.npz"
+    CellResult({("mu", 0.0): 0.5}, 10).save(path)
+    truncate(path, path.stat().st_size // 2)
+    with pytest.raises(InputError, match=r"cell-0\.npz"):
+        CellResult.load(path)
+
+
+@pytest.mark.parametrize("study", ["luminance", "reproduction"])
+def test_two_runs_of_a_study_do_not_share_a_folder(tmp_path, study, monkeypatch, capsys):
+    from studies.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["precortical", "study", study, "--out", str(tmp_path / "a")])
+    with exclusive(tmp_path / "a"), pytest.raises(SystemExit) as end:
+        main.main()
+    assert end.value.code == 2
+    assert "being written by another process" in capsys.readouterr().err
+
+
+def test_any_damage_of_a_manifest_is_found(tmp_path):
+    content = {"inputs": {"movie": 4}, "outputs": {}, "checksums": {}, "sizes": {}, "vectorised": 1}
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(content | {"digest": cache.manifest_digest(content)}))
+    assert cache.damaged(tmp_path) is None
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        flip(path, place)
+        assert cache.damaged(tmp_path) is not None
+        path.write_bytes(whole[:place])
+        assert cache.damaged(tmp_path) is not None
+        path.write_bytes(whole)
