@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import zarr
 
 from biomodel import InputError, Pathway, Store, luminance
 from biomodel.engine import cache, run
+from biomodel.utils import parents
 from biomodel.utils.atomic import atomic_write
 from biomodel.utils.killed import process_name
 from biomodel.utils.run_folder import exclusive
@@ -237,3 +240,18 @@ def test_any_damage_of_a_manifest_is_found(tmp_path):
         path.write_bytes(whole[:place])
         assert cache.damaged(tmp_path) is not None
         path.write_bytes(whole)
+
+
+def test_a_worker_ends_with_its_parent(tmp_path):
+    """The parent is killed; its worker, which would sleep for a minute, ends too."""
+    source = Path(parents.__file__).read_text()
+    worker = f"{source}\nimport sys\nprint(flush=True)\ncall_for(int(sys.argv[1]), time.sleep, 60)"
+    parent = "import os, subprocess, sys\nsubprocess.run([sys.executable, '-S', '-c', sys.argv[1], str(os.getpid())])"
+    command = [sys.executable, "-S", "-c", parent, worker]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.kill()
+        # The pipe is closed when nobody writes to it any more.
+        start = time.monotonic()
+        process.stdout.read()
+    assert time.monotonic() - start < 20

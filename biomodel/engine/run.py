@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +17,7 @@ from biomodel.engine.plan import Batch, Plan, noise_seed
 from biomodel.engine.responses import Recorded, concatenate, concatenate_trials, empty_dataset, label, read_batch
 from biomodel.engine.spike_trains import SpikeTrains
 from biomodel.engine.store import open_store
+from biomodel.utils.parents import call_for
 from biomodel.utils.progress import progress
 from biomodel.utils.run_folder import exclusive
 
@@ -119,7 +121,9 @@ def run_chunks(plan: Plan, chunks: list[slice], keep: Keep[T], workers: int) -> 
     bare = plan.without_images()
     with progress(total=total, initial=total - left, what="simulating", unit="image") as bar:
         tasks = (
-            joblib.delayed(_simulate_chunk)(bare, executor, chunk, *plan.presentations.read(chunk), keep)
+            joblib.delayed(call_for)(
+                os.getpid(), _simulate_chunk, bare, executor, chunk, *plan.presentations.read(chunk), keep
+            )
             for chunk in chunks
         )
         for chunk, kept in zip(chunks, parallel(tasks), strict=True):

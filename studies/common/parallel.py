@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import joblib
 import torch
 
+from biomodel.utils.parents import call_for
 from biomodel.utils.progress import progress
 
 
@@ -27,7 +29,7 @@ def run_parallel(task: Callable[..., None], arguments: Sequence[tuple[Any, ...]]
     """
     with joblib.parallel_config("loky", inner_max_num_threads=1):
         results = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(
-            joblib.delayed(_single_threaded)(task, *values) for values in arguments
+            joblib.delayed(call_for)(os.getpid(), _single_threaded, task, *values) for values in arguments
         )
         for _ in progress(results, total=len(arguments), what=what, unit="task"):
             pass

@@ -1,0 +1,43 @@
+"""Worker processes that end when the process that started them does, however that ends."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+#: Seconds between looks at the parent.
+_INTERVAL = 0.5
+
+
+def call_for(parent: int, function: Callable[..., T], *arguments: object) -> T:
+    """Call a function in a worker process, which ends when its parent has ended.
+
+    A worker of joblib would finish its task, and then wait for minutes for another one.
+
+    Parameters
+    ----------
+    parent : int
+        The number of the process that started the worker, or of this process.
+    function, arguments
+        What is called.
+    """
+    if parent != os.getpid():
+        _watch(parent)
+    return function(*arguments)
+
+
+@functools.cache
+def _watch(parent: int) -> None:
+    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_INTERVAL)
+    os._exit(1)
