@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -119,14 +120,18 @@ def run_chunks(plan: Plan, chunks: list[slice], keep: Keep[T], workers: int) -> 
     parallel = joblib.Parallel(n_jobs=workers, prefer=prefer, return_as="generator")
     total, left = len(plan.presentations), sum(chunk.stop - chunk.start for chunk in chunks)
     bare = plan.without_images()
-    with progress(total=total, initial=total - left, what="simulating", unit="image") as bar:
-        tasks = (
-            joblib.delayed(call_for)(
-                os.getpid(), _simulate_chunk, bare, executor, chunk, *plan.presentations.read(chunk), keep
-            )
-            for chunk in chunks
+    tasks = (
+        joblib.delayed(call_for)(
+            os.getpid(), _simulate_chunk, bare, executor, chunk, *plan.presentations.read(chunk), keep
         )
-        for chunk, kept in zip(chunks, parallel(tasks), strict=True):
+        for chunk in chunks
+    )
+    # Closed, after an error too: threads that go on while the interpreter ends change its exit code to 120.
+    with (
+        closing(parallel(tasks)) as results,
+        progress(total=total, initial=total - left, what="simulating", unit="image") as bar,
+    ):
+        for chunk, kept in zip(chunks, results, strict=True):
             bar.update(chunk.stop - chunk.start)
             yield kept
 
