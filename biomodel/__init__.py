@@ -8,6 +8,10 @@ __version__ = "0.1.0"
 import biomodel.utils.brian2_import  # noqa: F401
 
 # isort: split
+# Before modules that import Brian2: it keeps what Brian2 replaces.
+from biomodel.utils import excepthook
+
+# isort: split
 from biomodel.adaptation import GazeAdapted
 from biomodel.analysis.orientation import orientation_field
 from biomodel.circuit.lesions import LESIONS
@@ -33,6 +37,8 @@ __all__ = [
     "orientation_field",
     "physiology",
 ]
+
+excepthook.install()
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,4 +1,7 @@
-"""The adaptation states a presentation can start from."""
+"""The adaptation states a presentation can start from.
+
+A state is what was seen before onset, so it never depends on later frames of a movie: gaze is adapted to the first frame.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,13 @@ TRUNCATION = 4.0
 class GazeAdapted:
     """Adapted to the image while gaze wanders: each cone to the image blurred by the distribution of gaze positions.
 
+    Of a movie, the first frame is the image: as if it had been on the screen before.
+
     Parameters
     ----------
     sd : float
-        Standard deviation of the gaze's position in degrees; 0 is a stabilised image, infinity the mean of the image.
+        Standard deviation of the gaze's position in degrees, a plain number; 0 is a stabilised image, infinity the mean of
+        the image.
 
     Raises
     ------
@@ -42,15 +48,20 @@ class GazeAdapted:
     sd: float = GAZE_SD
 
     def __post_init__(self) -> None:
-        if isinstance(self.sd, bool) or not isinstance(self.sd, numbers.Real) or not self.sd >= 0:
+        if isinstance(self.sd, bool | np.timedelta64) or not isinstance(self.sd, numbers.Real) or not self.sd >= 0:
             raise InputError(f"sd of gaze must be a number of degrees of 0 or more, got {self.sd!r}")
 
     def __str__(self) -> str:
-        return f"gaze of {float(self.sd):g}°"
+        return f"gaze of {_exact(float(self.sd))}°"
 
     def field(self, light: np.ndarray, pixels_per_degree: float, chosen: slice) -> np.ndarray:
         """The field, (image, y, x) in cd/m², that each cone of the `chosen` images is adapted to."""
         return gaze_field(light, float(self.sd), pixels_per_degree)
+
+
+def _exact(value: float) -> str:
+    """A number with all of its digits: stores with different settings differ in their text."""
+    return repr(value).removesuffix(".0")
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ class UniformField:
 
     def __str__(self) -> str:
         if len(self.levels) == 1:
-            return f"{self.levels[0]:g} cd/m²"
+            return f"{_exact(self.levels[0])} cd/m²"
         digest = hashlib.sha256(np.array(self.levels).tobytes()).hexdigest()[:16]
         return f"{len(self.levels)} levels from {min(self.levels):g} to {max(self.levels):g} cd/m² with digest {digest}"
 

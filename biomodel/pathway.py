@@ -159,7 +159,8 @@ class Pathway:
 
     def classical_centre(self, pixels_per_degree: float, output: str = "v1") -> int:
         """Width in pixels of the largest classical centre up to a station; smaller images are refused."""
-        return classical_centre(self.parameters, one_of(output, STATIONS, "output"), pixels_per_degree)
+        ppd = positive(pixels_per_degree, "pixels_per_degree", "px/deg")
+        return classical_centre(self.parameters, one_of(output, STATIONS, "output"), ppd)
 
     def network(self, stimulus: xr.DataArray, adapt_to: AdaptTo = "gaze", *, output: str = "v1") -> brian2.Network:
         """The brian2.Network itself, in its steady state, about to show the stimulus: running it shows the stimulus.
@@ -181,7 +182,7 @@ class Pathway:
         InputError
             As for `simulate`.
         """
-        plan = self._plan(stimulus, Request(adapt_to=adapt_to, output=output), all_images=True)
+        plan = self._plan(stimulus, Request(adapt_to=adapt_to, output=output, record="trace"), all_images=True)
         shown, background = plan.presentations.read(slice(None))
         with one_thread():
             circuit = assemble(plan.specification, recording=False)
@@ -193,8 +194,8 @@ class Pathway:
         self,
         stimulus: xr.DataArray,
         adapt_to: AdaptTo = "gaze",
-        duration: float | Quantity = 0.2,
-        window: tuple[float | Quantity, float | Quantity] = (0.05, 0.2),
+        duration: float | Quantity | None = None,
+        window: tuple[float | Quantity, float | Quantity] | None = None,
         seed: int = 0,
         *,
         output: str = "v1",
@@ -211,8 +212,8 @@ class Pathway:
         self,
         stimulus: xr.DataArray,
         adapt_to: AdaptTo = "gaze",
-        duration: float | Quantity = 0.2,
-        window: tuple[float | Quantity, float | Quantity] = (0.05, 0.2),
+        duration: float | Quantity | None = None,
+        window: tuple[float | Quantity, float | Quantity] | None = None,
         seed: int = 0,
         *,
         output: str = "v1",
@@ -228,8 +229,8 @@ class Pathway:
         self,
         stimulus: xr.DataArray,
         adapt_to: AdaptTo = "gaze",
-        duration: float | Quantity = 0.2,
-        window: tuple[float | Quantity, float | Quantity] = (0.05, 0.2),
+        duration: float | Quantity | None = None,
+        window: tuple[float | Quantity, float | Quantity] | None = None,
         seed: int = 0,
         *,
         output: str = "v1",
@@ -242,23 +243,27 @@ class Pathway:
     ) -> xr.Dataset | SpikeTrains:
         """Responses to a stimulus, each image from an adapted state.
 
-        The pathway starts in the steady state of an adaptation state, the image is shown for `duration`, and a response is
-        the mean over `window`.
+        The pathway starts in the steady state of an adaptation state, the image or movie is shown for `duration`, and a
+        response is the mean over `window`.
 
         Parameters
         ----------
         stimulus : xarray.DataArray, (image, y, x), optionally with `colour` or `time`
-            Luminance in cd/m², from `Display.show` or `biomodel.luminance`; `time` in seconds, evenly spaced. Colours
-            are summed to luminance.
+            Luminance in cd/m², from `Display.show` or `biomodel.luminance`. `time` has the evenly spaced onsets of frames in
+            seconds (or `timedelta64`); only intervals count, the first frame is shown at onset. Frames last `dt` or longer.
+            Where they do not last whole steps, each begins with the next step. Colours are summed to luminance.
         adapt_to : "gaze", GazeAdapted, "previous", luminance in cd/m², or one luminance for each image
             ``"gaze"``: each cone is adapted to the image blurred by gaze positions, with a standard deviation of .5 degrees;
-            a `GazeAdapted` has another one. A luminance: a uniform field, so that the image appears suddenly.
+            a `GazeAdapted` has another one. Of a movie it is the first frame: the state never depends on later frames.
+            A luminance: a uniform field, so that the image appears suddenly.
             ``"previous"``: images follow one another, each from the state that the last one left; the first one from the state
             that the last call with the same output, trials, region and image size left; without one, from "gaze".
-        duration : float or brian2.Quantity
-            Seconds for which the image is shown.
-        window : pair of float or brian2.Quantity
-            Seconds after onset between which rates are averaged.
+        duration : float or brian2.Quantity, optional
+            Seconds for which the image is shown; by default .2 for images, and the whole movie for movies. A shorter
+            duration ends a movie early; after the end of a movie its last frame stays.
+        window : pair of float or brian2.Quantity, optional
+            Seconds after onset between which rates are averaged; by default from .05 to the end of the presentation, and for
+            images to .2 at the latest. The default starts at 0 where a presentation lasts .05 or less.
         seed : int
             Seed of the noise; rate fidelity has none. The same seed gives the same spikes on one machine and target,
             with any number of workers.
@@ -284,9 +289,9 @@ class Pathway:
         xarray.Dataset
             One variable per station: `cone` (pA) and `horizontal` (mV): (image, y, x); `bipolar` (mV), `ganglion` and `lgn`
             (Hz): (image, …_channel, y, x); `v1` (Hz): (image, v1_channel, v1_y, v1_x); and `background`, the
-            field adapted to (cd/m²). From a store, values are read when they are used. At spiking fidelity, `ganglion`,
-            `lgn` and `v1` are spike counts in the window, or in the step up to each time of a trace, and have a dimension
-            `trial` after `image`.
+            field adapted to (cd/m²), in a sequence what was shown last. Coordinates of the stimulus along `image` are kept.
+            From a store, values are read when they are used. At spiking fidelity, `ganglion`, `lgn` and `v1` are spike counts
+            in the window, or in the step up to each time of a trace, and have a dimension `trial` after `image`.
         SpikeTrains
             For ``record="spikes"``.
 

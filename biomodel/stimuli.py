@@ -11,7 +11,7 @@ from brian2 import Quantity
 from numpy.typing import ArrayLike
 
 from biomodel.utils.errors import InputError
-from biomodel.utils.units import as_number
+from biomodel.utils.units import as_array, as_number, check_units_attribute
 
 #: Share of the luminance of white that each linear sRGB primary carries (IEC 61966-2-1).
 SRGB_LUMINANCE = (0.2126, 0.7152, 0.0722)
@@ -40,11 +40,11 @@ def luminance(
 
     Parameters
     ----------
-    values : array_like, (image, y, x) or (image, time, y, x) with `frame_duration`
+    values : array_like or brian2.Quantity, (image, y, x) or (image, time, y, x) with `frame_duration`
         Luminance in cd/m².
     pixels_per_degree : float
     frame_duration : float or brian2.Quantity, optional
-        Duration of each frame of a movie, seconds.
+        Duration of each frame of a movie, seconds; a movie has two frames or more.
 
     Returns
     -------
@@ -54,7 +54,8 @@ def luminance(
     Raises
     ------
     InputError
-        For a wrong number of dimensions, an empty set, negative, infinite or NaN luminance.
+        For a wrong number of dimensions, an empty set, a movie of one frame, another unit, negative, infinite or NaN
+        luminance.
 
     Examples
     --------
@@ -66,18 +67,18 @@ def luminance(
     array([150.])
     """
     dims = ("image", "y", "x") if frame_duration is None else ("image", "time", "y", "x")
-    array = np.asarray(by_name(values, dims, "luminance"))
-    if array.dtype.kind not in "buif":
-        raise InputError(f"luminance must be an array of real numbers, got {array.dtype}")
+    array = as_array(by_name(values, dims, "luminance"), "cd/m²", "luminance", "buif")
     array = np.asarray(array, dtype=float)
     if array.ndim != len(dims):
         raise InputError(f"luminance must have the dimensions {dims}, got {array.ndim} dimensions")
-    ppd = positive(pixels_per_degree, "pixels_per_degree", "1")
+    ppd = positive(pixels_per_degree, "pixels_per_degree", "px/deg")
     coordinates = {
         "y": _centred(array.shape[-2], ppd),
         "x": _centred(array.shape[-1], ppd),
     }
     if frame_duration is not None:
+        if array.shape[1] == 1:
+            raise InputError("a movie must have two frames or more, got 1: give an image without frame_duration")
         coordinates["time"] = np.arange(array.shape[1]) * positive(frame_duration, "frame_duration", "s")
     stimulus = xr.DataArray(array, dims=dims, coords=coordinates, name="luminance", attrs={"units": "cd/m²"})
     check_luminance(stimulus)
@@ -104,7 +105,7 @@ def by_name(values: ArrayLike, dims: tuple[str, ...], name: str) -> ArrayLike:
         if sorted(map(str, names)) != sorted(COLOURS):
             raise InputError(f"coordinate colour of {name} must be {', '.join(COLOURS)}, got {names}")
         values = values.sel(colour=list(COLOURS))
-    return values.transpose(*dims).values
+    return values.transpose(*dims)
 
 
 def _centred(size: int, pixels_per_degree: float) -> np.ndarray:
@@ -131,9 +132,10 @@ def check_luminance(stimulus: xr.DataArray) -> tuple[float, float]:
         raise InputError(f"the stimulus must have at least one image, got shape {stimulus.shape}")
     if stimulus.dtype.kind not in "uif":
         raise InputError(f"luminance must be numbers in cd/m², got type {stimulus.dtype}")
+    check_units_attribute(stimulus, "cd/m²", "luminance")
     lows, highs, n_checked = [], [], 0
     for block in blocks(stimulus):
-        values = block.values
+        values = as_array(block.data, "cd/m²", "luminance")
         wrong = ~(np.isfinite(values) & (values >= 0))
         if wrong.any():
             at = tuple(int(i) for i in np.argwhere(wrong)[0])
@@ -177,13 +179,79 @@ def pixels_per_degree(stimulus: xr.DataArray) -> float:
             raise InputError(
                 f"the stimulus must have a coordinate {axis} in degrees: make it with Display.show or luminance"
             )
-        steps = np.diff(stimulus[axis].values)
-        if not np.allclose(steps, steps[0], rtol=1e-6) or steps[0] <= 0:
+        spacing = even_step(places(stimulus, axis))
+        if spacing is None:
             raise InputError(f"the stimulus's coordinate {axis} must grow in even steps, in degrees")
-        spacings.append(steps.mean())
-    if not np.isclose(spacings[0], spacings[1], rtol=1e-6):
+        spacings.append(spacing)
+    if abs(spacings[1] / spacings[0] - 1) * max(stimulus.sizes["y"], stimulus.sizes["x"]) > UNEVENNESS:
         raise InputError(f"pixels must be square, got {spacings[0]:g}° by {spacings[1]:g}°")
-    return float(1 / spacings[0])
+    return _rounded(1 / spacings[0], stimulus.y.dtype)
+
+
+#: Distance of a position from an even lattice that is accepted, in pixels or frames. Single precision needs some of it.
+UNEVENNESS = 0.01
+
+
+def places(stimulus: xr.DataArray, axis: str) -> np.ndarray:
+    """A coordinate of a stimulus as plain numbers: x and y in degrees, time in seconds.
+
+    Raises
+    ------
+    InputError
+        For another unit in the attribute ``units``, and for dates, texts and other objects.
+    """
+    coordinate, unit = stimulus[axis], "s" if axis == "time" else "deg"
+    check_units_attribute(coordinate, unit, f"the stimulus's coordinate {axis}")
+    if unit == "s" and coordinate.dtype.kind == "m":
+        return coordinate.values / np.timedelta64(1, "s")
+    if coordinate.dtype.kind not in "uif":
+        raise InputError(f"the stimulus's coordinate {axis} must be numbers in {unit}, got type {coordinate.dtype}")
+    return coordinate.values.astype(float)
+
+
+def even_step(values: np.ndarray) -> float | None:
+    """Spacing of growing positions on a straight line, or None where they are not on one."""
+    if len(values) < 2 or not np.isfinite(values).all():
+        return None
+    step = float(np.diff(values).mean())
+    away = values - step * np.arange(len(values))
+    return step if step > 0 and np.ptp(away) <= 2 * UNEVENNESS * step else None
+
+
+def frames(stimulus: xr.DataArray) -> tuple[int, float] | None:
+    """Number of frames of a movie and the duration of each in seconds; None for still images.
+
+    Only intervals count: the first frame is shown at onset.
+
+    Raises
+    ------
+    InputError
+        For a single frame, and for times that are missing, uneven or do not grow.
+    """
+    if "time" not in stimulus.dims:
+        return None
+    times = places(stimulus, "time") if "time" in stimulus.coords else np.array([])
+    step = even_step(times)
+    if step is None:
+        got = _few(times) if times.size else "none"
+        raise InputError(f"a movie's coordinate time must have two or more values in even steps, in seconds, got {got}")
+    return len(times), _rounded(step, stimulus.time.dtype)
+
+
+def _rounded(value: float, dtype: np.dtype) -> float:
+    """A number to the digits that a type holds; in double precision as it is."""
+    digits = np.finfo(dtype).precision if dtype.kind == "f" else np.finfo(float).precision
+    return value if digits >= np.finfo(float).precision else float(f"{value:.{digits}g}")
+
+
+def _few(values: np.ndarray) -> str:
+    """The first values of an array as text."""
+    shown = ", ".join(f"{value:g}" for value in values[:_SHOWN])
+    return f"[{shown}{', …' if len(values) > _SHOWN else ''}]"
+
+
+#: Values of an array that a message shows.
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -226,7 +294,7 @@ class Display:
             raise InputError(f"black must be 0 or more and less than peak = {peak:g} cd/m², got {black:g}")
         object.__setattr__(self, "peak", peak)
         object.__setattr__(self, "black", black)
-        object.__setattr__(self, "pixels_per_degree", positive(self.pixels_per_degree, "pixels_per_degree", "1"))
+        object.__setattr__(self, "pixels_per_degree", positive(self.pixels_per_degree, "pixels_per_degree", "px/deg"))
 
     def show(self, images: ArrayLike) -> xr.DataArray:
         """Luminance of images: sRGB-decoded, then ``black + (peak - black) · linear``.
@@ -248,7 +316,7 @@ class Display:
         with n and H over 4, which is one image in colour, (H, W, 3), without its first axis.
         """
         named = ("image", "y", "x", "colour") if "colour" in getattr(images, "dims", ()) else ("image", "y", "x")
-        codes = np.asarray(by_name(images, named, "images"))
+        codes = as_array(by_name(images, named, "images"), "1", "images")
         if codes.ndim not in (3, 4) or (codes.ndim == 4 and codes.shape[-1] != 3):
             raise InputError(f"images must have the shape (n, H, W) or (n, H, W, 3), got {codes.shape}")
         check_not_one_image(codes.shape, "images")

@@ -350,7 +350,7 @@ def test_drives_of_a_bounded_v1_are_those_of_the_whole_image():
     ("settings", "words"),
     [
         ({"record": "trace"}, "record must be 'mean'"),
-        ({"duration": 0.5}, "duration and window must be"),
+        ({"duration": 0.5}, "duration must be 0.2 s for a front end, got"),
         ({"output": "cortex"}, "output must be one of .*, got 'cortex'"),
         ({"adapt_to": "previous"}, "adapt_to must be 'gaze' or .*, got 'previous'"),
     ],

@@ -123,7 +123,7 @@ def test_stimulus_sets_are_the_seeds_own():
     assert np.array_equal(first.light, again.light) and not np.array_equal(first.light, other.light)
     assert np.array_equal(first.fields, again.fields, equal_nan=True)
     assert float(first.light.min()) >= 0 and first.light.sizes == {"image": 40, "y": 32, "x": 32}
-    with pytest.raises(ValueError, match="images must be at least 13, got 5"):
+    with pytest.raises(ValueError, match="images must be an integer of 13 or more, got 5"):
         stimuli.identification_set(5)
 
 

@@ -569,7 +569,7 @@ def test_a_property_without_cells_has_no_distance():
     [
         ({"draws": ()}, "draws must be one or more different numbers"),
         ({"draws": (1, 1)}, "one or more different numbers, got"),
-        ({"draws": (0, -1)}, "a draw must be a whole number from 0, got -1"),
+        ({"draws": (0, -1)}, "a draw must be an integer of 0 or more, got -1"),
         ({"draws": (0.5,)}, "got 0.5"),
         ({"ids": 19}, "an experiment over draws must be one of 16, 18, 22, got 19"),
         ({"ids": ()}, "ids must be one or more of 16, 18, 22, got none"),

@@ -14,12 +14,14 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 import xarray as xr
+from brian2 import Quantity
 
 from biomodel.circuit.retina import BIPOLAR_CHANNELS, GANGLION_CHANNELS
 from biomodel.circuit.specification import STATIONS
 from biomodel.circuit.v1 import STRIDE
 from biomodel.engine.responses import SINGLE, station_dims
 from biomodel.utils.errors import InputError
+from biomodel.utils.units import as_array
 
 #: Names of the channels of stations whose channels are the same in every circuit.
 CHANNELS: Mapping[str, tuple[str, ...]] = {
@@ -122,8 +124,12 @@ def canonical_light(stimulus: xr.DataArray) -> xr.DataArray:
     Raises
     ------
     InputError
-        For another type, other dimensions, and values that are not real numbers.
+        For another type, other dimensions, another unit, and values that are not real numbers.
     """
+    if isinstance(stimulus, xr.DataArray) and "image" in stimulus.dims:
+        first = stimulus.isel(image=slice(1)).data
+        if isinstance(first, Quantity):
+            as_array(first, "cd/m²", "luminance")
     light = arrange(stimulus, ("image", "colour", "y", "x"), "stimulus", optional=("colour",))
     if "colour" in light.dims:
         light = light.sum("colour", keep_attrs=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from brian2 import Quantity
 
 from biomodel.circuit import v1
 from biomodel.circuit.specification import STATIONS
 from biomodel.pathway import Pathway, check_rates
 from biomodel.stimuli import luminance, positive
+from biomodel.utils.checks import one_of, whole_number
 from biomodel.utils.errors import InputError
 from biomodel.utils.units import as_number
 
@@ -16,12 +18,12 @@ from biomodel.utils.units import as_number
 STEP = 1e-3
 
 
-def probe(background: float, contrast: float, size: int, seed: int) -> np.ndarray:
+def probe(background: float | Quantity, contrast: float, size: int, seed: int) -> np.ndarray:
     """Make the image about which kernels are measured: binary noise, or a uniform field at contrast 0.
 
     Parameters
     ----------
-    background : float
+    background : float or brian2.Quantity
         Mean luminance, cd/m².
     contrast : float
         RMS contrast, 0 to 1.
@@ -39,10 +41,12 @@ def probe(background: float, contrast: float, size: int, seed: int) -> np.ndarra
         For values out of these ranges.
     """
     level = positive(background, "background", "cd/m²")
-    if not 0 <= as_number(contrast, "1", "contrast") <= 1:
-        raise InputError(f"contrast must be from 0 to 1, got {contrast}")
-    if size < 5 or size % 4 != 1:
+    contrast = as_number(contrast, "1", "contrast")
+    if not 0 <= contrast <= 1:
+        raise InputError(f"contrast must be from 0 to 1, got {contrast:g}")
+    if whole_number(size, "size", 5) % 4 != 1:
         raise InputError(f"size must be 5, 9, 13, … (one more than a multiple of 4), got {size}")
+    seed = whole_number(seed, "seed", 0)
     signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(size, size))
     return level * (1 + contrast * signs)
 
@@ -53,7 +57,7 @@ MARGIN = 12
 
 def equivalent_kernels(
     pathway: Pathway,
-    background: float = 100.0,
+    background: float | Quantity = 100.0,
     size: int = 33,
     pixels_per_degree: float = 16.0,
     output: str = "v1",
@@ -73,7 +77,7 @@ def equivalent_kernels(
     ----------
     pathway : Pathway
         Of rate fidelity.
-    background : float
+    background : float or brian2.Quantity
         Mean luminance, cd/m².
     size : int
         Pixels along a side, one more than a multiple of 4.
@@ -98,12 +102,15 @@ def equivalent_kernels(
         For a spiking pathway, and for values out of these ranges.
     """
     check_rates(pathway, "an equivalent kernel")
-    if contrast > 0:
+    one_of(output, STATIONS, "output")
+    background = positive(background, "background", "cd/m²")
+    pixels_per_degree = positive(pixels_per_degree, "pixels_per_degree", "px/deg")
+    if as_number(contrast, "1", "contrast") != 0:
         return _about_noise(
             pathway, probe(background, contrast, size, seed), background, pixels_per_degree, output, workers
         )
     even = np.pad(probe(background, 0.0, size, 0), MARGIN, mode="edge")
-    step = STEP * float(background)
+    step = STEP * background
     middle = len(even) // 2
     bumps = np.zeros((4, *even.shape))
     for k, (down, right) in enumerate(_PIXELS):
@@ -136,7 +143,7 @@ def _about_noise(
     pathway: Pathway, noise: np.ndarray, background: float, pixels_per_degree: float, output: str, workers: int
 ) -> xr.Dataset:
     """Measure the kernels of the cells in the middle of an image, (y, x) in cd/m²."""
-    size, step = len(noise), STEP * float(background)
+    size, step = len(noise), STEP * background
     bumps = step * np.eye(size**2).reshape(-1, size, size)
     stimulus = luminance(np.concatenate([noise + bumps, noise - bumps]), pixels_per_degree)
     responses = pathway.simulate(stimulus, adapt_to=background, output=output, workers=workers)

@@ -33,10 +33,10 @@ from biomodel.engine.cache import simulation_digest
 from biomodel.engine.executors import Target
 from biomodel.engine.store import Store
 from biomodel.parameters import Parameters
-from biomodel.stimuli import blocks, check_stimulus, movie, positive
+from biomodel.stimuli import blocks, check_stimulus, frames, movie, places, positive
 from biomodel.utils.checks import one_of, whole_number
 from biomodel.utils.errors import InputError
-from biomodel.utils.units import as_number
+from biomodel.utils.units import as_array, as_number
 
 #: The name of a state, a luminance (one for all images, or one for each image), or a distribution of gaze positions.
 AdaptTo: TypeAlias = str | float | Quantity | Sequence[float] | GazeAdapted
@@ -49,6 +49,21 @@ CHUNK_CELLS = 65_536
 
 #: Milliseconds of the background before the image, in which spiking cells lose their initial state.
 LEAD = 100.0
+
+
+#: Seconds for which a still image is shown by default, and at which the default window begins. It ends with the presentation,
+#: for a still image after `DURATION` at the latest.
+DURATION, WINDOW_START = 0.2, 0.05
+
+
+#: Names of the variables, dimensions and coordinates of responses; labels of images have other ones.
+RESULT_NAMES = frozenset(
+    {"background", "y", "x", "time", "trial", *STATIONS, *(f"{station}_channel" for station in STATIONS)}
+    | {f"v1_{name}" for name in ("y", "x", "kind", "orientation", "phase", "frequency", "relay")}
+)
+
+#: Names of other files and groups in a store.
+NOT_STORED = ("settings", "zarr.json", ".", "..")
 
 
 @dataclass(frozen=True)
@@ -66,8 +81,8 @@ class Request:
     """The arguments of `Pathway.simulate`, not yet checked."""
 
     adapt_to: AdaptTo = "gaze"
-    duration: float | Quantity = 0.2
-    window: tuple[float | Quantity, float | Quantity] = (0.05, 0.2)
+    duration: float | Quantity | None = None
+    window: tuple[float | Quantity, float | Quantity] | None = None
     seed: int = 0
     output: str = "v1"
     record: str = "mean"
@@ -90,14 +105,14 @@ class Presentations:
     def read(self, chosen: slice) -> tuple[np.ndarray, np.ndarray]:
         """Luminance of the chosen images, (image, frame, y, x), and the fields they are adapted to, (image, y, x); cd/m²."""
         shown = movie(self.stimulus.isel(image=chosen))
-        return shown, self.adaptation.field(shown.mean(axis=1), self.pixels_per_degree, chosen)
+        return shown, self.adaptation.field(shown[:, 0], self.pixels_per_degree, chosen)
 
     def digest(self) -> str:
         """A digest of the luminances with their places and times."""
         digest = hashlib.sha256()
         for axis in ("y", "x", "time"):
             if axis in self.stimulus.dims:
-                digest.update(np.ascontiguousarray(self.stimulus[axis].values, dtype=float).tobytes())
+                digest.update(np.ascontiguousarray(places(self.stimulus, axis)).tobytes())
         for block in blocks(self.stimulus):
             digest.update(np.ascontiguousarray(movie(block)).tobytes())
         return digest.hexdigest()[:16]
@@ -174,6 +189,12 @@ class Plan:
     def trace_samples(self) -> int:
         """Number of samples of a trace."""
         return len(_trace_times(self.specification, self.settings))
+
+    @property
+    def last_frame(self) -> int:
+        """The frame that is shown at the end of a presentation."""
+        s = self.specification
+        return min(s.frames, ceil(self.settings.duration / s.frame_duration - 1e-6)) - 1
 
     @property
     def lead_samples(self) -> int:
@@ -269,6 +290,7 @@ def make_plan(network: Network, stimulus: xr.DataArray, request: Request, all_im
     """
     output = one_of(request.output, STATIONS, "output")
     ppd, low, high = check_stimulus(stimulus)
+    _check_labels(stimulus, request.store is not None)
     height, width = stimulus.sizes["y"], stimulus.sizes["x"]
     smallest = classical_centre(network.parameters, output, ppd)
     if min(height, width) < smallest:
@@ -278,7 +300,9 @@ def make_plan(network: Network, stimulus: xr.DataArray, request: Request, all_im
         )
     spikes = network.parameters.fidelity == "spiking" and output in SPIKING
     trials = whole_number(request.trials, "trials", 1)
-    settings = _run_settings(request, network.parameters.fidelity, spikes)
+    n_frames, frame_duration = _frames(stimulus, network.dt)
+    shown = n_frames * frame_duration if "time" in stimulus.dims else None
+    settings = _run_settings(request, network.parameters.fidelity, spikes, shown)
     seed = whole_number(request.seed, "seed", 0)
     # Without noise all trials are the same.
     trials = trials if spikes else 1
@@ -288,7 +312,6 @@ def make_plan(network: Network, stimulus: xr.DataArray, request: Request, all_im
     adapted_to = "previous" if in_sequence else "gaze" if isinstance(adaptation, GazeAdapted) else "luminance"
     levels = adaptation.levels if isinstance(adaptation, UniformField) else ()
     n_images = stimulus.sizes["image"] if all_images else 1 if in_sequence else batch_images(height, width)
-    frames, frame_duration = _frames(stimulus)
     specification = Specification(
         network.parameters.preset,
         network.parameters.fidelity,
@@ -297,7 +320,7 @@ def make_plan(network: Network, stimulus: xr.DataArray, request: Request, all_im
         Grid(n_images, height, width, ppd),
         network.dt,
         output,
-        frames,
+        n_frames,
         frame_duration,
         _region(request.region, spikes and output != "v1"),
         leaves_state=in_sequence,
@@ -319,6 +342,43 @@ def make_plan(network: Network, stimulus: xr.DataArray, request: Request, all_im
         (min([low, *levels]), max([high, *levels])),
         _attributes(specification, settings, adapted_to, gaze_sd, seed),
     )
+
+
+def _check_labels(stimulus: xr.DataArray, stored: bool) -> None:
+    """Check that the coordinates along `image` can be added to the result, and be stored."""
+    labels = {name: label for name, label in stimulus.coords.items() if label.dims == ("image",)}
+    for name, label in labels.items():
+        if str(name) in RESULT_NAMES:
+            raise InputError(
+                f"a coordinate along image must not have the name of a variable of the result, got {name!r}"
+            )
+        if not stored:
+            continue
+        if not isinstance(name, str) or not name or "/" in name or name in NOT_STORED:
+            raise InputError(
+                f"a coordinate along image must have a text without / and other than {', '.join(NOT_STORED)} as its name to "
+                f"be stored, got {name!r}"
+            )
+        if found := _not_storable(label):
+            raise InputError(
+                f"the coordinate {name!r} along image must be numbers, texts or dates to be stored, got {found}"
+            )
+
+
+def _not_storable(label: xr.DataArray) -> str | None:
+    """What a store cannot keep of a label."""
+    try:
+        json.dumps(label.attrs, default=lambda value: value.tolist())
+    except (TypeError, ValueError, AttributeError):
+        return f"the attributes {label.attrs}"
+    dtype = label.dtype
+    if not isinstance(dtype, np.dtype) or dtype in (np.longdouble, np.clongdouble):
+        return f"type {dtype}"
+    if dtype.kind != "O":
+        return None
+    types = {type(value) for value in label.values.tolist()}
+    names = " and ".join(sorted(one.__name__ for one in types))
+    return None if len(types) == 1 and types <= {str, int, float, bool} else f"objects of type {names}"
 
 
 def _chunk_images(s: Specification, settings: RunSettings, trials: int, n_images: int, store: Store | None) -> int:
@@ -359,11 +419,13 @@ def _attributes(s: Specification, settings: RunSettings, adapt_to: str, gaze_sd:
     }
 
 
-def _run_settings(request: Request, fidelity: str, spikes: bool) -> RunSettings:
-    duration = positive(as_number(request.duration, "s", "duration"), "duration", "s")
-    if not isinstance(request.window, Sequence | np.ndarray) or len(request.window) != 2:
-        raise InputError(f"window must be a start and an end in seconds, got {request.window!r}")
-    start, end = (as_number(edge, "s", "window") for edge in request.window)
+def _run_settings(request: Request, fidelity: str, spikes: bool, movie_ms: float | None) -> RunSettings:
+    if request.duration is not None:
+        duration = positive(request.duration, "duration", "s")
+    else:
+        # Digits beyond these are rounding of the times of frames.
+        duration = DURATION if movie_ms is None else round(movie_ms, 9) / 1000
+    start, end = _window(request.window, duration, movie_ms is not None)
     if not 0 <= start < end <= duration:
         raise InputError(f"window must fulfil 0 <= start < end <= {duration:g} s, got ({start:g}, {end:g})")
     record = one_of(request.record, ("mean", "trace", "spikes"), "record")
@@ -376,6 +438,20 @@ def _run_settings(request: Request, fidelity: str, spikes: bool) -> RunSettings:
     return RunSettings(1000 * duration, (1000 * start, 1000 * end), record)
 
 
+def _window(
+    window: tuple[float | Quantity, float | Quantity] | None, duration: float, is_movie: bool
+) -> tuple[float, float]:
+    """Start and end of the window in seconds."""
+    if window is None:
+        start = WINDOW_START if duration > WINDOW_START else 0.0
+        return start, duration if is_movie else min(DURATION, duration)
+    pair = list(window) if isinstance(window, Sequence | np.ndarray) and np.ndim(window) else []
+    if len(pair) != 2:
+        raise InputError(f"window must be a start and an end in seconds, got {window!r}")
+    start, end = (as_number(edge, "s", "window") for edge in pair)
+    return start, end
+
+
 def _adaptation(adapt_to: AdaptTo, n_images: int) -> GazeAdapted | UniformField:
     accepted = "'gaze', 'previous', a GazeAdapted, a luminance of 0 cd/m² or more, or one luminance for each image"
     if isinstance(adapt_to, GazeAdapted):
@@ -384,24 +460,27 @@ def _adaptation(adapt_to: AdaptTo, n_images: int) -> GazeAdapted | UniformField:
         if adapt_to != "gaze":
             raise InputError(f"adapt_to must be {accepted}, got {adapt_to!r}")
         return GazeAdapted()
-    if np.ndim(adapt_to) > 1:
-        raise InputError(f"adapt_to must be {accepted}, got {np.ndim(adapt_to)} dimensions")
-    values = list(adapt_to) if isinstance(adapt_to, (Sequence, np.ndarray)) and np.ndim(adapt_to) else [adapt_to]
-    levels = [as_number(value, "cd/m²", "adapt_to") for value in values]
-    if len(levels) not in (1, n_images) or min(levels) < 0:
-        raise InputError(f"adapt_to must be {accepted}, got {adapt_to!r} for {n_images} images")
-    return UniformField(tuple(levels))
+    levels = as_array(adapt_to, "cd/m²", "adapt_to").astype(float)
+    if levels.ndim > 1:
+        raise InputError(f"adapt_to must be {accepted}, got {levels.ndim} dimensions")
+    if levels.size not in (1, n_images):
+        raise InputError(f"adapt_to must be {accepted}, got {levels.size} luminances for {n_images} images")
+    wrong = ~(np.isfinite(levels) & (levels >= 0))
+    if wrong.any():
+        raise InputError(f"adapt_to must be {accepted}, got {levels[wrong].flat[0]:g} cd/m²")
+    return UniformField(tuple(levels.ravel().tolist()))
 
 
-def _frames(stimulus: xr.DataArray) -> tuple[int, float]:
+def _frames(stimulus: xr.DataArray, dt: float) -> tuple[int, float]:
     """Number of frames of a stimulus and their duration in ms."""
-    if "time" not in stimulus.dims:
+    of_movie = frames(stimulus)
+    if of_movie is None:
         return 1, STILL
-    steps = np.diff(stimulus.time.values) if "time" in stimulus.coords else np.array([])
-    if steps.size == 0 or steps[0] <= 0 or not np.allclose(steps, steps[0], rtol=1e-6):
-        got = stimulus.time.values.tolist() if "time" in stimulus.coords else "none"
-        raise InputError(f"a movie's coordinate time must have two or more values in even steps, in seconds, got {got}")
-    return len(steps) + 1, float(1000 * steps.mean())
+    # Digits beyond these are rounding of the times of frames.
+    count, frame_duration = of_movie[0], float(f"{1000 * of_movie[1]:.12g}")
+    if frame_duration < dt * (1 - 1e-6):
+        raise InputError(f"a movie's frames must last {dt:g} ms, the step dt, or longer, got {frame_duration:g} ms")
+    return count, frame_duration
 
 
 def _region(region: Region, crops_spiking_cells: bool) -> Region:

@@ -75,13 +75,14 @@ def simulate_in_sequence(
     ----------
     plan : Plan
     before : pair of State and numpy.ndarray (y, x), optional
-        The state to start from, and the image that was shown last; by default the state that gaze on the first image leaves.
+        The state to start from, and the image or frame that was shown last; by default the state that gaze on the first
+        image leaves.
 
     Returns
     -------
     responses : xarray.Dataset or SpikeTrains
     after : pair of State and numpy.ndarray
-        The state at the end, and the last image.
+        The state at the end, and the image or frame that was shown last.
     """
     executor = EXECUTORS[plan.target](plan.specification, plan.variables)
     shown, fields = plan.presentations.read(slice(None))
@@ -92,9 +93,9 @@ def simulate_in_sequence(
         out = executor.run(image[None], state, seed)
         parts.append(read_batch(plan, Batch(np.array([0]), 1, k, plan.trials, 0, seed), out))
         state = {name.removeprefix("end."): values for name, values in out.items() if name.startswith("end.")}
-    still = shown.mean(axis=1)
-    responses = label(plan, concatenate(parts), np.concatenate([last[None], still[:-1]]))
-    return responses, (state, still[-1])
+    ends = shown[:, plan.last_frame]
+    responses = label(plan, concatenate(parts), np.concatenate([last[None], ends[:-1]]))
+    return responses, (state, ends[-1])
 
 
 def _unchanged(chosen: slice, recorded: Recorded, background: np.ndarray) -> tuple[Recorded, np.ndarray]:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,10 +125,12 @@ class ResponseStore:
         found = xr.open_zarr(self.path, chunks=None, consolidated=False)
         texts = {
             name: (c.dims, np.array(c.values.tolist(), dtype=str))
-            for name, c in found.coords.items()
+            for name, c in found.variables.items()
             if c.dtype.kind == "T"
         }
-        return found[[name for name in ("background", *STATIONS) if name in found]].assign_coords(texts)
+        # A coordinate with a space in its name is stored as a variable.
+        responses = [name for name in ("background", *STATIONS) if name in found]
+        return found.set_coords([name for name in found.data_vars if name not in responses]).assign_coords(texts)
 
     def settings(self) -> dict[str, object]:
         """Read the settings of the simulation from the store."""
@@ -232,7 +235,9 @@ def _create(path: Path, empty: xr.Dataset, stimulus: xr.DataArray, chunk: int, s
     # Strings of a fixed length have no place in the zarr 3 specification.
     bare = bare.assign_coords({name: c.astype(object) for name, c in bare.coords.items() if c.dtype.kind == "U"})
     encoding = {name: {"compressors": _COMPRESSORS} for name in bare.variables}
-    bare.to_zarr(path, mode="w", consolidated=False, zarr_format=3, encoding=encoding)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*has a space in its name", xr.SerializationWarning)
+        bare.to_zarr(path, mode="w", consolidated=False, zarr_format=3, encoding=encoding)
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     for name, variable in empty.data_vars.items():
         rest = variable.shape[1:]

@@ -7,14 +7,18 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from biomodel.pathway import Pathway
 from biomodel.physiology import retina_lgn, v1
 from biomodel.physiology.column import Column
 from biomodel.physiology.recording import Electrode, Subject, TrialAveraged
 from biomodel.physiology.results import Measurement, Result, Results
+from biomodel.utils.checks import whole_number
 from biomodel.utils.errors import InputError
 from biomodel.utils.progress import progress
 
@@ -71,6 +75,7 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
     >>> [(row.key, round(row.value), row.unit) for row in results]
     [('cone_half_gain', 189, 'cd/m²')]
     """
+    workers, seed = whole_number(workers, "workers", 1), whole_number(seed, "seed", 0)
     if isinstance(subject, Pathway) and subject.fidelity == "spiking":
         subject = TrialAveraged(subject, seed=seed)
     spiking = isinstance(subject, TrialAveraged)
@@ -117,13 +122,15 @@ def _measure(number: int, electrode: Electrode, column: Column) -> Measurement:
 def check_numbers(ids: int | Iterable[int] | None, available: Sequence[int], what: str) -> list[int]:
     """Numbers of experiments among those available, in ascending order; all by default."""
     names = ", ".join(map(str, available))
-    numbers = list(available) if ids is None else [ids] if isinstance(ids, (int, str)) else list(ids)
+    ids = available if ids is None else ids
+    is_one = isinstance(ids, str) or not isinstance(ids, Iterable) or (isinstance(ids, np.ndarray) and ids.ndim == 0)
+    numbers: list[Any] = [ids] if is_one else list(cast(Iterable[Any], ids))
     for number in numbers:
-        if isinstance(number, bool) or number not in available:
+        if isinstance(number, bool) or not isinstance(number, Integral) or number not in available:
             raise InputError(f"an {what} must be one of {names}, got {number!r}")
     if not numbers:
         raise InputError(f"ids must be one or more of {names}, got none")
-    return sorted(set(numbers))
+    return sorted({int(number) for number in numbers})
 
 
 def _result(row: dict[str, Any], value: float) -> Result:

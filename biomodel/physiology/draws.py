@@ -26,6 +26,7 @@ from biomodel.physiology.distributions import Distance, cell_distances, width_di
 from biomodel.physiology.recording import Subject
 from biomodel.physiology.results import CellValues
 from biomodel.utils.atomic import atomic_write
+from biomodel.utils.checks import whole_number
 from biomodel.utils.code import code_digest
 from biomodel.utils.errors import InputError
 from biomodel.utils.paths import local_path
@@ -203,10 +204,9 @@ def _collect(seeds: list[int], by_seed: tuple[Distance, ...]) -> DrawDistances:
 
 
 def _check_draws(draws: Iterable[int]) -> list[int]:
-    seeds = list(draws)
-    for seed in seeds:
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise InputError(f"a draw must be a whole number from 0, got {seed!r}")
+    if not isinstance(draws, Iterable):
+        raise InputError(f"draws must be whole numbers from 0, got {draws!r}")
+    seeds = [whole_number(seed, "a draw", 0) for seed in draws]
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"draws must be one or more different numbers, got {seeds}")
     return seeds

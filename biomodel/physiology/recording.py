@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import xarray as xr
+from brian2 import Quantity
 from numpy.typing import ArrayLike
 from scipy import ndimage
 
@@ -24,7 +25,9 @@ from biomodel.pathway import Pathway
 from biomodel.physiology import measures
 from biomodel.physiology.screens import PHASES, Screen, frame_times, patch
 from biomodel.stimuli import luminance
+from biomodel.utils.checks import whole_number
 from biomodel.utils.errors import InputError
+from biomodel.utils.units import as_array, as_number
 
 #: The cells of a class, ON and OFF.
 CELLS = {"midget": ("midget_on", "midget_off"), "parasol": ("parasol_on", "parasol_off")}
@@ -118,7 +121,10 @@ class TrialAveraged:
         self, pathway: Pathway, v1_trials: int = V1_TRIALS, relay_trials: int = RELAY_TRIALS, seed: int = 0
     ) -> None:
         self.pathway = pathway
-        self.v1_trials, self.relay_trials, self.seed = v1_trials, relay_trials, seed
+        self.v1_trials, self.relay_trials = (
+            whole_number(trials, name, 1) for trials, name in ((v1_trials, "v1_trials"), (relay_trials, "relay_trials"))
+        )
+        self.seed = whole_number(seed, "seed", 0)
         self.preset, self.parameters, self.classical_centre = (
             pathway.preset,
             pathway.parameters,
@@ -129,9 +135,9 @@ class TrialAveraged:
     def simulate(
         self,
         stimulus: xr.DataArray,
-        adapt_to: Sequence[float] | float,
-        duration: float,
-        window: tuple[float, float],
+        adapt_to: Sequence[float] | float | Quantity,
+        duration: float | Quantity,
+        window: tuple[float | Quantity, float | Quantity],
         output: str,
         record: str = "mean",
         trials: int | None = None,
@@ -139,14 +145,16 @@ class TrialAveraged:
     ) -> xr.Dataset:
         """Simulate rates in Hz, averaged over trials. Parameters are those of `Pathway.simulate`; `trials` has a default."""
         trials = trials or (self.v1_trials if output == "v1" else self.relay_trials)
-        settings |= {"duration": duration, "window": window, "output": output, "record": record, "trials": trials}
+        duration = as_number(duration, "s", "duration")
+        start, end = (as_number(edge, "s", "window") for edge in window)
+        settings |= {"duration": duration, "window": (start, end), "output": output, "record": record, "trials": trials}
         traces = record == "trace"
         values = trials * (round(duration / _TRACE_STEP) if traces else 1)
         if settings.get("region", Region()).record is None:
             values *= stimulus.sizes["y"] * stimulus.sizes["x"]
         parts = []
         for counts in self._simulate_parts(stimulus, adapt_to, max(1, _IN_MEMORY // values), settings):
-            seconds = float(counts.time[1] - counts.time[0]) if traces else window[1] - window[0]
+            seconds = float(counts.time[1] - counts.time[0]) if traces else end - start
             for station in set(SPIKING) & set(counts):
                 counts[station] = (counts[station].mean("trial") / seconds).assign_attrs(units="Hz")
             parts.append(counts)
@@ -161,7 +169,7 @@ class TrialAveraged:
         self, stimulus: xr.DataArray, adapt_to: Sequence[float] | float, images: int, settings: dict[str, Any]
     ) -> Iterator[xr.Dataset]:
         """A number of images at a time. The seed depends on the images, so that no two stimuli share their noise."""
-        levels = np.broadcast_to(np.asarray(adapt_to, dtype=float), stimulus.sizes["image"])
+        levels = np.broadcast_to(as_array(adapt_to, "cd/m²", "adapt_to").astype(float), stimulus.sizes["image"])
         for first in range(0, len(levels), images):
             chunk = slice(first, first + images)
             part = stimulus.isel(image=chunk)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class InputError(ValueError):
     """An argument, option, file or setting that cannot be used.
@@ -18,6 +20,10 @@ class InputError(ValueError):
         ...
     biomodel.utils.errors.InputError: ...
     """
+
+    def __init__(self, message: str) -> None:
+        # Arrays and other values print in several lines.
+        super().__init__(re.sub(r"\s*\n\s*", " ", message))
 
 
 class MachineError(RuntimeError):

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import xarray as xr
+from brian2 import Quantity
 from torch import Tensor
 
 from biomodel.analysis.alignment import CHANNELS, canonical_light
@@ -21,6 +22,7 @@ from biomodel.engine.responses import SINGLE, station_dims
 from biomodel.parameters import Parameters
 from biomodel.stimuli import check_luminance, pixels_per_degree
 from biomodel.utils.errors import InputError
+from biomodel.utils.units import as_array, as_number
 from bridge.evaluate.scores import BATCH, predict, tensor
 from bridge.model.front_end import STATIONS, FrontEnd
 from bridge.model.stages import STRIDE, V1
@@ -45,9 +47,9 @@ class FrontEndSubject:
     def simulate(
         self,
         stimulus: xr.DataArray,
-        adapt_to: str | float | Sequence[float] = "gaze",
-        duration: float = 0.2,
-        window: tuple[float, float] = (0.05, 0.2),
+        adapt_to: str | float | Quantity | Sequence[float] = "gaze",
+        duration: float | Quantity | None = None,
+        window: tuple[float | Quantity, float | Quantity] | None = None,
         *,
         output: str = "v1",
         record: str = "mean",
@@ -61,7 +63,7 @@ class FrontEndSubject:
         ----------
         stimulus, adapt_to, output
             As in `biomodel.Pathway.simulate`, for images and for states other than "previous".
-        duration, window
+        duration, window : float and pair of float, or brian2.Quantity, optional
             Those of the fit only, .2 and (.05, .2) s.
         record : {"mean"}
         region : Region
@@ -77,8 +79,10 @@ class FrontEndSubject:
         stimulus = canonical_light(stimulus)
         if record != "mean":
             raise InputError(f"record must be 'mean' for a front end, which has no traces, got {record!r}")
-        if (float(duration), *map(float, window)) != (0.2, 0.05, 0.2):
-            raise InputError(f"duration and window must be .2 and (.05, .2) s, got {duration} and {window}")
+        for name, given, fitted in (("duration", (duration,), (0.2,)), ("window", window or (None, None), (0.05, 0.2))):
+            times = tuple(as_number(t, "s", name) for t in given if t is not None)
+            if times and times != fitted:
+                raise InputError(f"{name} must be {', '.join(map(str, fitted))} s for a front end, got {given}")
         if output not in self.front_end.stations:
             raise InputError(f"output must be one of {', '.join(self.front_end.stations)}, got {output!r}")
         check_luminance(stimulus)
@@ -89,7 +93,7 @@ class FrontEndSubject:
                 raise InputError(f"adapt_to must be 'gaze' or luminances in cd/m², got {adapt_to!r}")
             background = front_end.background(torch.from_numpy(light[:, None])).numpy()[:, 0]
         else:
-            levels = np.broadcast_to(np.asarray(adapt_to, dtype=float), len(light))
+            levels = np.broadcast_to(as_array(adapt_to, "cd/m²", "adapt_to").astype(float), len(light))
             background = np.broadcast_to(levels[:, None, None], light.shape)
         relay = front_end.truncated("lgn")
         responses = _label(relay, predict(relay, light, background), background, stimulus)

@@ -11,7 +11,9 @@ import xarray as xr
 from biomodel import Pathway, luminance
 from biomodel.analysis.alignment import arrange, ordered_like
 from biomodel.analysis.equivalent_kernels import equivalent_kernels, probe
+from biomodel.stimuli import positive
 from biomodel.utils.paths import replacing
+from biomodel.utils.units import as_number
 from bridge.evaluate.scores import correlation
 from bridge.model.front_end import FrontEnd
 
@@ -111,6 +113,7 @@ def compare_kernels(
     InputError
         For kernels of other channels or sizes than those of the front end.
     """
+    background, contrast = positive(background, "background", "cd/m²"), as_number(contrast, "1", "contrast")
     if simulated is None:
         simulated = equivalent_kernels(
             pathway, background, size, front_end.pixels_per_degree, station, workers, contrast, seed

@@ -18,8 +18,9 @@ import xarray as xr
 from torch import Tensor
 
 from biomodel.analysis.alignment import arrange, canonical_light, match
-from biomodel.stimuli import check_luminance, pixels_per_degree
+from biomodel.stimuli import check_luminance, pixels_per_degree, positive
 from biomodel.utils.errors import InputError
+from biomodel.utils.units import as_number
 from bridge.model.convolution import pad
 
 #: Numbers that are unfolded at a time.
@@ -140,7 +141,7 @@ def linear_kernels(
     responses = match(arrange(responses, ("image", label, "y", "x"), "responses"), stimulus)
     if not np.isfinite(responses.values).all():
         raise InputError("responses must be finite, got NaN or infinity")
-    ppd = pixels_per_degree(stimulus)
+    ppd, reach, ridge = pixels_per_degree(stimulus), positive(reach, "reach", "deg"), as_number(ridge, "1", "ridge")
     pixels = round(reach * ppd)
     if pixels < 1:
         raise InputError(f"reach must be at least a pixel, {1 / ppd:g}°, got {reach:g}°")

@@ -113,7 +113,7 @@ def choose_held_out(light: xr.DataArray, share: float, seed: int) -> np.ndarray:
     """
     share = as_number(share, "1", "held_out")
     if not 0 < share < 1:
-        raise InputError(f"held_out must be above 0 and below 1, got {share}")
+        raise InputError(f"held_out must be above 0 and below 1, got {share:g}")
     labels = photograph_labels(light)
     groups = np.unique(labels)
     count = min(max(1, round(share * len(groups))), len(groups) - 1)

@@ -29,7 +29,8 @@ from biomodel.analysis.alignment import canonical_light
 from biomodel.engine.responses import in_rates
 from biomodel.images import PHOTOGRAPHS, photographs
 from biomodel.pathway import AdaptTo
-from biomodel.stimuli import luminance
+from biomodel.stimuli import luminance, positive
+from biomodel.utils.checks import whole_number
 from biomodel.utils.errors import InputError
 
 #: Presentations for identification, and in each held-out set.
@@ -206,9 +207,9 @@ def identification_set(
     InputError
         For fewer images than there are photographs.
     """
-    if images < len(PHOTOGRAPHS):
-        raise InputError(f"images must be at least {len(PHOTOGRAPHS)}, got {images}")
-    pixels = pixels or round(WIDTH * pixels_per_degree)
+    images, seed = whole_number(images, "images", len(PHOTOGRAPHS)), whole_number(seed, "seed", 0)
+    pixels_per_degree = positive(pixels_per_degree, "pixels_per_degree", "px/deg")
+    pixels = round(WIDTH * pixels_per_degree) if pixels is None else whole_number(pixels, "pixels", 1)
     random = np.random.default_rng([seed, 12])
     noisy = round(_NOISE * images)
     patches = _patches(images - noisy, pixels, pixels_per_degree, split_photographs(seed)[0], random)

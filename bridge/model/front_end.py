@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from biomodel import Display, LuminanceRangeWarning
-from biomodel.adaptation import GAZE_SD, TRUNCATION
+from biomodel.adaptation import GAZE_SD, TRUNCATION, GazeAdapted
 from biomodel.analysis.alignment import CHANNELS
 from biomodel.analysis.equivalent_kernels import probe
 from biomodel.parameters import VALID_LUMINANCE
@@ -91,9 +91,9 @@ class FrontEnd(nn.Module):
         super().__init__()
         if output not in OUTPUTS:
             raise InputError(f"output must be one of {', '.join(OUTPUTS)}, got {output!r}")
-        self.pixels_per_degree = positive(pixels_per_degree, "pixels_per_degree", "1")
+        self.pixels_per_degree = positive(pixels_per_degree, "pixels_per_degree", "px/deg")
         self.output = output
-        self.gaze_sd = float(gaze_sd)
+        self.gaze_sd = float(GazeAdapted(gaze_sd).sd)
         self.station_channels = {name: list(labels) for name, labels in channels.items()}
         self.metadata = dict(metadata or {})
         self.ablations = tuple(ablations)
