@@ -127,7 +127,7 @@ def run_chunks(plan: Plan, chunks: list[slice], keep: Keep[T], workers: int) -> 
         )
         for chunk in chunks
     )
-    # Closed, after an error too: threads that go on while the interpreter ends change its exit code to 120.
+    # Closed after an error too: no other chunk begins.
     with (
         closing(parallel(tasks)) as results,
         progress(total=total, initial=total - left, what="simulating", unit="image") as bar,
