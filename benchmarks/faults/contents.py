@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,18 @@ def chunk_of(out: Path, path: Path) -> str | None:
 def _digest(path: Path) -> str:
     if path.name in _TIMED:
         return ""
-    if path.suffix == ".json":
-        return hashlib.sha256(json.dumps(_without_times(json.loads(path.read_text()))).encode()).hexdigest()
-    if path.suffix == ".safetensors":
-        return _weights(path.read_bytes())
+    try:
+        if path.suffix == ".json":
+            return hashlib.sha256(json.dumps(_without_times(json.loads(path.read_text()))).encode()).hexdigest()
+        if path.suffix == ".safetensors":
+            return _weights(path.read_bytes())
+        if path.suffix == ".npz":
+            # Not all bytes of a zip file's headers matter.
+            with zipfile.ZipFile(path) as file:
+                return hashlib.sha256(b"".join(file.read(name) for name in sorted(file.namelist()))).hexdigest()
+    except (ValueError, zipfile.BadZipFile):
+        # Damaged: its bytes.
+        pass
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
