@@ -20,13 +20,14 @@ from biomodel.circuit.specification import EVERYWHERE, STATIONS, Region
 from biomodel.circuit.station import State
 from biomodel.circuit.steady_state import steady_state
 from biomodel.engine import run
+from biomodel.engine.cluster import Workers, check_workers
 from biomodel.engine.executors import available_target, by_frame, one_thread, set_state
 from biomodel.engine.plan import AdaptTo, Network, Plan, Request, Target, make_plan
 from biomodel.engine.spike_trains import SpikeTrains
 from biomodel.engine.store import Store
 from biomodel.parameters import FIDELITIES, VALID_LUMINANCE, Parameters
 from biomodel.stimuli import positive
-from biomodel.utils.checks import one_of, whole_number
+from biomodel.utils.checks import one_of
 from biomodel.utils.errors import InputError
 
 #: So that two threads do not give the same warning.
@@ -202,7 +203,7 @@ class Pathway:
         record: Literal["mean", "trace"] = "mean",
         trials: int = 1,
         region: Region = EVERYWHERE,
-        workers: int = 1,
+        workers: Workers = 1,
         store: str | Path | Store | None = None,
         resume: bool = True,
     ) -> xr.Dataset: ...
@@ -220,7 +221,7 @@ class Pathway:
         record: Literal["spikes"],
         trials: int = 1,
         region: Region = EVERYWHERE,
-        workers: int = 1,
+        workers: Workers = 1,
         store: str | Path | Store | None = None,
         resume: bool = True,
     ) -> SpikeTrains: ...
@@ -237,7 +238,7 @@ class Pathway:
         record: Literal["mean", "trace", "spikes"] = "mean",
         trials: int = 1,
         region: Region = EVERYWHERE,
-        workers: int = 1,
+        workers: Workers = 1,
         store: str | Path | Store | None = None,
         resume: bool = True,
     ) -> xr.Dataset | SpikeTrains:
@@ -275,8 +276,10 @@ class Pathway:
             Number of trials per image, each with its own noise, at spiking fidelity.
         region : Region
             Where cells are simulated and recorded; by default everywhere.
-        workers : int
-            Number of processes.
+        workers : int, str or distributed.Client
+            Number of processes, or a cluster (docs/cluster.md): the address of a dask scheduler, as ``"tcp://host:8786"``, or
+            a client of one. A store is then on a file system that all machines share; without one, responses come back over
+            the network. With ``adapt_to="previous"`` one process simulates.
         store : str, pathlib.Path or Store, optional
             A folder in which responses are written to ``responses.zarr`` during the simulation. A simulation that was stopped
             continues with the same call, and returns the same responses bit for bit. Only a few chunks of images are in
@@ -300,7 +303,7 @@ class Pathway:
         InputError
             For a stimulus or an argument that cannot be used, by name; for a store made with other settings.
         RuntimeError
-            Where the simulation fails, or the compiler, the disk or memory; what a store holds by then stays.
+            Where the simulation fails, or the compiler, the disk, memory or a cluster; what a store holds by then stays.
 
         Warns
         -----
@@ -318,7 +321,7 @@ class Pathway:
         if store is not None and in_memory:
             raise InputError(f"store must be None with record='spikes' and with adapt_to='previous', got {store!r}")
         folder = store if isinstance(store, Store) else Store(store) if store is not None else None
-        workers = whole_number(workers, "workers", 1)
+        workers = check_workers(workers)
         request = Request(adapt_to, duration, window, seed, output, record, trials, region, folder)
         plan = self._plan(stimulus, request)
         if plan.in_sequence:

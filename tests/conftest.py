@@ -13,7 +13,14 @@ from biomodel.images import photographs
 from biomodel.physiology.recording import TrialAveraged
 
 #: Modules whose fixtures take long: all of their tests go to one worker.
-ONE_WORKER = ("test_bridge.py", "test_physiology_v1.py", "test_cortical_counts.py", "test_pathway.py", "test_v1.py")
+ONE_WORKER = (
+    "test_bridge.py",
+    "test_physiology_v1.py",
+    "test_cortical_counts.py",
+    "test_pathway.py",
+    "test_v1.py",
+    "test_cluster.py",
+)
 
 
 class Scheduler(LoadScopeScheduling):

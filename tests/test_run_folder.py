@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from biomodel import InputError
-from biomodel.utils.run_folder import claim
+from biomodel.utils.run_folder import claim, exclusive, is_running
 
 
 def test_a_folder_belongs_to_the_settings_that_it_was_made_with(tmp_path):
@@ -24,3 +24,16 @@ def test_a_folder_belongs_to_the_settings_that_it_was_made_with(tmp_path):
 def test_a_folder_that_cannot_be_written_is_an_input_error():
     with pytest.raises(InputError, match="cannot be written"):
         claim(Path("/dev/null/run/config.json"), {})
+
+
+def test_a_run_has_a_token_as_long_as_it_lasts(tmp_path):
+    with exclusive(tmp_path) as first:
+        assert is_running(first)
+        with pytest.raises(InputError, match="is being written by another process"), exclusive(tmp_path):
+            pass
+        assert is_running(first)
+    assert not is_running(first) and not list(tmp_path.glob(".run-*"))
+    # A run that was killed leaves its token; the next one removes it.
+    first.touch()
+    with exclusive(tmp_path) as second:
+        assert is_running(second) and not is_running(first)

@@ -8,6 +8,7 @@ from brian2 import Quantity
 
 from biomodel.circuit import v1
 from biomodel.circuit.specification import STATIONS
+from biomodel.engine.cluster import Workers
 from biomodel.pathway import Pathway, check_rates
 from biomodel.stimuli import luminance, positive
 from biomodel.utils.checks import one_of, whole_number
@@ -61,7 +62,7 @@ def equivalent_kernels(
     size: int = 33,
     pixels_per_degree: float = 16.0,
     output: str = "v1",
-    workers: int = 1,
+    workers: Workers = 1,
     contrast: float = 0.0,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -84,7 +85,7 @@ def equivalent_kernels(
     pixels_per_degree : float
     output : str
         The last station.
-    workers : int
+    workers : int, str or distributed.Client
         Number of processes.
     contrast : float
         RMS contrast of the noise, 0 to 1; 0 is the uniform field.
@@ -140,7 +141,7 @@ def equivalent_kernels(
 
 
 def _about_noise(
-    pathway: Pathway, noise: np.ndarray, background: float, pixels_per_degree: float, output: str, workers: int
+    pathway: Pathway, noise: np.ndarray, background: float, pixels_per_degree: float, output: str, workers: Workers
 ) -> xr.Dataset:
     """Measure the kernels of the cells in the middle of an image, (y, x) in cd/m²."""
     size, step = len(noise), STEP * background

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,14 +14,16 @@ import numpy as np
 import xarray as xr
 
 from biomodel.circuit.station import State
+from biomodel.engine.cluster import Cluster, Needs, Workers
 from biomodel.engine.executors import EXECUTORS, Executor
 from biomodel.engine.plan import Batch, Plan, noise_seed
 from biomodel.engine.responses import Recorded, concatenate, concatenate_trials, empty_dataset, label, read_batch
 from biomodel.engine.spike_trains import SpikeTrains
-from biomodel.engine.store import open_store
+from biomodel.engine.store import ResponseStore, open_store
+from biomodel.utils.errors import MachineError
 from biomodel.utils.parents import call_for
 from biomodel.utils.progress import progress
-from biomodel.utils.run_folder import exclusive
+from biomodel.utils.run_folder import exclusive, is_running
 
 T = TypeVar("T")
 
@@ -28,14 +31,14 @@ T = TypeVar("T")
 Keep = Callable[[slice, Recorded, np.ndarray], T]
 
 
-def simulate(plan: Plan, workers: int) -> xr.Dataset | SpikeTrains:
+def simulate(plan: Plan, workers: Workers) -> xr.Dataset | SpikeTrains:
     """Responses of a plan in memory, simulated by several processes."""
-    parts = list(run_chunks(plan, plan.chunks(), _unchanged, workers))
+    parts = list(run_chunks(plan, plan.chunks(), _unchanged, _processes(plan, workers)))
     recorded = concatenate([part for part, _ in parts])
     return label(plan, recorded, np.concatenate([background for _, background in parts]))
 
 
-def simulate_into(plan: Plan, folder: Path, resume: bool, workers: int) -> xr.Dataset:
+def simulate_into(plan: Plan, folder: Path, resume: bool, workers: Workers) -> xr.Dataset:
     """Responses of a plan in a folder, written chunk by chunk; chunks that are there already are kept.
 
     Parameters
@@ -44,26 +47,35 @@ def simulate_into(plan: Plan, folder: Path, resume: bool, workers: int) -> xr.Da
     folder : pathlib.Path
     resume : bool
         Whether to continue where a store is there already.
-    workers : int
+    workers : int, str or distributed.Client
 
     Returns
     -------
     xarray.Dataset
         Values are read when they are used.
     """
-    bare = plan.without_images()
-    with exclusive(folder):
+    with exclusive(folder) as token:
+        processes = _processes(plan, workers, token)
         store = open_store(
             folder, empty_dataset(plan), plan.presentations.stimulus, plan.chunk, plan.store_settings(), resume
         )
-
-        def keep(chosen: slice, recorded: Recorded, background: np.ndarray) -> None:
-            store.write(chosen, label(bare, recorded, background))
-
         pending = store.pending()
-        for _ in run_chunks(plan, pending, keep, workers) if pending else ():
+        keep = functools.partial(_write, plan.without_images(), store, token)
+        for _ in run_chunks(plan, pending, keep, processes) if pending else ():
             pass
     return store.read()
+
+
+def _write(bare: Plan, store: ResponseStore, token: Path, chosen: slice, recorded: Recorded, field: np.ndarray) -> None:
+    """Keep the responses to a chunk, unless the run has ended: then the folder may be another one's."""
+    if not is_running(token):
+        raise MachineError(f"{store.folder} is no longer that of this run: was it removed?")
+    store.write(chosen, label(bare, recorded, field))
+
+
+def _processes(plan: Plan, workers: Workers, token: Path | None = None) -> int | Cluster:
+    """A number of processes of this machine, or a cluster whose workers are checked."""
+    return workers if isinstance(workers, int) else Cluster(workers, Needs(token, compiler=plan.target == "cpp"))
 
 
 def simulate_in_sequence(
@@ -102,7 +114,7 @@ def _unchanged(chosen: slice, recorded: Recorded, background: np.ndarray) -> tup
     return recorded, background
 
 
-def run_chunks(plan: Plan, chunks: list[slice], keep: Keep[T], workers: int) -> Iterator[T]:
+def run_chunks(plan: Plan, chunks: list[slice], keep: Keep[T], processes: int | Cluster) -> Iterator[T]:
     """Simulate chunks of images, each image from its steady state, in several processes at once.
 
     Parameters
@@ -112,34 +124,41 @@ def run_chunks(plan: Plan, chunks: list[slice], keep: Keep[T], workers: int) -> 
         A chunk is simulated by one process.
     keep : callable
         Its results are yielded, in the order of the chunks.
-    workers : int
-        Processes at a time.
+    processes : int or Cluster
+        Processes of this machine, or workers of a cluster.
     """
-    executor = EXECUTORS[plan.target](plan.specification, plan.variables)
-    # A compiled circuit is a process of its own, and a thread is enough to start it; NumPy needs a process.
-    prefer = "threads" if plan.target == "cpp" else "processes"
-    parallel = joblib.Parallel(n_jobs=workers, prefer=prefer, return_as="generator")
-    total, left = len(plan.presentations), sum(chunk.stop - chunk.start for chunk in chunks)
     bare = plan.without_images()
-    tasks = (
-        joblib.delayed(call_for)(
-            os.getpid(), _simulate_chunk, bare, executor, chunk, *plan.presentations.read(chunk), keep
-        )
-        for chunk in chunks
-    )
+    tasks = ((bare, chunk, *plan.presentations.read(chunk), keep) for chunk in chunks)
+    total, left = len(plan.presentations), sum(chunk.stop - chunk.start for chunk in chunks)
+    if isinstance(processes, Cluster):
+        # Each worker finds or makes the binary for its own processor.
+        results = processes.map(_simulate_chunk, tasks)
+    else:
+        simulate_chunk = functools.partial(_simulate_chunk, executor=_executor(plan))
+        # A compiled circuit is a process of its own, and a thread is enough to start it; NumPy needs a process.
+        prefer = "threads" if plan.target == "cpp" else "processes"
+        parallel = joblib.Parallel(n_jobs=processes, prefer=prefer, return_as="generator")
+        results = parallel(joblib.delayed(call_for)(os.getpid(), simulate_chunk, *task) for task in tasks)
     # Closed after an error too: no other chunk begins.
-    with (
-        closing(parallel(tasks)) as results,
-        progress(total=total, initial=total - left, what="simulating", unit="image") as bar,
-    ):
+    with closing(results), progress(total=total, initial=total - left, what="simulating", unit="image") as bar:
         for chunk, kept in zip(chunks, results, strict=True):
             bar.update(chunk.stop - chunk.start)
             yield kept
 
 
+def _executor(plan: Plan) -> Executor:
+    return EXECUTORS[plan.target](plan.specification, plan.variables)
+
+
 def _simulate_chunk(
-    plan: Plan, executor: Executor, chunk: slice, movie: np.ndarray, background: np.ndarray, keep: Keep[T]
+    plan: Plan,
+    chunk: slice,
+    movie: np.ndarray,
+    background: np.ndarray,
+    keep: Keep[T],
+    executor: Executor | None = None,
 ) -> T:
+    executor = executor or _executor(plan)
     parts = []
     for batches in plan.batches(chunk):
         repeats = []

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from biomodel.engine.cluster import Workers
 from biomodel.pathway import Pathway
 from biomodel.physiology import retina_lgn, v1
 from biomodel.physiology.column import Column
@@ -45,7 +46,7 @@ def bands() -> list[dict[str, Any]]:
     return json.loads(_BANDS.read_text(encoding="utf-8"))["rows"]
 
 
-def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int = 1, seed: int = 0) -> Results:
+def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: Workers = 1, seed: int = 0) -> Results:
     """Make experiments on a subject and compare their values with the published bands.
 
     Parameters
@@ -54,7 +55,7 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: int =
         A `biomodel.Pathway`, or an object with the same `simulate` and `parameters`. A spiking pathway is `TrialAveraged`.
     ids : int or iterable of int, optional
         Numbers of experiments, made in ascending order; by default all, at rate fidelity without `SPIKES_ONLY`.
-    workers : int
+    workers : int, str or distributed.Client
         Processes to simulate with.
     seed : int
         Seed of the noise of a spiking pathway.

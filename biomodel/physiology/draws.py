@@ -21,6 +21,7 @@ import numpy as np
 
 import biomodel
 from biomodel.engine import cache
+from biomodel.engine.cluster import Workers
 from biomodel.physiology import battery
 from biomodel.physiology.distributions import Distance, cell_distances, width_distances
 from biomodel.physiology.recording import Subject
@@ -128,7 +129,7 @@ def distances_over_draws(
     subject_of: Callable[[int], Subject],
     draws: Iterable[int] = DRAWS,
     ids: int | Iterable[int] | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     store: str | Path | None = None,
 ) -> list[DrawDistances]:
     """Distances to the published histograms for several draws of V1's cell types.
@@ -141,7 +142,7 @@ def distances_over_draws(
         Different seeds, from 0.
     ids : int or iterable of int, optional
         Experiments among `WITH_HISTOGRAMS`; by default all of them.
-    workers : int
+    workers : int, str or distributed.Client
         Processes to simulate with.
     store : str or pathlib.Path, optional
         Folder that keeps the values of every cell, a file a draw. After an interruption the same call continues;

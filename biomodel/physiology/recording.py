@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from biomodel.circuit.specification import SPIKING, Region
+from biomodel.engine.cluster import Workers
 from biomodel.engine.plan import batch_images
 from biomodel.parameters import Parameters
 from biomodel.pathway import Pathway
@@ -185,11 +186,11 @@ class Electrode:
     Parameters
     ----------
     subject : Subject
-    workers : int
+    workers : int, str or distributed.Client
         Processes to simulate with.
     """
 
-    def __init__(self, subject: Subject, workers: int = 1) -> None:
+    def __init__(self, subject: Subject, workers: Workers = 1) -> None:
         self.subject = subject
         self.workers = workers
         #: Radius of the midget's centre at 1/e, degrees.

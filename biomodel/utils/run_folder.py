@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -16,6 +17,9 @@ from biomodel.utils.paths import unwritable, write_text
 
 #: Differing settings that a message names.
 _NAMED = 4
+
+#: What names of tokens begin with.
+_TOKEN = ".run-"
 
 
 def claim(path: Path, settings: Mapping[str, object], *, extend: bool = False) -> None:
@@ -77,8 +81,13 @@ def array_digest(arrays: Iterable[np.ndarray]) -> str:
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path) -> Iterator[Path]:
     """Lock a folder against other processes; the lock ends with the process, also when it is killed.
+
+    Yields
+    ------
+    pathlib.Path
+        The token of this run (`run_token`). Those of earlier runs are removed.
 
     Raises
     ------
@@ -94,6 +103,45 @@ def exclusive(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise unwritable(folder, error) from None
     try:
-        yield
+        for left in folder.glob(f"{_TOKEN}*"):
+            with suppress(OSError):
+                left.unlink()
+        with run_token(folder) as token:
+            yield token
     finally:
         lock.release()
+
+
+@contextmanager
+def run_token(folder: Path) -> Iterator[Path]:
+    """Yield the path of a file that is in a folder as long as this run lasts.
+
+    Processes that work for the run look for it (`is_running`): one that does not find it works in another folder, or for a
+    run that has ended.
+
+    Raises
+    ------
+    InputError
+        For a folder that cannot be written.
+    """
+    token = folder / f"{_TOKEN}{uuid.uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        token.touch()
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    try:
+        yield token
+    finally:
+        with suppress(OSError):
+            token.unlink()
+
+
+def is_running(token: Path) -> bool:
+    """Whether the run of a token lasts, and its folder is this process's, too."""
+    try:
+        # A network file system looks again when a file is opened, not when it is asked for.
+        token.open("rb").close()
+    except OSError:
+        return False
+    return True

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from biomodel.analysis.alignment import CHANNELS, canonical_light
 from biomodel.circuit.specification import EVERYWHERE, Region
+from biomodel.engine.cluster import Workers
 from biomodel.engine.responses import SINGLE, station_dims
 from biomodel.parameters import Parameters
 from biomodel.stimuli import check_luminance, pixels_per_degree
@@ -54,7 +55,7 @@ class FrontEndSubject:
         output: str = "v1",
         record: str = "mean",
         region: Region = EVERYWHERE,
-        workers: int = 1,
+        workers: Workers = 1,
         seed: int = 0,
     ) -> xr.Dataset:
         """Responses to images, as `biomodel.Pathway.simulate` returns them.

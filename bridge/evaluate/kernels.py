@@ -11,6 +11,7 @@ import xarray as xr
 from biomodel import Pathway, luminance
 from biomodel.analysis.alignment import arrange, ordered_like
 from biomodel.analysis.equivalent_kernels import equivalent_kernels, probe
+from biomodel.engine.cluster import Workers
 from biomodel.stimuli import positive
 from biomodel.utils.paths import replacing
 from biomodel.utils.units import as_number
@@ -90,7 +91,7 @@ def compare_kernels(
     contrast: float = 0.0,
     size: int = 29,
     seed: int = 0,
-    workers: int = 1,
+    workers: Workers = 1,
     simulated: xr.Dataset | None = None,
 ) -> KernelPairs:
     """Equivalent kernels of circuit and front end at the same state.
@@ -103,7 +104,7 @@ def compare_kernels(
         An output of the front end.
     background, contrast, size, seed
         As in `FrontEnd.kernel`.
-    workers : int
+    workers : int, str or distributed.Client
         Processes that simulate.
     simulated : xarray.Dataset, optional
         Kernels of the circuit at this state, as `equivalent_kernels` returns them, in any order; by default they are simulated.

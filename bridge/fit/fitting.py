@@ -29,6 +29,7 @@ import biomodel
 from biomodel import Display, Pathway
 from biomodel.adaptation import GAZE_SD, GazeAdapted
 from biomodel.analysis.alignment import canonical, canonical_light
+from biomodel.engine.cluster import Workers
 from biomodel.engine.responses import SINGLE, in_rates
 from biomodel.images import PHOTOGRAPHS
 from biomodel.pathway import AdaptTo
@@ -83,7 +84,7 @@ def fit_pathway(
     ablations: Sequence[str] = (),
     trials: int | None = None,
     seed: int = 0,
-    workers: int = 1,
+    workers: Workers = 1,
     store: str | Path | None = None,
 ) -> tuple[FrontEnd, FitReport]:
     """Simulate a pathway, and fit a front end to its responses.
@@ -108,7 +109,7 @@ def fit_pathway(
         Repeats of every image for a spiking pathway; 20 by default.
     seed : int
         Seed of the stimuli, of held-out images, of the pathway's noise, and of random choices in the fit.
-    workers : int
+    workers : int, str or distributed.Client
         Processes for the simulation.
     store : str or pathlib.Path, optional
         Folder that keeps the responses as they come; the same call continues from there after an interruption.

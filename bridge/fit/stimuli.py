@@ -26,6 +26,7 @@ import xarray as xr
 
 from biomodel import Display, Pathway
 from biomodel.analysis.alignment import canonical_light
+from biomodel.engine.cluster import Workers
 from biomodel.engine.responses import in_rates
 from biomodel.images import PHOTOGRAPHS, photographs
 from biomodel.pathway import AdaptTo
@@ -77,7 +78,7 @@ class Simulation:
     ----------
     output : str
         The last station.
-    workers : int
+    workers : int, str or distributed.Client
         Processes.
     trials : int
         Repeats of every image, for spiking cells.
@@ -88,7 +89,7 @@ class Simulation:
     """
 
     output: str = "v1"
-    workers: int = 1
+    workers: Workers = 1
     trials: int = 1
     seed: int = 0
     store: Path | None = None

@@ -23,7 +23,8 @@ def fit(
     trials: Annotated[int | None, Option(help="Trials per image, at spiking fidelity. Default: 20.", min=1)] = None,
     output: Annotated[str, Option(help="Last station: lgn or v1.")] = "v1",
     evidence: Annotated[bool, Option("--evidence", help="Also fit baselines, and write a page. Takes hours.")] = False,
-    workers: options.Workers = options.CORES,
+    workers: options.Workers = None,
+    cluster: options.Cluster = None,
 ) -> None:
     """Fit a front end to the simulated pathway: its weights, and its scores on four held-out sets of stimuli.
 
@@ -33,6 +34,7 @@ def fit(
     from biomodel import Pathway
     from bridge.fit.stimuli import PIXELS_PER_DEGREE, identification_set
 
+    processes = options.choose_workers(workers, cluster)
     pathway = Pathway(preset, fidelity=fidelity, parameters={"v1.kinds": kinds}, target=target)
     if evidence:
         if (pixels_per_degree, fidelity, trials, output) != (None, "rate", None, "v1"):
@@ -46,7 +48,7 @@ def fit(
 
         options.make_folder(out)
         with exclusive(out):
-            results = run(Settings(pathway, images, seed), out / "evidence", workers)
+            results = run(Settings(pathway, images, seed), out / "evidence", processes)
             content = page.write(results, out)
         options.write_json(content, json_file)
         echo(f"{out / 'evidence.html'}")
@@ -58,7 +60,7 @@ def fit(
             images, pixels_per_degree=PIXELS_PER_DEGREE if pixels_per_degree is None else pixels_per_degree, seed=seed
         ),
         seed=seed,
-        workers=workers,
+        workers=processes,
         output=output,
         trials=trials,
         # Trials take hours.

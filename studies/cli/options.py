@@ -26,7 +26,10 @@ def expand(path: Path | None) -> Path | None:
 Out = Annotated[Path, Option(help="Output folder.", callback=expand)]
 Seed = Annotated[int, Option(help="Seed of all random numbers.")]
 Json = Annotated[Path | None, Option("--json", help="Also write the results to this JSON file.", callback=expand)]
-Workers = Annotated[int, Option(help="Number of processes.", min=1)]
+Workers = Annotated[int | None, Option(help=f"Number of processes. Default: {CORES}, the cores.", min=1)]
+Cluster = Annotated[
+    str | None, Option(help="Address of a dask scheduler whose workers take the place of --workers: tcp://host:8786.")
+]
 Preset = Annotated[str, Option(help="Parameter preset: macaque_parafovea or macaque_fovea.")]
 Fidelity = Annotated[str, Option(help="rate, or spiking.")]
 #: `Pathway` checks the value.
@@ -61,6 +64,18 @@ def parse_parameters(texts: Iterable[str]) -> dict[str, float]:
         except ValueError:
             raise InputError(f"--parameter must be name=value with a number as value, got {text!r}") from None
     return found
+
+
+def choose_workers(workers: int | None, cluster: str | None) -> int | str:
+    """The number of processes, or the address of a scheduler that answers."""
+    if cluster is None:
+        return CORES if workers is None else workers
+    if workers is not None:
+        raise InputError(f"--workers must be left out with --cluster, got {workers}")
+    from biomodel.engine.cluster import connect
+
+    connect(cluster, "--cluster")
+    return cluster
 
 
 def parse_names(text: str) -> tuple[str, ...]:

@@ -36,7 +36,8 @@ def physiology(
     shadow: Annotated[bool, Option("--shadow", help="Also measure responses in a shadow, by lesion.")] = False,
     against_rates: Annotated[bool, Option("--against-rates", help=_AGAINST_RATES)] = False,
     draws: Annotated[int | None, Option(help=_DRAWS)] = None,
-    workers: options.Workers = options.CORES,
+    workers: options.Workers = None,
+    cluster: options.Cluster = None,
 ) -> None:
     """Run published experiments on the simulated pathway: a table of results compared with published ranges, and plots.
 
@@ -44,7 +45,7 @@ def physiology(
     """
     from biomodel import Pathway
 
-    changes = options.parse_parameters(parameters)
+    changes, processes = options.parse_parameters(parameters), options.choose_workers(workers, cluster)
 
     def pathway_of(draw: dict[str, float]) -> Pathway:
         return Pathway(preset, fidelity=fidelity, parameters=changes | draw, lesions=lesions, target=target)
@@ -58,23 +59,23 @@ def physiology(
             raise InputError("--parameter v1.draw must be left out with --draws, which sets it")
         if draws < 1:
             raise InputError(f"--draws must be a positive integer, got {draws}")
-        _compare_draws(lambda draw: pathway_of({"v1.draw": draw}), draws, check, out, json_file, workers)
+        _compare_draws(lambda draw: pathway_of({"v1.draw": draw}), draws, check, out, json_file, processes)
         return
     pathway = pathway_of({})
     if against_rates:
         if shadow or check:
             raise InputError("--shadow and --check must be left out with --against-rates, which runs no experiment")
-        _compare_fidelities(pathway, out, json_file, workers, seed)
+        _compare_fidelities(pathway, out, json_file, processes, seed)
         return
     if shadow and (fidelity == "spiking" or lesions):
         raise InputError("--shadow must be used at rate fidelity without --lesion: it removes each mechanism itself")
-    _run_experiments(pathway, check, out, json_file, workers, seed)
+    _run_experiments(pathway, check, out, json_file, processes, seed)
     if shadow:
-        _measure_shadow(pathway, out, workers)
+        _measure_shadow(pathway, out, processes)
 
 
 def _run_experiments(
-    pathway: Pathway, check: list[int], out: Path, json_file: Path | None, workers: int, seed: int
+    pathway: Pathway, check: list[int], out: Path, json_file: Path | None, workers: int | str, seed: int
 ) -> None:
     """Write physiology.json and the plots, and print the table of results."""
     from biomodel import physiology
@@ -108,7 +109,12 @@ def _run_experiments(
 
 
 def _compare_draws(
-    subject_of: Callable[[int], Pathway], draws: int, check: list[int], out: Path, json_file: Path | None, workers: int
+    subject_of: Callable[[int], Pathway],
+    draws: int,
+    check: list[int],
+    out: Path,
+    json_file: Path | None,
+    workers: int | str,
 ) -> None:
     """Write draws/ and distributions.json, and print the distance to each published histogram."""
     from biomodel import physiology
@@ -121,7 +127,7 @@ def _compare_draws(
     echo(f"{out / 'distributions.json'}")
 
 
-def _compare_fidelities(pathway: Pathway, out: Path, json_file: Path | None, workers: int, seed: int) -> None:
+def _compare_fidelities(pathway: Pathway, out: Path, json_file: Path | None, workers: int | str, seed: int) -> None:
     """Write fidelities.csv, and print how closely spiking cells follow the rate model, by station."""
     from studies.physiology import fidelities
 
@@ -139,7 +145,7 @@ def _compare_fidelities(pathway: Pathway, out: Path, json_file: Path | None, wor
     echo(f"{out / 'fidelities.csv'}")
 
 
-def _measure_shadow(pathway: Pathway, out: Path, workers: int) -> None:
+def _measure_shadow(pathway: Pathway, out: Path, workers: int | str) -> None:
     """Write shadow.csv and shadow.png, and log how the steady responses of the intact circuit change in the shadow."""
     from studies.physiology import shadow
 

@@ -33,7 +33,8 @@ def simulate(
     window: Annotated[tuple[float, float], Option(help="Window of averaging, s after onset.")] = (0.05, 0.2),
     images: Annotated[int, Option(help="Number of images, the first ones; 0 for all.", min=0)] = 0,
     chunk: Annotated[int, Option(help="Images per stored chunk; 0 for a size that suits.", min=0)] = 0,
-    workers: options.Workers = options.CORES,
+    workers: options.Workers = None,
+    cluster: options.Cluster = None,
     resume: Annotated[bool, Option(help="Continue with the responses in --out, or refuse to.")] = True,
 ) -> None:
     """Simulate responses to images, and store them in responses.zarr in the output folder.
@@ -44,7 +45,7 @@ def simulate(
     from biomodel.engine.store import n_done
     from studies.data import sources
 
-    changes = options.parse_parameters(parameters)
+    changes, processes = options.parse_parameters(parameters), options.choose_workers(workers, cluster)
     pathway = Pathway(preset, fidelity=fidelity, parameters=changes, lesions=lesions, target=target)
     found = sources.read(source, images or None, array_only=in_luminance)
     display = Display(peak, black, pixels_per_degree)
@@ -61,7 +62,7 @@ def simulate(
         seed=seed,
         trials=trials,
         output=output,
-        workers=workers,
+        workers=processes,
         store=Store(out, chunk or None),
         resume=resume,
     )
@@ -74,7 +75,7 @@ def simulate(
         "simulated": simulated,
         "seconds": seconds,
         "images_per_second": simulated / seconds,
-        "workers": workers,
+        "workers": processes,
     }
     options.write_json(summary, json_file)
     echo(f"{summary['responses']}: {total} images, {simulated} of them now, {simulated / seconds:.3g} images/s")

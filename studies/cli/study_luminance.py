@@ -30,7 +30,8 @@ def luminance(
         bool, Option("--search", help="Choose learning rates and input scales on training images.")
     ] = False,
     lesions: Annotated[bool, Option("--lesions", help="Also test circuits without mechanisms.")] = False,
-    workers: options.Workers = options.CORES,
+    workers: options.Workers = None,
+    cluster: options.Cluster = None,
 ) -> None:
     """Compare recognition behind each arm (front end or normalisation) when the light changes.
 
@@ -59,8 +60,9 @@ def luminance(
         lesions=lesions,
         epochs=epochs,
     )
+    processes = options.choose_workers(workers, cluster)
     with exclusive(out):
-        found = run.run(settings, out, workers, data)
+        found = run.run(settings, out, processes, data)
         report.write(settings, found, out)
     options.write_json(found.summary(), json_file)
     echo(f"{out / 'report.html'}")

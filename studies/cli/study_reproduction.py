@@ -22,7 +22,8 @@ def reproduction(
     ] = "reduced",
     seeds: Annotated[int, Option(help="Networks per arm, with seeds from --seed on.")] = 5,
     device: Annotated[str, Option(help="PyTorch device: cpu or cuda.")] = "cpu",
-    workers: options.Workers = options.CORES,
+    workers: options.Workers = None,
+    cluster: options.Cluster = None,
 ) -> None:
     """Reproduce arXiv 2202.07432. Tables, verdicts and report.html cover all results in --out.
 
@@ -36,8 +37,9 @@ def reproduction(
 
     names = options.parse_names(arms) or Settings.arms
     settings = Settings(options.parse_names(dataset), names, budget, seeds, seed, device)
+    processes = options.choose_workers(workers, cluster)
     with exclusive(out):
-        verdicts = report.write(run(settings, out, workers, data), out)
+        verdicts = report.write(run(settings, out, processes, data), out)
     options.write_json([asdict(one) for one in verdicts], json_file)
     if any(ARMS[name].takes_light for name in settings.arms):
         left = ", ".join(f"{sweep.remaining_contrast:.2f} ({sweep.name})" for sweep in SWEEPS.values())

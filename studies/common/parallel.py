@@ -1,19 +1,29 @@
-"""Independent tasks of a study, run in parallel processes of one thread each."""
+"""Independent tasks of a study, run in parallel processes of one thread each, here or on a cluster."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import joblib
 import torch
 
+from biomodel.engine.cluster import Cluster, Needs, Workers
 from biomodel.utils.parents import call_for
 from biomodel.utils.progress import progress
+from biomodel.utils.run_folder import run_token
+
+#: The random numbers of torch are a process's: in a worker with several threads tasks wait for each other.
+_one_task = threading.Lock()
 
 
-def run_parallel(task: Callable[..., None], arguments: Sequence[tuple[Any, ...]], workers: int, what: str) -> None:
+def run_parallel(
+    task: Callable[..., None], arguments: Sequence[tuple[Any, ...]], workers: Workers, what: str, folder: Path
+) -> None:
     """Call a function once for each tuple of arguments; it writes its own results.
 
     Parameters
@@ -22,19 +32,43 @@ def run_parallel(task: Callable[..., None], arguments: Sequence[tuple[Any, ...]]
         A module-level function.
     arguments : sequence of tuple
         Positional arguments of each call.
-    workers : int
-        Number of processes.
+    workers : int or str
+        Number of processes, or the address of a dask scheduler.
     what : str
         Label of the progress bar.
+    folder : pathlib.Path
+        Where results are written; the workers of a cluster have to see it. An absolute path, for a cluster.
     """
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
-        results = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(
-            joblib.delayed(call_for)(os.getpid(), _single_threaded, task, *values) for values in arguments
-        )
+    if not arguments:
+        return
+    with _results(task, arguments, workers, folder) as results:
         for _ in progress(results, total=len(arguments), what=what, unit="task"):
             pass
 
 
+@contextmanager
+def _results(
+    task: Callable[..., None], arguments: Sequence[tuple[Any, ...]], workers: Workers, folder: Path
+) -> Iterator[Iterator[None]]:
+    """What the tasks return, as they are done."""
+    calls = ((task, *values) for values in arguments)
+    if isinstance(workers, int):
+        with joblib.parallel_config("loky", inner_max_num_threads=1):
+            parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
+            yield parallel(joblib.delayed(call_for)(os.getpid(), _single_threaded, *call) for call in calls)
+        return
+    with run_token(folder) as token:
+        cluster = Cluster(workers, Needs(token, packages=("bridge", "studies"), distributions=("torch",)))
+        with closing(cluster.map(_single_threaded, calls, ordered=False)) as results:
+            yield results
+
+
+def shared(folder: Path, workers: Workers) -> Path:
+    """The folder of a study as its tasks take it: for a cluster, whose workers have other working directories, absolute."""
+    return folder if isinstance(workers, int) else folder.absolute()
+
+
 def _single_threaded(task: Callable[..., None], *values: Any) -> None:
-    torch.set_num_threads(1)
-    task(*values)
+    with _one_task:
+        torch.set_num_threads(1)
+        task(*values)

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
+from biomodel.engine.cluster import Workers
 from biomodel.stimuli import pixels_per_degree
 from biomodel.utils.paths import replacing
 from biomodel.utils.progress import progress
@@ -31,7 +32,7 @@ from bridge.model.front_end import OUTPUTS
 from bridge.model.stages import STRIDE
 from studies.common import plenoptic_models
 from studies.common.files import is_intact
-from studies.common.parallel import run_parallel
+from studies.common.parallel import run_parallel, shared
 from studies.identification.baselines import Baseline, fit_baseline, make_baselines
 from studies.identification.results import Results
 from studies.identification.settings import BACKGROUNDS, CONTRASTS, OTHER_CIRCUITS, Settings
@@ -51,7 +52,7 @@ class Recordings:
     tests: dict[str, Recording]
 
 
-def run(settings: Settings, out: Path, workers: int = 1) -> Results:
+def run(settings: Settings, out: Path, workers: Workers = 1) -> Results:
     """Fit and score every model and compare kernels, or what is left of both.
 
     Parameters
@@ -59,8 +60,8 @@ def run(settings: Settings, out: Path, workers: int = 1) -> Results:
     settings : Settings
     out : pathlib.Path
         The folder of the run.
-    workers : int
-        Number of processes.
+    workers : int or str
+        Number of processes, or the address of a dask scheduler.
 
     Returns
     -------
@@ -71,13 +72,15 @@ def run(settings: Settings, out: Path, workers: int = 1) -> Results:
     InputError
         For a folder that was made with other settings or by other code, or without plenoptic.
     """
+    out = shared(out, workers)
     scores = fit_and_score(settings, out, workers)
     return Results(scores, _compare_kernels(settings, out, workers))
 
 
-def fit_and_score(settings: Settings, out: Path, workers: int = 1) -> pd.DataFrame:
+def fit_and_score(settings: Settings, out: Path, workers: Workers = 1) -> pd.DataFrame:
     """Fit and score every model that has no scores yet; parameters as for `run`, result as `Results.scores`."""
     plenoptic_models.check_installed()
+    out = shared(out, workers)
     claim(out / "config.json", settings.provenance)
     (out / "scores").mkdir(exist_ok=True)
     models = _models(settings, _record(settings, out, workers), _record_other_circuits(settings, out, workers), out)
@@ -85,7 +88,7 @@ def fit_and_score(settings: Settings, out: Path, workers: int = 1) -> pd.DataFra
     # Baselines of V1 take longest.
     order = sorted(models, key=lambda name: name.endswith(", v1"))
     pending = [(models[name], paths[name]) for name in order if not is_intact(paths[name])]
-    run_parallel(_save_scores, pending, workers, "evidence")
+    run_parallel(_save_scores, pending, workers, "evidence", out)
     return pd.concat([pd.read_csv(path).assign(model=name) for name, path in paths.items()], ignore_index=True)
 
 
@@ -98,7 +101,7 @@ def _held_out_sets(seed: int) -> tuple[stimuli.StimulusSet, ...]:
     return stimuli.held_out_sets(stimuli.TEST_IMAGES, stimuli.split_photographs(seed)[1], seed=seed)
 
 
-def _record(settings: Settings, out: Path, workers: int) -> Recordings:
+def _record(settings: Settings, out: Path, workers: Workers) -> Recordings:
     """Simulate responses to all stimuli; they are kept in the folder."""
     simulation = stimuli.Simulation("v1", workers, store=out / "recordings")
     shown = stimuli.identification_set(settings.images, seed=settings.seed)
@@ -107,7 +110,7 @@ def _record(settings: Settings, out: Path, workers: int) -> Recordings:
     return Recordings((light, responses), tests)
 
 
-def _record_other_circuits(settings: Settings, out: Path, workers: int) -> dict[str, Recording]:
+def _record_other_circuits(settings: Settings, out: Path, workers: Workers) -> dict[str, Recording]:
     """Simulate the responses of the relay of every other circuit to the stimuli for identification."""
     shown, pathway = stimuli.identification_set(settings.images, seed=settings.seed), settings.pathway
     recordings = {}
@@ -199,7 +202,7 @@ def _score_baseline(baseline: Baseline, station: str, recordings: Recordings, se
     return pd.concat(tables, ignore_index=True).assign(parameters=sum(p.numel() for p in baseline.parameters()))
 
 
-def _compare_kernels(settings: Settings, out: Path, workers: int) -> tuple[KernelPairs, ...]:
+def _compare_kernels(settings: Settings, out: Path, workers: Workers) -> tuple[KernelPairs, ...]:
     """Kernels of the circuit and of the front end in every state, each kept in a file."""
     front_end = FrontEnd.load(out / "front_end.safetensors")
     folder = out / "kernels"

@@ -22,6 +22,7 @@ from scipy import ndimage
 from torch import nn
 
 from biomodel import Pathway, luminance
+from biomodel.engine.cluster import Workers
 from biomodel.engine.responses import in_rates
 from biomodel.pathway import AdaptTo
 from biomodel.utils.errors import InputError
@@ -104,13 +105,13 @@ class Models:
         For learned arms: a front end up to V1, or its file, which is read when an arm needs it.
     pathway : Pathway
         For simulated arms.
-    workers : int
-        Processes of a simulation.
+    workers : int or str
+        Processes of a simulation, or the address of a dask scheduler.
     """
 
     learned: FrontEnd | Path | None
     pathway: Pathway
-    workers: int = 1
+    workers: Workers = 1
 
     @cached_property
     def front_end(self) -> FrontEnd:
@@ -259,7 +260,7 @@ def learned_rates(front_end: FrontEnd, light: np.ndarray, state: str) -> np.ndar
     return torch.cat([front_end(batch, background) for batch in tensor.split(_BATCH)]).numpy()
 
 
-def simulated_rates(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: int) -> np.ndarray:
+def simulated_rates(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: Workers) -> np.ndarray:
     """Rates, Hz, of a station's cells in the simulated circuit.
 
     Parameters
@@ -272,8 +273,8 @@ def simulated_rates(pathway: Pathway, station: str, light: np.ndarray, state: st
         Luminance, cd/m².
     state : str
         ``settled`` or ``sudden``.
-    workers : int
-        Processes.
+    workers : int or str
+        Processes, or the address of a dask scheduler.
 
     Returns
     -------
@@ -282,7 +283,7 @@ def simulated_rates(pathway: Pathway, station: str, light: np.ndarray, state: st
     return _simulate(pathway, station, light, state, workers)[station].values
 
 
-def spike_rates(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: int) -> np.ndarray:
+def spike_rates(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: Workers) -> np.ndarray:
     """Rates, Hz, from the spikes of one trial of the same circuit; the noise depends on the light.
 
     Parameters, and the return value, are those of `simulated_rates`.
@@ -293,7 +294,9 @@ def spike_rates(pathway: Pathway, station: str, light: np.ndarray, state: str, w
     return responses[station].isel(trial=0).values
 
 
-def _simulate(pathway: Pathway, station: str, light: np.ndarray, state: str, workers: int, seed: int = 0) -> xr.Dataset:
+def _simulate(
+    pathway: Pathway, station: str, light: np.ndarray, state: str, workers: Workers, seed: int = 0
+) -> xr.Dataset:
     adapt_to: AdaptTo = "gaze" if state == "settled" else REFERENCE_FIELD
     stimulus = luminance(light, PIXELS_PER_DEGREE)
     return pathway.simulate(stimulus, adapt_to=adapt_to, output=station, workers=workers, seed=seed)

@@ -12,6 +12,7 @@ import xarray as xr
 
 from biomodel import Pathway, luminance
 from biomodel.analysis.equivalent_kernels import equivalent_kernels
+from biomodel.engine.cluster import Workers
 from biomodel.utils.paths import replacing
 from bridge import FrontEnd
 from bridge.evaluate.kernels import compare_kernels, most_effective_noise
@@ -96,7 +97,7 @@ def record(pathway: Pathway, front_end: FrontEnd, image: np.ndarray, lights: tup
 CircuitKernels: TypeAlias = dict[str, tuple[xr.Dataset, int]]
 
 
-def simulate_kernels(pathway: Pathway, folder: Path, workers: int) -> CircuitKernels:
+def simulate_kernels(pathway: Pathway, folder: Path, workers: Workers) -> CircuitKernels:
     """Simulate the circuit's kernels of the stations whose STATION.npz is missing in a folder."""
     missing = [station for station in KERNEL_CONTRASTS if not is_intact(folder / f"{station}.npz")]
     if not missing:

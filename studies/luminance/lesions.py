@@ -15,6 +15,7 @@ import numpy as np
 
 from biomodel import Pathway
 from biomodel.circuit.lesions import lesions_of
+from biomodel.engine.cluster import Workers
 from biomodel.utils.progress import progress
 from studies.common.files import is_intact
 from studies.common.parallel import run_parallel
@@ -52,7 +53,7 @@ def conditions(lights: Sequence[str]) -> tuple[Condition, ...]:
     return REFERENCE, *(Condition(light, LIGHTS[light].group, LEVELS[light]) for light in lights)
 
 
-def run(pathway: Pathway, station: str, images: Images, protocol: Protocol, out: Path, workers: int) -> None:
+def run(pathway: Pathway, station: str, images: Images, protocol: Protocol, out: Path, workers: Workers) -> None:
     """Simulate, train and test every variant whose results are missing.
 
     Parameters
@@ -67,8 +68,8 @@ def run(pathway: Pathway, station: str, images: Images, protocol: Protocol, out:
         How the classifiers are trained and tested.
     out : pathlib.Path
         The study's folder.
-    workers : int
-        Processes.
+    workers : int or str
+        Processes, or the address of a dask scheduler.
     """
     images = images.first(TRAIN, TEST)
     features = {
@@ -89,7 +90,7 @@ def run(pathway: Pathway, station: str, images: Images, protocol: Protocol, out:
     kept = {path: features[variant] for (variant, how), path in pending.items() if how == "kept"}
     if kept:
         tasks.append((_kept, kept, features["intact"], images, protocol))
-    run_parallel(_run_task, tasks, workers, f"classifiers of lesions before {station}")
+    run_parallel(_run_task, tasks, workers, f"classifiers of lesions before {station}", out)
 
 
 def read(out: Path, station: str) -> Results:
@@ -106,12 +107,12 @@ def paths(out: Path, station: str) -> dict[tuple[str, str], Path]:
     }
 
 
-def _arm(pathway: Pathway, station: str, variant: str, workers: int) -> Arm:
+def _arm(pathway: Pathway, station: str, variant: str, workers: Workers) -> Arm:
     maps = partial(_maps, pathway, station, workers)
     return Arm(maps, f"lesion-{station}-{variant.replace(' ', '_')}", costly=True)
 
 
-def _maps(pathway: Pathway, station: str, workers: int, light: np.ndarray, state: str) -> np.ndarray:
+def _maps(pathway: Pathway, station: str, workers: Workers, light: np.ndarray, state: str) -> np.ndarray:
     return simulated_rates(pathway, station, light, state, workers)
 
 

@@ -21,6 +21,7 @@ import biomodel
 import bridge
 from biomodel import Pathway, luminance
 from biomodel.engine import cache
+from biomodel.engine.cluster import Workers
 from biomodel.engine.executors import available_target
 from biomodel.utils.code import code_digest
 from biomodel.utils.paths import replacing, write_text
@@ -29,7 +30,7 @@ from bridge import FrontEnd, fit_pathway
 from bridge.fit.stimuli import identification_set
 from studies import common, data
 from studies.common.files import is_intact
-from studies.common.parallel import run_parallel
+from studies.common.parallel import run_parallel, shared
 from studies.common.training import Choice
 from studies.data import datasets
 from studies.luminance import arms, costs, examples, lesions, results
@@ -59,7 +60,7 @@ class _Context:
     files: Files
     images: datasets.Images
 
-    def arm(self, name: str, workers: int = 1) -> Arm:
+    def arm(self, name: str, workers: Workers = 1) -> Arm:
         return arms.make(name, Models(self.files.front_end, self.settings.pathway, workers))
 
     def pending(self, made: dict[str, Arm]) -> list[Cell]:
@@ -85,7 +86,7 @@ class _Context:
         )
 
 
-def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = None) -> Study:
+def run(settings: Settings, out: Path, workers: Workers = 2, data: Path | None = None) -> Study:
     """Run a study, or the rest of it, in a folder; write its results and tables there (`results.Files`).
 
     Parameters
@@ -94,8 +95,8 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
         Everything that determines the numbers.
     out : pathlib.Path
         The folder.
-    workers : int
-        Processes.
+    workers : int or str
+        Processes, or the address of a dask scheduler.
     data : pathlib.Path, optional
         The folder of data sets, as `datasets.load` takes it.
 
@@ -105,6 +106,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
         For bad settings, a folder that cannot be written or that holds another study.
     """
     settings.check()
+    out = shared(out, workers)
     pathway, files = settings.pathway, Files(out)
     images = datasets.load(settings.dataset, data).first(settings.train, settings.test)
     _claim(settings, pathway, images, out)
@@ -116,8 +118,9 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
         _draw_stations(pathway, images, files)
     with ThreadPoolExecutor(1) as pool:
         # The fit uses one core; on the others runs what needs no front end.
-        if settings.has_circuit and workers > 1 and available_target() == "cpp":
-            beside = pool.submit(_run_without_front_end, context, workers - 1)
+        others = workers - 1 if isinstance(workers, int) else workers
+        if settings.has_circuit and others and available_target() == "cpp":
+            beside = pool.submit(_run_without_front_end, context, others)
             try:
                 front_end = _fitted_front_end(settings, pathway, files, workers)
             except Exception:
@@ -158,7 +161,7 @@ def _draw_stations(pathway: Pathway, images: datasets.Images, files: Files) -> N
     logger.info("%s shows one image at every station", files.stations)
 
 
-def _fitted_front_end(settings: Settings, pathway: Pathway, files: Files, workers: int) -> FrontEnd:
+def _fitted_front_end(settings: Settings, pathway: Pathway, files: Files, workers: Workers) -> FrontEnd:
     """The study's front end: read from its folder, or fitted and written there with its scores."""
     if not (is_intact(files.front_end) and is_intact(files.fit)):
         stimuli = identification_set(settings.images, seed=settings.seed)
@@ -169,14 +172,14 @@ def _fitted_front_end(settings: Settings, pathway: Pathway, files: Files, worker
     return FrontEnd.load(files.front_end)
 
 
-def _run_searches(context: _Context, made: dict[str, Arm], workers: int) -> None:
+def _run_searches(context: _Context, made: dict[str, Arm], workers: Workers) -> None:
     """Search for every arm and classifier; a simulated arm takes over its twin's choice."""
     settings = context.settings
     pairs = [(cell.classifier, made[cell.arm].twin or cell.arm) for cell in settings.cells(made)]
     if settings.lesions:
         pairs += [("lenet", f"front_end_{station}") for station in lesions.MECHANISMS]
     pending = [pair for pair in dict.fromkeys(pairs) if not is_intact(context.files.choice(*pair))]
-    run_parallel(_search, [(context, *pair) for pair in pending], workers, "searching")
+    run_parallel(_search, [(context, *pair) for pair in pending], workers, "searching", context.files.out)
 
 
 def _search(context: _Context, classifier: str, name: str) -> None:
@@ -187,7 +190,7 @@ def _search(context: _Context, classifier: str, name: str) -> None:
     write_text(context.files.choice(classifier, name), json.dumps(asdict(choice)) + "\n")
 
 
-def _run_without_front_end(context: _Context, workers: int) -> examples.CircuitKernels:
+def _run_without_front_end(context: _Context, workers: Workers) -> examples.CircuitKernels:
     """Run what does not depend on the fit: maps of simulated arms, the circuit's kernels, and cells of other arms."""
     settings = context.settings
     names = [name for name in settings.arms + settings.resnet_arms if not name.startswith("front_end")]
@@ -205,16 +208,17 @@ def _run_without_front_end(context: _Context, workers: int) -> examples.CircuitK
     if not settings.search:
         others = [(context, cell) for cell in pending if not made[cell.arm].simulated]
         # Never in this process, whose random state is the fit's.
-        run_parallel(_train_and_test, others, max(2, workers), "training")
+        beside = max(2, workers) if isinstance(workers, int) else workers
+        run_parallel(_train_and_test, others, beside, "training", context.files.out)
     return kernels
 
 
-def _run_cells(context: _Context, made: dict[str, Arm], workers: int) -> None:
+def _run_cells(context: _Context, made: dict[str, Arm], workers: Workers) -> None:
     """Train and test every cell whose files are missing."""
     pending = context.pending(made)
     # The longest first, so that no process waits for the last.
     pending.sort(key=lambda cell: (made[cell.arm].front is None, not cell.arm.endswith("v1")))
-    run_parallel(_train_and_test, [(context, cell) for cell in pending], workers, "training")
+    run_parallel(_train_and_test, [(context, cell) for cell in pending], workers, "training", context.files.out)
 
 
 def _train_and_test(context: _Context, cell: Cell) -> None:
@@ -234,7 +238,7 @@ def _train_and_test(context: _Context, cell: Cell) -> None:
     write_text(responses, agreement.responses.to_csv(index=False))
 
 
-def _run_lesions(context: _Context, pathway: Pathway, workers: int) -> None:
+def _run_lesions(context: _Context, pathway: Pathway, workers: Workers) -> None:
     """Run the lesions of every station."""
     settings = context.settings
     for station in lesions.MECHANISMS:

@@ -10,6 +10,7 @@ import xarray as xr
 
 from biomodel import InputError, Pathway
 from biomodel.circuit.specification import SPIKING
+from biomodel.engine.cluster import Workers
 from biomodel.images import photographs
 
 #: Patches of photographs, and trials of each.
@@ -26,7 +27,7 @@ def compare_fidelities(
     pathway: Pathway,
     patches: int = PATCHES,
     trials: int = TRIALS,
-    workers: int = 1,
+    workers: Workers = 1,
     seed: int = 0,
     store: str | Path | None = None,
 ) -> pd.DataFrame:
@@ -40,7 +41,7 @@ def compare_fidelities(
     pathway : Pathway
         Of fidelity "spiking". The rate form has the same parameters, lesions, time step and target.
     patches, trials : int
-    workers : int
+    workers : int, str or distributed.Client
     seed : int
         Of the patches and of the noise.
     store : str or pathlib.Path, optional

@@ -26,6 +26,7 @@ from matplotlib.ticker import MultipleLocator
 from biomodel import stimuli
 from biomodel.circuit.lesions import lesions_of
 from biomodel.circuit.retina import GANGLION_CHANNELS
+from biomodel.engine.cluster import Workers
 from biomodel.pathway import Pathway, check_rates
 from biomodel.physiology.plots.style import BAND, CELL_COLOURS, frame, save
 from biomodel.physiology.recording import FLASH, WINDOW
@@ -129,7 +130,7 @@ def measure_shadow(
     lesions: Iterable[str] | None = None,
     lights: Sequence[float] = LIGHTS,
     distances: Sequence[float] = DISTANCES,
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> xr.Dataset:
     """Measure responses of ganglion cells to patches of a fixed contrast, in the light and in a shadow 30 times darker.
 
@@ -146,7 +147,7 @@ def measure_shadow(
         Luminances of the lit surface, cd/m².
     distances : sequence of float
         Degrees from the edge, negative in the light; patches lie at the next cell farther from the edge.
-    workers : int
+    workers : int, str or distributed.Client
         Processes to simulate with.
 
     Returns
@@ -259,7 +260,7 @@ def _check_distances(distances: Sequence[float]) -> tuple[float, ...]:
     return tuple(values)
 
 
-def _responses(pathway: Pathway, scene: Scene, lights: np.ndarray, workers: int) -> np.ndarray:
+def _responses(pathway: Pathway, scene: Scene, lights: np.ndarray, workers: Workers) -> np.ndarray:
     """Changes of ganglion cells' rates by patches, (adaptation, start, light, channel, distance) in Hz."""
     reflectances = scene.reflectances()
     images = lights[:, None, None, None] * scene.illumination() * reflectances

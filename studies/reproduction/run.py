@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 import bridge
+from biomodel.engine.cluster import Workers
 from biomodel.utils.code import code_digest
 from biomodel.utils.paths import write_text
 from biomodel.utils.run_folder import array_digest, claim
 from bridge.model import convolution, front_end, stages, time
 from studies.common import classifiers, retilenet, training
 from studies.common.files import is_intact
-from studies.common.parallel import run_parallel
+from studies.common.parallel import run_parallel, shared
 from studies.data import datasets, readers
 from studies.reproduction import arms, cells, settings, sweeps
 from studies.reproduction.arms import ARMS
@@ -29,7 +30,7 @@ _CODE = (arms, cells, settings, retilenet, sweeps, classifiers, training, datase
 _FRONT_END_CODE = (front_end, stages, time, convolution)
 
 
-def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = None) -> Results:
+def run(settings: Settings, out: Path, workers: Workers = 2, data: Path | None = None) -> Results:
     """Compute the cells of a run that a folder does not hold yet, and read all results in the folder.
 
     Parameters
@@ -37,8 +38,8 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
     settings : Settings
     out : pathlib.Path
         The folder; its ``commands.txt`` lists the commands that were run.
-    workers : int
-        Number of processes; each trains one network at a time.
+    workers : int or str
+        Number of processes, or the address of a dask scheduler; each trains one network at a time.
     data : pathlib.Path, optional
         Folder of data sets, as for `datasets.load`.
 
@@ -52,6 +53,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
         For invalid settings, a folder that cannot be written, or one with cells of other code or other images.
     """
     settings.check()
+    out = shared(out, workers)
     takes_light = any(ARMS[arm].takes_light for arm in settings.arms)
     loaded = {name: datasets.load(name, data, colour=True) for name in settings.datasets}
     for name, images in loaded.items():
@@ -61,7 +63,7 @@ def run(settings: Settings, out: Path, workers: int = 2, data: Path | None = Non
         used = images.first(budget.train or len(images.train), budget.test or len(images.test))
         pending = [cell for cell in settings.cells(name) if not is_intact(cell.path(out))]
         tasks = [(out, group, used, budget.rates, settings.device) for group in _tasks(pending)]
-        run_parallel(_compute, tasks, workers, f"{name}, {settings.budget}")
+        run_parallel(_compute, tasks, workers, f"{name}, {settings.budget}", out)
     return read(out)
 
 

@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from biomodel.circuit.specification import Region
+from biomodel.engine.cluster import Workers
 from biomodel.engine.spike_trains import SpikeTrains
 from biomodel.pathway import Pathway
 from biomodel.physiology.plots.style import CELL_COLOURS, COLOURS, PUBLISHED, frame, save
@@ -25,7 +26,7 @@ TRIALS, DURATION, BIN = 40, 0.25, 0.01
 _BEFORE_V1 = [(station, cell) for station in ("ganglion", "lgn") for cell in ("midget_on", "parasol_on")]
 
 
-def draw_rasters(pathway: Pathway, path: str | Path, workers: int = 1, seed: int = 0) -> None:
+def draw_rasters(pathway: Pathway, path: str | Path, workers: Workers = 1, seed: int = 0) -> None:
     """Draw one PNG page: for cells of each station in the middle of a screen a raster, with rates over the trials below.
 
     Gratings of full contrast are flashed on grey at four phases. Each cell is shown the one with its highest response at rate
@@ -36,7 +37,7 @@ def draw_rasters(pathway: Pathway, path: str | Path, workers: int = 1, seed: int
     pathway : Pathway
         Of fidelity "spiking".
     path : str or pathlib.Path
-    workers : int
+    workers : int, str or distributed.Client
         Processes to simulate with.
     seed : int
         Seed of the noise.
@@ -92,7 +93,9 @@ def draw_rasters(pathway: Pathway, path: str | Path, workers: int = 1, seed: int
     save(figure, path)
 
 
-def _simulate(pathway: Pathway, workers: int, seed: int) -> tuple[xr.Dataset, SpikeTrains, list[tuple[str, str, int]]]:
+def _simulate(
+    pathway: Pathway, workers: Workers, seed: int
+) -> tuple[xr.Dataset, SpikeTrains, list[tuple[str, str, int]]]:
     """Traces of rates, spikes, and the cells to draw: station, channel, and the index of the best image."""
     radius = pathway.parameters.value("bipolar.midget_centre_radius")
     pixels = max(33, pathway.classical_centre(0.8 / radius))
