@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import numbers
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from scipy import ndimage
@@ -19,6 +20,9 @@ GAZE_SD = 0.5
 
 #: The blur is cut at this many standard deviations.
 TRUNCATION = 4.0
+
+#: Largest finite standard deviation in degrees; infinity is the mean of the image.
+LARGEST_SD = 180.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class GazeAdapted:
     Raises
     ------
     InputError
-        For a standard deviation that is not a number of 0 or more.
+        For a standard deviation that is not a number from 0 to 180, or infinity.
 
     Examples
     --------
@@ -50,6 +54,8 @@ class GazeAdapted:
     def __post_init__(self) -> None:
         if isinstance(self.sd, bool | np.timedelta64) or not isinstance(self.sd, numbers.Real) or not self.sd >= 0:
             raise InputError(f"sd of gaze must be a number of degrees of 0 or more, got {self.sd!r}")
+        if LARGEST_SD < self.sd < inf:
+            raise InputError(f"sd of gaze must be at most {LARGEST_SD:g} degrees, or infinity, got {self.sd!r}")
 
     def __str__(self) -> str:
         return f"gaze of {_exact(float(self.sd))}°"

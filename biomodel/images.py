@@ -12,7 +12,7 @@ import xarray as xr
 from sklearn.datasets import load_sample_image
 
 from biomodel.stimuli import Display
-from biomodel.utils.checks import whole_number
+from biomodel.utils.checks import one_of, whole_number
 from biomodel.utils.errors import InputError
 
 #: Photographs in the wheels of scikit-image and of scikit-learn (the last two).
@@ -78,9 +78,9 @@ def photographs(
         If `count` or `size` is not a positive integer, or `names` is empty or has an unknown name.
     """
     count, size, seed = whole_number(count, "count", 1), whole_number(size, "size", 1), whole_number(seed, "seed", 0)
-    unknown = [name for name in names if name not in PHOTOGRAPHS]
-    if unknown or not names:
-        raise InputError(f"names must be photographs of {', '.join(PHOTOGRAPHS)}, got {list(names)!r}")
+    names = [one_of(name, PHOTOGRAPHS, "names") for name in names]
+    if not names:
+        raise InputError(f"names must be photographs of {', '.join(PHOTOGRAPHS)}, got none")
     random = np.random.default_rng(seed)
     chosen = [names[k % len(names)] for k in range(count)]
     patches = []

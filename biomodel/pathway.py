@@ -148,8 +148,10 @@ class Pathway:
         unknown = [name for name in changes if name not in (*present, "parameters")]
         if unknown:
             raise InputError(f"changes must be among {', '.join((*present, 'parameters'))}, got {unknown[0]!r}")
+        if not isinstance(changes.get("parameters"), Mapping | None):
+            raise InputError(f"parameters must be a mapping of names to values, got {changes['parameters']!r}")
         overrides = self._overrides
-        if changes.get("fidelity") == "rate":
+        if one_of(changes.get("fidelity", self.fidelity), FIDELITIES, "fidelity") == "rate":
             overrides = {name: value for name, value in overrides.items() if name in Parameters(self.preset)}
         parameters = {**overrides, **(changes.get("parameters") or {})}
         return Pathway(**{**present, **changes, "parameters": parameters})
@@ -317,7 +319,9 @@ class Pathway:
         >>> pathway = biomodel.Pathway(target="numpy")
         >>> responses = pathway.simulate(stimulus, output="cone")
         """
-        in_memory = record == "spikes" or (isinstance(adapt_to, str) and adapt_to == "previous")
+        in_memory = (isinstance(record, str) and record == "spikes") or (
+            isinstance(adapt_to, str) and adapt_to == "previous"
+        )
         if store is not None and in_memory:
             raise InputError(f"store must be None with record='spikes' and with adapt_to='previous', got {store!r}")
         folder = store if isinstance(store, Store) else Store(store) if store is not None else None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-import os
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from biomodel.utils.checks import whole_number
 from biomodel.utils.errors import InputError
-from biomodel.utils.paths import replacing
+from biomodel.utils.paths import check_file, replacing
 
 #: Largest accepted difference between PyTorch and onnxruntime, relative to the largest response.
 _TOLERANCE = 1e-4
@@ -36,6 +36,7 @@ def write_onnx(module: nn.Module, path: Path, height: int, width: int, highest: 
     RuntimeError
         Where onnxruntime gives another output; no file is left.
     """
+    height, width = whole_number(height, "height", 1), whole_number(width, "width", 1)
     try:
         import onnxruntime
         import onnxscript  # noqa: F401 (PyTorch's exporter needs it)
@@ -43,8 +44,7 @@ def write_onnx(module: nn.Module, path: Path, height: int, width: int, highest: 
         raise InputError(f"{error.name} is not installed: pip install 'precortical[onnx]'") from None
     module = copy.deepcopy(module).cpu().float().eval()
     light = highest * (0.05 + 0.95 * torch.rand(3, 1, height, width, generator=torch.Generator().manual_seed(0)))
-    if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f"path must be a file in a writable folder that exists, got {path}")
+    check_file(path)
     with replacing(path) as scratch:
         torch.onnx.export(
             module,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from biomodel.parameters import PRESETS, Parameters
+from biomodel.utils.checks import one_of
 from biomodel.utils.errors import InputError
 from bridge.model.front_end import OUTPUTS, FrontEnd
 
@@ -49,11 +50,8 @@ def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output
     ['midget_on', 'midget_off', 'parasol_on', 'parasol_off']
     """
     for name, value, choices in (("fidelity", fidelity, SHIPPED), ("output", output, OUTPUTS)):
-        if value not in choices:
-            raise InputError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-    if preset not in SHIPPED[fidelity]:
-        presets = ", ".join(SHIPPED[fidelity])
-        raise InputError(f"preset must be one of {presets} at fidelity {fidelity!r}, got {preset!r}")
+        one_of(value, choices, name)
+    one_of(preset, SHIPPED[fidelity], f"preset at fidelity {fidelity!r}")
     front_end = FrontEnd.load(_FOLDER / f"{preset}_{fidelity}.safetensors")
     _check_fitted_on(front_end, preset, fidelity)
     return front_end.truncated(output)

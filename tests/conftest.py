@@ -1,4 +1,5 @@
 import os
+import sys
 
 # Workers of a parallel run share the cores: threads of torch's on top of them wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -79,3 +80,19 @@ def as_trials():
 def even():
     """Two even fields of 16×16 pixels, 50 and 400 cd/m²."""
     return luminance(np.full((2, 16, 16), 1.0) * np.array([50.0, 400.0])[:, None, None], 16)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs the command line, and returns its exit code, standard output and standard error."""
+
+    from studies.cli import main
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["precortical", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main.main()
+        streams = capsys.readouterr()
+        return end.value.code or 0, streams.out, streams.err
+
+    return run

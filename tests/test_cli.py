@@ -11,23 +11,9 @@ import xarray as xr
 
 from biomodel import InputError, Pathway
 from bridge.fit.stimuli import IMAGES
-from studies.cli import main, options
+from studies.cli import options
 from studies.data import sources
 from studies.luminance.settings import KINDS, Settings
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs the command line, and returns its exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["precortical", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main.main()
-        streams = capsys.readouterr()
-        return end.value.code or 0, streams.out, streams.err
-
-    return run
 
 
 def refuses(command, words, *arguments):

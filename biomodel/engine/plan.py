@@ -445,7 +445,8 @@ def _window(
     if window is None:
         start = WINDOW_START if duration > WINDOW_START else 0.0
         return start, duration if is_movie else min(DURATION, duration)
-    pair = list(window) if isinstance(window, Sequence | np.ndarray) and np.ndim(window) else []
+    is_sequence = window.ndim > 0 if isinstance(window, np.ndarray) else isinstance(window, Sequence)
+    pair = list(window) if is_sequence else []
     if len(pair) != 2:
         raise InputError(f"window must be a start and an end in seconds, got {window!r}")
     start, end = (as_number(edge, "s", "window") for edge in pair)

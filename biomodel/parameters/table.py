@@ -29,7 +29,8 @@ class Parameter:
     """One biological constant: `value` in `unit`, its origin and source, and its accepted range.
 
     The origin is *published* (printed in the source), *derived* (computed from published values by the formula in the source)
-    or *calibrated* (chosen so that the response to the stimulus named in the source has a published size).
+    or *calibrated* (chosen so that the response to the stimulus named in the source has a published size). A `whole` parameter is
+    a number of things, or a seed.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Parameter:
     source: str
     low: float = 0.0
     high: float = inf
+    whole: bool = False
 
     @property
     def quantity(self) -> Quantity | float:
@@ -145,6 +147,8 @@ class Parameters(Mapping[str, Parameter]):
             if not default.low <= number <= default.high:
                 unit = "" if default.unit == "1" else f" {default.unit}"
                 raise InputError(f"{name} must be {default.low:g} to {default.high:g}{unit}, got {number:g}")
+            if default.whole and not number.is_integer():
+                raise InputError(f"{name} must be a whole number, got {number:g}")
             self._all[name] = replace(default, value=number)
 
     def __getitem__(self, name: str) -> Parameter:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from biomodel.engine.cluster import Workers
+from biomodel.engine.cluster import Workers, check_workers
 from biomodel.pathway import Pathway
 from biomodel.physiology import retina_lgn, v1
 from biomodel.physiology.column import Column
@@ -76,7 +76,7 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: Worke
     >>> [(row.key, round(row.value), row.unit) for row in results]
     [('cone_half_gain', 189, 'cd/m²')]
     """
-    workers, seed = whole_number(workers, "workers", 1), whole_number(seed, "seed", 0)
+    workers, seed = check_workers(workers), whole_number(seed, "seed", 0)
     if isinstance(subject, Pathway) and subject.fidelity == "spiking":
         subject = TrialAveraged(subject, seed=seed)
     spiking = isinstance(subject, TrialAveraged)
@@ -127,7 +127,7 @@ def check_numbers(ids: int | Iterable[int] | None, available: Sequence[int], wha
     is_one = isinstance(ids, str) or not isinstance(ids, Iterable) or (isinstance(ids, np.ndarray) and ids.ndim == 0)
     numbers: list[Any] = [ids] if is_one else list(cast(Iterable[Any], ids))
     for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, Integral) or number not in available:
+        if isinstance(number, bool | np.timedelta64) or not isinstance(number, Integral) or number not in available:
             raise InputError(f"an {what} must be one of {names}, got {number!r}")
     if not numbers:
         raise InputError(f"ids must be one or more of {names}, got none")

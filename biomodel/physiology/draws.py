@@ -21,7 +21,7 @@ import numpy as np
 
 import biomodel
 from biomodel.engine import cache
-from biomodel.engine.cluster import Workers
+from biomodel.engine.cluster import Workers, check_workers
 from biomodel.physiology import battery
 from biomodel.physiology.distributions import Distance, cell_distances, width_distances
 from biomodel.physiology.recording import Subject
@@ -174,6 +174,7 @@ def distances_over_draws(
     preferred_orientation nan (0, 0)
     """
     seeds, numbers = _check_draws(draws), battery.check_numbers(ids, WITH_HISTOGRAMS, "experiment over draws")
+    workers = check_workers(workers)
     subjects = {seed: subject_of(seed) for seed in seeds}
     with ExitStack() as stack:
         folder = None if store is None else local_path(store, "store").absolute()
@@ -205,7 +206,7 @@ def _collect(seeds: list[int], by_seed: tuple[Distance, ...]) -> DrawDistances:
 
 
 def _check_draws(draws: Iterable[int]) -> list[int]:
-    if not isinstance(draws, Iterable):
+    if not isinstance(draws, Iterable) or isinstance(draws, str | bytes):
         raise InputError(f"draws must be whole numbers from 0, got {draws!r}")
     seeds = [whole_number(seed, "a draw", 0) for seed in draws]
     if not seeds or len(set(seeds)) < len(seeds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -25,12 +26,45 @@ def local_path(path: str | os.PathLike[str], name: str = "path") -> Path:
     """
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"{name} must be a path, got {path!r}")
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InputError(f"{name} must be a text that is not empty, got {text!r}")
     if _ADDRESS.match(os.fspath(path)):
         raise InputError(f"{name} must be a path on this machine, got the address {os.fspath(path)!r}")
     try:
         return Path(path).expanduser()
     except RuntimeError:
         raise InputError(f"{name} must have a home folder for ~, got {os.fspath(path)!r}") from None
+
+
+def check_folder(path: Path) -> None:
+    """Check, before work that takes hours, that a folder exists or can be made, and that files can be written there.
+
+    Raises
+    ------
+    InputError
+    """
+    with writing(path):
+        nearest = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(nearest, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def check_file(path: Path) -> None:
+    """Check, before work that takes hours, that a file can be written in a folder that exists.
+
+    Raises
+    ------
+    InputError
+    """
+    with writing(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    check_folder(path.parent)
 
 
 def unwritable(path: Path, error: OSError) -> InputError:

@@ -79,7 +79,7 @@ def as_number(value: object, unit: str, name: str) -> float:
         value = value.data
     if isinstance(value, Quantity):
         value = _without_unit(value, unit, name)
-    if isinstance(value, np.ndarray) and value.ndim == 0:
+    if isinstance(value, np.ndarray) and value.ndim == 0 and not np.ma.is_masked(value):
         value = value.item()
     # NumPy's durations count as integers.
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool | np.timedelta64)

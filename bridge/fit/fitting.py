@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -29,12 +29,12 @@ import biomodel
 from biomodel import Display, Pathway
 from biomodel.adaptation import GAZE_SD, GazeAdapted
 from biomodel.analysis.alignment import canonical, canonical_light
-from biomodel.engine.cluster import Workers
+from biomodel.engine.cluster import Workers, check_workers
 from biomodel.engine.responses import SINGLE, in_rates
 from biomodel.images import PHOTOGRAPHS
 from biomodel.pathway import AdaptTo
 from biomodel.stimuli import check_luminance, pixels_per_degree
-from biomodel.utils.checks import whole_number
+from biomodel.utils.checks import one_of, whole_number
 from biomodel.utils.errors import InputError
 from biomodel.utils.paths import local_path
 from biomodel.utils.progress import progress
@@ -141,14 +141,18 @@ def fit_pathway(
     started = time.monotonic()
     if not callable(getattr(pathway, "simulate", None)):
         raise InputError(f"pathway must be a biomodel.Pathway, got {type(pathway).__name__}")
-    seed = whole_number(seed, "seed", 0)
-    _check_output_and_ablations(output, ablations)
+    seed, workers = whole_number(seed, "seed", 0), check_workers(workers)
+    one_of(output, OUTPUTS, "output")
+    check_ablations(ablations, STATIONS)
     if trials is None:
         trials = TRIALS if pathway.fidelity == "spiking" else 1
     simulation = Simulation(output, workers, trials, seed, None if store is None else local_path(store, "store"))
     tests: dict[str, _Pair] = {}
     if stimulus is None:
         stimulus = identification_set(seed=seed)
+    if not isinstance(stimulus, StimulusSet):
+        # Before a simulation that takes hours.
+        choose_held_out(_luminance(stimulus), held_out, seed)
     if isinstance(stimulus, StimulusSet):
         light, responses = prepare(*stimulus.simulate(pathway, simulation))
     else:
@@ -220,19 +224,11 @@ def fit_responses(
     """
     started = time.monotonic()
     seed = whole_number(seed, "seed", 0)
-    _check_output_and_ablations(None, ablations)
+    check_ablations(ablations, STATIONS)
     light, responses = prepare(stimulus, responses)
     (light, responses), test = _split(light, responses, held_out, seed)
     front_end = fit_front_end(light, responses, seed, ablations)
     return front_end, _report(front_end, light, responses, {"photographs": test}, started)
-
-
-def _check_output_and_ablations(output: str | None, ablations: Sequence[str]) -> None:
-    if output is not None and output not in OUTPUTS:
-        raise InputError(f"output must be one of {', '.join(OUTPUTS)}, got {output!r}")
-    if isinstance(ablations, str) or not isinstance(ablations, Collection):
-        raise InputError(f"ablations must be a sequence of names, got {ablations!r}")
-    check_ablations(ablations, STATIONS)
 
 
 def _luminance(stimulus: xr.DataArray) -> xr.DataArray:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 import torch
 from torch import nn
 
+from biomodel.utils.checks import one_of
 from biomodel.utils.errors import InputError
 
 #: Value of a logarithmic parameter that is ablated, in place of the logarithm of 0.
@@ -36,7 +37,7 @@ def available(stations: Collection[str]) -> list[str]:
     return [name for name, path in ABLATIONS.items() if path.split(".")[0] in stations]
 
 
-def check_ablations(names: Iterable[str], stations: Collection[str]) -> None:
+def check_ablations(names: Collection[str], stations: Collection[str]) -> None:
     """Check names of ablations.
 
     Raises
@@ -44,9 +45,10 @@ def check_ablations(names: Iterable[str], stations: Collection[str]) -> None:
     InputError
         For an unknown name, or a mechanism of a station that is not among `stations`.
     """
+    if not isinstance(names, Collection) or isinstance(names, str | bytes):
+        raise InputError(f"ablations must be names of mechanisms, got {names!r}")
     for name in names:
-        if name not in available(stations):
-            raise InputError(f"ablations must be some of {', '.join(available(stations))}, got {name!r}")
+        one_of(name, available(stations), "ablations")
 
 
 def ablate(front_end: nn.Module, names: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ from biomodel.analysis.alignment import CHANNELS
 from biomodel.analysis.equivalent_kernels import probe
 from biomodel.parameters import VALID_LUMINANCE
 from biomodel.stimuli import CODE_TOLERANCE, SRGB_LUMINANCE, positive
+from biomodel.utils.checks import one_of
 from biomodel.utils.errors import InputError
 from biomodel.utils.paths import local_path
 from biomodel.utils.units import as_number
@@ -89,13 +90,13 @@ class FrontEnd(nn.Module):
         spiking: bool = False,
     ) -> None:
         super().__init__()
-        if output not in OUTPUTS:
-            raise InputError(f"output must be one of {', '.join(OUTPUTS)}, got {output!r}")
+        one_of(output, OUTPUTS, "output")
         self.pixels_per_degree = positive(pixels_per_degree, "pixels_per_degree", "px/deg")
         self.output = output
         self.gaze_sd = float(GazeAdapted(gaze_sd).sd)
         self.station_channels = {name: list(labels) for name, labels in channels.items()}
         self.metadata = dict(metadata or {})
+        check_ablations(ablations, self.stations)
         self.ablations = tuple(ablations)
         self.station_channels.setdefault("lgn", list(RELAY))
         if len(self.station_channels["lgn"]) != len(RELAY):
@@ -118,7 +119,6 @@ class FrontEnd(nn.Module):
                     raise InputError(f"{name} must have {n_types} values, one per V1 cell type, got {len(values)}")
             self.v1 = V1(angles, self.pixels_per_degree, spiking=spiking)
             self.v1.set_relay_classes(classes)
-        check_ablations(self.ablations, self.stations)
         ablate(self, self.ablations)
         self._check = RangeCheck(0.0, torch.finfo(torch.float64).max)
         self._check_background = RangeCheck(0.0, torch.finfo(torch.float64).max)
@@ -352,11 +352,8 @@ class FrontEnd(nn.Module):
 
     def truncated(self, output: str) -> FrontEnd:
         """This front end, or a copy that ends at an earlier station of `OUTPUTS`."""
-        if output == self.output:
-            return self
-        if output not in self.stations:
-            raise InputError(f"output must be a station up to {self.output}, got {output!r}")
-        return self.replace(output=output)
+        one_of(output, [name for name in OUTPUTS if name in self.stations], "output")
+        return self if output == self.output else self.replace(output=output)
 
     def save(self, path: str | Path) -> None:
         """Write weights and metadata to a safetensors file, atomically."""

@@ -32,7 +32,9 @@ def fit(
     """
     import bridge
     from biomodel import Pathway
+    from biomodel.utils.checks import one_of
     from bridge.fit.stimuli import PIXELS_PER_DEGREE, identification_set
+    from bridge.model.front_end import OUTPUTS
 
     processes = options.choose_workers(workers, cluster)
     pathway = Pathway(preset, fidelity=fidelity, parameters={"v1.kinds": kinds}, target=target)
@@ -46,19 +48,22 @@ def fit(
         from studies.identification.run import run
         from studies.identification.settings import Settings
 
+        settings = Settings(pathway, images, seed)
+        settings.check()
         options.make_folder(out)
         with exclusive(out):
-            results = run(Settings(pathway, images, seed), out / "evidence", processes)
+            results = run(settings, out / "evidence", processes)
             content = page.write(results, out)
         options.write_json(content, json_file)
         echo(f"{out / 'evidence.html'}")
         return
+    one_of(output, OUTPUTS, "output")
+    resolution = PIXELS_PER_DEGREE if pixels_per_degree is None else pixels_per_degree
+    stimuli = identification_set(images, pixels_per_degree=resolution, seed=seed)
     options.make_folder(out)
     front_end, report = bridge.fit_pathway(
         pathway,
-        identification_set(
-            images, pixels_per_degree=PIXELS_PER_DEGREE if pixels_per_degree is None else pixels_per_degree, seed=seed
-        ),
+        stimuli,
         seed=seed,
         workers=processes,
         output=output,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from typer import Option
 
 from biomodel.utils.errors import InputError
-from biomodel.utils.paths import local_path, write_text, writing
+from biomodel.utils.paths import check_file, check_folder, local_path, write_text, writing
 
 CORES = os.cpu_count() or 1
 
@@ -23,9 +23,24 @@ def expand(path: Path | None) -> Path | None:
     return None if path is None else local_path(path)
 
 
-Out = Annotated[Path, Option(help="Output folder.", callback=expand)]
+def output_folder(path: Path) -> Path:
+    """The path of an output folder, checked before the command begins; the folder is made when there is something to write."""
+    path = local_path(path)
+    check_folder(path)
+    return path
+
+
+def output_file(path: Path | None) -> Path | None:
+    """The path of an output file, checked before the command begins."""
+    if path is not None:
+        path = local_path(path)
+        check_file(path)
+    return path
+
+
+Out = Annotated[Path, Option(help="Output folder.", callback=output_folder)]
 Seed = Annotated[int, Option(help="Seed of all random numbers.")]
-Json = Annotated[Path | None, Option("--json", help="Also write the results to this JSON file.", callback=expand)]
+Json = Annotated[Path | None, Option("--json", help="Also write the results to this JSON file.", callback=output_file)]
 Workers = Annotated[int | None, Option(help=f"Number of processes. Default: {CORES}, the cores.", min=1)]
 Cluster = Annotated[
     str | None, Option(help="Address of a dask scheduler whose workers take the place of --workers: tcp://host:8786.")
@@ -58,9 +73,11 @@ def parse_parameters(texts: Iterable[str]) -> dict[str, float]:
     """Parse values of parameters from texts of the form name=value."""
     found = {}
     for text in texts:
-        name, _, value = text.partition("=")
+        name, _, value = (part.strip() for part in text.partition("="))
+        if name in found:
+            raise InputError(f"--parameter must be given once for each name, got {name} twice")
         try:
-            found[name.strip()] = float(value)
+            found[name] = float(value)
         except ValueError:
             raise InputError(f"--parameter must be name=value with a number as value, got {text!r}") from None
     return found

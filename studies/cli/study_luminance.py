@@ -37,6 +37,7 @@ def luminance(
 
     Writes a table, plots and report.html. The same command continues a stopped study.
     """
+    from studies.data import datasets
     from studies.luminance import report, run
     from studies.luminance.arms import ARMS
     from studies.luminance.lights import LIGHTS
@@ -61,6 +62,8 @@ def luminance(
         epochs=epochs,
     )
     processes = options.choose_workers(workers, cluster)
+    settings.check()
+    datasets.check_present(settings.dataset, data)
     with exclusive(out):
         found = run.run(settings, out, processes, data)
         report.write(settings, found, out)

@@ -29,6 +29,7 @@ def reproduction(
 
     The same command continues a stopped study.
     """
+    from studies.data import datasets
     from studies.reproduction import report
     from studies.reproduction.arms import ARMS
     from studies.reproduction.run import run
@@ -38,6 +39,9 @@ def reproduction(
     names = options.parse_names(arms) or Settings.arms
     settings = Settings(options.parse_names(dataset), names, budget, seeds, seed, device)
     processes = options.choose_workers(workers, cluster)
+    settings.check()
+    for name in settings.datasets:
+        datasets.check_present(name, data)
     with exclusive(out):
         verdicts = report.write(run(settings, out, processes, data), out)
     options.write_json([asdict(one) for one in verdicts], json_file)

@@ -18,6 +18,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from biomodel.stimuli import SRGB_LUMINANCE, decode_srgb, encode_srgb
+from biomodel.utils.checks import one_of
 from biomodel.utils.errors import InputError
 from biomodel.utils.paths import local_path
 from studies.data.download import cache
@@ -103,12 +104,17 @@ def load(name: str, data: Path | None = None, colour: bool = False) -> Images:
     InputError
         For an unknown name, and for files that are missing, damaged or of another data set.
     """
-    if name not in DATASETS:
-        raise InputError(f"dataset must be one of {', '.join(DATASETS)}, got {name!r}")
+    one_of(name, DATASETS, "dataset")
     if name == "digits":
         return _digits()
     folder = _folder(name, data)
     return _svhn(folder, colour) if name == "svhn" else _idx(name, folder)
+
+
+def check_present(name: str, data: Path | None = None) -> None:
+    """Check that a data set's folder exists, without reading it; parameters and errors as for `load`."""
+    if one_of(name, DATASETS, "dataset") != "digits":
+        _folder(name, data)
 
 
 def _folder(name: str, data: Path | None) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pooch
 
+from biomodel.utils.checks import one_of
 from biomodel.utils.errors import InputError, MachineError
 from biomodel.utils.folders import user_cache
 from biomodel.utils.paths import local_path, writing
@@ -87,8 +88,7 @@ def download(name: str, folder: Path | None = None, address: str | None = None) 
     MachineError
         If the network still fails after retries.
     """
-    if name not in PUBLISHED:
-        raise InputError(f"dataset must be one of {', '.join(PUBLISHED)}, got {name!r}")
+    one_of(name, PUBLISHED, "dataset")
     published, target = PUBLISHED[name], cache(name) if folder is None else local_path(folder, "folder")
     with writing(target):
         target.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from biomodel.engine.cluster import Workers
+from biomodel.engine.cluster import Workers, check_workers
 from biomodel.stimuli import pixels_per_degree
 from biomodel.utils.paths import replacing
 from biomodel.utils.progress import progress
@@ -72,6 +72,8 @@ def run(settings: Settings, out: Path, workers: Workers = 1) -> Results:
     InputError
         For a folder that was made with other settings or by other code, or without plenoptic.
     """
+    settings.check()
+    workers = check_workers(workers)
     out = shared(out, workers)
     scores = fit_and_score(settings, out, workers)
     return Results(scores, _compare_kernels(settings, out, workers))

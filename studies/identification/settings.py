@@ -9,6 +9,8 @@ from typing import Any
 import bridge
 from biomodel import Pathway
 from biomodel.engine import cache
+from biomodel.images import PHOTOGRAPHS
+from biomodel.utils.checks import whole_number
 from biomodel.utils.code import code_digest
 from bridge.fit.stimuli import IMAGES
 from studies.common import plenoptic_models
@@ -42,6 +44,11 @@ class Settings:
     pathway: Pathway
     images: int = IMAGES
     seed: int = 0
+
+    def check(self) -> None:
+        """Raise InputError for a number out of range."""
+        whole_number(self.images, "images", len(PHOTOGRAPHS))
+        whole_number(self.seed, "seed", 0)
 
     @property
     def provenance(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from biomodel import Pathway, luminance
 from biomodel.engine.cluster import Workers
 from biomodel.engine.responses import in_rates
 from biomodel.pathway import AdaptTo
+from biomodel.utils.checks import one_of
 from biomodel.utils.errors import InputError
 from bridge import FrontEnd
 from studies.common import plenoptic_models, retilenet
@@ -240,8 +241,7 @@ def check_arms(names: tuple[str, ...]) -> None:
     InputError
     """
     for name in names:
-        if name not in ARMS:
-            raise InputError(f"arms must be among {', '.join(ARMS)}, got {name!r}")
+        one_of(name, ARMS, "arms")
     if "plenoptic_lgg" in names:
         plenoptic_models.check_installed()
 

@@ -31,7 +31,9 @@ import numpy as np
 from scipy import special
 
 from biomodel.stimuli import decode_srgb, encode_srgb
+from biomodel.utils.checks import one_of
 from biomodel.utils.errors import InputError
+from biomodel.utils.units import as_number
 
 #: Luminance of white under the reference light, cd/m².
 WHITE = 200.0
@@ -297,10 +299,8 @@ def illuminate(luminance: np.ndarray, light: str, level: float) -> np.ndarray:
     InputError
         For an unknown light or level.
     """
-    if light not in LIGHTS:
-        raise InputError(f"light must be one of {', '.join(LIGHTS)}, got {light!r}")
-    known = LIGHTS[light]
-    if level not in known.levels:
+    known = LIGHTS[one_of(light, LIGHTS, "light")]
+    if as_number(level, "1", "level") not in known.levels:
         raise InputError(f"level of {light} must be one of {', '.join(f'{v:g}' for v in known.levels)}, got {level}")
     seed = zlib.crc32(light.encode())
     return np.stack(

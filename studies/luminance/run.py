@@ -21,7 +21,7 @@ import biomodel
 import bridge
 from biomodel import Pathway, luminance
 from biomodel.engine import cache
-from biomodel.engine.cluster import Workers
+from biomodel.engine.cluster import Workers, check_workers
 from biomodel.engine.executors import available_target
 from biomodel.utils.code import code_digest
 from biomodel.utils.paths import replacing, write_text
@@ -106,6 +106,7 @@ def run(settings: Settings, out: Path, workers: Workers = 2, data: Path | None =
         For bad settings, a folder that cannot be written or that holds another study.
     """
     settings.check()
+    workers = check_workers(workers)
     out = shared(out, workers)
     pathway, files = settings.pathway, Files(out)
     images = datasets.load(settings.dataset, data).first(settings.train, settings.test)

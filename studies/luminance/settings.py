@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from biomodel import Pathway
 from biomodel.images import PHOTOGRAPHS
+from biomodel.utils.checks import one_of, whole_number
 from biomodel.utils.errors import InputError
 from bridge.fit.stimuli import IMAGES
 from studies.common.training import Budget
@@ -104,14 +105,11 @@ class Settings:
         if not self.arms:
             raise InputError(f"arms must have at least one of {', '.join(arm_registry.ARMS)}, got none")
         arm_registry.check_arms(self.arms + self.resnet_arms)
-        if self.dataset not in datasets.DATASETS:
-            raise InputError(f"dataset must be one of {', '.join(datasets.DATASETS)}, got {self.dataset!r}")
-        known = ", ".join(light_registry.LIGHTS)
+        one_of(self.dataset, datasets.DATASETS, "dataset")
         if not self.lights:
-            raise InputError(f"lights must have at least one of {known}, got none")
+            raise InputError(f"lights must have at least one of {', '.join(light_registry.LIGHTS)}, got none")
         for name in self.lights:
-            if name not in light_registry.LIGHTS:
-                raise InputError(f"lights must be among {known}, got {name!r}")
+            one_of(name, light_registry.LIGHTS, "lights")
         for argument in ("arms", "resnet_arms", "lights"):
             names = getattr(self, argument)
             if len(set(names)) < len(names):
@@ -121,9 +119,9 @@ class Settings:
         if self.search:
             least["train"] = LEAST
         for name, smallest in least.items():
-            if getattr(self, name) < smallest:
-                reason = " for a search" if name == "train" and self.search else ""
-                raise InputError(f"{name} must be at least {smallest}{reason}, got {getattr(self, name)}")
+            reason = " for a search" if name == "train" and self.search else ""
+            whole_number(getattr(self, name), f"{name}{reason}", smallest)
+        whole_number(self.kinds, "kinds", 1)
         if "batch_norm" in self.resnet_arms:
             raise InputError("resnet_arms must not have batch_norm: the residual network has it behind every arm")
 

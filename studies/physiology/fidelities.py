@@ -10,8 +10,9 @@ import xarray as xr
 
 from biomodel import InputError, Pathway
 from biomodel.circuit.specification import SPIKING
-from biomodel.engine.cluster import Workers
+from biomodel.engine.cluster import Workers, check_workers
 from biomodel.images import photographs
+from biomodel.utils.checks import whole_number
 
 #: Patches of photographs, and trials of each.
 PATCHES, TRIALS = 200, 50
@@ -60,6 +61,8 @@ def compare_fidelities(
     """
     if pathway.fidelity != "spiking":
         raise InputError(f"fidelity must be 'spiking', got {pathway.fidelity!r}")
+    patches, trials = whole_number(patches, "patches", 1), whole_number(trials, "trials", 2)
+    workers, seed = check_workers(workers), whole_number(seed, "seed", 0)
     images = photographs(patches, seed=seed)
     stores = {name: None if store is None else Path(store) / name for name in ("rate", "spiking")}
     rates = pathway.replace(fidelity="rate").simulate(images, workers=workers, store=stores["rate"])

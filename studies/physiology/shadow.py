@@ -26,11 +26,12 @@ from matplotlib.ticker import MultipleLocator
 from biomodel import stimuli
 from biomodel.circuit.lesions import lesions_of
 from biomodel.circuit.retina import GANGLION_CHANNELS
-from biomodel.engine.cluster import Workers
+from biomodel.engine.cluster import Workers, check_workers
 from biomodel.pathway import Pathway, check_rates
 from biomodel.physiology.plots.style import BAND, CELL_COLOURS, frame, save
 from biomodel.physiology.recording import FLASH, WINDOW
 from biomodel.physiology.screens import Screen
+from biomodel.utils.checks import one_of
 from biomodel.utils.errors import InputError
 from biomodel.utils.progress import progress
 from biomodel.utils.units import as_number
@@ -164,6 +165,7 @@ def measure_shadow(
         that don't reach 1.5° into the light and into the shadow.
     """
     check_rates(pathway, "a shadow")
+    workers = check_workers(workers)
     if pathway.lesions:
         raise InputError(f"the pathway of a shadow must be without lesions, got {', '.join(pathway.lesions)}")
     names = [INTACT, *_check_lesions(lesions)]
@@ -246,10 +248,7 @@ def _check_lesions(lesions: Iterable[str] | None) -> list[str]:
     """Names without repeats."""
     retinal = lesions_of("retina")
     names = retinal if lesions is None else (lesions,) if isinstance(lesions, str) else tuple(lesions)
-    for name in names:
-        if name not in retinal:
-            raise InputError(f"a lesion for a shadow must be one of {', '.join(retinal)}, got {name!r}")
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(one_of(name, retinal, "a lesion for a shadow") for name in names))
 
 
 def _check_distances(distances: Sequence[float]) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 import bridge
-from biomodel.engine.cluster import Workers
+from biomodel.engine.cluster import Workers, check_workers
 from biomodel.utils.code import code_digest
 from biomodel.utils.paths import write_text
 from biomodel.utils.run_folder import array_digest, claim
@@ -53,6 +53,7 @@ def run(settings: Settings, out: Path, workers: Workers = 2, data: Path | None =
         For invalid settings, a folder that cannot be written, or one with cells of other code or other images.
     """
     settings.check()
+    workers = check_workers(workers)
     out = shared(out, workers)
     takes_light = any(ARMS[arm].takes_light for arm in settings.arms)
     loaded = {name: datasets.load(name, data, colour=True) for name in settings.datasets}

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 
+from biomodel.utils.checks import one_of, whole_number
 from biomodel.utils.errors import InputError
 from studies.data import datasets
 from studies.reproduction.arms import ARMS
@@ -90,14 +91,14 @@ class Settings:
             ("arms", self.arms, ARMS),
             ("budget", (self.budget,), BUDGETS),
         ):
-            unknown = [name for name in names if name not in accepted]
-            if unknown or not names:
-                value = repr(unknown[0]) if unknown else "none"
-                raise InputError(f"{option} must be among {', '.join(accepted)}, got {value}")
-        if self.seeds < 1:
-            raise InputError(f"seeds must be a positive integer, got {self.seeds}")
-        if self.seed < 0:
-            raise InputError(f"seed must be a non-negative integer, got {self.seed}")
+            if not names:
+                raise InputError(f"{option} must be among {', '.join(accepted)}, got none")
+            for name in names:
+                one_of(name, accepted, option)
+        whole_number(self.seeds, "seeds", 1)
+        whole_number(self.seed, "seed", 0)
+        if not isinstance(self.device, str):
+            raise InputError(f"device must be an available device, cpu or cuda, got {self.device!r}")
         # PyTorch raises any of these for a device that is unknown or missing.
         try:
             torch.zeros(1, device=self.device)

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 from biomodel.physiology.plots.style import BAND, CELL_COLOURS, COLOURS, VERDICTS, frame, save, set_log_axis
 from biomodel.physiology.results import Measurement, Result, Results
+from biomodel.utils.errors import InputError
+from biomodel.utils.paths import local_path
 
 _COLUMNS = 4
 
@@ -32,6 +34,11 @@ def draw_curves(results: Results, path: str | Path) -> None:
     results : Results
     path : str or pathlib.Path
 
+    Raises
+    ------
+    InputError
+        For results of no experiment, and a path that cannot be written.
+
     Examples
     --------
     >>> import tempfile
@@ -44,7 +51,9 @@ def draw_curves(results: Results, path: str | Path) -> None:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     draw_curves(Results([row], {8: measured}, {8: 12.0}), f"{folder}/page.png")
     """
-    numbers = list(results.curves)
+    if not results.curves:
+        raise InputError("results must be those of one or more experiments, got none")
+    path, numbers = local_path(path), list(results.curves)
     columns = min(_COLUMNS, len(numbers))
     rows_of = {number: [row for row in results if row.id == number] for number in numbers}
     lines = [numbers[k : k + columns] for k in range(0, len(numbers), columns)]

@@ -10,14 +10,16 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from biomodel.circuit.specification import Region
-from biomodel.engine.cluster import Workers
+from biomodel.engine.cluster import Workers, check_workers
 from biomodel.engine.spike_trains import SpikeTrains
 from biomodel.pathway import Pathway
 from biomodel.physiology.plots.style import CELL_COLOURS, COLOURS, PUBLISHED, frame, save
 from biomodel.physiology.recording import FULL_CONTRAST, MEAN
 from biomodel.physiology.screens import PHASES, Screen
 from biomodel.stimuli import luminance
+from biomodel.utils.checks import whole_number
 from biomodel.utils.errors import InputError
+from biomodel.utils.paths import local_path
 
 #: Trials; seconds of the flash; width in seconds of the bins in which spikes are counted.
 TRIALS, DURATION, BIN = 40, 0.25, 0.01
@@ -61,6 +63,7 @@ def draw_rasters(pathway: Pathway, path: str | Path, workers: Workers = 1, seed:
     """
     if pathway.fidelity != "spiking":
         raise InputError(f"fidelity must be 'spiking', got {pathway.fidelity!r}")
+    path, workers, seed = local_path(path), check_workers(workers), whole_number(seed, "seed", 0)
     rates, spikes, cells = _simulate(pathway, workers, seed)
     columns = len(cells) // 2
     figure = Figure(figsize=(3.0 * columns, 7.6), dpi=110, layout="constrained")

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from biomodel.utils.paths import local_path, replacing
+
 #: The colour of a type of cell is the same in every plot.
 CELL_COLOURS = {"midget_on": "#d1495b", "midget_off": "#00798c", "parasol_on": "#edae49", "parasol_off": "#66a182"}
 
@@ -48,4 +50,5 @@ def set_log_axis(axes: Axes, name: str = "x", ticks: Sequence[float] | None = No
 
 def save(figure: Figure, path: str | Path) -> None:
     """Write a PNG that is the same for every version of matplotlib's metadata."""
-    figure.savefig(path, metadata={"Software": None})
+    with replacing(local_path(path)) as scratch:
+        figure.savefig(scratch, format="png", metadata={"Software": None})
