@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
@@ -136,14 +138,39 @@ def run_chunks(plan: Plan, chunks: list[slice], keep: Keep[T], processes: int | 
     else:
         simulate_chunk = functools.partial(_simulate_chunk, executor=_executor(plan))
         # A compiled circuit is a process of its own, and a thread is enough to start it; NumPy needs a process.
-        prefer = "threads" if plan.target == "cpp" else "processes"
-        parallel = joblib.Parallel(n_jobs=processes, prefer=prefer, return_as="generator")
-        results = parallel(joblib.delayed(call_for)(os.getpid(), simulate_chunk, *task) for task in tasks)
+        if plan.target == "cpp":
+            results = _call_in_threads(simulate_chunk, tasks, processes)
+        else:
+            parallel = joblib.Parallel(n_jobs=processes, return_as="generator")
+            results = parallel(joblib.delayed(call_for)(os.getpid(), simulate_chunk, *task) for task in tasks)
     # Closed after an error too: no other chunk begins.
     with closing(results), progress(total=total, initial=total - left, what="simulating", unit="image") as bar:
         for chunk, kept in zip(chunks, results, strict=True):
             bar.update(chunk.stop - chunk.start)
             yield kept
+
+
+def _call_in_threads(function: Callable[..., T], tasks: Iterable[tuple], threads: int) -> Generator[T, None, None]:
+    """Results of a function, in the order of its tasks. After an error, calls that run are waited for.
+
+    Threads of joblib would go on: the processes that they wait for outlive the program, and SciPy's solver cannot free its
+    memory of a thread that goes on when the interpreter ends, which changes the exit code to 120.
+    """
+    if threads == 1:
+        yield from (function(*task) for task in tasks)
+        return
+    running: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for task in tasks:
+                running.append(pool.submit(function, *task))
+                if len(running) == 2 * threads:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            for one in running:
+                one.cancel()
 
 
 def _executor(plan: Plan) -> Executor:

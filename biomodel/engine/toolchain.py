@@ -126,7 +126,7 @@ def check(folder: Path) -> None:
         (folder / "check.cpp").write_text("int main() { return 0; }\n")
     except OSError as error:
         raise unusable(error) from None
-    made = _run([*command, "-O3", "check.cpp", "-o", "check"], folder, _environment())
+    made = _run([*command, "-O3", "check.cpp", "-o", "check"], folder, _environment() | {"TMPDIR": str(folder)})
     if made.returncode != 0:
         raise failure(made.stdout, made.returncode)
 
@@ -199,18 +199,19 @@ def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     Parameters
     ----------
     arguments : list of str
-        Of `biomodel.engine.cpp.main`.
+        Of `biomodel.engine.cpp.main`, without this process's number.
     folder : pathlib.Path
         An empty one, in which the process starts.
     """
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", _PROGRAM, *arguments],
+        [sys.executable, "-P", "-c", _PROGRAM, *arguments, str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
         cwd=folder,
-        env=_environment(),
+        # Of compilers that are killed, files are left: they are removed with the folder.
+        env=_environment() | {"TMPDIR": str(folder)},
         start_new_session=True,
     )

@@ -1,9 +1,10 @@
-"""Worker processes that end when the process that started them does, however that ends."""
+"""Processes that end when the process that started them does, however that ends."""
 
 from __future__ import annotations
 
 import functools
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -34,10 +35,16 @@ def call_for(parent: int, function: Callable[..., T], *arguments: object) -> T:
 
 @functools.cache
 def _watch(parent: int) -> None:
-    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_after, args=(parent, lambda: os._exit(1)), daemon=True).start()
 
 
-def _end_after(parent: int) -> None:
+def end_group_with(parent: int) -> None:
+    """Let this process's group, which it leads, end with its parent: programs that it started, and theirs, too."""
+    end = functools.partial(os.killpg, os.getpid(), signal.SIGTERM)
+    threading.Thread(target=_end_after, args=(parent, end), daemon=True).start()
+
+
+def _end_after(parent: int, end: Callable[[], None]) -> None:
     while os.getppid() == parent:
         time.sleep(_INTERVAL)
-    os._exit(1)
+    end()
