@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from math import inf
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from biomodel.utils.errors import InputError
+from biomodel.utils.units import as_array
 
 #: Standard deviation in degrees of the gaze's position during fixation, drift and saccades taken together.
 GAZE_SD = 0.5
@@ -86,6 +88,40 @@ class UniformField:
         """The field, (image, y, x) in cd/m², that each cone of the `chosen` images is adapted to."""
         levels = np.array(self.levels if len(self.levels) == 1 else self.levels[chosen])
         return np.ascontiguousarray(np.broadcast_to(levels[:, None, None], light.shape))
+
+
+def uniform_levels(
+    adapt_to: ArrayLike, n_images: int, accepted: str = "a luminance of 0 cd/m² or more, or one for each image"
+) -> tuple[float, ...]:
+    """Luminances to adapt to, one for all images or one for each.
+
+    Parameters
+    ----------
+    adapt_to : array_like or brian2.Quantity
+        cd/m².
+    n_images : int
+    accepted : str
+        What `adapt_to` may be, for the message.
+
+    Returns
+    -------
+    tuple of float
+        One value, or `n_images` values.
+
+    Raises
+    ------
+    InputError
+        For another unit, number of values or of dimensions, and for values that are infinite, NaN or below 0.
+    """
+    levels = as_array(adapt_to, "cd/m²", "adapt_to").astype(float)
+    if levels.ndim > 1:
+        raise InputError(f"adapt_to must be {accepted}, got {levels.ndim} dimensions")
+    if levels.size not in (1, n_images):
+        raise InputError(f"adapt_to must be {accepted}, got {levels.size} luminances for {n_images} images")
+    wrong = ~(np.isfinite(levels) & (levels >= 0))
+    if wrong.any():
+        raise InputError(f"adapt_to must be {accepted}, got {levels[wrong].flat[0]:g} cd/m²")
+    return tuple(levels.ravel().tolist())
 
 
 def gaze_field(light: np.ndarray, sd: float, pixels_per_degree: float) -> np.ndarray:

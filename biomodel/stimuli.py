@@ -55,7 +55,7 @@ def luminance(
     ------
     InputError
         For a wrong number of dimensions, an empty set, a movie of one frame, another unit, negative, infinite or NaN
-        luminance.
+        luminance; without named dimensions, for a last axis of 3 or 4 behind two over 4, which are colours.
 
     Examples
     --------
@@ -71,6 +71,11 @@ def luminance(
     array = np.asarray(array, dtype=float)
     if array.ndim != len(dims):
         raise InputError(f"luminance must have the dimensions {dims}, got {array.ndim} dimensions")
+    if _ends_in_colours(array.shape) and not isinstance(values, xr.DataArray):
+        raise InputError(
+            f"luminance must have the dimensions {dims}, got the shape {array.shape}, whose last axis is colours: show colours "
+            "with Display.show, or name the dimensions of narrow images in an xarray.DataArray"
+        )
     ppd = positive(pixels_per_degree, "pixels_per_degree", "px/deg")
     coordinates = {
         "y": _centred(array.shape[-2], ppd),
@@ -313,13 +318,14 @@ class Display:
         ------
         InputError
             For another number of dimensions or type, floats outside [0, 1] or NaN, an empty set, and for (n, H, 3) and (n, H, 4)
-        with n and H over 4, which is one image in colour, (H, W, 3), without its first axis.
+            with n and H over 4 and no named dimensions, which is one image in colour, (H, W, 3), without its first axis.
         """
         named = ("image", "y", "x", "colour") if "colour" in getattr(images, "dims", ()) else ("image", "y", "x")
         codes = as_array(by_name(images, named, "images"), "1", "images")
         if codes.ndim not in (3, 4) or (codes.ndim == 4 and codes.shape[-1] != 3):
             raise InputError(f"images must have the shape (n, H, W) or (n, H, W, 3), got {codes.shape}")
-        check_not_one_image(codes.shape, "images")
+        if not isinstance(images, xr.DataArray):
+            check_not_one_image(codes.shape, "images")
         if codes.size == 0:
             raise InputError(f"images must hold at least one image, got shape {codes.shape}")
         if codes.dtype == np.uint8:
@@ -332,9 +338,9 @@ class Display:
         linear = decode_srgb(codes.astype(float).clip(0, 1))
         span = float(self.peak) - float(self.black)
         if linear.ndim == 3:
-            return luminance(float(self.black) + span * linear, self.pixels_per_degree)
+            return self._grey(float(self.black) + span * linear)
         light = (float(self.black) + span * np.moveaxis(linear, -1, 1)) * np.array(SRGB_LUMINANCE)[:, None, None]
-        grey = luminance(light.sum(axis=1), self.pixels_per_degree)
+        grey = self._grey(light.sum(axis=1))
         return xr.DataArray(
             light,
             dims=("image", "colour", "y", "x"),
@@ -342,6 +348,15 @@ class Display:
             name="luminance",
             attrs=grey.attrs,
         )
+
+    def _grey(self, light: np.ndarray) -> xr.DataArray:
+        """The stimulus of luminances (image, y, x), which may be narrow."""
+        return luminance(xr.DataArray(light, dims=("image", "y", "x")), self.pixels_per_degree)
+
+
+def _ends_in_colours(shape: tuple[int, ...]) -> bool:
+    """Whether the last axis of an array of three or more is more likely colours than a row of pixels."""
+    return shape[-1] in (3, 4) and min(shape[-3:-1]) > 4
 
 
 def check_not_one_image(shape: tuple[int, ...], name: str) -> None:
@@ -351,7 +366,7 @@ def check_not_one_image(shape: tuple[int, ...], name: str) -> None:
     ------
     InputError
     """
-    if len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) > 4:
+    if len(shape) == 3 and _ends_in_colours(shape):
         raise InputError(
             f"{name} must have the shape (n, H, W) or (n, H, W, 3), got {shape}, which is one colour image: "
             "give images[None], without alpha"

@@ -6,9 +6,10 @@ import logging
 import numpy as np
 import pytest
 import tifffile
+import xarray as xr
 from PIL import Image, ImageCms
 
-from biomodel import Display, InputError
+from biomodel import Display, InputError, luminance
 from studies.data import sources
 from studies.data.image_files import read_image
 
@@ -134,7 +135,16 @@ def test_colour_profiles_are_applied(written):
         (GREY.astype(np.int8), "x.tif", {}, "must hold 8 or 16 bits without sign"),
         (GREY.astype(np.float32), "x.tif", {}, "must hold floats in .0, 1., got 10"),
         ((GREY * np.nan).astype(np.float32), "x.tif", {}, "must hold floats in .0, 1., got nan"),
-        (GREY / 255, "x.tif", {}, "cannot be read as an image"),
+        *(
+            (
+                (GREY / 255).astype(kind),
+                "x.tif",
+                options,
+                "or holds other values than 8 or 16 bits .*, or 32-bit floats",
+            )
+            for kind in (float, np.float16, np.int64, complex)
+            for options in ({}, {"byteorder": ">"}, {"bigtiff": True})
+        ),
         (np.stack([GREY] * 3), "x.tif", {"photometric": "minisblack"}, "must hold one image, got 3"),
         (np.stack([GREY] * 5), "x.tif", {"photometric": "minisblack"}, "must hold one image, got 5"),
         (np.stack([GREY] * 4, -1), "x.tif", {"photometric": "separated"}, "because it is CMYK"),
@@ -271,6 +281,21 @@ def test_one_colour_image_is_not_a_set_of_images(shape):
         Display().show(np.zeros(shape))
 
 
+@pytest.mark.parametrize(
+    ("shape", "frame_duration"),
+    [((32, 32, 3), None), ((5, 5, 4), None), ((2, 32, 32, 3), 0.1), ((9, 5, 6, 4), 0.1)],
+)
+def test_colours_are_not_luminance(shape, frame_duration):
+    with pytest.raises(InputError, match="whose last axis is colours: show colours with Display.show, or name the dim"):
+        luminance(np.ones(shape), 16, frame_duration)
+    dims = ("image", "y", "x") if frame_duration is None else ("image", "time", "y", "x")
+    assert luminance(xr.DataArray(np.ones(shape), dims=dims), 16, frame_duration).shape == shape
+
+
 @pytest.mark.parametrize("shape", [(1, 8, 3), (4, 8, 4), (8, 4, 3), (8, 8, 5), (8, 8, 3, 3)])
 def test_narrow_images_are_shown(shape):
     assert Display().show(np.zeros(shape)).sizes["image"] == shape[0]
+
+
+def test_narrow_images_with_named_dimensions_are_shown():
+    assert Display().show(xr.DataArray(np.zeros((8, 9, 3)), dims=("image", "y", "x"))).shape == (8, 9, 3)

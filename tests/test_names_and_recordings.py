@@ -17,7 +17,9 @@ from biomodel.analysis.alignment import CHANNELS, canonical, canonical_light
 from biomodel.analysis.orientation import derivative_field
 from biomodel.engine.responses import in_rates
 from biomodel.images import photographs
+from biomodel.physiology import TrialAveraged
 from biomodel.stimuli import COLOURS
+from biomodel.utils.units import cd_per_m2
 from bridge.evaluate.as_subject import FrontEndSubject
 from bridge.evaluate.kernels import compare_kernels
 from bridge.evaluate.reverse_correlation import linear_kernels
@@ -375,8 +377,8 @@ def test_integers_and_lazy_arrays_are_read(light, recorded, tmp_path):
         ({"held_out": 1.0}, "held_out must be above 0 and below 1, got 1"),
         ({"seed": -1}, "seed must be an integer of 0 or more, got -1"),
         ({"seed": 1.5}, "seed must be an integer of 0 or more, got 1.5"),
-        ({"ablations": None}, "ablations must be a sequence of names, got None"),
-        ({"ablations": "push_pull"}, "ablations must be a sequence of names, got 'push_pull'"),
+        ({"ablations": None}, "ablations must be names of mechanisms, got None"),
+        ({"ablations": "push_pull"}, "ablations must be names of mechanisms, got 'push_pull'"),
     ],
 )
 def test_settings_of_a_fit_that_cannot_be_used_are_refused(light, recorded, settings, words):
@@ -488,6 +490,43 @@ def test_cells_in_any_order_have_the_same_scores(cells, data):
     pd.testing.assert_frame_equal(found.loc[wanted.index], wanted, rtol=1e-9)
 
 
+@pytest.mark.parametrize("dimension", ["image", "cell"])
+@pytest.mark.parametrize("indexed", [False, True])
+def test_cells_are_matched_by_all_labels_that_both_have(cells, dimension, indexed):
+    """Also by those without an index, as `fit_responses` matches images."""
+    response, rates = (
+        one.drop_vars(["cell", "y", "x", "image"]).assign_coords(
+            stim=("image", [f"s{k}" for k in range(40)]),
+            unit=("cell", [k / 10 for k in range(10)]),
+            day=("cell", np.arange(10).astype("datetime64[D]").astype("datetime64[ns]")),
+        )
+        for one in cells
+    )
+    if indexed:
+        response, rates = (one.set_xindex("stim").set_xindex("unit") for one in (response, rates))
+    order = np.random.default_rng(3).permutation(response.sizes[dimension])
+    found = score_cells(response.isel({dimension: order}), rates).sort_values("unit", ignore_index=True)
+    wanted = score_cells(response, rates)
+    pd.testing.assert_frame_equal(found.drop(columns="cell"), wanted.drop(columns="cell"), rtol=1e-9)
+    label = "stim" if dimension == "image" else "unit"
+    changed = rates[label].values.copy()
+    changed[3] = changed[4]
+    with pytest.raises(InputError, match=f"predictions along {dimension} .*{label}"):
+        score_cells(response, rates.drop_vars(label).assign_coords({label: (dimension, changed)}))
+
+
+def test_images_of_several_levels_are_matched(cells):
+    response, rates = (
+        one.drop_vars(["image", "y", "x"])
+        .assign_coords(scene=("image", np.arange(40) // 2), light=("image", [1.0, np.nan] * 20))
+        .set_xindex(["scene", "light"])
+        for one in cells
+    )
+    order = np.random.default_rng(3).permutation(40)
+    other = response.isel(image=order)
+    assert score_cells(other, rates).r2.tolist() == pytest.approx(score_cells(response, rates).r2.tolist())
+
+
 def test_one_cell_many_cells_and_cells_without_positions(cells):
     response, rates = cells
     many = score_cells(response, rates)
@@ -537,7 +576,7 @@ def test_cells_without_a_score_have_a_reason(cells):
         (lambda r, p: (r[:30], p), "predictions must have 30 values along image, got 40"),
         (
             lambda r, p: (r, p.assign_coords(cell=range(10))),
-            "predictions along cell must have the label cell 0, got 0",
+            r"predictions along cell \(coordinates cell, x, y\) must have the label cell 0 .*, got 0 ",
         ),
         (lambda r, p: (r, p.assign_coords(image=["i0"] * 40)), "must be unique, .*, got i0 more than once"),
         (lambda r, p: (r, p.where(p < 5)), "predictions must be finite where responses are, got NaN for cell cell 0"),
@@ -579,6 +618,39 @@ def test_a_front_end_subject_takes_names_and_gives_them(front_end, light, record
     assert found.image.equals(light.image)
     with pytest.raises(InputError, match="stimulus must have dimensions"):
         FrontEndSubject(front_end).simulate(light[0])
+
+
+class Uniform:
+    """A pathway whose responses are the luminances that it was adapted to."""
+
+    preset = parameters = classical_centre = lesions = dt = None
+    fidelity = "spiking"
+
+    def simulate(self, stimulus, adapt_to, **settings):
+        return xr.Dataset({"background": ("image", adapt_to)})
+
+
+@pytest.mark.parametrize("levels", [[50, 60], [[50, 60, 70]], [], [50, -1, 60], [50, np.nan, 60], -5, np.inf])
+def test_levels_of_other_numbers_or_values_are_refused(levels, front_end, light):
+    """By all subjects, as `Pathway.simulate` refuses them."""
+    subjects = [
+        lambda: biomodel.Pathway(target="numpy").simulate(light[:3], levels, output="cone"),
+        lambda: FrontEndSubject(front_end).simulate(light[:3], levels),
+        lambda: TrialAveraged(Uniform()).simulate(light[:3], levels, 0.02, (0, 0.02), "lgn"),
+        lambda: TrialAveraged(Uniform()).spike_counts(light[:3], levels, output="lgn"),
+    ]
+    for call in subjects:
+        with pytest.raises(InputError, match="^adapt_to must be .*a luminance of 0 cd/m² or more, or one .*, got "):
+            call()
+
+
+@pytest.mark.parametrize("levels", [50, [50], np.array([[50.0]])[0], [50, 60, 70], 50 * cd_per_m2])
+def test_levels_of_a_subject(levels, front_end, light):
+    expected = np.broadcast_to(np.asarray(levels, dtype=float), 3)
+    found = FrontEndSubject(front_end).simulate(light[:3], levels, output="cone")
+    np.testing.assert_array_equal(found.background[:, 0, 0], expected)
+    found = TrialAveraged(Uniform()).spike_counts(light[:3], levels, output="lgn")
+    np.testing.assert_array_equal(found.background, expected)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ such arrays calls these first, and works by position afterwards.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -73,7 +73,8 @@ def arrange(array: xr.DataArray, dims: Sequence[str], name: str, optional: Seque
 def ordered_like(array: xr.DataArray, other: xr.DataArray, name: str) -> xr.DataArray:
     """An array with the dimensions and the labels in the order of another array.
 
-    Dimensions without labels in either array are taken in the order that they have.
+    Labels are all coordinates along one dimension that both arrays have. Dimensions without any are taken in the order that
+    they have.
 
     Raises
     ------
@@ -88,9 +89,38 @@ def ordered_like(array: xr.DataArray, other: xr.DataArray, name: str) -> xr.Data
             raise InputError(
                 f"{name} must have {other.sizes[dimension]} values along {dimension}, got {array.sizes[dimension]}"
             )
-        if dimension in array.indexes and dimension in other.indexes:
-            orders[dimension] = _order(array.indexes[dimension], other.indexes[dimension], f"{name} along {dimension}")
+        orders[dimension] = _label_order(array, other, dimension, f"{name} along {dimension}")
     return array.isel(orders).transpose(*other.dims)
+
+
+def _label_order(
+    array: xr.Dataset | xr.DataArray, other: xr.Dataset | xr.DataArray, dimension: Hashable, what: str
+) -> np.ndarray:
+    """Indices of an array along a dimension in the order of another one, by all coordinates along it that both have."""
+    both = [name for name in other.coords if name in array.coords]
+    shared = sorted(
+        (name for name in both if array[name].dims == other[name].dims == (dimension,)),
+        key=lambda name: (name != dimension, str(name)),
+    )
+    for index in (array.indexes.get(dimension), other.indexes.get(dimension)):
+        # Its values are tuples of its levels, which are coordinates too.
+        if dimension in shared and isinstance(index, pd.MultiIndex) and set(index.names) <= set(shared):
+            shared.remove(dimension)
+    if not shared:
+        return np.arange(other.sizes[dimension])
+    found, wanted = (
+        pd.MultiIndex.from_arrays([_labels(one[name]) for name in shared], names=shared) for one in (array, other)
+    )
+    return _order(
+        found, wanted, what if shared == [dimension] else f"{what} (coordinates {', '.join(map(str, shared))})"
+    )
+
+
+def _labels(coordinate: xr.DataArray) -> pd.Index:
+    """The values of a coordinate; those of several levels are tuples."""
+    # Python's dates have no nanoseconds; NumPy's numbers of other precisions print with their type.
+    values = coordinate.values if coordinate.dtype.kind in "mM" else coordinate.values.tolist()
+    return pd.Index(values, tupleize_cols=False)
 
 
 def _order(found: pd.Index, wanted: pd.Index, what: str) -> np.ndarray:
@@ -278,18 +308,7 @@ def _image_order(responses: xr.Dataset | xr.DataArray, light: xr.DataArray) -> n
     images = light.sizes["image"]
     if responses.sizes["image"] != images:
         raise InputError(f"responses must have as many images as stimulus, {images}, got {responses.sizes['image']}")
-    both = set(light.coords) & set(responses.coords)
-    shared = sorted(
-        (name for name in both if light[name].dims == responses[name].dims == ("image",)),
-        key=lambda name: (name != "image", str(name)),
-    )
-    if not shared:
-        return np.arange(images)
-    found, wanted = (
-        pd.MultiIndex.from_arrays([pd.Index(one[name].values.tolist()) for name in shared], names=shared)
-        for one in (responses, light)
-    )
-    return _order(found, wanted, f"responses to images (coordinates {', '.join(map(str, shared))})")
+    return _label_order(responses, light, "image", "responses to images")
 
 
 def _place_order(responses: xr.Dataset | xr.DataArray, axis: str, wanted: np.ndarray, pixels: np.ndarray) -> np.ndarray:

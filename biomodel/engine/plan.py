@@ -23,7 +23,7 @@ import xarray as xr
 from brian2 import Quantity
 
 import biomodel
-from biomodel.adaptation import GAZE_SD, GazeAdapted, UniformField
+from biomodel.adaptation import GAZE_SD, GazeAdapted, UniformField, uniform_levels
 from biomodel.circuit.cell_types import classical_centre
 from biomodel.circuit.lattice import Grid, centre_weights
 from biomodel.circuit.recording import Recording, RunSettings, plan_recordings, run_variables
@@ -36,7 +36,7 @@ from biomodel.parameters import Parameters
 from biomodel.stimuli import blocks, check_stimulus, frames, movie, places, positive
 from biomodel.utils.checks import one_of, whole_number
 from biomodel.utils.errors import InputError
-from biomodel.utils.units import as_array, as_number
+from biomodel.utils.units import as_number
 
 #: The name of a state, a luminance (one for all images, or one for each image), or a distribution of gaze positions.
 AdaptTo: TypeAlias = str | float | Quantity | Sequence[float] | GazeAdapted
@@ -445,7 +445,7 @@ def _window(
     if window is None:
         start = WINDOW_START if duration > WINDOW_START else 0.0
         return start, duration if is_movie else min(DURATION, duration)
-    is_sequence = window.ndim > 0 if isinstance(window, np.ndarray) else isinstance(window, Sequence)
+    is_sequence = window.ndim > 0 if isinstance(window, np.ndarray) else isinstance(window, list | tuple)
     pair = list(window) if is_sequence else []
     if len(pair) != 2:
         raise InputError(f"window must be a start and an end in seconds, got {window!r}")
@@ -461,15 +461,7 @@ def _adaptation(adapt_to: AdaptTo, n_images: int) -> GazeAdapted | UniformField:
         if adapt_to != "gaze":
             raise InputError(f"adapt_to must be {accepted}, got {adapt_to!r}")
         return GazeAdapted()
-    levels = as_array(adapt_to, "cd/m²", "adapt_to").astype(float)
-    if levels.ndim > 1:
-        raise InputError(f"adapt_to must be {accepted}, got {levels.ndim} dimensions")
-    if levels.size not in (1, n_images):
-        raise InputError(f"adapt_to must be {accepted}, got {levels.size} luminances for {n_images} images")
-    wrong = ~(np.isfinite(levels) & (levels >= 0))
-    if wrong.any():
-        raise InputError(f"adapt_to must be {accepted}, got {levels[wrong].flat[0]:g} cd/m²")
-    return UniformField(tuple(levels.ravel().tolist()))
+    return UniformField(uniform_levels(adapt_to, n_images, accepted))
 
 
 def _frames(stimulus: xr.DataArray, dt: float) -> tuple[int, float]:

@@ -18,6 +18,7 @@ from brian2 import Quantity
 from numpy.typing import ArrayLike
 from scipy import ndimage
 
+from biomodel.adaptation import uniform_levels
 from biomodel.circuit.specification import SPIKING, Region
 from biomodel.engine.cluster import Workers
 from biomodel.engine.plan import batch_images
@@ -28,7 +29,7 @@ from biomodel.physiology.screens import PHASES, Screen, frame_times, patch
 from biomodel.stimuli import luminance
 from biomodel.utils.checks import whole_number
 from biomodel.utils.errors import InputError
-from biomodel.utils.units import as_array, as_number
+from biomodel.utils.units import as_number
 
 #: The cells of a class, ON and OFF.
 CELLS = {"midget": ("midget_on", "midget_off"), "parasol": ("parasol_on", "parasol_off")}
@@ -170,7 +171,7 @@ class TrialAveraged:
         self, stimulus: xr.DataArray, adapt_to: Sequence[float] | float, images: int, settings: dict[str, Any]
     ) -> Iterator[xr.Dataset]:
         """A number of images at a time. The seed depends on the images, so that no two stimuli share their noise."""
-        levels = np.broadcast_to(as_array(adapt_to, "cd/m²", "adapt_to").astype(float), stimulus.sizes["image"])
+        levels = np.broadcast_to(uniform_levels(adapt_to, stimulus.sizes["image"]), stimulus.sizes["image"])
         for first in range(0, len(levels), images):
             chunk = slice(first, first + images)
             part = stimulus.isel(image=chunk)

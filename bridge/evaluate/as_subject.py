@@ -16,6 +16,7 @@ import xarray as xr
 from brian2 import Quantity
 from torch import Tensor
 
+from biomodel.adaptation import uniform_levels
 from biomodel.analysis.alignment import CHANNELS, canonical_light
 from biomodel.circuit.specification import EVERYWHERE, Region
 from biomodel.engine.cluster import Workers
@@ -23,7 +24,7 @@ from biomodel.engine.responses import SINGLE, station_dims
 from biomodel.parameters import Parameters
 from biomodel.stimuli import check_luminance, pixels_per_degree
 from biomodel.utils.errors import InputError
-from biomodel.utils.units import as_array, as_number
+from biomodel.utils.units import as_number
 from bridge.evaluate.scores import BATCH, predict, tensor
 from bridge.model.front_end import STATIONS, FrontEnd
 from bridge.model.stages import STRIDE, V1
@@ -94,7 +95,8 @@ class FrontEndSubject:
                 raise InputError(f"adapt_to must be 'gaze' or luminances in cd/m², got {adapt_to!r}")
             background = front_end.background(torch.from_numpy(light[:, None])).numpy()[:, 0]
         else:
-            levels = np.broadcast_to(as_array(adapt_to, "cd/m²", "adapt_to").astype(float), len(light))
+            accepted = "'gaze', a luminance of 0 cd/m² or more, or one for each image"
+            levels = np.array(uniform_levels(adapt_to, len(light), accepted))
             background = np.broadcast_to(levels[:, None, None], light.shape)
         relay = front_end.truncated("lgn")
         responses = _label(relay, predict(relay, light, background), background, stimulus)

@@ -267,7 +267,7 @@ def score_cells(responses: xr.DataArray, predictions: xr.DataArray) -> pd.DataFr
         In any order; of one cell without the dimension `cell`. NaN where an image was not shown, or not repeated as often as
         others.
     predictions : xarray.DataArray, (image, [cell])
-        Matched with `responses` by the labels of images and cells, where both have them.
+        Matched with `responses` by all coordinates along images and along cells that both have, without one by position.
 
     Returns
     -------

@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from biomodel.stimuli import CODE_TOLERANCE
 from biomodel.utils.errors import InputError
@@ -38,6 +38,12 @@ _DAMAGED = (
 #: Tags of TIFF, and their values for white-is-0 and signed integers.
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _SAMPLE_FORMAT, _SIGNED = 339, 2
+
+#: What TIFF files begin with: the order of bytes, and the version (42, or 43 for files over 4 GB).
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+#: The values whose luminance is defined.
+_VALUES = "8 or 16 bits without sign, or 32-bit floats in [0, 1]"
 
 #: The gamma of PNG files that is near enough to sRGB's.
 _GAMMA, _GAMMA_TOLERANCE = 1 / 2.2, 0.02
@@ -67,17 +73,24 @@ def read_image(path: Path) -> np.ndarray:
             return codes
     except InputError as error:
         raise InputError(f"{path} {error}") from None
+    except UnidentifiedImageError:
+        # Pillow does not say which values it cannot read.
+        reason = f"it is damaged, or holds other values than {_VALUES}" if _is_tiff(path) else "its format is unknown"
+        raise InputError(f"{path} cannot be read as an image ({reason})") from None
     except _DAMAGED as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{path} cannot be read as an image ({reason})") from None
 
 
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in _TIFF
+
+
 def _codes(image: Image.Image) -> np.ndarray:
     tags = getattr(image, "tag_v2", {})
     if image.mode == "I" or _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
-        raise InputError(
-            "must hold 8 or 16 bits without sign, or floats in [0, 1], because other integers have no white"
-        )
+        raise InputError(f"must hold {_VALUES}, because other integers have no white")
     image.load()
     inverted = image.mode.startswith("I;16") and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
     image = ImageOps.exif_transpose(image)
