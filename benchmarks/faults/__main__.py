@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/faults"), help="folder of results and of all files")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--faults", type=int, default=20, help="of each kind")
+    parser.add_argument("--faults", type=int, default=20, help="of each kind; of slow ones, a part")
     parser.add_argument("--only", action="append", choices=tuple(faults.KINDS), help="a kind; repeatable")
     parser.add_argument("--jobs", type=int, default=2, help="faults at a time")
     parser.add_argument("--one", nargs=2, metavar=("KIND", "INDEX"), help=argparse.SUPPRESS)
@@ -32,8 +32,12 @@ def main() -> None:
         inputs.write(work / "work")
     done = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     known = {(one["kind"], one["index"], one["seed"]) for one in done}
+    # Slow kinds are spread over the run.
     pending = [
-        (kind, index) for index in range(given.faults) for kind in kinds if (kind, index, given.seed) not in known
+        (kind, index // slow)
+        for index in range(given.faults)
+        for kind in kinds
+        if index % (slow := faults.SLOW.get(kind, 1)) == 0 and (kind, index // slow, given.seed) not in known
     ]
     bench = faults.Bench(work / "work")
     for case in {faults.case_of(kind, index).name: faults.case_of(kind, index) for kind, index in pending}.values():

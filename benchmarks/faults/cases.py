@@ -20,8 +20,6 @@ class Case:
     units : str
         Pattern of files in the folder that, once written, are never computed again; "" for a command without such files.
         Files of one chunk of a store count as one.
-    repeats : int
-        Runs before the one that is measured, which fill the cache of compiled circuits.
     """
 
     name: str
@@ -42,34 +40,47 @@ CASES = {
         Case(
             "simulate",
             (
-                *("simulate", "{work}/images.npy", "--output", "lgn"),
-                *("--chunk", "4", "--workers", "2"),
+                *("simulate", "{work}/images.npy", "--output", "lgn", "--pixels-per-degree", "4"),
+                *("--chunk", "2", "--workers", "2"),
             ),
             "responses.zarr/*/c/**/*",
         ),
         Case(
             "simulate on numpy",
             (
-                *("simulate", "{work}/images.npy", "--output", "bipolar", "--target", "numpy", "--images", "16"),
-                *("--chunk", "2", "--workers", "2"),
+                *("simulate", "{work}/images.npy", "--output", "cone", "--target", "numpy", "--images", "8"),
+                *("--chunk", "1", "--workers", "2", "--pixels-per-degree", "4"),
             ),
             "responses.zarr/*/c/**/*",
         ),
-        Case("fit", ("fit", "--output", "lgn", "--images", "13", "--pixels-per-degree", "4", "--workers", "2")),
+        Case(
+            "compile",
+            (
+                *("simulate", "{work}/images.npy", "--output", "cone", "--images", "8", "--pixels-per-degree", "4"),
+                *("--chunk", "4", "--workers", "2"),
+            ),
+            "responses.zarr/*/c/**/*",
+        ),
+        Case("fit", ("fit", "--output", "lgn", "--images", "13", "--pixels-per-degree", "2", "--workers", "2")),
         Case(
             "luminance",
             (
-                *("study", "luminance", *_STUDY, "--arms", "pixels,standardise,log_pixels", "--lights", "exposure"),
-                *("--repeats", "1", "--train", "60", "--test", "20", "--epochs", "1"),
+                *("study", "luminance", *_STUDY, "--arms", "pixels,log_pixels", "--lights", "exposure"),
+                *("--repeats", "1", "--train", "20", "--test", "10", "--epochs", "1"),
             ),
             "cells/*.npz",
         ),
         Case(
             "reproduction",
-            ("study", "reproduction", *_STUDY, "--budget", "smoke", "--arms", "lenet,standardise", "--seeds", "2"),
+            ("study", "reproduction", *_STUDY, "--budget", "smoke", "--arms", "lenet", "--seeds", "2"),
             "cells/**/*.npz",
         ),
-        Case("physiology", ("physiology", "--check", "1", "--workers", "2")),
+        Case("physiology", ("physiology", "--check", "3", "--workers", "2")),
+        Case(
+            "draws",
+            ("physiology", "--check", "16", "--draws", "2", "--parameter", "v1.kinds=2", "--workers", "2"),
+            "draws/*.json",
+        ),
         Case("IDX", ("simulate", "mnist", "--images", "4", "--output", "cone", "--workers", "1")),
         Case("MAT", ("simulate", "svhn", "--images", "4", "--output", "cone", "--workers", "1")),
         Case(

@@ -30,8 +30,11 @@ DIGESTS = "digests.json"
 
 def write(work: Path, images: int = 64, size: int = 8) -> None:
     """Write images, data sets and a copy of the packages to a new folder."""
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    work.mkdir(parents=True, exist_ok=True)
+    # Compiled circuits know which code they belong to.
+    for left in work.iterdir():
+        if left.name != "home":
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
     random = np.random.default_rng(0)
     np.save(work / "images.npy", random.random((images, size, size)))
     write_data(work / "data", random)

@@ -17,17 +17,18 @@ def line(found: dict[str, Any]) -> str:
 def table(found: list[dict[str, Any]]) -> str:
     """A Markdown table with a row for each kind."""
     rows = [
-        "| kind | faults | survived | skipped | median share | what the user sees |",
-        "|---|---|---|---|---|---|",
+        "| kind | faults | survived | skipped | median share | median seconds | what the user sees |",
+        "|---|---|---|---|---|---|---|",
     ]
     for kind in dict.fromkeys(one["kind"] for one in found):
         some = [one for one in found if one["kind"] == kind]
         tried = [one for one in some if not one["skipped"]]
         survived = sum(not one["problems"] for one in tried)
         share = f"{statistics.median(one['share'] for one in tried):.2f}" if tried else ""
+        seconds = f"{statistics.median(one['seconds'] for one in tried):.0f}" if tried else ""
         reasons = {one["skipped"] for one in some if one["skipped"]}
         skipped = f"{len(some) - len(tried)}: {', '.join(sorted(reasons))}" if reasons else "0"
-        rows.append(f"| {kind} | {len(tried)} | {survived} | {skipped} | {share} | {_seen(tried)} |")
+        rows.append(f"| {kind} | {len(tried)} | {survived} | {skipped} | {share} | {seconds} | {_seen(tried)} |")
     return "\n".join(rows)
 
 
