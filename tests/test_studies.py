@@ -308,6 +308,12 @@ def test_costly_maps_are_made_once(tmp_path):
     light = np.random.default_rng(0).uniform(0, 100, (3, 4, 4))
     first, second = (seen.maps("train", lambda: light) for _ in range(2))
     assert asked == ["sudden"] and np.array_equal(first, second) and np.allclose(first[:, 0], light, rtol=1e-3)
+    # A number that was changed on the disk: the maps are made again.
+    (path,) = tmp_path.glob("one-sudden/*")
+    content = bytearray(path.read_bytes())
+    content[content.index(np.float16(light[0, 0]).tobytes())] ^= 1
+    path.write_bytes(content)
+    assert np.array_equal(seen.maps("train", lambda: light), first) and asked == ["sudden"] * 2
 
 
 @pytest.mark.parametrize("norm", list(NORMS))

@@ -9,8 +9,6 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from biomodel.utils.errors import InputError
 from bridge import io
 
@@ -39,10 +37,6 @@ def _check_npz(path: Path) -> None:
         raise InputError(f"the checksum of {damaged} differs")
 
 
-def _check_npy(path: Path) -> None:
-    np.load(path, mmap_mode="r", allow_pickle=False)
-
-
 def _check_json(path: Path) -> None:
     json.loads(path.read_text())
 
@@ -58,7 +52,6 @@ def _check_text(path: Path) -> None:
 
 _CHECKS: dict[str, Callable[[Path], None]] = {
     ".npz": _check_npz,
-    ".npy": _check_npy,
     ".json": _check_json,
     ".safetensors": _check_weights,
 }

@@ -99,14 +99,15 @@ class FeatureCache:
         """
         if self.folder is None or not self.arm.costly:
             return self.arm.pooled(self.arm.maps(light(), self.state))
-        path = self.folder / f"{self.arm.kept_as or self.arm.name}-{self.state}" / f"{name}.npy"
+        path = self.folder / f"{self.arm.kept_as or self.arm.name}-{self.state}" / f"{name}.npz"
         if not is_intact(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             # Two classifiers behind one arm may write it at the same time.
             with replacing(path) as scratch:
                 # Half precision keeps a rate to a thousandth, finer than any classifier resolves.
-                np.save(scratch, self.arm.maps(light(), self.state).astype(np.float16))
-        return self.arm.pooled(np.load(path).astype(np.float32))
+                np.savez(scratch, maps=self.arm.maps(light(), self.state).astype(np.float16))
+        with np.load(path) as file:
+            return self.arm.pooled(file["maps"].astype(np.float32))
 
     def train_maps(self, images: Images) -> np.ndarray:
         """Return the maps of the training images in the reference light."""
