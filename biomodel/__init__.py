@@ -20,7 +20,7 @@ from biomodel.engine.store import Store
 from biomodel.parameters import PRESETS
 from biomodel.pathway import LuminanceRangeWarning, Pathway
 from biomodel.stimuli import Display, luminance
-from biomodel.utils.errors import InputError
+from biomodel.utils.errors import InputError, MachineError
 
 __all__ = [
     "LESIONS",
@@ -30,6 +30,7 @@ __all__ = [
     "GazeAdapted",
     "InputError",
     "LuminanceRangeWarning",
+    "MachineError",
     "Pathway",
     "Region",
     "Store",

@@ -1,8 +1,13 @@
+import errno
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
 
-from biomodel import InputError
+from biomodel import InputError, MachineError
+from biomodel.engine import cache
+from biomodel.utils.paths import make_folder
 from biomodel.utils.run_folder import claim, exclusive, is_running
 
 
@@ -37,3 +42,43 @@ def test_a_run_has_a_token_as_long_as_it_lasts(tmp_path):
     first.touch()
     with exclusive(tmp_path) as second:
         assert is_running(second) and not is_running(first)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP])
+def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch, number):
+    """A file in place of a lock would be left by a killed process, and block the folder for ever."""
+
+    def no_lock(file, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setenv("PRECORTICAL_CACHE", str(tmp_path / "cache"))
+    cache.cache_folder().mkdir(parents=True)
+    (cache.cache_folder() / "a").mkdir()
+    monkeypatch.setattr(fcntl, "flock", no_lock)
+    for make, change in (
+        (lambda: exclusive(tmp_path / "run"), "give a folder on another file system"),
+        (lambda: cache.locked("a"), "set PRECORTICAL_CACHE"),
+    ):
+        with pytest.raises(MachineError, match=rf"has no locks \(flock: .*\): {change}") as error, make():
+            pass
+        assert "\n" not in str(error.value)
+    assert cache.clear() == 0
+
+
+def test_a_lock_that_was_left_by_another_host_blocks_nothing(tmp_path):
+    (tmp_path / ".lock").write_text("123\nanother-host\n")
+    with exclusive(tmp_path) as token:
+        assert is_running(token)
+
+
+def test_a_full_disk_is_no_fault_of_the_input(tmp_path, monkeypatch):
+    def full(*arguments, **settings):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "touch", full)
+    with pytest.raises(MachineError, match="No space left"), exclusive(tmp_path):
+        pass
+    monkeypatch.setattr(Path, "mkdir", full)
+    for call in (lambda: claim(tmp_path / "run" / "config.json", {}), lambda: make_folder(tmp_path / "run")):
+        with pytest.raises(MachineError, match="No space left"):
+            call()

@@ -114,7 +114,8 @@ def test_full_disk_is_a_clear_error_and_loses_nothing(noise, undisturbed, tmp_pa
     process = python(SIMULATE, stimulus, tmp_path / "a", 16, 300_000, 1)
     said = process.communicate()[1]
     assert process.returncode != 0
-    assert "cannot be written (File too large); the responses to 16 of 40 images are kept" in said
+    assert "MachineError" in said
+    assert "cannot be written (File too large): the responses to 16 of 40 images are kept; repeat the call" in said
     assert n_done(tmp_path / "a") == 16
     assert Pathway().simulate(noise, output="lgn", store=Store(tmp_path / "a", 16)).identical(undisturbed)
 

@@ -1,12 +1,13 @@
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import bridge
-from biomodel import InputError, Store
+from biomodel import InputError, MachineError, Store
 from biomodel.utils.atomic import atomic_write
 from biomodel.utils.paths import local_path, replacing, write_text
 from studies.cli import options
@@ -35,13 +36,24 @@ def test_a_file_that_could_not_be_finished_leaves_what_was_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
-    [(OSError("odd"), r"\(odd\)"), (OSError(errno.ENOSPC, "No space left on device"), "No space left")],
+    ("error", "kind", "reason"),
+    [
+        (OSError("10 requested and 2 written"), MachineError, r"\(10 requested and 2 written: is the disk full\?\)"),
+        *(
+            (OSError(number, os.strerror(number)), MachineError, rf"\({os.strerror(number)}\): free space there")
+            for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE)
+        ),
+        *(
+            (OSError(number, os.strerror(number)), InputError, rf"\({os.strerror(number)}\): give a path in a writable")
+            for number in (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS)
+        ),
+    ],
 )
-def test_an_error_of_the_disk_is_one_line_with_its_reason(tmp_path, error, reason):
+def test_an_error_of_the_disk_is_one_line_with_its_reason(tmp_path, error, kind, reason):
+    """A path at fault is bad input; a disk that is full or fails is the machine's, wherever it shows."""
     path = tmp_path / "table.csv"
     path.write_text("before")
-    with pytest.raises(InputError, match=f"table.csv cannot be written .*{reason}"), replacing(path) as scratch:
+    with pytest.raises(kind, match=f"table.csv cannot be written {reason}"), replacing(path) as scratch:
         scratch.write_text("hal")
         raise error
     assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
@@ -74,7 +86,7 @@ def test_a_full_disk_leaves_the_old_weights(tmp_path, front_end, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", fill)
-    with pytest.raises(InputError, match=r"x.safetensors cannot be written \(No space left on device\)"):
+    with pytest.raises(MachineError, match=r"x.safetensors cannot be written \(No space left on device\)"):
         front_end.save(tmp_path / "x.safetensors")
     assert (tmp_path / "x.safetensors").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 

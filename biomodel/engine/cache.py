@@ -16,15 +16,14 @@ import platform
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import brian2
-import filelock
 
 import biomodel
 from biomodel.circuit.specification import Specification
@@ -33,6 +32,8 @@ from biomodel.engine.scratch import scratch_folder
 from biomodel.utils.code import code_digest
 from biomodel.utils.errors import InputError, MachineError
 from biomodel.utils.folders import CHOOSE_CACHE, user_cache
+from biomodel.utils.locks import file_lock
+from biomodel.utils.paths import writing
 from biomodel.utils.progress import progress
 
 logger = logging.getLogger("precortical")
@@ -107,7 +108,7 @@ def build(specification: Specification) -> Path:
     damage = damaged(folder)
     if damage is None:
         return folder
-    with writable():
+    with writing_cache():
         cache_folder().mkdir(parents=True, exist_ok=True)
     if os.path.exists(folder):
         logger.warning("the cached build %s is damaged (%s): it is compiled again", folder.name, damage)
@@ -160,18 +161,9 @@ def _check_compiled(report: Path, said: str, code: int) -> None:
     raise error
 
 
-@contextmanager
-def writable() -> Iterator[None]:
-    """Errors of the file system are MachineErrors that name the cache folder, the reason, and what the user can change."""
-    try:
-        yield
-    except OSError as error:
-        # NumPy's errors have no reason.
-        reason = error.strerror or f"{error}: is the disk full?"
-        at = f" at {error.filename}" if error.filename and str(error.filename) != str(cache_folder()) else ""
-        raise MachineError(
-            f"the cache of compiled pathways {cache_folder()} cannot be written ({reason}{at}): {CHOOSE_CACHE}"
-        ) from None
+def writing_cache() -> AbstractContextManager[None]:
+    """Turn errors of the file system inside the block, in which builds are written, into one line; see `unwritable`."""
+    return writing(f"the cache of compiled pathways {cache_folder()}", CHOOSE_CACHE)
 
 
 def _manifest(folder: Path) -> dict:
@@ -193,18 +185,9 @@ def _wait(process: subprocess.Popen[str]) -> str:
                 bar.update(1)
 
 
-@contextmanager
-def locked(name: str) -> Iterator[None]:
-    """While one process makes the build of this name, others wait; a lock ends with its process, however that ends."""
-    lock = filelock.FileLock(cache_folder() / f"{name}.lock")
-    try:
-        lock.acquire()
-    except NotImplementedError as error:
-        raise MachineError(f"the file system of {cache_folder()} has no locks ({error}): {CHOOSE_CACHE}") from None
-    try:
-        yield
-    finally:
-        lock.release()
+def locked(name: str, timeout: float = -1) -> AbstractContextManager[None]:
+    """While one process makes the build of this name, others wait; see `file_lock`."""
+    return file_lock(cache_folder() / f"{name}.lock", CHOOSE_CACHE, timeout)
 
 
 def sizes(folder: Path) -> dict[str, int]:
@@ -282,12 +265,12 @@ def clear() -> int:
     for folder in list(cache_folder().glob("*/")):
         name = folder.name.removeprefix(BUILDING).split("-")[0]
         try:
-            with filelock.FileLock(cache_folder() / f"{name}.lock", timeout=0):
+            with locked(name, timeout=0):
                 # A run that starts now finds nothing, rather than half of it.
                 gone = folder.rename(folder.with_name(f"{BUILDING}{name}-cleared"))
                 shutil.rmtree(gone, ignore_errors=True)
                 removed += not folder.name.startswith(BUILDING)
-        except OSError:
+        except (OSError, MachineError):
             # In use, removed meanwhile, or not writable.
             continue
     return removed

@@ -30,6 +30,7 @@ from biomodel.engine import cache, toolchain
 from biomodel.engine.scratch import scratch_folder
 from biomodel.utils.errors import InputError, MachineError
 from biomodel.utils.folders import CHOOSE_CACHE
+from biomodel.utils.killed import remove
 from biomodel.utils.parents import end_group_with
 
 logger = logging.getLogger("precortical")
@@ -62,13 +63,12 @@ objects.h.gch: objects.h
 def compile_and_install(specification: Specification) -> None:
     """Leave an intact build of a specification in the cache, unless another process has made it meanwhile."""
     name = cache.key(specification)
-    with cache.writable(), cache.locked(name):
+    with cache.writing_cache(), cache.locked(name):
         folder = cache.cache_folder() / name
         if cache.damaged(folder) is None:
             return
         # From builders that were killed: no other process writes here under the lock.
-        for left in cache.cache_folder().glob(f"{cache.BUILDING}{name}-*"):
-            shutil.rmtree(left, ignore_errors=True)
+        remove(cache.cache_folder().glob(f"{cache.BUILDING}{name}-*"))
         with tempfile.TemporaryDirectory(dir=cache.cache_folder(), prefix=f"{cache.BUILDING}{name}-") as scratch:
             grid = specification.grid
             state = steady_state(specification, np.ones((grid.images, grid.height, grid.width)))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from biomodel.utils.errors import MachineError
 from biomodel.utils.killed import process_name, remove_killed
+from biomodel.utils.paths import writing
 
 #: What the names of temporary folders begin with.
 _PREFIX = "precortical-"
@@ -23,29 +23,19 @@ def scratch_folder() -> Iterator[Path]:
     MachineError
         Where there is no folder for temporary files that can be written.
     """
-    try:
+    with writing_scratch():
         made = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{process_name()}-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise unusable(error) from None
     with made as folder:
         yield Path(folder)
 
 
 def remove_scratch() -> None:
     """Remove the temporary folders of this machine's processes that were killed."""
-    remove_killed(Path(_temporary()), _PREFIX)
+    with writing_scratch():
+        folder = tempfile.gettempdir()
+    remove_killed(Path(folder), _PREFIX)
 
 
-def _temporary() -> str:
-    try:
-        return tempfile.gettempdir()
-    except OSError as error:
-        raise unusable(error) from None
-
-
-def unusable(error: OSError) -> MachineError:
-    """The error for a temporary folder that cannot be written."""
-    at = f" at {error.filename}" if error.filename else ""
-    return MachineError(
-        f"temporary files cannot be written ({error.strerror or error}{at}): set TMPDIR to a folder that can be written"
-    )
+def writing_scratch() -> AbstractContextManager[None]:
+    """Turn errors of the file system inside the block, in which temporary files are written, into one line."""
+    return writing("temporary files", "set TMPDIR to a folder that can be written")

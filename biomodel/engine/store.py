@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from biomodel.circuit.specification import STATIONS
 from biomodel.utils.checks import whole_number
-from biomodel.utils.errors import InputError, MachineError
-from biomodel.utils.paths import local_path, unwritable
+from biomodel.utils.errors import InputError
+from biomodel.utils.killed import remove
+from biomodel.utils.paths import local_path, make_folder, unwritable, writing
 from biomodel.utils.run_folder import check_same
 
 logger = logging.getLogger("precortical")
@@ -111,14 +111,11 @@ class ResponseStore:
             for name, variable in responses.data_vars.items():
                 _array(group, str(name))[chosen] = variable.values
         except OSError as error:
-            reason = error.strerror or error
             try:
                 kept = f"the responses to {self.n_done()} of {self.images} images are kept"
             except (OSError, KeyError, ValueError):
                 kept = "the store is gone"
-            raise MachineError(
-                f"{self.path} cannot be written ({reason}); {kept}; repeat the call to continue"
-            ) from error
+            raise unwritable(self.path, error, f"{kept}; repeat the call to continue") from error
 
     def read(self) -> xr.Dataset:
         """The responses; values are read from disk when they are used."""
@@ -203,6 +200,8 @@ def open_store(
     InputError
         For a store that is there and must not be, was made with other settings (which are named), or is no store; for
         a folder that cannot be written.
+    MachineError
+        For a disk that is full or fails.
     """
     store = ResponseStore(folder, stimulus.sizes["image"], chunk)
     plain = json.loads(json.dumps(settings))
@@ -211,20 +210,17 @@ def open_store(
             raise InputError(f"{store.path} exists already: give resume=True to continue it, or another folder")
         _check(store, empty, plain)
         # Of processes that were killed: the folder is locked.
-        for left in store.path.glob("*/c/**/*.partial"):
-            left.unlink(missing_ok=True)
+        remove(store.path.glob("*/c/**/*.partial"))
         return store
+    make_folder(folder)
+    remove(folder.glob(".responses-*.zarr"))
     making = folder / f".responses-{os.getpid()}.zarr"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for killed in folder.glob(".responses-*.zarr"):
-            shutil.rmtree(killed, ignore_errors=True)
-        _create(making, empty, stimulus, chunk, plain)
-        making.rename(store.path)
-    except OSError as error:
-        raise unwritable(folder, error) from None
+        with writing(folder):
+            _create(making, empty, stimulus, chunk, plain)
+            making.rename(store.path)
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        remove([making])
     return store
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from biomodel.engine.scratch import unusable
+from biomodel.engine.scratch import writing_scratch
 from biomodel.utils.errors import InputError, MachineError
 from biomodel.utils.folders import CHOOSE_CACHE, user_cache
 
@@ -122,10 +122,8 @@ def check(folder: Path) -> None:
             f"no C++ compiler ({shlex.join(command)}, with make) was found: install one, set CXX to another one, or take the "
             "numpy target"
         )
-    try:
+    with writing_scratch():
         (folder / "check.cpp").write_text("int main() { return 0; }\n")
-    except OSError as error:
-        raise unusable(error) from None
     made = _run([*command, "-O3", "check.cpp", "-o", "check"], folder, _environment() | {"TMPDIR": str(folder)})
     if made.returncode != 0:
         raise failure(made.stdout, made.returncode)

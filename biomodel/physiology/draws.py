@@ -30,7 +30,7 @@ from biomodel.utils.atomic import atomic_write
 from biomodel.utils.checks import whole_number
 from biomodel.utils.code import code_digest
 from biomodel.utils.errors import InputError
-from biomodel.utils.paths import local_path
+from biomodel.utils.paths import local_path, writing
 from biomodel.utils.progress import progress
 from biomodel.utils.run_folder import check_same, exclusive
 
@@ -261,14 +261,8 @@ def _write(path: Path | None, settings: dict[str, Any], measured: dict[int, _Cel
         }
         for number, cells in sorted(measured.items())
     }
-    try:
-        with atomic_write(path) as scratch:
-            text = json.dumps({"settings": settings, "experiments": experiments})
-            scratch.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise RuntimeError(
-            f"{path} cannot be written ({error.strerror or error}); finished draws are kept, and the same call continues"
-        ) from error
+    with writing(path, "finished draws are kept, and the same call continues"), atomic_write(path) as scratch:
+        scratch.write_text(json.dumps({"settings": settings, "experiments": experiments}) + "\n", encoding="utf-8")
 
 
 def _cell_values(stored: dict[str, list]) -> CellValues:

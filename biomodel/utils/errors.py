@@ -30,5 +30,16 @@ class MachineError(RuntimeError):
     """A folder, compiler, or process of this machine that fails where the input is right.
 
     The message names what failed, the reason, and what the user can change. The command line prints it as one line and exits
-    with code 2.
+    with code 2. A path that cannot be written is an `InputError`, and a disk that is full or fails a `MachineError`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import biomodel
+    >>> light = biomodel.luminance(np.full((1, 8, 8), 50.0), pixels_per_degree=16)
+    >>> pathway = biomodel.Pathway(target="numpy")
+    >>> try:
+    ...     responses = pathway.simulate(light, duration=0.02, window=(0, 0.02), output="cone", store="runs/a")
+    ... except biomodel.MachineError as error:
+    ...     print(f"the same call continues later: {error}")
     """

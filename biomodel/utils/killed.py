@@ -6,6 +6,8 @@ import glob
 import os
 import platform
 import shutil
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -35,10 +37,17 @@ def remove_killed(folder: Path, before: str, after: str = "") -> None:
     for left in folder.glob(f"{glob.escape(start)}*{glob.escape(after)}"):
         number = left.name.removeprefix(start).removesuffix(after).split("-")[0]
         if number.isdigit() and not _is_alive(int(number)):
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
+            remove([left])
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files and folders, as far as that is possible."""
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _is_alive(process: int) -> bool:

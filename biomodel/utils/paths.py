@@ -10,10 +10,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from biomodel.utils.atomic import atomic_write
-from biomodel.utils.errors import InputError
+from biomodel.utils.errors import InputError, MachineError
 
 #: The beginning of an address, of whose slashes `Path` keeps one. One letter is a drive of Windows.
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+#: Errors for which another path is the remedy. Every other one is the machine's: full, or it does not read or write.
+_WRONG_PATH = {
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EINVAL,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
 
 
 def local_path(path: str | os.PathLike[str], name: str = "path") -> Path:
@@ -67,18 +81,52 @@ def check_file(path: Path) -> None:
     check_folder(path.parent)
 
 
-def unwritable(path: Path, error: OSError) -> InputError:
-    """The error for a path that the file system refuses to write."""
-    return InputError(f"{path} cannot be written ({error.strerror or error}): give a path in a writable folder")
+def unwritable(what: object, error: OSError, change: str | None = None) -> InputError | MachineError:
+    """The error for what the file system does not write.
+
+    Parameters
+    ----------
+    what : pathlib.Path or str
+        What is written, for the message.
+    error : OSError
+    change : str, optional
+        What the user can change, for what has no path of the user's. By default `what` is such a path.
+
+    Returns
+    -------
+    InputError or MachineError
+        `InputError` where the user's path is at fault, and `MachineError` for a disk that is full or fails.
+    """
+    # NumPy's errors for a full disk have no reason.
+    reason = error.strerror or f"{error}: is the disk full?"
+    if change is None and error.errno in _WRONG_PATH:
+        return InputError(f"{what} cannot be written ({reason}): give a path in a writable folder")
+    at = f" at {error.filename}" if change and error.filename and str(error.filename) not in str(what) else ""
+    change = change or "free space there, or give a path on another disk"
+    return MachineError(f"{what} cannot be written ({reason}{at}): {change}")
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn errors of the file system inside the block, in which `path` is written, into `InputError`."""
+def writing(what: object, change: str | None = None) -> Iterator[None]:
+    """Turn errors of the file system inside the block into one line; see `unwritable`."""
     try:
         yield
     except OSError as error:
-        raise unwritable(path, error) from None
+        raise unwritable(what, error, change) from None
+
+
+def make_folder(path: Path) -> None:
+    """Make a user's folder and its parents, where they are missing.
+
+    Raises
+    ------
+    InputError
+        For a folder that cannot be made there.
+    MachineError
+        For a disk that is full or fails.
+    """
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -89,6 +137,8 @@ def replacing(path: Path) -> Iterator[Path]:
     ------
     InputError
         For a path that cannot be written; what was there before stays.
+    MachineError
+        For a disk that is full or fails; likewise.
     """
     with writing(path), atomic_write(path) as scratch:
         yield scratch

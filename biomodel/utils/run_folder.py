@@ -6,14 +6,16 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import filelock
 import numpy as np
 
 from biomodel.utils.errors import InputError
-from biomodel.utils.paths import unwritable, write_text
+from biomodel.utils.killed import remove
+from biomodel.utils.locks import file_lock
+from biomodel.utils.paths import make_folder, write_text, writing
 
 #: Differing settings that a message names.
 _NAMED = 4
@@ -38,11 +40,14 @@ def claim(path: Path, settings: Mapping[str, object], *, extend: bool = False) -
     ------
     InputError
         For a file that holds other settings, or none; for a folder that cannot be written.
+    MachineError
+        For a disk that is full or fails.
     """
     new = json.loads(json.dumps(dict(settings)))
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        old = json.loads(path.read_text()) if path.exists() else None
+        with writing(path):
+            old = json.loads(path.read_text()) if path.exists() else None
         if old is not None:
             check_same(
                 path.parent,
@@ -51,8 +56,6 @@ def claim(path: Path, settings: Mapping[str, object], *, extend: bool = False) -
             )
         if old is None or extend:
             write_text(path, json.dumps({**(old or {}), **new}, indent=2) + "\n")
-    except OSError as error:
-        raise unwritable(path.parent, error) from None
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
         raise InputError(f"{path} must be a JSON file with the settings of a run: {error}") from None
 
@@ -93,23 +96,19 @@ def exclusive(folder: Path) -> Iterator[Path]:
     ------
     InputError
         For a folder that another process has locked, or that cannot be written.
+    MachineError
+        For a file system without locks, and a disk that is full or fails.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".lock", timeout=0)
-        lock.acquire()
-    except filelock.Timeout:
-        raise InputError(f"{folder} is being written by another process: wait for it, or give another folder") from None
-    except OSError as error:
-        raise unwritable(folder, error) from None
-    try:
-        for left in folder.glob(f"{_TOKEN}*"):
-            with suppress(OSError):
-                left.unlink()
-        with run_token(folder) as token:
-            yield token
-    finally:
-        lock.release()
+    make_folder(folder)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(folder / ".lock", timeout=0))
+        except filelock.Timeout:
+            raise InputError(
+                f"{folder} is being written by another process: wait for it, or give another folder"
+            ) from None
+        remove(folder.glob(f"{_TOKEN}*"))
+        yield stack.enter_context(run_token(folder))
 
 
 @contextmanager
@@ -124,12 +123,10 @@ def run_token(folder: Path) -> Iterator[Path]:
     InputError
         For a folder that cannot be written.
     """
+    make_folder(folder)
     token = folder / f"{_TOKEN}{uuid.uuid4().hex}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
         token.touch()
-    except OSError as error:
-        raise unwritable(folder, error) from None
     try:
         yield token
     finally:

@@ -10,9 +10,7 @@ from studies.cli import options
 
 def download(
     dataset: Annotated[str, Argument(help="mnist, fashion-mnist or svhn.")],
-    out: Annotated[
-        Path | None, Option(help="Folder of data sets. Default: the user's cache.", callback=options.expand)
-    ] = None,
+    out: Annotated[Path | None, Option(help="Folder of data sets. Default: the user's cache.")] = None,
     seed: Annotated[int, Option(hidden=True)] = 0,
     json_file: options.Json = None,
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 from typer import Option, echo
 
 from biomodel.utils.errors import InputError
+from biomodel.utils.paths import make_folder
 from biomodel.utils.run_folder import exclusive
 from studies.cli import options
 
@@ -50,7 +51,6 @@ def fit(
 
         settings = Settings(pathway, images, seed)
         settings.check()
-        options.make_folder(out)
         with exclusive(out):
             results = run(settings, out / "evidence", processes)
             content = page.write(results, out)
@@ -60,7 +60,7 @@ def fit(
     one_of(output, OUTPUTS, "output")
     resolution = PIXELS_PER_DEGREE if pixels_per_degree is None else pixels_per_degree
     stimuli = identification_set(images, pixels_per_degree=resolution, seed=seed)
-    options.make_folder(out)
+    make_folder(out)
     front_end, report = bridge.fit_pathway(
         pathway,
         stimuli,

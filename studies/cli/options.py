@@ -9,18 +9,13 @@ from typing import Annotated, Any
 from typer import Option
 
 from biomodel.utils.errors import InputError
-from biomodel.utils.paths import check_file, check_folder, local_path, write_text, writing
+from biomodel.utils.paths import check_file, check_folder, local_path, write_text
 
 CORES = os.cpu_count() or 1
 
 #: Defaults of the studies. The modules that define them take seconds to import; a test compares the values.
 KINDS = 16
 PRESENTATIONS = 416
-
-
-def expand(path: Path | None) -> Path | None:
-    """The path of an option, on this machine, with the home folder for ``~``."""
-    return None if path is None else local_path(path)
 
 
 def output_folder(path: Path) -> Path:
@@ -54,7 +49,7 @@ Target = Annotated[
 ]
 Data = Annotated[
     Path | None,
-    Option(help="Folder of data sets. Default: $PRECORTICAL_DATA, or the download cache.", callback=expand),
+    Option(help="Folder of data sets. Default: $PRECORTICAL_DATA, or the download cache."),
 ]
 Kinds = Annotated[int, Option(help="Number of V1 cell types, the first of a fixed draw; presets have 64.", min=1)]
 Presentations = Annotated[int, Option(help="Number of images that the front end is fitted to.")]
@@ -98,12 +93,6 @@ def choose_workers(workers: int | None, cluster: str | None) -> int | str:
 def parse_names(text: str) -> tuple[str, ...]:
     """Split a comma-separated list of names."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def make_folder(path: Path) -> None:
-    """Make an output folder and its parents."""
-    with writing(path):
-        path.mkdir(parents=True, exist_ok=True)
 
 
 def write_json(value: object, *paths: Path | None) -> None:

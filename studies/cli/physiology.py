@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option, echo
 
 from biomodel.utils.errors import InputError
-from biomodel.utils.paths import replacing
+from biomodel.utils.paths import make_folder, replacing
 from studies.cli import options
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _run_experiments(
     from biomodel import physiology
 
     results = physiology.run(pathway, check or None, workers=workers, seed=seed)
-    options.make_folder(out)
+    make_folder(out)
     plots = [out / "physiology.png"]
     with replacing(plots[0]) as scratch:
         physiology.draw_curves(results, scratch)

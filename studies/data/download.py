@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import pooch
 from biomodel.utils.checks import one_of
 from biomodel.utils.errors import InputError, MachineError
 from biomodel.utils.folders import user_cache
-from biomodel.utils.paths import local_path, writing
+from biomodel.utils.paths import check_folder, local_path, make_folder
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,8 @@ def download(name: str, folder: Path | None = None, address: str | None = None) 
     """
     one_of(name, PUBLISHED, "dataset")
     published, target = PUBLISHED[name], cache(name) if folder is None else local_path(folder, "folder")
-    with writing(target):
-        target.mkdir(parents=True, exist_ok=True)
-        if not os.access(target, os.W_OK):
-            raise PermissionError(13, "Permission denied")
+    make_folder(target)
+    check_folder(target)
     downloads = pooch.create(
         path=target,
         base_url=address or published.address,
