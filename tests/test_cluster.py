@@ -12,10 +12,12 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from distributed import Client
 
 import biomodel
 from biomodel import InputError, Pathway, Store, luminance
@@ -23,13 +25,20 @@ from biomodel.engine import cache, cluster
 from biomodel.engine.cluster import Cluster, Needs, check_workers
 from biomodel.engine.store import n_done
 from biomodel.utils.errors import MachineError
+from biomodel.utils.paths import write_text
 from bridge.fit.stimuli import Simulation, identification_set
 from studies.cli import main
+from studies.common.parallel import run_parallel
+from studies.common.shared_arrays import loads, shared_arrays
+from studies.data.datasets import Images
+from studies.luminance.results import Files
+from studies.luminance.run import _Context
+from studies.luminance.settings import Settings as LuminanceSettings
 from studies.reproduction.run import run as reproduce
 from studies.reproduction.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-IMAGES = 10
+IMAGES = 8
 #: Chunks of half a second.
 SETTINGS = {"output": "bipolar", "duration": 0.01, "window": (0.0, 0.01)}
 
@@ -180,14 +189,40 @@ def test_the_packages_need_no_dask():
                 assert not {str(name).split(".")[0] for name in names} & {"dask", "distributed", "cloudpickle"}, path
 
 
+def test_tasks_hold_no_large_array(tmp_path):
+    random = np.random.default_rng(0)
+    train, test, labels = random.random((200, 32, 32)), random.random((32, 32, 50)).T, np.arange(200) % 10
+    images = Images("digits", train, labels, test, labels[:50])
+    context = _Context(LuminanceSettings(), Files(tmp_path), images)
+    with shared_arrays(tmp_path / "arrays") as kept:
+        # An equal array in a second data set, as a view of another one, is no second file.
+        again = replace(images, train=np.concatenate([train, train])[:200])
+        tasks = [kept.dumps((context, again, k)) for k in range(3)]
+        assert max(map(len, tasks)) < 20_000
+        assert sorted(path.stat().st_size // 1000 for path in (tmp_path / "arrays").iterdir()) == [409, 1638]
+        (one, same, first), (two, _, second) = (loads(tmp_path / "arrays", task) for task in tasks[:2])
+        assert one.images.train is two.images.train is same.train and (first, second) == (0, 1)
+        for name in ("train", "test", "train_labels", "test_labels"):
+            assert np.array_equal(getattr(one.images, name), getattr(images, name)), name
+        with pytest.raises(ValueError, match="read-only"):
+            one.images.train[0] = 0
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match="cannot be written"), shared_arrays(tmp_path / "missing" / "arrays"):
+        pass
+
+
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_bits_as_one_process(client, machines, stimulus, pathway, expected, tmp_path):
     client.wait_for_workers(2, timeout=60)
     stored = pathway.simulate(stimulus, store=Store(tmp_path, 1), workers=machines.address, **SETTINGS)
     assert stored.identical(expected)
-    assert pathway.simulate(stimulus, workers=client, **SETTINGS).identical(expected)
+    few = pathway.simulate(stimulus[:2], workers=client, **SETTINGS)
+    assert few.identical(expected.isel(image=slice(2)))
     assert not tokens(tmp_path)
 
 
+@pytest.mark.all
+@pytest.mark.slow
 def test_binaries_are_built_once_for_all_workers(client, stimulus):
     compiled = Pathway(target="cpp")
     before = len(cache.entries())
@@ -218,12 +253,21 @@ def test_the_simulations_of_a_fit_run_on_a_cluster(client, machines):
 
 def test_the_cells_of_a_study_run_on_a_cluster(client, machines, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = Settings(("digits",), ("lenet",), "smoke", 2)
+    settings, sent = Settings(("digits",), ("lenet",), "smoke", 2), []
+    submit = Client.submit
+
+    def count(self, function, call, **settings):
+        sent.append(len(call))
+        return submit(self, function, call, **settings)
+
+    monkeypatch.setattr(Client, "submit", count)
     # Workers have other working directories.
     there = reproduce(settings, Path("there"), machines.address).cells
     here = reproduce(settings, Path("here"), 1).cells
     cells = {path.relative_to("here") for path in Path("here").glob("cells/**/*.npz")}
     assert len(cells) == 2 and not tokens("there")
+    # The images, 11 MB, are in a file.
+    assert len(sent) == 2 and max(sent) < 20_000
     for one in cells:
         a, b = np.load("here" / one), np.load("there" / one)
         assert set(a) == set(b) and all(np.array_equal(a[name], b[name]) for name in a)
@@ -247,80 +291,103 @@ def test_tasks_are_read_as_workers_get_free(client, machines):
     assert list(results) == [(k, 0) for k in range(1, 100)]
 
 
-def test_an_interrupt_cancels_the_tasks(client, machines, stimulus, pathway, tmp_path):
-    with (
-        pytest.raises(KeyboardInterrupt),
-        after_some_chunks(tmp_path, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)),
+def interrupt():
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
+def wait_until_idle(client):
+    deadline = time.monotonic() + 30
+    while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) or any(
+        # Those that go on although they are cancelled, too.
+        client.run(lambda dask_worker: len(dask_worker.state.tasks)).values()
     ):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_an_interrupt_cancels_the_tasks(client, machines, stimulus, pathway, tmp_path):
+    with pytest.raises(KeyboardInterrupt), after_some_chunks(tmp_path, interrupt):
         pathway.simulate(stimulus, store=Store(tmp_path, 1), workers=machines.address, **SETTINGS)
     assert not tokens(tmp_path)
     # Chunks that workers were simulating are not written when they are done.
     written = n_done(tmp_path)
-    deadline = time.monotonic() + 30
-    while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) or any(
-        client.processing().values()
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    time.sleep(1)
+    wait_until_idle(client)
     assert n_done(tmp_path) == written < IMAGES
+
+
+def test_a_task_that_outlives_its_run_writes_nothing(client, machines, tmp_path):
+    def write_late(folder):
+        (folder / "begun").touch()
+        while list(folder.glob(".run-*")):
+            time.sleep(0.02)
+        try:
+            write_text(folder / "cell.csv", "of an ended run")
+        except MachineError as error:
+            (folder / "refused").write_text(str(error))
+
+    def watch():
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.02)
+        interrupt()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_parallel(write_late, [(tmp_path,)], machines.address, "cells", tmp_path)
+    watcher.join()
+    deadline = time.monotonic() + 30
+    while not {"cell.csv", "refused"} & set(os.listdir(tmp_path)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert sorted(os.listdir(tmp_path)) == ["begun", "refused"]
+    assert f"{tmp_path} is no longer that of this run" in (tmp_path / "refused").read_text()
 
 
 def test_workers_with_other_versions_or_folders_are_refused_by_name(
     client, machines, stimulus, pathway, tmp_path, monkeypatch
 ):
-    home, elsewhere, other, broken = (tmp_path / name for name in ("home", "elsewhere", "other", "broken"))
-    for folder in (home, elsewhere, broken / "biomodel"):
-        folder.mkdir(parents=True)
-    monkeypatch.chdir(home)
+    monkeypatch.chdir(tmp_path)
     # In each process it is the folder in which the process was started.
-    store = Store("/proc/self/cwd/store", 1)
+    store, first = Store("/proc/self/cwd/store", 1), set(client.nthreads())
+    with pytest.raises(InputError) as refused:
+        pathway.simulate(stimulus, store=store, workers=machines.address, **SETTINGS)
+    unseen = "workers must see the folder /proc/self/cwd/store under this path: {} does not"
+    assert set(str(refused.value).split("; ")) == {unseen.format(worker) for worker in first}
+    assert not (tmp_path / "store" / "responses.zarr").exists() and not tokens(tmp_path / "store")
+    assert not (machines.folder / "store").exists()
+
+    other, broken = tmp_path / "other", tmp_path / "broken"
     shutil.copytree(ROOT / "biomodel", other / "biomodel")
     module = other / "biomodel" / "__init__.py"
     module.write_text(module.read_text().replace(f'"{biomodel.__version__}"', '"0.0.9"'))
+    (broken / "biomodel").mkdir(parents=True)
     (broken / "biomodel" / "__init__.py").write_text("raise ImportError('no such release')")
     before = Cluster(machines.address, Needs())
-    present = set(client.nthreads())
-
-    def joined(**places):
-        process = machines.start_worker(**places)
-        while not (new := set(client.nthreads()) - present):
-            assert process.poll() is None
-            time.sleep(0.05)
-        present.update(new)
-        return process, new.pop()
-
-    started = [joined(path=other), joined(path=broken)]
-    _, (old, unable) = zip(*started, strict=True)
+    started = [machines.start_worker(path=broken)]
     try:
+        client.wait_for_workers(len(first) + 1, timeout=60)
+        (unable,) = set(client.nthreads()) - first
+        cannot = f"workers must be able to import precortical: {unable} raised ImportError('no such release')"
+        # One that joins after the check is refused by its first task.
+        with pytest.raises(InputError) as refused:
+            list(before.map(time.sleep, [(0.2,)] * 40))
+        assert str(refused.value) == cannot
+        started.append(machines.start_worker(path=other))
+        client.wait_for_workers(len(first) + 2, timeout=60)
+        (old,) = set(client.nthreads()) - {*first, unable}
         with pytest.raises(InputError) as refused:
             pathway.simulate(stimulus, workers=machines.address, **SETTINGS)
-        assert f"versions of this process: {old} has precortical 0.0.9, here {biomodel.__version__}" in str(
-            refused.value
+        differs = (
+            f"workers must have the versions of this process: {old} has precortical 0.0.9, here {biomodel.__version__}"
         )
-        assert f"able to import precortical: {unable} raised ImportError('no such release')" in str(refused.value)
-        # One that joins after the check is refused by its first task.
-        with pytest.raises((InputError, ImportError), match=r"versions of this process|no such release"):
-            list(before.map(time.sleep, [(0.2,)] * 40))
-        for process, _ in started:
-            process.terminate()
-            process.wait()
-        process, away = joined(cwd=elsewhere)
-        started.append((process, away))
-        with pytest.raises(InputError) as refused:
-            pathway.simulate(stimulus, store=store, workers=machines.address, **SETTINGS)
-        # The first workers have a working directory of their own, too.
-        assert f"workers must see the folder /proc/self/cwd/store under this path: {away} does not" in str(
-            refused.value
-        )
-        assert not (home / "store" / "responses.zarr").exists() and not tokens(home / "store")
-        assert list(elsewhere.iterdir()) == []
+        assert set(str(refused.value).split("; ")) == {cannot, differs}
     finally:
-        for process, _ in started:
+        for process in started:
             process.terminate()
             process.wait()
 
 
+@pytest.mark.slow
 def test_the_scheduler_is_killed_and_the_same_command_resumes(
     client, machines, stimulus, expected, tmp_path, monkeypatch, capsys, caplog
 ):
@@ -345,13 +412,21 @@ def test_the_scheduler_is_killed_and_the_same_command_resumes(
     assert end.value.code == 2 and "--cluster must be the address of a dask scheduler" in capsys.readouterr().err
     machines.start_scheduler(allowed_failures=0)
     monkeypatch.setattr(cluster, "_CONNECT", 60.0)
-    later = threading.Timer(3, machines.start_worker)
+    waiting = f"{machines.address} has no workers: waiting for workers"
+
+    def join_when_missed():
+        deadline = time.monotonic() + 60
+        while waiting not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.05)
+        machines.start_worker()
+
+    later = threading.Thread(target=join_when_missed)
     later.start()
     with pytest.raises(SystemExit) as end, caplog.at_level(logging.WARNING, "precortical"):
         main.main()
     later.join()
     assert end.value.code in (0, None)
-    assert f"{machines.address} has no workers: waiting for workers" in caplog.text
+    assert waiting in caplog.text
     assert f"{IMAGES} images" in capsys.readouterr().out
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from biomodel import InputError, Pathway, luminance
 from biomodel.engine import cache as builds
-from biomodel.engine import cpp, executors, scratch, toolchain
+from biomodel.engine import cpp, executors, run, scratch, toolchain
 from biomodel.engine.plan import Network, Request, make_plan
 from biomodel.utils.atomic import atomic_write
 from biomodel.utils.errors import MachineError
@@ -174,6 +174,38 @@ def test_threads_share_a_build(compiled):
     with ThreadPoolExecutor(3) as threads:
         found = list(threads.map(lambda _: cones(Pathway(target="cpp"), 110), range(3)))
     assert all(responses.identical(expected) for responses in found)
+
+
+def test_a_worker_of_a_cluster_checks_a_build_once_while_it_is_there(compiled, monkeypatch):
+    folder, expected = compiled
+    pathway = Pathway(target="cpp")
+    network = Network(pathway.parameters, pathway.lesions, pathway.dt, "cpp")
+    plan = make_plan(network, flash(110), Request(adapt_to=100.0, output="cone", **BRIEF))
+    checked, damaged = [], builds.damaged
+    monkeypatch.setattr(builds, "damaged", lambda folder: checked.append(folder) or damaged(folder))
+    run._kept_executor.cache_clear()
+
+    def simulated(plan):
+        chunk = slice(0, 2)
+        # As in a worker, where each chunk's plan is another object.
+        plan = pickle.loads(pickle.dumps(plan))
+        return run._simulate_chunk(
+            plan, chunk, *plan.presentations.read(chunk), lambda _, *found: run.label(plan, *found).cone.values
+        )
+
+    for _ in range(3):
+        assert np.array_equal(simulated(plan), expected.values)
+    assert checked == [folder]
+    # Another recording of the same circuit.
+    shorter = Request(adapt_to=100.0, output="cone", duration=0.01, window=(0.0, 0.01))
+    other = simulated(make_plan(network, flash(110), shorter))
+    assert checked == [folder] and not np.array_equal(other, expected.values)
+    # It was removed meanwhile.
+    away = folder.rename(folder.with_name("away"))
+    made = []
+    monkeypatch.setattr(builds, "build", lambda specification: made.append(away.rename(folder)) or folder)
+    assert np.array_equal(simulated(plan), expected.values)
+    assert made == [folder]
 
 
 def test_threads_that_write_one_file_leave_one_of_theirs(tmp_path):

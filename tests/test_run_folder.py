@@ -7,8 +7,8 @@ import pytest
 
 from biomodel import InputError, MachineError
 from biomodel.engine import cache
-from biomodel.utils.paths import make_folder
-from biomodel.utils.run_folder import claim, exclusive, is_running
+from biomodel.utils.paths import make_folder, write_text
+from biomodel.utils.run_folder import claim, exclusive, is_running, run_token, working_for
 
 
 def test_a_folder_belongs_to_the_settings_that_it_was_made_with(tmp_path):
@@ -40,8 +40,23 @@ def test_a_run_has_a_token_as_long_as_it_lasts(tmp_path):
     assert not is_running(first) and not list(tmp_path.glob(".run-*"))
     # A run that was killed leaves its token; the next one removes it.
     first.touch()
+    kept = first.with_name(f"{first.name}-arrays")
+    kept.mkdir()
+    (kept / "a.npy").touch()
     with exclusive(tmp_path) as second:
-        assert is_running(second) and not is_running(first)
+        assert is_running(second) and not is_running(first) and not kept.exists()
+
+
+def test_nothing_is_written_for_a_run_that_has_ended(tmp_path):
+    path = tmp_path / "cell.json"
+    with run_token(tmp_path) as token, working_for(token):
+        write_text(path, "1")
+    with working_for(token), pytest.raises(MachineError, match=f"{tmp_path} is no longer that of this run"):
+        write_text(path, "2")
+    assert path.read_text() == "1" and list(tmp_path.iterdir()) == [path]
+    # Of other threads, and later, it is not asked.
+    write_text(path, "3")
+    assert path.read_text() == "3"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP])

@@ -238,9 +238,13 @@ class Cluster:
                     f"{error.last_worker.address} last: was the memory used up? Give workers more memory, or chunks fewer "
                     "images; with a store, the same call continues"
                 ) from error
-            except (OSError, CancelledError) as error:
-                # Of the task itself.
+            except Exception as error:
                 if future.status == "error":
+                    # A worker that joined later and cannot even run the check has an error of its own.
+                    if not isinstance(error, InputError | MachineError):
+                        self._check()
+                    raise
+                if not isinstance(error, OSError | CancelledError):
                     raise
                 if not isinstance(error, TimeoutError) or self._client.status != "running":
                     raise self._lost() from error

@@ -77,6 +77,10 @@ class Executor(ABC):
                 raise RuntimeError(f"the simulation diverged ({name} is not finite): choose a shorter dt")
         return out
 
+    def is_present(self) -> bool:
+        """Whether what it runs is still there."""
+        return True
+
     @abstractmethod
     def _run(self, frames: np.ndarray, state: State) -> dict[str, np.ndarray]:
         """Outputs for a movie, (frame, cell) in cd/m², from a state."""
@@ -89,6 +93,9 @@ class CppExecutor(Executor):
         super().__init__(specification, variables)
         self.folder = cache.build(specification)
         remove_scratch()
+
+    def is_present(self) -> bool:
+        return (self.folder / "main").is_file()
 
     def _run(self, frames: np.ndarray, state: State) -> dict[str, np.ndarray]:
         return cpp.run_binary(self.folder, {"movie": frames, **state, **self.variables})

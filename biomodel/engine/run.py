@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 from collections import deque
@@ -15,17 +16,17 @@ import joblib
 import numpy as np
 import xarray as xr
 
+from biomodel.circuit.specification import Specification
 from biomodel.circuit.station import State
 from biomodel.engine.cluster import Cluster, Needs, Workers
-from biomodel.engine.executors import EXECUTORS, Executor
+from biomodel.engine.executors import EXECUTORS, Executor, Target
 from biomodel.engine.plan import Batch, Plan, noise_seed
 from biomodel.engine.responses import Recorded, concatenate, concatenate_trials, empty_dataset, label, read_batch
 from biomodel.engine.spike_trains import SpikeTrains
 from biomodel.engine.store import ResponseStore, open_store
-from biomodel.utils.errors import MachineError
 from biomodel.utils.parents import call_for
 from biomodel.utils.progress import progress
-from biomodel.utils.run_folder import exclusive, is_running
+from biomodel.utils.run_folder import check_running, exclusive
 
 T = TypeVar("T")
 
@@ -70,8 +71,7 @@ def simulate_into(plan: Plan, folder: Path, resume: bool, workers: Workers) -> x
 
 def _write(bare: Plan, store: ResponseStore, token: Path, chosen: slice, recorded: Recorded, field: np.ndarray) -> None:
     """Keep the responses to a chunk, unless the run has ended: then the folder may be another one's."""
-    if not is_running(token):
-        raise MachineError(f"{store.folder} is no longer that of this run: was it removed?")
+    check_running(token)
     store.write(chosen, label(bare, recorded, field))
 
 
@@ -177,6 +177,22 @@ def _executor(plan: Plan) -> Executor:
     return EXECUTORS[plan.target](plan.specification, plan.variables)
 
 
+def _worker_executor(plan: Plan) -> Executor:
+    """The executor of a plan in a worker of a cluster, which checks a binary for its first chunk."""
+    made = _kept_executor(plan.target, plan.specification)
+    if not made.is_present():
+        _kept_executor.cache_clear()
+        made = _kept_executor(plan.target, plan.specification)
+    executor = copy.copy(made)
+    executor.variables = plan.variables
+    return executor
+
+
+@functools.lru_cache(maxsize=4)
+def _kept_executor(target: Target, specification: Specification) -> Executor:
+    return EXECUTORS[target](specification, {})
+
+
 def _simulate_chunk(
     plan: Plan,
     chunk: slice,
@@ -185,7 +201,7 @@ def _simulate_chunk(
     keep: Keep[T],
     executor: Executor | None = None,
 ) -> T:
-    executor = executor or _executor(plan)
+    executor = executor or _worker_executor(plan)
     parts = []
     for batches in plan.batches(chunk):
         repeats = []

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from biomodel.utils.killed import process_name, remove_killed
+
+#: What this thread calls before a file appears at its path.
+_check: ContextVar[Callable[[], None] | None] = ContextVar("check", default=None)
 
 
 @contextmanager
@@ -22,6 +26,19 @@ def atomic_write(path: Path) -> Iterator[Path]:
     scratch = path.with_name(f".{path.stem}.{process_name()}-{threading.get_ident()}.part{path.suffix}")
     try:
         yield scratch
+        check = _check.get()
+        if check is not None:
+            check()
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def checking_writes(check: Callable[[], None]) -> Iterator[None]:
+    """Let this thread call `check` before each file that it writes; where that raises, the file does not appear."""
+    before = _check.set(check)
+    try:
+        yield
+    finally:
+        _check.reset(before)

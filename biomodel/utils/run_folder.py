@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import uuid
@@ -12,7 +13,8 @@ from pathlib import Path
 import filelock
 import numpy as np
 
-from biomodel.utils.errors import InputError
+from biomodel.utils.atomic import checking_writes
+from biomodel.utils.errors import InputError, MachineError
 from biomodel.utils.killed import remove
 from biomodel.utils.locks import file_lock
 from biomodel.utils.paths import make_folder, write_text, writing
@@ -90,7 +92,7 @@ def exclusive(folder: Path) -> Iterator[Path]:
     Yields
     ------
     pathlib.Path
-        The token of this run (`run_token`). Those of earlier runs are removed.
+        The token of this run (`run_token`). Those of earlier runs are removed, with what was kept beside them.
 
     Raises
     ------
@@ -142,3 +144,24 @@ def is_running(token: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def check_running(token: Path) -> None:
+    """Check that the run of a token lasts: otherwise its folder may be another run's.
+
+    Raises
+    ------
+    MachineError
+    """
+    if not is_running(token):
+        raise MachineError(f"{token.parent} is no longer that of this run: was it removed?")
+
+
+@contextmanager
+def working_for(token: Path) -> Iterator[None]:
+    """Let this thread write files (`biomodel.utils.paths.replacing`) only as long as the run of a token lasts.
+
+    A process that works for a run may go on after its end. Every file is checked immediately before it appears.
+    """
+    with checking_writes(functools.partial(check_running, token)):
+        yield

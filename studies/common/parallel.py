@@ -15,7 +15,8 @@ import torch
 from biomodel.engine.cluster import Cluster, Needs, Workers
 from biomodel.utils.parents import call_for
 from biomodel.utils.progress import progress
-from biomodel.utils.run_folder import run_token
+from biomodel.utils.run_folder import run_token, working_for
+from studies.common.shared_arrays import loads, shared_arrays
 
 #: The random numbers of torch are a process's: in a worker with several threads tasks wait for each other.
 _one_task = threading.Lock()
@@ -51,16 +52,19 @@ def _results(
     task: Callable[..., None], arguments: Sequence[tuple[Any, ...]], workers: Workers, folder: Path
 ) -> Iterator[Iterator[None]]:
     """What the tasks return, as they are done."""
-    calls = ((task, *values) for values in arguments)
-    if isinstance(workers, int):
-        with joblib.parallel_config("loky", inner_max_num_threads=1):
-            parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
-            yield parallel(joblib.delayed(call_for)(os.getpid(), _single_threaded, *call) for call in calls)
-        return
     with run_token(folder) as token:
+        if isinstance(workers, int):
+            with joblib.parallel_config("loky", inner_max_num_threads=1):
+                parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
+                calls = (joblib.delayed(call_for)(os.getpid(), _call, token, task, *values) for values in arguments)
+                yield parallel(calls)
+            return
         cluster = Cluster(workers, Needs(token, packages=("bridge", "studies"), distributions=("torch",)))
-        with closing(cluster.map(_single_threaded, calls, ordered=False)) as results:
-            yield results
+        arrays = token.with_name(f"{token.name}-arrays")
+        with shared_arrays(arrays) as kept:
+            tasks = ((token, arrays, kept.dumps((task, *values))) for values in arguments)
+            with closing(cluster.map(_call_with_arrays, tasks, ordered=False)) as results:
+                yield results
 
 
 def shared(folder: Path, workers: Workers) -> Path:
@@ -68,7 +72,14 @@ def shared(folder: Path, workers: Workers) -> Path:
     return folder if isinstance(workers, int) else folder.absolute()
 
 
-def _single_threaded(task: Callable[..., None], *values: Any) -> None:
+def _call_with_arrays(token: Path, arrays: Path, call: bytes) -> None:
+    """Run a task in a worker of a cluster."""
     with _one_task:
-        torch.set_num_threads(1)
+        _call(token, *loads(arrays, call))
+
+
+def _call(token: Path, task: Callable[..., None], *values: Any) -> None:
+    """Run a task, whose results are written only as long as the run of a token lasts."""
+    torch.set_num_threads(1)
+    with working_for(token):
         task(*values)
