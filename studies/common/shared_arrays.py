@@ -40,6 +40,8 @@ class SharedArrays:
         ------
         InputError
             For a folder that cannot be written.
+        MachineError
+            For a disk that is full or fails.
         """
         import cloudpickle
 
@@ -76,6 +78,8 @@ def shared_arrays(folder: Path) -> Iterator[SharedArrays]:
     ------
     InputError
         For a folder that cannot be written.
+    MachineError
+        For a disk that is full or fails.
     """
     with writing(folder):
         folder.mkdir()
