@@ -1,6 +1,8 @@
 """Damaged files: each is mended or refused with one line that names it, and nothing that is right is computed again."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,7 +15,6 @@ import pytest
 import scipy.io
 import torch
 import xarray as xr
-import zarr
 
 from biomodel import InputError, Pathway, Store, luminance
 from biomodel.engine import cache, cpp, run
@@ -97,31 +98,36 @@ def test_a_damaged_chunk_is_simulated_again(simulate, tmp_path, damage, share):
     assert simulate()[1] == []
 
 
-def test_a_store_of_an_earlier_version_is_read_and_continued(simulate, tmp_path):
-    """Without checksums: a chunk that is cut is still found."""
+def test_a_chunk_that_is_a_folder_is_named(simulate, tmp_path):
     expected, _ = simulate()
-    for name in ("background", "cone"):
-        group = zarr.open_group(tmp_path / "a/responses.zarr", mode="r+", use_consolidated=False)
-        values, attributes, chunks = group[name][:], dict(group[name].attrs), group[name].chunks
-        dimensions = group[name].metadata.dimension_names
-        del group[name]
-        group.create_array(
-            name,
-            shape=values.shape,
-            chunks=chunks,
-            dtype=values.dtype,
-            fill_value=np.nan,
-            dimension_names=dimensions,
-            attributes=attributes,
-        )[:] = values
-    found, simulated = simulate()
-    assert simulated == []
-    xr.testing.assert_identical(found, expected)
     chunk = tmp_path / "a/responses.zarr/cone/c/1/0/0"
-    truncate(chunk, chunk.stat().st_size // 2)
+    chunk.unlink()
+    chunk.mkdir()
+    with pytest.raises(
+        MachineError, match="cone/c/1/0/0 cannot be read .Is a directory.: make it readable, or remove it"
+    ):
+        simulate()
+    chunk.rmdir()
     found, simulated = simulate()
     assert simulated == [2]
     xr.testing.assert_identical(found, expected)
+
+
+@pytest.mark.parametrize("method", ["read_bytes", "stat"])
+def test_a_chunk_without_permission_is_named(simulate, monkeypatch, method):
+    """Administrators may read all files."""
+    simulate()
+    original = getattr(Path, method)
+
+    def refuse(path, *args, **options):
+        if path.match("cone/c/1/0/0"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return original(path, *args, **options)
+
+    monkeypatch.setattr(Path, method, refuse)
+    with pytest.raises(MachineError, match="cone/c/1/0/0 cannot be read .Permission denied.: make it readable") as one:
+        simulate()
+    assert "\n" not in str(one.value)
 
 
 @pytest.mark.parametrize("name", ["zarr.json", "cone/zarr.json", "settings/zarr.json", "x/zarr.json", "x/c/0"])

@@ -452,10 +452,13 @@ def test_labels_are_the_same_in_a_store(tmp_path):
         ("label", pd.Categorical(["a"]), "type category"),
         ("label", pd.array([1], dtype="Int64"), "type Int64"),
         ("label", np.array([1], np.longdouble), "type float128"),
-        ("settings", [1], "text without / and other than settings, .*, got 'settings'"),
-        ("a/b", [1], "text without / and other than settings, .*, got 'a/b'"),
-        ("", [1], "text without / and other than settings, .*, got ''"),
-        (5, [1], "text without / and other than settings, .*, got 5"),
+        ("settings", [1], "printable text without /, other than settings, .*, got 'settings'"),
+        ("a/b", [1], "printable text without /, other than settings, .*, got 'a/b'"),
+        ("", [1], "printable text without /, other than settings, .*, got ''"),
+        ("\0", [1], "printable text without /.*, got '.x00'"),
+        ("\ud800", [1], "printable text without /.*, got '.ud800'"),
+        ("ä" * 128, [1], "must have a name of at most 255 bytes to be stored, got 'ä"),
+        (5, [1], "printable text without /, other than settings, .*, got 5"),
     ],
 )
 def test_labels_that_cannot_be_stored_are_refused_before_the_simulation(tmp_path, name, values, words):
@@ -470,10 +473,60 @@ def test_labels_that_cannot_be_stored_are_refused_before_the_simulation(tmp_path
     assert plan(light).presentations.stimulus is light
 
 
-def test_labels_with_attributes_that_cannot_be_stored_are_refused(tmp_path):
-    light = stimulus().assign_coords(label=("image", [1], {"function": len}))
-    with pytest.raises(InputError, match="'label' along image must be .* to be stored, got the attributes"):
+@pytest.mark.parametrize(
+    ("values", "attributes"),
+    [
+        ([1, 2, 3], {"_FillValue": 2}),
+        ([1, 2, 3], {"missing_value": 2}),
+        ([1, 2, 3], {"scale_factor": 2}),
+        ([1, 2, 3], {"add_offset": 0}),
+        ([1, 2, 3], {"_Unsigned": "true"}),
+        ([1, 2, 3], {"dtype": "bool"}),
+        ([1, 2, 3], {"units": "days since 2000-01-01"}),
+        ([1, 2, 3], {"units": "days since x"}),
+        ([1, 2, 3], {"coordinates": "other"}),
+        ([1, 2, 3], {"function": len}),
+        ([1, 2, 3], {5: "text"}),
+        (["a", "b", "c"], {"_Encoding": "utf-9"}),
+        (np.array(["2020-01-01"] * 3, "datetime64[ns]"), {"units": "days since 2000-01-01"}),
+        (np.array([1, 2, 2**70], object), {}),
+        (np.array(["a", "b", "\ud800"], object), {}),
+        (["a", "b", "\ud800"], {}),
+    ],
+)
+def test_labels_that_would_change_in_a_store_are_refused(tmp_path, values, attributes):
+    light = luminance(np.repeat(IMAGE, 3, axis=0), 16)
+    light = light.assign_coords(label=("image", values, attributes), other=("image", [1, 2, 3]))
+    with pytest.raises(
+        InputError, match="coordinates along image must come back from a store as they are, got 'label'"
+    ) as one:
         PATHWAY.simulate(light, store=tmp_path / "store", **SHORT)
+    assert "\n" not in str(one.value) and not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("values", [["0001-01-01", "2020-01-01"], ["NaT", "2020-01-01"], ["1500-01-01", "9999-01-01"]])
+@pytest.mark.parametrize("unit", ["s", "ms", "ns"])
+def test_dates_come_back_from_a_store_or_are_refused(tmp_path, values, unit):
+    light = luminance(np.repeat(IMAGE, 2, axis=0), 16).assign_coords(
+        date=("image", np.array(values, f"datetime64[{unit}]"))
+    )
+    try:
+        plan(light, store=Store(tmp_path))
+    except InputError as error:
+        assert "NaT" not in values and "got 'date': " in str(error)
+    else:
+        assert PATHWAY.simulate(light, store=tmp_path, **SHORT).load().date.variable.equals(light.date.variable)
+
+
+def test_attributes_of_labels_come_back_from_a_store(tmp_path):
+    attributes = {"long_name": "α", "units": "mm", "n": np.int64(3), "range": np.array([1.5, np.nan]), "nothing": None}
+    light = stimulus().assign_coords(label=("image", [1], attributes), text=("image", ["a"], attributes))
+    light.label.encoding["scale_factor"] = 2
+    for _ in range(2):
+        found = PATHWAY.simulate(light, store=tmp_path, **SHORT).load()
+        for name in ("label", "text"):
+            assert found[name].equals(light[name]) and found[name].attrs["range"][0] == 1.5
+            assert {**found[name].attrs, "range": 0} == {**attributes, "range": 0}
 
 
 def test_states_that_differ_in_any_digit_are_other_states():

@@ -31,7 +31,7 @@ from biomodel.circuit.specification import EVERYWHERE, SPIKING, STATIONS, STILL,
 from biomodel.circuit.station import State
 from biomodel.engine.cache import simulation_digest
 from biomodel.engine.executors import Target
-from biomodel.engine.store import Store
+from biomodel.engine.store import Store, changed_label
 from biomodel.parameters import Parameters
 from biomodel.stimuli import blocks, check_stimulus, frames, movie, places, positive
 from biomodel.utils.checks import one_of, whole_number
@@ -63,7 +63,10 @@ RESULT_NAMES = frozenset(
 )
 
 #: Names of other files and groups in a store.
-NOT_STORED = ("settings", "zarr.json", ".", "..")
+NOT_STORED = ("", "settings", "zarr.json", ".", "..")
+
+#: Bytes of the name of a file, on most file systems.
+LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -354,23 +357,26 @@ def _check_labels(stimulus: xr.DataArray, stored: bool) -> None:
             )
         if not stored:
             continue
-        if not isinstance(name, str) or not name or "/" in name or name in NOT_STORED:
+        # A name is that of a folder.
+        if not isinstance(name, str) or not name.isprintable() or "/" in name or name in NOT_STORED:
             raise InputError(
-                f"a coordinate along image must have a text without / and other than {', '.join(NOT_STORED)} as its name to "
-                f"be stored, got {name!r}"
+                f"a coordinate along image must have a printable text without /, other than {', '.join(NOT_STORED[1:])}, as "
+                f"its name to be stored, got {name!r}"
+            )
+        if len(name.encode()) > LONGEST_NAME:
+            raise InputError(
+                f"a coordinate along image must have a name of at most {LONGEST_NAME} bytes to be stored, got {name!r}"
             )
         if found := _not_storable(label):
             raise InputError(
                 f"the coordinate {name!r} along image must be numbers, texts or dates to be stored, got {found}"
             )
+    if stored and (change := changed_label({str(name): label for name, label in labels.items()})):
+        raise InputError(f"coordinates along image must come back from a store as they are, got {change}")
 
 
 def _not_storable(label: xr.DataArray) -> str | None:
-    """What a store cannot keep of a label."""
-    try:
-        json.dumps(label.attrs, default=lambda value: value.tolist())
-    except (TypeError, ValueError, AttributeError):
-        return f"the attributes {label.attrs}"
+    """The type of a label that a store cannot keep."""
     dtype = label.dtype
     if not isinstance(dtype, np.dtype) or dtype in (np.longdouble, np.clongdouble):
         return f"type {dtype}"

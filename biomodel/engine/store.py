@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.storage import MemoryStore
 
 from biomodel.circuit.specification import STATIONS
 from biomodel.utils.checks import whole_number
-from biomodel.utils.errors import InputError
+from biomodel.utils.errors import InputError, MachineError
 from biomodel.utils.killed import remove
 from biomodel.utils.paths import local_path, make_folder, unwritable, writing
 from biomodel.utils.run_folder import check_same
@@ -85,9 +87,9 @@ class ResponseStore:
         arrays = [array for _, array in self._group().arrays() if array.ndim > 1]
         chunks = []
         for k, first in enumerate(range(0, self.images, self.chunk)):
-            files = [(array, _file(self.path, array, k)) for array in arrays]
-            written = all(file.exists() and file.stat().st_size > 0 for _, file in files)
-            damaged = [file for array, file in files if intact and written and not _is_intact(array, file, k)]
+            files = [_file(self.path, array, k) for array in arrays]
+            written = all(_is_written(file) for file in files)
+            damaged = [file for file in files if intact and written and not _is_intact(file)]
             if damaged:
                 logger.warning("%s is damaged: its images are simulated again", damaged[0])
             if damaged or not written:
@@ -113,21 +115,13 @@ class ResponseStore:
         except OSError as error:
             try:
                 kept = f"the responses to {self.n_done()} of {self.images} images are kept"
-            except (OSError, KeyError, ValueError):
+            except (OSError, KeyError, ValueError, MachineError):
                 kept = "the store is gone"
             raise unwritable(self.path, error, f"{kept}; repeat the call to continue") from error
 
     def read(self) -> xr.Dataset:
         """The responses; values are read from disk when they are used."""
-        found = xr.open_zarr(self.path, chunks=None, consolidated=False)
-        texts = {
-            name: (c.dims, np.array(c.values.tolist(), dtype=str))
-            for name, c in found.variables.items()
-            if c.dtype.kind == "T"
-        }
-        # A coordinate with a space in its name is stored as a variable.
-        responses = [name for name in ("background", *STATIONS) if name in found]
-        return found.set_coords([name for name in found.data_vars if name not in responses]).assign_coords(texts)
+        return _read(self.path)
 
     def settings(self) -> dict[str, object]:
         """Read the settings of the simulation from the store."""
@@ -140,23 +134,88 @@ class ResponseStore:
         return zarr.open_group(self.path, mode="r+", use_consolidated=False)
 
 
+def _read(store: Path | MemoryStore) -> xr.Dataset:
+    found = xr.open_zarr(store, chunks=None, consolidated=False)
+    texts = {
+        name: (c.dims, np.array(c.values.tolist(), dtype=str), c.attrs)
+        for name, c in found.variables.items()
+        if c.dtype.kind == "T"
+    }
+    # A coordinate with a space in its name is stored as a variable.
+    responses = [name for name in ("background", *STATIONS) if name in found]
+    return found.set_coords([name for name in found.data_vars if name not in responses]).assign_coords(texts)
+
+
+def changed_label(labels: Mapping[str, xr.DataArray]) -> str | None:
+    """The name of a label that a store does not return as it is, and what becomes of it; None where all come back.
+
+    Labels are written to memory as they are written to a store, and read again.
+
+    Parameters
+    ----------
+    labels : mapping of str to xarray.DataArray, (image,)
+
+    Returns
+    -------
+    str or None
+    """
+    if _changed(labels) is None:
+        return None
+    # Attributes can name other labels: together they may change where each one does not.
+    alone = ((name, _changed({name: label})) for name, label in labels.items())
+    name, change = next((found for found in alone if found[1]), (", ".join(labels), _changed(labels)))
+    return f"{name!r}: {change}"
+
+
+def _changed(labels: Mapping[str, xr.DataArray]) -> str | None:
+    """What differs where labels were written and read again."""
+    kept = MemoryStore()
+    try:
+        _write_coordinates(kept, xr.Dataset(coords=labels))
+        found = _read(kept).load()
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
+        return (str(error) or type(error).__name__).splitlines()[0]
+    for name, label in labels.items():
+        if name not in found.coords:
+            return "it is lost"
+        one = found[name].variable
+        if one.dtype.kind != label.dtype.kind and label.dtype != object:
+            return f"type {label.dtype} becomes {one.dtype}"
+        if not one.equals(label.variable):
+            return "other values come back"
+        if set(one.attrs) != set(label.attrs) or _plain(one.attrs) != _plain(label.attrs):
+            return f"the attributes {label.attrs} become {one.attrs}"
+    return None
+
+
 def _file(path: Path, array: zarr.Array, chunk: int) -> Path:
     """The file of an array's chunk along its first dimension."""
     return path / array.path / array.metadata.encode_chunk_key((chunk, *[0] * (array.ndim - 1)))
 
 
-def _is_intact(array: zarr.Array, file: Path, chunk: int) -> bool:
+def _is_written(file: Path) -> bool:
+    """Whether a chunk is there."""
+    with _opening(file):
+        return file.exists() and file.stat().st_size > 0
+
+
+def _is_intact(file: Path) -> bool:
     """Whether a chunk is as it was written."""
-    if any(isinstance(codec, Crc32cCodec) for codec in array.compressors):
+    with _opening(file):
         content = file.read_bytes()
-        return google_crc32c.value(content[:-_CHECKSUM]) == int.from_bytes(content[-_CHECKSUM:], "little")
-    # Stores of earlier versions have no checksums: what cannot be decompressed is found.
-    first = chunk * array.chunks[0]
+    return google_crc32c.value(content[:-_CHECKSUM]) == int.from_bytes(content[-_CHECKSUM:], "little")
+
+
+@contextmanager
+def _opening(file: Path) -> Iterator[None]:
+    """Turn errors of the file system inside the block, in which a chunk is opened, into `MachineError`."""
     try:
-        array[first : first + array.chunks[0]]
-    except (RuntimeError, ValueError):
-        return False
-    return True
+        yield
+    except OSError as error:
+        raise MachineError(
+            f"{file} cannot be read ({error.strerror or error}): make it readable, or remove it: "
+            "its images are then simulated again"
+        ) from None
 
 
 def n_done(folder: Path) -> int:
@@ -228,12 +287,7 @@ def _create(path: Path, empty: xr.Dataset, stimulus: xr.DataArray, chunk: int, s
     images = stimulus.sizes["image"]
     along_images = {name: c for name, c in stimulus.coords.items() if c.dims == ("image",)}
     bare = empty.drop_vars([*empty.data_vars, *along_images]).assign_coords(along_images).drop_encoding()
-    # Strings of a fixed length have no place in the zarr 3 specification.
-    bare = bare.assign_coords({name: c.astype(object) for name, c in bare.coords.items() if c.dtype.kind == "U"})
-    encoding = {name: {"compressors": _COMPRESSORS} for name in bare.variables}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*has a space in its name", xr.SerializationWarning)
-        bare.to_zarr(path, mode="w", consolidated=False, zarr_format=3, encoding=encoding)
+    _write_coordinates(path, bare)
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     for name, variable in empty.data_vars.items():
         rest = variable.shape[1:]
@@ -248,6 +302,16 @@ def _create(path: Path, empty: xr.Dataset, stimulus: xr.DataArray, chunk: int, s
             attributes=variable.attrs,
         )
     group.create_group(_SETTINGS, attributes={"all": settings})
+
+
+def _write_coordinates(store: Path | MemoryStore, bare: xr.Dataset) -> None:
+    # Strings of a fixed length have no place in the zarr 3 specification.
+    bare = bare.assign_coords({name: c.astype(object) for name, c in bare.coords.items() if c.dtype.kind == "U"})
+    bare = bare.drop_encoding()
+    encoding = {name: {"compressors": _COMPRESSORS} for name in bare.variables}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*has a space in its name", xr.SerializationWarning)
+        bare.to_zarr(store, mode="w", consolidated=False, zarr_format=3, encoding=encoding)
 
 
 def _check(store: ResponseStore, empty: xr.Dataset, settings: dict[str, object]) -> None:
@@ -281,6 +345,8 @@ def _check(store: ResponseStore, empty: xr.Dataset, settings: dict[str, object])
         raise InputError(f"{store.path} is damaged ({', '.join(damaged)}): give another folder")
 
 
-def _plain(attributes: Mapping[Any, Any]) -> object:
-    """Attributes as JSON holds them."""
-    return json.loads(json.dumps(dict(attributes), default=np.ndarray.tolist))
+def _plain(attributes: Mapping[Any, Any]) -> str:
+    """Attributes as JSON, with NaN as text."""
+    # Numbers of NumPy have the method too.
+    plain = json.loads(json.dumps(dict(attributes), default=lambda value: value.tolist()))
+    return json.dumps(plain, sort_keys=True)
