@@ -266,7 +266,7 @@ def check_that_it_ends_with_its_parent(*child):
 
 
 def test_a_worker_ends_with_its_parent():
-    worker = "import sys\nprint(flush=True)\ncall_for(int(sys.argv[1]), time.sleep, 60)"
+    worker = "import sys\nprint(flush=True)\ncall_in_worker(int(sys.argv[1]), time.sleep, 60)"
     check_that_it_ends_with_its_parent(sys.executable, "-S", "-c", f"{Path(parents.__file__).read_text()}\n{worker}")
 
 

@@ -25,7 +25,7 @@ from bridge.evaluate.kernels import compare_kernels
 from bridge.evaluate.reverse_correlation import linear_kernels
 from bridge.evaluate.scores import feve, score_cells, score_front_end
 from bridge.fit import fitting
-from bridge.fit.data import Recording, prepare
+from bridge.fit.data import Recording, validate_data
 from bridge.fit.optimisers import Targets
 from bridge.fit.stimuli import StimulusSet
 from studies.reporting import stations_figure
@@ -122,8 +122,8 @@ def same(one, other):
 @hypothesis.given(st.data())
 def test_responses_in_any_order_are_the_same(light, recorded, data):
     """Dimensions, images, channels, rows and columns of both, each in an order of its own."""
-    wanted = prepare(light, recorded)
-    found = prepare(shuffled(light, data), shuffled(recorded, data))
+    wanted = validate_data(light, recorded)
+    found = validate_data(shuffled(light, data), shuffled(recorded, data))
     xr.testing.assert_identical(found[0], wanted[0].sel(image=found[0].image))
     same(found[1], wanted[1].sel(image=found[0].image))
 
@@ -202,22 +202,22 @@ def test_images_are_matched_by_all_labels_that_both_have(light, recorded):
     swapped = recorded.isel(image=slice(None, None, -1))
     # Without an index, by the other labels where these are unique.
     some = light[:8].drop_vars("image"), recorded.isel(image=slice(8)).drop_vars("image")
-    same(prepare(*some)[1], prepare(some[0], some[1].isel(image=[3, 1, 0, 2, 7, 6, 5, 4]))[1])
+    same(validate_data(*some)[1], validate_data(some[0], some[1].isel(image=[3, 1, 0, 2, 7, 6, 5, 4]))[1])
     # Without any common label, by position.
     bare = light.drop_vars(["image", "photograph"])
     for here, there in ((bare, swapped), (light, swapped.drop_vars(["image", "photograph"]))):
-        np.testing.assert_array_equal(prepare(here, there)[1].lgn, swapped.lgn)
+        np.testing.assert_array_equal(validate_data(here, there)[1].lgn, swapped.lgn)
     # An image may be shown twice, where both have the same order.
     twice = [one.drop_vars("photograph").assign_coords(image=np.repeat(np.arange(6), 2)) for one in (light, recorded)]
-    np.testing.assert_array_equal(prepare(*twice)[1].lgn, recorded.lgn)
+    np.testing.assert_array_equal(validate_data(*twice)[1].lgn, recorded.lgn)
     with pytest.raises(InputError, match="must be unique, or in the same order, got .* more than once"):
-        prepare(twice[0], twice[1].isel(image=slice(None, None, -1)))
+        validate_data(twice[0], twice[1].isel(image=slice(None, None, -1)))
     with pytest.raises(
         InputError, match=r"coordinates image, photograph\) must have the label image 3 cat, got image 0 astronaut, "
     ):
-        prepare(light, recorded.assign_coords(image=[f"image {k + (k == 3) * 100}" for k in range(IMAGES)]))
+        validate_data(light, recorded.assign_coords(image=[f"image {k + (k == 3) * 100}" for k in range(IMAGES)]))
     with pytest.raises(InputError, match="photograph"):
-        prepare(light, recorded.assign_coords(photograph=("image", ["camera"] * IMAGES)))
+        validate_data(light, recorded.assign_coords(photograph=("image", ["camera"] * IMAGES)))
 
 
 BAD = {
@@ -353,19 +353,19 @@ def test_channels_that_vary_in_held_out_images_only_are_refused(light, recorded)
 def test_cell_types_without_numbers_are_matched_by_orientation(light, recorded):
     named = recorded.assign_coords(v1_channel=["a", "b", "c", "d"])
     for order in ([0, 1, 3, 2], [3, 0, 2, 1]):
-        same(prepare(light, named.isel(v1_channel=order))[1], prepare(light, named)[1])
+        same(validate_data(light, named.isel(v1_channel=order))[1], validate_data(light, named)[1])
 
 
 def test_integers_and_lazy_arrays_are_read(light, recorded, tmp_path):
     whole = recorded.assign(lgn=np.round(recorded.lgn).astype("u2"))
-    np.testing.assert_array_equal(prepare(light, whole)[1].lgn, np.round(recorded.lgn))
+    np.testing.assert_array_equal(validate_data(light, whole)[1].lgn, np.round(recorded.lgn))
     recorded.to_zarr(tmp_path / "r.zarr", zarr_format=3, consolidated=False)
     stored = [xr.open_zarr(tmp_path / "r.zarr", chunks=None, consolidated=False)]
     if pytest.importorskip("dask"):
         stored.append(xr.open_zarr(tmp_path / "r.zarr", chunks={"image": 5, "y": 3}, consolidated=False))
     for one in stored:
-        found = prepare(light.chunk(image=7), one.isel(image=slice(None, None, -1)))[1]
-        for name, values in prepare(light, recorded)[1].items():
+        found = validate_data(light.chunk(image=7), one.isel(image=slice(None, None, -1)))[1]
+        for name, values in validate_data(light, recorded)[1].items():
             np.testing.assert_array_equal(found[name], values)
             assert isinstance(found[name].data, np.ndarray)
 
@@ -395,12 +395,12 @@ def test_unequal_repeats_are_fitted_by_their_means(light, repeated, no_fit):
     """And scored by the noise of each image's own repeats; images count by their repeats."""
     _, report = bridge.fit_responses(repeated, light)
     assert report.scores.feve.notna().all() and (report.scores.feve > report.scores.r2).all()
-    shown, responses = prepare(light, repeated)
+    shown, responses = validate_data(light, repeated)
     recording = Recording.from_xarray(shown, responses, 0)
     np.testing.assert_allclose(recording.targets.responses["lgn"], np.nanmean(repeated.lgn, axis=1) / 0.15, rtol=1e-6)
     np.testing.assert_allclose(recording.targets.weights["lgn"], np.resize([3, 5, 7], IMAGES) / 5, rtol=1e-6)
     np.testing.assert_allclose(recording.subset(np.array([1, 4])).targets.weights["lgn"], [1.0, 1.0], rtol=1e-6)
-    equal = prepare(light, repeated.isel(trial=slice(3)))[1]
+    equal = validate_data(light, repeated.isel(trial=slice(3)))[1]
     assert not Recording.from_xarray(shown, equal, 0).targets.weights
 
 

@@ -288,6 +288,8 @@ def test_every_parameter_can_be_mapped(cortex):
         assert torch.allclose(found[0], expected, rtol=1e-3, atol=1e-2), name
 
 
+@pytest.mark.slow
+@pytest.mark.all
 def test_compiled_in_one_graph_with_autocast(layer, model):
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     wrong = CODES.clone()

@@ -135,7 +135,7 @@ class NumpyExecutor(Executor):
         return out
 
 
-class _Turns:
+class _Brian2Lock:
     """The lock of `one_thread`."""
 
     lock = threading.RLock()
@@ -144,13 +144,13 @@ class _Turns:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let one thread at a time use Brian2: networks, names and the device are global to a process."""
-    with _Turns.lock:
+    with _Brian2Lock.lock:
         yield
 
 
 def _after_fork() -> None:
     """Nobody can release the lock of a thread that is not in this process, nor finish its run."""
-    _Turns.lock = threading.RLock()
+    _Brian2Lock.lock = threading.RLock()
     _network.cache_clear()
 
 

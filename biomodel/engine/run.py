@@ -24,7 +24,7 @@ from biomodel.engine.plan import Batch, Plan, noise_seed
 from biomodel.engine.responses import Recorded, concatenate, concatenate_trials, empty_dataset, label, read_batch
 from biomodel.engine.spike_trains import SpikeTrains
 from biomodel.engine.store import ResponseStore, open_store
-from biomodel.utils.parents import call_for
+from biomodel.utils.parents import call_in_worker
 from biomodel.utils.progress import progress
 from biomodel.utils.run_folder import check_running, exclusive
 
@@ -142,7 +142,7 @@ def run_chunks(plan: Plan, chunks: list[slice], keep: Keep[T], processes: int | 
             results = _call_in_threads(simulate_chunk, tasks, processes)
         else:
             parallel = joblib.Parallel(n_jobs=processes, return_as="generator")
-            results = parallel(joblib.delayed(call_for)(os.getpid(), simulate_chunk, *task) for task in tasks)
+            results = parallel(joblib.delayed(call_in_worker)(os.getpid(), simulate_chunk, *task) for task in tasks)
     # Closed after an error too: no other chunk begins.
     with closing(results), progress(total=total, initial=total - left, what="simulating", unit="image") as bar:
         for chunk, kept in zip(chunks, results, strict=True):

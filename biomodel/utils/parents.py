@@ -16,7 +16,7 @@ T = TypeVar("T")
 _INTERVAL = 0.5
 
 
-def call_for(parent: int, function: Callable[..., T], *arguments: object) -> T:
+def call_in_worker(parent: int, function: Callable[..., T], *arguments: object) -> T:
     """Call a function in a worker process, which ends when its parent has ended.
 
     A worker of joblib would finish its task, and then wait for minutes for another one.

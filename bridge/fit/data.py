@@ -122,7 +122,7 @@ def choose_held_out(light: xr.DataArray, share: float, seed: int) -> np.ndarray:
     return np.isin(labels, np.random.default_rng(seed).choice(groups, count, replace=False))
 
 
-def prepare(light: xr.DataArray, responses: xr.Dataset) -> tuple[xr.DataArray, xr.Dataset]:
+def validate_data(light: xr.DataArray, responses: xr.Dataset) -> tuple[xr.DataArray, xr.Dataset]:
     """Check a user's stimulus and responses, and put them in the order of `Pathway.simulate`; counts become rates.
 
     Returns

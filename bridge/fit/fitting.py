@@ -39,7 +39,7 @@ from biomodel.utils.errors import InputError
 from biomodel.utils.paths import local_path
 from biomodel.utils.progress import progress
 from bridge.evaluate.scores import FitReport, score_front_end
-from bridge.fit.data import Recording, Relay, check_variation, choose_held_out, prepare
+from bridge.fit.data import Recording, Relay, check_variation, choose_held_out, validate_data
 from bridge.fit.early_stages import EarlyStages
 from bridge.fit.optimisers import AdamSettings, fit_adam
 from bridge.fit.stimuli import (
@@ -154,9 +154,9 @@ def fit_pathway(
         # Before a simulation that takes hours.
         choose_held_out(_luminance(stimulus), held_out, seed)
     if isinstance(stimulus, StimulusSet):
-        light, responses = prepare(*stimulus.simulate(pathway, simulation))
+        light, responses = validate_data(*stimulus.simulate(pathway, simulation))
     else:
-        light, responses = prepare(*_simulate_states(pathway, _luminance(stimulus), adapt_to, simulation))
+        light, responses = validate_data(*_simulate_states(pathway, _luminance(stimulus), adapt_to, simulation))
         (light, responses), tests["photographs"] = _split(light, responses, held_out, seed)
     front_end = fit_front_end(light, responses, seed, ablations)
     fitted = set(light.photograph.values.tolist()) if "photograph" in light.coords else set()
@@ -225,7 +225,7 @@ def fit_responses(
     started = time.monotonic()
     seed = whole_number(seed, "seed", 0)
     check_ablations(ablations, STATIONS)
-    light, responses = prepare(stimulus, responses)
+    light, responses = validate_data(stimulus, responses)
     (light, responses), test = _split(light, responses, held_out, seed)
     front_end = fit_front_end(light, responses, seed, ablations)
     return front_end, _report(front_end, light, responses, {"photographs": test}, started)

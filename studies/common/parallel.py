@@ -13,7 +13,7 @@ import joblib
 import torch
 
 from biomodel.engine.cluster import Cluster, Needs, Workers
-from biomodel.utils.parents import call_for
+from biomodel.utils.parents import call_in_worker
 from biomodel.utils.progress import progress
 from biomodel.utils.run_folder import run_token, working_for
 from studies.common.shared_arrays import loads, shared_arrays
@@ -56,7 +56,7 @@ def _results(
         if isinstance(workers, int):
             with joblib.parallel_config("loky", inner_max_num_threads=1):
                 parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
-                calls = (joblib.delayed(call_for)(os.getpid(), _call, token, task, *values) for values in arguments)
+                calls = (joblib.delayed(call_in_worker)(os.getpid(), _call, token, task, *values) for values in arguments)
                 yield parallel(calls)
             return
         cluster = Cluster(workers, Needs(token, packages=("bridge", "studies"), distributions=("torch",)))

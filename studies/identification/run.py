@@ -25,7 +25,7 @@ from bridge import FrontEnd
 from bridge.evaluate.kernels import KernelPairs, compare_kernels, most_effective_noise
 from bridge.evaluate.scores import BATCH, score, score_front_end, tensor
 from bridge.fit import stimuli
-from bridge.fit.data import prepare
+from bridge.fit.data import validate_data
 from bridge.fit.fitting import fit_front_end, one_thread
 from bridge.model.ablation import ABLATIONS
 from bridge.model.front_end import OUTPUTS
@@ -107,7 +107,7 @@ def _record(settings: Settings, out: Path, workers: Workers) -> Recordings:
     """Simulate responses to all stimuli; they are kept in the folder."""
     simulation = stimuli.Simulation("v1", workers, store=out / "recordings")
     shown = stimuli.identification_set(settings.images, seed=settings.seed)
-    light, responses = prepare(*shown.simulate(settings.pathway, simulation))
+    light, responses = validate_data(*shown.simulate(settings.pathway, simulation))
     tests = {one.name: one.simulate(settings.pathway, simulation) for one in _held_out_sets(settings.seed)}
     return Recordings((light, responses), tests)
 
@@ -120,7 +120,7 @@ def _record_other_circuits(settings: Settings, out: Path, workers: Workers) -> d
         parameters = {key: factor * pathway.parameters.value(key) for key, factor in factors.items()}
         other = pathway.replace(parameters=parameters, lesions=(*pathway.lesions, *lesions))
         store = out / "recordings" / name.replace(" ", "_")
-        recordings[name] = prepare(*shown.simulate(other, stimuli.Simulation("lgn", workers, store=store)))
+        recordings[name] = validate_data(*shown.simulate(other, stimuli.Simulation("lgn", workers, store=store)))
     return recordings
 
 
