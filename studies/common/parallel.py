@@ -56,7 +56,9 @@ def _results(
         if isinstance(workers, int):
             with joblib.parallel_config("loky", inner_max_num_threads=1):
                 parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
-                calls = (joblib.delayed(call_in_worker)(os.getpid(), _call, token, task, *values) for values in arguments)
+                calls = (
+                    joblib.delayed(call_in_worker)(os.getpid(), _call, token, task, *values) for values in arguments
+                )
                 yield parallel(calls)
             return
         cluster = Cluster(workers, Needs(token, packages=("bridge", "studies"), distributions=("torch",)))
