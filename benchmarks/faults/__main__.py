@@ -41,7 +41,7 @@ def main() -> None:
     ]
     bench = faults.Bench(work / "work")
     for case in {faults.case_of(kind, index).name: faults.case_of(kind, index) for kind, index in pending}.values():
-        print(f"{case.name}: {bench.duration(case):.1f} s undisturbed", flush=True)
+        print(f"{case.name}: {bench.duration(case):.1f} s of processor time undisturbed", flush=True)
     with ThreadPoolExecutor(given.jobs) as pool, results.open("a") as file:
         running = [pool.submit(_in_process, given.out, given.seed, *one) for one in pending]
         for line in (one.result() for one in as_completed(running)):

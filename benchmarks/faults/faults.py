@@ -32,7 +32,7 @@ class Found:
     fault : str
         What was done.
     share : float
-        When, as a share of the duration of an undisturbed run.
+        When, as a share of the processor time of an undisturbed run.
     ended : str
         Last line of standard error of the disturbed run.
     problems : list of str
@@ -98,7 +98,7 @@ class Bench:
         return folder / "out"
 
     def duration(self, case: Case, compiling: bool = False) -> float:
-        """Seconds of an undisturbed run; `compiling`, of the first one."""
+        """Seconds of processor time of an undisturbed run; `compiling`, of the first one."""
         folder = self.reference(case).parent
         return float((folder.parent / f"{folder.name}.first" if compiling else folder / "seconds").read_text())
 

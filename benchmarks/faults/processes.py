@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -25,13 +26,16 @@ STOPS = (
     (signal.SIGINT, "group"),
 )
 
+#: Seconds between looks at a command that will be stopped.
+_INTERVAL = 0.03
+
 #: Seconds in which a command must end after a signal, and in which the processes that it started must.
 _PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit code, seconds, and what it wrote to standard error."""
+    """How a command ended: its exit code, seconds of processor time, and what it wrote to standard error."""
 
     code: int
     seconds: float
@@ -45,28 +49,35 @@ class Ended:
 
 def run(command: Sequence[str], environment: Mapping[str, str], log: Path, limit: float = 600.0) -> Ended:
     """Run a command to its end."""
-    start = time.perf_counter()
+    start = _used_by_children()
     with log.open("wb") as error:
         found = subprocess.run(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=error, check=False, timeout=limit
         )
-    return Ended(found.returncode, time.perf_counter() - start, log.read_text(errors="replace"))
+    return Ended(found.returncode, _used_by_children() - start, log.read_text(errors="replace"))
+
+
+def _used_by_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def stop(
     command: Sequence[str], environment: Mapping[str, str], log: Path, after: float, how: tuple[signal.Signals, str]
 ) -> Ended | None:
-    """Start a command and stop it after some seconds; None where it ends before."""
-    start = time.perf_counter()
+    """Start a command and stop it after some seconds of processor time; None where it ends before.
+
+    Time of its processors, and of all that it starts, does not depend on other work of the machine.
+    """
+    start = _used_by_children()
     with log.open("wb") as error:
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=error, start_new_session=True
         )
-    try:
-        process.wait(after)
-        return None
-    except subprocess.TimeoutExpired:
-        pass
+    while _used(process.pid) < after:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_INTERVAL)
+            return None
     sent, to = how
     if to == "group":
         os.killpg(process.pid, sent)
@@ -80,7 +91,16 @@ def stop(
         process.kill()
         process.wait()
         raise TimeoutError(f"the command did not end {_PATIENCE:.0f} s after {sent.name}") from None
-    return Ended(process.returncode, time.perf_counter() - start, log.read_text(errors="replace"))
+    return Ended(process.returncode, _used_by_children() - start, log.read_text(errors="replace"))
+
+
+def _used(number: int) -> float:
+    """Seconds of processor time of a process and of all that it started."""
+    ticks = 0
+    for one in _descendants(number):
+        with suppress(OSError, ValueError, IndexError):
+            ticks += sum(map(int, Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _descendants(number: int) -> list[int]:
