@@ -25,6 +25,7 @@ from biomodel.utils.killed import process_name
 from biomodel.utils.run_folder import exclusive
 from bridge import io
 from studies.common import files
+from studies.common.parallel import run_parallel
 from studies.data.readers import read_matlab
 from studies.luminance.evaluation import Correct
 from studies.luminance.lights import REFERENCE
@@ -320,3 +321,21 @@ def test_results_of_threads_are_in_order(threads):
         return number
 
     assert list(run._call_in_threads(call, ((k,) for k in range(20)), threads)) == list(range(20))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["simulation", "study"])
+def test_shared_arrays_are_in_a_folder_that_the_next_run_removes(tmp_path, module):
+    """joblib keeps large arguments in files, which nothing of its own removes where all of its processes are killed."""
+
+    def write_folder(array, name):
+        (tmp_path / name).write_text(str(array.filename))
+
+    tasks = [(np.ones((500, 500)), name) for name in ("a", "b")]
+    if module == "simulation":
+        list(run._call_in_processes(write_folder, iter(tasks), 2))
+    else:
+        run_parallel(write_folder, tasks, 2, "writing", tmp_path)
+    files_of_arrays = {Path((tmp_path / name).read_text()) for _, name in tasks}
+    assert all(path.parents[1].name.startswith(f"precortical-{process_name()}-") for path in files_of_arrays)
+    assert not any(path.exists() for path in files_of_arrays)

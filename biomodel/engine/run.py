@@ -22,6 +22,7 @@ from biomodel.engine.cluster import Cluster, Needs, Workers
 from biomodel.engine.executors import EXECUTORS, Executor, Target
 from biomodel.engine.plan import Batch, Plan, noise_seed
 from biomodel.engine.responses import Recorded, concatenate, concatenate_trials, empty_dataset, label, read_batch
+from biomodel.engine.scratch import folder_of_process
 from biomodel.engine.spike_trains import SpikeTrains
 from biomodel.engine.store import ResponseStore, open_store
 from biomodel.utils.parents import call_in_worker
@@ -141,8 +142,7 @@ def run_chunks(plan: Plan, chunks: list[slice], keep: Keep[T], processes: int | 
         if plan.target == "cpp":
             results = _call_in_threads(simulate_chunk, tasks, processes)
         else:
-            parallel = joblib.Parallel(n_jobs=processes, return_as="generator")
-            results = parallel(joblib.delayed(call_in_worker)(os.getpid(), simulate_chunk, *task) for task in tasks)
+            results = _call_in_processes(simulate_chunk, tasks, processes)
     # Closed after an error too: no other chunk begins.
     with closing(results), progress(total=total, initial=total - left, what="simulating", unit="image") as bar:
         for chunk, kept in zip(chunks, results, strict=True):
@@ -171,6 +171,13 @@ def _call_in_threads(function: Callable[..., T], tasks: Iterable[tuple], threads
         finally:
             for one in running:
                 one.cancel()
+
+
+def _call_in_processes(function: Callable[..., T], tasks: Iterable[tuple], processes: int) -> Generator[T, None, None]:
+    """Results of a function, in the order of its tasks."""
+    parallel = joblib.Parallel(n_jobs=processes, return_as="generator", temp_folder=folder_of_process(os.getpid()))
+    with closing(parallel(joblib.delayed(call_in_worker)(os.getpid(), function, *task) for task in tasks)) as results:
+        yield from results
 
 
 def _executor(plan: Plan) -> Executor:

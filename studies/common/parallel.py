@@ -13,6 +13,7 @@ import joblib
 import torch
 
 from biomodel.engine.cluster import Cluster, Needs, Workers
+from biomodel.engine.scratch import folder_of_process
 from biomodel.utils.parents import call_in_worker
 from biomodel.utils.progress import progress
 from biomodel.utils.run_folder import run_token, working_for
@@ -55,7 +56,8 @@ def _results(
     with run_token(folder) as token:
         if isinstance(workers, int):
             with joblib.parallel_config("loky", inner_max_num_threads=1):
-                parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
+                temporary = folder_of_process(os.getpid())
+                parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", temp_folder=temporary)
                 calls = (
                     joblib.delayed(call_in_worker)(os.getpid(), _call, token, task, *values) for values in arguments
                 )
