@@ -268,7 +268,7 @@ def test_truncated_front_end_has_every_earlier_station(fitted, patches):
         ({"parasol": [True] * 3}, "parasol must have 2 values, .*, got 3"),
         ({"channels": {"lgn": ["a"], "v1": list("abcd")}}, r"channels\['lgn'\] must have 4 labels"),
         ({"output": "v2"}, "output must be one of lgn, v1, got 'v2'"),
-        ({"ablations": ["sleep"]}, "ablations must be some of .*, got 'sleep'"),
+        ({"ablations": ["sleep"]}, "ablations must be one of .*, got 'sleep'"),
     ],
 )
 def test_inconsistent_front_ends_are_refused(named, words):
