@@ -102,7 +102,8 @@ def test_every_model_can_be_fitted_and_scored(tmp_path, monkeypatch):
         arrays: dict = {"background": (("image", "y", "x"), np.full(light.shape, 40.0))}
         for station, size in (("lgn", 32), ("v1", 16)):
             shape = (light.sizes["image"], len(channels[station]), size, size)
-            arrays[station] = (("image", f"{station}_channel", f"{station}_y", f"{station}_x"), random.random(shape))
+            places = ("y", "x") if station == "lgn" else ("v1_y", "v1_x")
+            arrays[station] = (("image", f"{station}_channel", *places), random.random(shape))
         return light, xr.Dataset(arrays, {f"{name}_channel": labels for name, labels in channels.items()})
 
     fitted = []
