@@ -573,11 +573,11 @@ def test_a_seed_gives_the_same_result_after_others():
     ("changed", "words"),
     [
         ({"budget": "huge"}, "budget must be among smoke, reduced, notebook, fast, long, full, got 'huge'"),
-        ({"arms": ("vgg",)}, "arms must be among lenet, .*, got 'vgg'"),
+        ({"arms": ("vgg",)}, "arms must be one of lenet, .*, got 'vgg'"),
         ({"arms": ()}, "arms must be among lenet, .*, got none"),
-        ({"datasets": ("cifar",)}, "datasets must be among digits, .*, got 'cifar'"),
+        ({"datasets": ("cifar",)}, "datasets must be one of digits, .*, got 'cifar'"),
         ({"seeds": 0}, "seeds must be a positive integer, got 0"),
-        ({"seed": -1}, "seed must be a non-negative integer, got -1"),
+        ({"seed": -1}, "seed must be an integer of 0 or more, got -1"),
         ({"device": "abacus"}, "device must be an available device, cpu or cuda, got 'abacus'"),
     ],
 )

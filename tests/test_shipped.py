@@ -90,10 +90,10 @@ def test_weights_predict_the_present_circuit(preset):
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"preset": "cat"}, "preset must be one of macaque_parafovea, .*, got 'cat'$"),
+        ({"preset": "cat"}, "preset at fidelity 'rate' must be one of macaque_parafovea, .*, got 'cat'$"),
         (
             {"preset": "macaque_fovea", "fidelity": "spiking"},
-            "preset must be one of macaque_parafovea at fidelity 'spiking', got 'macaque_fovea'$",
+            "preset at fidelity 'spiking' must be one of macaque_parafovea, got 'macaque_fovea'$",
         ),
         ({"fidelity": "analogue"}, "fidelity must be one of rate, spiking, got 'analogue'$"),
         ({"output": "ganglion"}, "output must be one of lgn, v1, got 'ganglion'$"),
