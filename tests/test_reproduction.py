@@ -572,7 +572,7 @@ def test_a_seed_gives_the_same_result_after_others():
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"budget": "huge"}, "budget must be among smoke, reduced, notebook, fast, long, full, got 'huge'"),
+        ({"budget": "huge"}, "budget must be one of smoke, reduced, notebook, fast, long, full, got 'huge'"),
         ({"arms": ("vgg",)}, "arms must be one of lenet, .*, got 'vgg'"),
         ({"arms": ()}, "arms must be among lenet, .*, got none"),
         ({"datasets": ("cifar",)}, "datasets must be one of digits, .*, got 'cifar'"),
