@@ -576,14 +576,14 @@ def test_changed_pathways_keep_dt_and_target(tmp_path, monkeypatch):
 
     def simulate(pathway, *arguments):
         simulated.append((pathway.fidelity, pathway.dt, pathway.target))
-        raise InterruptedError
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(arms, "_simulate", simulate)
     pathway = Pathway(parameters={"v1.kinds": 2}, dt=0.25, target="numpy")
     protocol = Protocol("lenet", Choice(), Budget(1, 1), (0,), lesions.conditions(()))
-    with pytest.raises(InterruptedError):
+    with pytest.raises(KeyboardInterrupt):
         arms.spike_rates(pathway, "lgn", np.ones((1, 8, 8)), "settled", 1)
-    with pytest.raises(InterruptedError):
+    with pytest.raises(KeyboardInterrupt):
         lesions.run(pathway, "lgn", load("digits"), protocol, tmp_path, 1)
     assert simulated == [("spiking", 0.25, "numpy"), ("rate", 0.25, "numpy")]
 
