@@ -57,7 +57,7 @@ def _in_process(out: Path, seed: int, kind: str, index: int) -> str:
     """Run one fault in a process that can mount file systems, where the system permits it."""
     command = [sys.executable, "-m", "benchmarks.faults", "--out", str(out), "--seed", str(seed)]
     command += ["--one", kind, str(index)]
-    space = ["unshare", "--map-root-user", "--mount"] if kind == "disk full" and _can_mount() else []
+    space = ["unshare", "--map-root-user", "--mount"] if "disk full" in kind and _can_mount() else []
     ended = subprocess.run([*space, *command], capture_output=True, text=True, check=False)
     if ended.returncode == 0:
         return ended.stdout.strip()
