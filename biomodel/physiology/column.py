@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -379,19 +380,43 @@ class Column:
         ]
         return SizeSeries(screen, panel, diameters, np.reshape(evoked, (2, len(diameters), len(panel.cells))))
 
-    def movie_rates(self, movies: Iterable[np.ndarray], neighbours: bool = False) -> xr.Dataset:
-        """Rates during movies (frame, y, x) in cd/m² on the screen `movie`, from a uniform field of the mean luminance.
+    def movie_rates(
+        self,
+        movies: Iterable[np.ndarray],
+        neighbours: bool = False,
+        screen: Screen | None = None,
+        full_v1: bool = False,
+        frame: float = FRAME,
+        duration: float | None = None,
+    ) -> xr.Dataset:
+        """Rates during movies, from a uniform field of the mean luminance.
 
-        `v1` (image, time, v1_y, v1_x, cell) and `lgn` (image, time, y, x, lgn_channel), Hz. With `neighbours`, those of the
-        middle column of a spiking subject are recorded too, in a single trial.
+        Parameters
+        ----------
+        movies : iterable of numpy.ndarray, each (frame, y, x)
+            cd/m²; all of the same length.
+        neighbours : bool
+            Whether the neighbours of the middle column of a spiking subject are recorded too, in a single trial.
+        screen : Screen, optional
+            By default `movie`.
+        full_v1 : bool
+            As in `rates`.
+        frame, duration : float
+            Seconds, as for `Electrode.play`.
+
+        Returns
+        -------
+        xarray.Dataset
+            `v1` (image, time, v1_y, v1_x, cell) and `lgn` (image, time, y, x, lgn_channel), Hz.
         """
+        screen = screen or self.movie
         around = neighbours and self._electrode.spiking
-        settings = {"trials": _NEIGHBOURS_TRIALS} if around else {}
+        settings: dict[str, Any] = {"trials": _NEIGHBOURS_TRIALS} if around else {}
         pixels = _DRIFT_NEIGHBOURS if around else 0.5
         parts = []
-        for chunk in in_chunks(movies, movie_chunk(self.movie)):
-            region = self._region(self.movie, pixels)
-            rates = self._electrode.play(self.movie, chunk, MEAN, output="v1", region=region, **settings)
+        for chunk in in_chunks(movies, movie_chunk(screen)):
+            region = self._region(screen, pixels, full_v1)
+            rates = self._electrode.play(screen, chunk, MEAN, frame, duration, output="v1", region=region, **settings)
             relay = rates["lgn"].transpose("image", "time", "y", "x", "lgn_channel")
             parts.append(xr.Dataset({"lgn": relay, "v1": _columns(rates)}))
         return xr.concat(parts, "image")
@@ -411,7 +436,54 @@ class Column:
         )
         return mean[np.isfinite(factor)], factor[np.isfinite(factor)]
 
-    def drifting_grating(self, orientation: int, frequency: int, temporal: float, times: ArrayLike) -> np.ndarray:
+    @property
+    def spiking(self) -> bool:
+        """Whether rates are averages over trials, with the noise of spikes."""
+        return self._electrode.spiking
+
+    def counts_in_time(
+        self, panel: Panel, contrast: float, trials: int, step: float, duration: float = 0.3
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Spike counts of a panel's cells in time, after the onset of nothing and of the panel's gratings.
+
+        Parameters
+        ----------
+        panel : Panel
+        contrast : float
+        trials : int
+        step, duration : float
+            Seconds of a bin, and of the presentation.
+
+        Returns
+        -------
+        blank : numpy.ndarray, (driven, trial, bin)
+        counts : numpy.ndarray, (driven, phase, trial, bin)
+
+        Raises
+        ------
+        InputError
+            For a subject of rates.
+        """
+        gratings = self.panel_gratings(self.movie, panel).reshape(-1, self.movie.pixels, self.movie.pixels)
+        images = MEAN * (1 + contrast * np.concatenate([0 * gratings[:1], gratings]))
+        region = self._region(self.movie, 0.5)
+        v1 = self._electrode.spike_traces(self.movie, images, duration, trials, output="v1", region=region).v1
+        counts = v1.transpose("image", "trial", "v1_channel", "time", "v1_y", "v1_x").values[..., 0, 0]
+        bins = round(duration / step)
+        counts = counts.reshape(*counts.shape[:3], bins, -1).sum(axis=-1)
+        blank = np.moveaxis(counts[0][:, panel.cells], 1, 0)
+        by_grating = counts[1:].reshape(len(panel), len(PHASES), *counts.shape[1:])
+        chosen = panel.select(np.moveaxis(by_grating, (0, 3), (-2, -1)))  # (phase, trial, bin, driven)
+        return blank, np.moveaxis(chosen, -1, 0)
+
+    def lesioned(self, lesion: str) -> Column | None:
+        """The column of the same pathway without a mechanism; None for a subject that is not a pathway."""
+        electrode = self._electrode.lesioned(lesion)
+        return None if electrode is None else Column(electrode)
+
+    def drifting_grating(
+        self, orientation: int, frequency: int, temporal: float, times: ArrayLike, screen: Screen | None = None
+    ) -> np.ndarray:
         """Make a drifting grating of the characterisation.
 
         Parameters
@@ -422,13 +494,15 @@ class Column:
             Temporal frequency, Hz.
         times : array_like, (time,)
             Seconds.
+        screen : Screen, optional
+            By default `movie`.
 
         Returns
         -------
         numpy.ndarray, (time, y, x), from -1 to 1
         """
         phases = 2 * np.pi * temporal * np.asarray(times)
-        return self.movie.grating(self.frequencies[frequency], phases, ORIENTATIONS[orientation])
+        return (screen or self.movie).grating(self.frequencies[frequency], phases, ORIENTATIONS[orientation])
 
     def drift_responses(self, panel: Panel, temporal: Iterable[float]) -> dict[str, np.ndarray]:
         """Responses to a panel's gratings of full contrast that drift at `temporal` frequencies (whole Hz).

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from brian2 import Quantity
 from numpy.typing import ArrayLike
 from scipy import ndimage
 
-from biomodel.adaptation import uniform_levels
+from biomodel.adaptation import GazeAdapted, uniform_levels
 from biomodel.circuit.specification import SPIKING, Region
 from biomodel.engine.cluster import Workers
 from biomodel.engine.plan import batch_images
@@ -65,6 +65,9 @@ _TRACE_STEP, _IN_MEMORY = 0.002, 1_000_000
 #: trials of the middle cell, and their trials. 9 × 9 cells for flashed gratings; 5 × 5 for drifting ones, on a smaller screen.
 _FLASH_NEIGHBOURS, _FLASH_TRIALS = 4.5, 3
 _DRIFT_NEIGHBOURS, _DRIFT_TRIALS = 2.5, 8
+
+#: Trials of the patches among which the best one is.
+_BEST_TRIALS = 100
 
 #: Space constants of the suppressive field beyond which spiking relay cells are not simulated: the field is mirrored at its
 #: end, and 2 % of the pooled response comes back.
@@ -137,7 +140,7 @@ class TrialAveraged:
     def simulate(
         self,
         stimulus: xr.DataArray,
-        adapt_to: Sequence[float] | float | Quantity,
+        adapt_to: GazeAdapted | Sequence[float] | float | Quantity,
         duration: float | Quantity,
         window: tuple[float | Quantity, float | Quantity],
         output: str,
@@ -168,15 +171,23 @@ class TrialAveraged:
         return xr.concat(list(parts), "image", data_vars="minimal")
 
     def _simulate_parts(
-        self, stimulus: xr.DataArray, adapt_to: Sequence[float] | float, images: int, settings: dict[str, Any]
+        self,
+        stimulus: xr.DataArray,
+        adapt_to: GazeAdapted | Sequence[float] | float | Quantity,
+        images: int,
+        settings: dict[str, Any],
     ) -> Iterator[xr.Dataset]:
         """A number of images at a time. The seed depends on the images, so that no two stimuli share their noise."""
-        levels = np.broadcast_to(uniform_levels(adapt_to, stimulus.sizes["image"]), stimulus.sizes["image"])
-        for first in range(0, len(levels), images):
+        n_images = stimulus.sizes["image"]
+        levels = None
+        if not isinstance(adapt_to, GazeAdapted):
+            levels = np.broadcast_to(uniform_levels(adapt_to, n_images), n_images)
+        for first in range(0, n_images, images):
             chunk = slice(first, first + images)
             part = stimulus.isel(image=chunk)
             seed = zlib.crc32(np.ascontiguousarray(part.values).tobytes(), self.seed)
-            yield self.pathway.simulate(part, levels[chunk].tolist(), seed=seed, **settings)
+            state = adapt_to if levels is None else levels[chunk].tolist()
+            yield self.pathway.simulate(part, state, seed=seed, **settings)
 
 
 class Electrode:
@@ -207,11 +218,28 @@ class Electrode:
         #: The middle of each frame of a movie, seconds.
         self.times = frame_times(MOVIE, FRAME)
         self._tuning: dict[str, np.ndarray] = {}
+        self._diameter: dict[str, float] = {}
+
+    @property
+    def pupil_area(self) -> float:
+        """Area of the pupil, mm²: trolands per cd/m²."""
+        return self.subject.parameters.value("cone.pupil_area")
 
     @property
     def spiking(self) -> bool:
         """Whether rates are averages over trials, with the noise of spikes."""
         return isinstance(self.subject, TrialAveraged)
+
+    def lesioned(self, lesion: str) -> Electrode | None:
+        """An electrode for the same pathway without a mechanism; None for a subject that is not a pathway."""
+        subject = self.subject
+        if isinstance(subject, TrialAveraged):
+            pathway = subject.pathway.replace(lesions=(*subject.lesions, lesion))
+            trials = subject.v1_trials, subject.relay_trials
+            return Electrode(TrialAveraged(pathway, *trials, subject.seed), self.workers)
+        if isinstance(subject, Pathway):
+            return Electrode(subject.replace(lesions=(*subject.lesions, lesion)), self.workers)
+        return None
 
     def rates(
         self,
@@ -254,11 +282,21 @@ class Electrode:
         )
 
     def play(
-        self, screen: Screen, movies: Sequence[np.ndarray], levels: list[float] | float, **settings: Any
+        self,
+        screen: Screen,
+        movies: Sequence[np.ndarray],
+        levels: list[float] | float,
+        frame: float = FRAME,
+        duration: float | None = None,
+        **settings: Any,
     ) -> xr.Dataset:
-        """Traces of responses to movies (frame, y, x), each after a uniform field; `settings` as for `Pathway.simulate`."""
-        stimulus = luminance(np.stack(movies), screen.pixels_per_degree, FRAME)
-        timing: dict[str, Any] = {"duration": len(movies[0]) * FRAME, "window": WINDOW, "record": "trace"}
+        """Traces of responses to movies (frame, y, x), each after a uniform field.
+
+        They are shown for `duration` seconds, by default whole; `settings` are as for `Pathway.simulate`.
+        """
+        stimulus = luminance(np.stack(movies), screen.pixels_per_degree, frame)
+        shown = len(movies[0]) * frame if duration is None else duration
+        timing: dict[str, Any] = {"duration": shown, "window": WINDOW, "record": "trace"}
         return self.subject.simulate(stimulus, adapt_to=levels, workers=self.workers, **timing, **settings)
 
     def _settings(self, screen: Screen, output: str, pixels: float | None, trials: int | None) -> dict[str, Any]:
@@ -284,34 +322,42 @@ class Electrode:
 
     def movie_rates(
         self,
-        movies: np.ndarray,
+        movies: Iterable[np.ndarray],
         levels: ArrayLike = MEAN,
         output: str = "lgn",
         pixels: float = 0.5,
         trials: int | None = None,
+        screen: Screen | None = None,
+        frame: float = FRAME,
     ) -> xr.Dataset:
         """Rates of the cells in the middle during movies.
 
         Parameters
         ----------
-        movies : numpy.ndarray, (image, frame, y, x)
-            cd/m², with the frames `times` on the screen `movie`.
+        movies : iterable of numpy.ndarray, each (frame, y, x)
+            cd/m²; all of the same length.
         levels : array_like
             Luminance in cd/m² of the uniform field before all movies, or before each.
         output, pixels, trials
             As in `rates`.
+        screen : Screen, optional
+            By default `movie`.
+        frame : float
+            Seconds that each frame lasts.
 
         Returns
         -------
         xarray.Dataset
             `ganglion` and `lgn`, (image, time, …_channel, y, x), Hz.
         """
-        each = np.broadcast_to(np.asarray(levels, dtype=float), len(movies)).tolist()
+        screen = screen or self.movie
+        each = repeat(levels) if np.ndim(levels) == 0 else np.asarray(levels, dtype=float).tolist()
+        settings = self._settings(screen, output, pixels, trials)
         parts = []
-        for chunk in in_chunks(zip(movies, each, strict=True), movie_chunk(self.movie)):
+        for chunk in in_chunks(zip(movies, each, strict=False), movie_chunk(screen)):
             shown, before = zip(*chunk, strict=True)
-            settings = self._settings(self.movie, output, pixels, trials)
-            parts.append(self.play(self.movie, shown, list(before), output=output, **settings)[_stations(output)])
+            rates = self.play(screen, shown, list(before), frame, output=output, **settings)
+            parts.append(rates[_stations(output)])
         return xr.concat(parts, "image")
 
     def smooth(self, traces: np.ndarray) -> np.ndarray:
@@ -354,6 +400,29 @@ class Electrode:
             trials=COUNT_TRIALS,
             workers=self.workers,
             region=Region(screen.one_pixel, v1),
+        )
+
+    def spike_traces(
+        self, screen: Screen, images: np.ndarray, duration: float, trials: int, **settings: Any
+    ) -> xr.Dataset:
+        """Spike counts in time, (image, trial, time, …), of images (y, x) on their mean; `settings` as for `Pathway.simulate`.
+
+        Raises
+        ------
+        InputError
+            For a subject of rates.
+        """
+        if not isinstance(self.subject, TrialAveraged):
+            raise InputError("spike counts need a pathway of fidelity 'spiking', got a subject of rates")
+        return self.subject.spike_counts(
+            luminance(images, screen.pixels_per_degree),
+            MEAN,
+            duration=duration,
+            window=(0.0, duration),
+            record="trace",
+            trials=trials,
+            workers=self.workers,
+            **settings,
         )
 
     def grating_responses(
@@ -428,6 +497,16 @@ class Electrode:
         """Spatial frequency, c/deg, with the highest response of a class of ganglion cells, mean of ON and OFF."""
         frequencies, responses = self.frequency_tuning(cells)
         return measures.peak(frequencies, responses.mean(axis=0))[0]
+
+    def best_diameter(self, cells: str) -> float:
+        """Diameter in degrees of the patch of the best grating, contrast .25, with the highest response of ganglion cells."""
+        if cells not in self._diameter:
+            sizes = self.radius * np.geomspace(2, 31, 11)
+            found = self.grating_responses(
+                cells, self.best_frequency(cells), 0.25, diameters=sizes, output="ganglion", trials=_BEST_TRIALS
+            )
+            self._diameter[cells] = measures.peak(sizes, found["ganglion"].mean(axis=0))[0]
+        return self._diameter[cells]
 
     def drifting_grating(self, cells: str, frequency: float) -> np.ndarray:
         """A grating of the best spatial frequency that drifts at `frequency` Hz, (frame, y, x), -1 to 1."""
