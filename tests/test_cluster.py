@@ -317,7 +317,7 @@ def test_an_interrupt_cancels_the_tasks(client, machines, stimulus, pathway, tmp
 
 def test_a_task_that_outlives_its_run_writes_nothing(client, machines, tmp_path):
     def write_late(folder):
-        (folder / "begun").touch()
+        (folder / "started").touch()
         while list(folder.glob(".run-*")):
             time.sleep(0.02)
         try:
@@ -326,7 +326,7 @@ def test_a_task_that_outlives_its_run_writes_nothing(client, machines, tmp_path)
             (folder / "refused").write_text(str(error))
 
     def watch():
-        while not (tmp_path / "begun").exists():
+        while not (tmp_path / "started").exists():
             time.sleep(0.02)
         interrupt()
 
@@ -339,7 +339,7 @@ def test_a_task_that_outlives_its_run_writes_nothing(client, machines, tmp_path)
     while not {"cell.csv", "refused"} & set(os.listdir(tmp_path)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert sorted(os.listdir(tmp_path)) == ["begun", "refused"]
+    assert sorted(os.listdir(tmp_path)) == ["refused", "started"]
     assert f"{tmp_path} is no longer that of this run" in (tmp_path / "refused").read_text()
 
 

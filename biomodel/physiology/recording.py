@@ -389,18 +389,9 @@ class Electrode:
         InputError
             For a subject of rates.
         """
-        if not isinstance(self.subject, TrialAveraged):
-            raise InputError("spike counts need a pathway of fidelity 'spiking', got a subject of rates")
-        return self.subject.spike_counts(
-            luminance(images, screen.pixels_per_degree),
-            MEAN,
-            duration=FLASH,
-            window=COUNT_WINDOW,
-            output=output,
-            trials=COUNT_TRIALS,
-            workers=self.workers,
-            region=Region(screen.one_pixel, v1),
-        )
+        timing: dict[str, Any] = {"duration": FLASH, "window": COUNT_WINDOW}
+        region = Region(screen.one_pixel, v1)
+        return self._counts(screen, images, trials=COUNT_TRIALS, output=output, region=region, **timing)
 
     def spike_traces(
         self, screen: Screen, images: np.ndarray, duration: float, trials: int, **settings: Any
@@ -412,18 +403,15 @@ class Electrode:
         InputError
             For a subject of rates.
         """
+        timing: dict[str, Any] = {"duration": duration, "window": (0.0, duration), "record": "trace"}
+        return self._counts(screen, images, trials=trials, **timing, **settings)
+
+    def _counts(self, screen: Screen, images: np.ndarray, **settings: Any) -> xr.Dataset:
+        """Spike counts of images (y, x) on their mean, by trial."""
         if not isinstance(self.subject, TrialAveraged):
             raise InputError("spike counts need a pathway of fidelity 'spiking', got a subject of rates")
-        return self.subject.spike_counts(
-            luminance(images, screen.pixels_per_degree),
-            MEAN,
-            duration=duration,
-            window=(0.0, duration),
-            record="trace",
-            trials=trials,
-            workers=self.workers,
-            **settings,
-        )
+        stimulus = luminance(images, screen.pixels_per_degree)
+        return self.subject.spike_counts(stimulus, MEAN, workers=self.workers, **settings)
 
     def grating_responses(
         self,
