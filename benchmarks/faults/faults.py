@@ -303,6 +303,11 @@ def damage_chunk(trial: Trial) -> None:
         for name, value in finished(trial.out, trial.case.units).items()
         if chunk_of(trial.out, trial.out / name) != number
     }
+    _must_mend(trial, known)
+
+
+def _must_mend(trial: Trial, known: dict[str, tuple[int, int]]) -> None:
+    """Give the command again: it succeeds, and computes none of the `known` chunks or cells again."""
     ended = processes.run(trial.command, trial.environment, trial.log)
     trial.disturbed(ended)
     if ended.code != 0:
@@ -330,12 +335,7 @@ def damage_cell(trial: Trial) -> None:
     damage(trial, path)
     known = finished(trial.out, trial.case.units)
     known.pop(str(path.relative_to(trial.out)))
-    ended = processes.run(trial.command, trial.environment, trial.log)
-    trial.disturbed(ended)
-    if ended.code != 0:
-        trial.problem(f"exit code {ended.code}: {ended.last_line}")
-        return
-    trial.compare(known)
+    _must_mend(trial, known)
 
 
 def damage_data(trial: Trial) -> None:
