@@ -290,9 +290,20 @@ class Electrode:
         duration: float | None = None,
         **settings: Any,
     ) -> xr.Dataset:
-        """Traces of responses to movies (frame, y, x), each after a uniform field.
+        """Traces of responses to movies, each after a uniform field.
 
-        They are shown for `duration` seconds, by default whole; `settings` are as for `Pathway.simulate`.
+        Parameters
+        ----------
+        movies : sequence of numpy.ndarray, (frame, y, x)
+            Luminance in cd/m²; all of one length.
+        levels : float or list of float
+            Luminance of the uniform fields, cd/m², of all movies or of each.
+        frame : float
+            Duration of a frame in seconds.
+        duration : float, optional
+            Seconds that are shown; by default the movies are shown whole.
+        **settings
+            Of `Pathway.simulate`.
         """
         stimulus = luminance(np.stack(movies), screen.pixels_per_degree, frame)
         shown = len(movies[0]) * frame if duration is None else duration
@@ -396,7 +407,18 @@ class Electrode:
     def spike_traces(
         self, screen: Screen, images: np.ndarray, duration: float, trials: int, **settings: Any
     ) -> xr.Dataset:
-        """Spike counts in time, (image, trial, time, …), of images (y, x) on their mean; `settings` as for `Pathway.simulate`.
+        """Spike counts in time of images on their mean, (image, trial, time, …).
+
+        Parameters
+        ----------
+        images : numpy.ndarray, (image, y, x)
+            Luminance in cd/m².
+        duration : float
+            Seconds that the images are shown and the counts are recorded.
+        trials : int
+            Number of trials of each image.
+        **settings
+            Of `Pathway.simulate`.
 
         Raises
         ------
