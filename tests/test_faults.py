@@ -17,7 +17,7 @@ import torch
 import xarray as xr
 
 from biomodel import InputError, Pathway, Store, luminance
-from biomodel.engine import cache, cpp, run
+from biomodel.engine import cache, cpp, run, scratch
 from biomodel.utils import parents
 from biomodel.utils.atomic import atomic_write
 from biomodel.utils.errors import MachineError
@@ -162,6 +162,20 @@ def test_scratch_files_of_killed_processes_are_removed(tmp_path, monkeypatch):
     with atomic_write(tmp_path / "a.txt") as scratch:
         scratch.write_text("whole")
     assert sorted(tmp_path.iterdir()) == [of_another, tmp_path / "a.txt"]
+
+
+def test_temporary_folders_of_killed_processes_are_removed_where_nothing_is_left_to_do(simulate, tmp_path, monkeypatch):
+    simulate()
+    monkeypatch.setattr(scratch.tempfile, "tempdir", str(tmp_path))
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    for call in (simulate, lambda: run_parallel(print, [], 1, "nothing", tmp_path)):
+        with monkeypatch.context() as patch:
+            patch.setattr("os.getpid", lambda: ended.pid)
+            left = tmp_path / f"precortical-{process_name()}-1"
+        left.mkdir()
+        call()
+        assert not left.exists()
 
 
 def weights(path):

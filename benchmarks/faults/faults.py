@@ -388,8 +388,18 @@ KINDS: dict[str, tuple[Callable[[Trial], None], tuple[str, ...]]] = {
     "physiology --draws stopped": (kill, ("draws",)),
 }
 
-#: A fault of these takes a minute or more, the last kind several: they are tried less often.
-SLOW = {name: 4 for name in list(KINDS)[list(KINDS).index("compiling stopped") :]} | {"physiology --draws stopped": 10}
+#: Kinds that are tried less often, every second, fourth or tenth time: stopped studies are two kinds, and the others try
+#: what another kind does, with a command that takes a minute or more.
+SLOW = {
+    "study luminance stopped": 2,
+    "study reproduction stopped": 2,
+    "compiling stopped": 4,
+    "simulate on numpy stopped": 4,
+    "disk full in a study": 4,
+    "settings of a study damaged": 4,
+    "cell damaged": 4,
+    "physiology --draws stopped": 10,
+}
 
 
 def case_of(kind: str, index: int) -> Case:

@@ -22,7 +22,7 @@ from biomodel.engine.cluster import Cluster, Needs, Workers
 from biomodel.engine.executors import EXECUTORS, Executor, Target
 from biomodel.engine.plan import Batch, Plan, noise_seed
 from biomodel.engine.responses import Recorded, concatenate, concatenate_trials, empty_dataset, label, read_batch
-from biomodel.engine.scratch import folder_of_process
+from biomodel.engine.scratch import folder_of_process, remove_scratch
 from biomodel.engine.spike_trains import SpikeTrains
 from biomodel.engine.store import ResponseStore, open_store
 from biomodel.utils.parents import call_in_worker
@@ -58,6 +58,8 @@ def simulate_into(plan: Plan, folder: Path, resume: bool, workers: Workers) -> x
     xarray.Dataset
         Values are read when they are used.
     """
+    # Also where nothing is left to do: the run before may have been killed at its very end.
+    remove_scratch()
     with exclusive(folder) as token:
         processes = _processes(plan, workers, token)
         store = open_store(

@@ -13,7 +13,7 @@ import joblib
 import torch
 
 from biomodel.engine.cluster import Cluster, Needs, Workers
-from biomodel.engine.scratch import folder_of_process
+from biomodel.engine.scratch import folder_of_process, remove_scratch
 from biomodel.utils.parents import call_in_worker
 from biomodel.utils.progress import progress
 from biomodel.utils.run_folder import run_token, working_for
@@ -41,6 +41,8 @@ def run_parallel(
     folder : pathlib.Path
         Where results are written; the workers of a cluster have to see it. An absolute path, for a cluster.
     """
+    # Also where nothing is left to do: the run before may have been killed at its very end.
+    remove_scratch()
     if not arguments:
         return
     with _results(task, arguments, workers, folder) as results:
