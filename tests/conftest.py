@@ -16,6 +16,7 @@ from biomodel.physiology.recording import TrialAveraged
 #: Modules whose fixtures take long: all of their tests go to one worker.
 ONE_WORKER = (
     "test_bridge.py",
+    "test_physiology_gain.py",
     "test_physiology_v1.py",
     "test_cortical_counts.py",
     "test_pathway.py",

@@ -102,6 +102,10 @@ def test_discs_and_gratings_have_the_requested_size():
         Screen(40, 40.0)
 
 
+#: Experiments of the first file of bands that rates have; those of the second are in tests/test_physiology_gain.py.
+FIRST = [number for number in EXPERIMENTS if number <= 25 and number not in SPIKES_ONLY]
+
+
 class WeberCells:
     """Cells that respond to Weber contrast through a difference of Gaussians, after a delay.
 
@@ -170,7 +174,7 @@ class WeberCells:
 
 @pytest.fixture(scope="module")
 def results():
-    return physiology.run(WeberCells())
+    return physiology.run(WeberCells(), FIRST)
 
 
 def test_known_cells_have_the_known_values(results):
@@ -202,18 +206,30 @@ def test_known_cells_have_the_known_values(results):
     assert 0.2 < found["parasol_saturation"] < 0.6
 
 
-def test_every_band_but_those_of_spikes_is_reported_as_published(results):
-    path = Path(battery.__file__).with_name("bands.json")
-    table = json.loads(path.read_text())
+def test_published_rows_are_never_edited():
+    """Those of experiments 1 to 25, without the keys that were added, and those of 26 to 39."""
+    table = json.loads(Path(battery.__file__).with_name("bands.json").read_text())
+    later = [row for row in table["rows"] if 26 <= row["id"] <= 39]
     table["rows"] = [row for row in table["rows"] if row["id"] <= 25]
     for row in table["rows"]:
         del row["key"]
-    digest = hashlib.sha256(json.dumps(table, indent=1, ensure_ascii=False).encode()).hexdigest()
-    assert digest == "3f2f121489c1bcd2ad483ab3f78dc432e833749b8b677c5023ece26007e64f7c", (
-        "published rows are never edited; append new ones, with the next free number as id"
-    )
-    published = [row for row in json.loads(path.read_text())["rows"] if row["needs"] == "rate"]
-    assert {row["id"] for row in published} == set(EXPERIMENTS) - set(SPIKES_ONLY)
+    digests = [
+        hashlib.sha256(json.dumps(rows, indent=1, ensure_ascii=False).encode()).hexdigest() for rows in (table, later)
+    ]
+    assert digests == [
+        "3f2f121489c1bcd2ad483ab3f78dc432e833749b8b677c5023ece26007e64f7c",
+        "7a88cb0c0721b1f517d55c1984f1c89bc8cce18f4ade97cc5f0f3987490fb092",
+    ], "published rows are never edited; append new ones, with the next free number as id"
+
+
+def test_every_experiment_has_rows_and_only_13_none_for_rates():
+    numbers = {needs: {row["id"] for row in battery.bands() if row["needs"] == needs} for needs in ("rate", "spiking")}
+    assert numbers["rate"] | numbers["spiking"] == set(EXPERIMENTS)
+    assert numbers["spiking"] - numbers["rate"] == set(SPIKES_ONLY)
+
+
+def test_every_band_but_those_of_spikes_is_reported_as_published(results):
+    published = [row for row in battery.bands() if row["needs"] == "rate" and row["id"] in FIRST]
     assert len(results) == len(published)
     for found, row in zip(results.to_json(), published, strict=True):
         for name in ("key", "id", "name", "statistic", "unit", "low", "high", "held_out", "source"):
@@ -231,6 +247,13 @@ parasol_size_suppression on_minus_off_saturation on_off_diameter_dark on_off_dia
 midget_maintained_rate v1_spontaneous_rate v1_latency midget_minus_parasol_latency orientation_half_width
 circular_variance tuning_width_ratio sf_bandwidth sf_peak_distance simple_share f1f0_dip crf_exponent crf_c50
 cross_orientation surround_suppression summation_growth tuned_surround lgn_minus_v1_cutoff low_pass_share c50_shift
+h1_gain_share_20ms h1_gain_time_to_peak h1_half_gain_td adaptation_locality m_over_p_dim m_gain_dim_over_bright
+midget_slope_dim parasol_weber_slope m_low_tf_contrast_loss m_high_over_low_kept p_low_tf_contrast_loss
+p_high_tf_contrast_loss m_adaptation_loss p_adaptation_loss m_adaptation_recovery v1_threshold_high v1_threshold_3pct
+v1_adaptation_3s v1_adaptation_recovery_60s parasol_peak_rate midget_peak_rate m_remote_suppression p_remote_suppression
+parasol_on_off_diameter parasol_on_off_zero_crossing surround_share_natural p_over_m_crossing v1_scale_shift_share
+v1_summation_growth_fit v1_summation_growth_no_surround midget_sensitisation parasol_desensitisation v1_onset_decay
+v1_detectability_peak
 """
 
 
@@ -249,11 +272,24 @@ def test_values_and_bands_are_joined_by_key(results):
         battery.join_bands({3: replace(measured[3], values=measured[3].values | {"weber": -1.0})})
 
 
+def test_a_row_that_needs_spikes_is_joined_for_a_spiking_subject_alone(results):
+    """Experiment 39 has one row of each kind."""
+    one = replace(results.curves[3], values={"v1_onset_decay": 150.0})
+    both = replace(one, values=one.values | {"v1_detectability_peak": 90.0})
+    assert [(row.key, row.passed) for row in battery.join_bands({39: one})] == [("v1_onset_decay", False)]
+    found = [(row.key, row.passed) for row in battery.join_bands({39: both}, spiking=True)]
+    assert found == [("v1_onset_decay", False), ("v1_detectability_peak", True)]
+    with pytest.raises(KeyError, match="v1_detectability_peak"):
+        battery.join_bands({39: one}, spiking=True)
+    with pytest.raises(KeyError, match="v1_detectability_peak"):
+        battery.join_bands({39: both})
+
+
 def test_results_as_json_and_as_a_page(results, tmp_path):
     rows = json.loads(json.dumps(results.to_json(), allow_nan=False))
     keys = {"key", "id", "name", "statistic", "unit", "value", "low", "high", "passed", "held_out", "source"}
     assert all(set(row) == keys for row in rows)
-    assert set(results.seconds) == set(results.curves) == set(EXPERIMENTS) - set(SPIKES_ONLY)
+    assert set(results.seconds) == set(results.curves) == set(FIRST)
     physiology.draw_curves(results, tmp_path / "page.png")
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
 

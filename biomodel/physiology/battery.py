@@ -15,7 +15,7 @@ import numpy as np
 
 from biomodel.engine.cluster import Workers, check_workers
 from biomodel.pathway import Pathway
-from biomodel.physiology import retina_lgn, v1
+from biomodel.physiology import retina_gain, retina_lgn, v1, v1_gain
 from biomodel.physiology.column import Column
 from biomodel.physiology.recording import Electrode, Subject, TrialAveraged
 from biomodel.physiology.results import Measurement, Result, Results
@@ -28,8 +28,12 @@ logger = logging.getLogger("precortical")
 #: The published bands, fixed before the first run.
 _BANDS = Path(__file__).with_name("bands.json")
 
-#: Numbers of the experiments; some have a part before V1 and a part in V1.
-EXPERIMENTS = tuple(sorted({*retina_lgn.EXPERIMENTS, *v1.EXPERIMENTS}))
+#: Experiments by number, before V1 and in V1; some have a part in each.
+_BEFORE_V1 = retina_lgn.EXPERIMENTS | retina_gain.EXPERIMENTS
+_IN_V1 = v1.EXPERIMENTS | v1_gain.EXPERIMENTS
+
+#: Numbers of the experiments.
+EXPERIMENTS = tuple(sorted({*_BEFORE_V1, *_IN_V1}))
 
 #: Experiments on differences between trials, which rates do not have.
 SPIKES_ONLY = (13,)
@@ -40,8 +44,10 @@ def bands() -> list[dict[str, Any]]:
 
     A row has `key`, the name of the value, unique; `id`, the number of the experiment; `name`, `statistic` and `unit`, texts;
     `low` and `high`, the band, or null; `held_out`, whether the row chooses no parameter; `static`, whether flashed
-    presentations suffice, so that a front end can be measured too; `needs`, "rate" or "spiking"; `by_construction`, true
-    if the value is only reported and the band null; `source`, publications; and `reason`, for the band.
+    presentations suffice, so that a front end can be measured too; `needs`, "rate", or "spiking" if only a spiking subject
+    has the value; `by_construction`, true if the value is only reported and the band null; `source`, publications; and
+    `reason`, for the band. From experiment 26 on it has `tag`: "V" if the claim behind the band was read in the
+    publication, "M" if it is from memory.
     """
     return json.loads(_BANDS.read_text(encoding="utf-8"))["rows"]
 
@@ -92,18 +98,28 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: Worke
         seconds[number] = time.perf_counter() - start
         values = ", ".join(f"{value:.4g}" for value in measured[number].values.values())
         logger.info("experiment %d took %.1f s: %s", number, seconds[number], values)
-    return Results(join_bands(measured), measured, seconds, column)
+    return Results(join_bands(measured, spiking), measured, seconds, column)
 
 
-def join_bands(measured: Mapping[int, Measurement]) -> list[Result]:
+def join_bands(measured: Mapping[int, Measurement], spiking: bool = False) -> list[Result]:
     """The values of experiments, by their numbers, beside the published bands, in the order of the bands.
+
+    Parameters
+    ----------
+    measured : mapping of int to Measurement
+    spiking : bool
+        Whether the subject has spikes; without them rows that need spikes are left out.
+
+    Returns
+    -------
+    list of Result
 
     Raises
     ------
     KeyError
         If a row of these experiments has no value, or a value no row.
     """
-    rows = [row for row in bands() if row["id"] in measured]
+    rows = [row for row in bands() if row["id"] in measured and (spiking or row["needs"] == "rate")]
     values = {(number, key): value for number, found in measured.items() for key, value in found.values.items()}
     if unknown := values.keys() - {(row["id"], row["key"]) for row in rows}:
         raise KeyError(f"bands.json has no row for {sorted(unknown)}")
@@ -113,10 +129,10 @@ def join_bands(measured: Mapping[int, Measurement]) -> list[Result]:
 def _measure(number: int, electrode: Electrode, column: Column) -> Measurement:
     """The parts of an experiment before V1 and in V1."""
     parts = []
-    if number in retina_lgn.EXPERIMENTS:
-        parts.append(retina_lgn.EXPERIMENTS[number](electrode))
-    if number in v1.EXPERIMENTS:
-        parts.append(v1.EXPERIMENTS[number](column))
+    if number in _BEFORE_V1:
+        parts.append(_BEFORE_V1[number](electrode))
+    if number in _IN_V1:
+        parts.append(_IN_V1[number](column))
     return functools.reduce(Measurement.merge, parts)
 
 

@@ -4,14 +4,12 @@ Light on the retina is in trolands (td): luminance in cd/m² times the area of t
 experiment says otherwise. Values of a class of cells are means of its ON and OFF cells in the middle of the screen, since
 cells of a type are alike everywhere. Responses to drifting gratings and flicker are first harmonics over whole cycles, from 1 s
 after the onset. The contrast gain is the first harmonic over contrast, at the lowest contrast that evokes 2 Hz.
-
-The battery does not run them yet: their bands follow with the circuit that they judge.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -234,6 +232,13 @@ def contrast_gain_by_frequency(electrode: Electrode) -> Measurement:
     return Measurement(values, curves, "temporal frequency (Hz)", "gain at .64 over gain at .08", "x")
 
 
+#: Seconds of the adaptor of experiment 30, from its end to each test, and of a test; temporal frequency in Hz.
+_ADAPTING, _DELAYS, _TEST, _ADAPTING_FREQUENCY = 20.0, np.array([0.3, 1, 2, 4, 8, 16, 32]), 0.5, 10
+
+#: Seconds of a frame, ten a cycle; and the lowest contrasts of its tests, which are a factor of 1.4 apart.
+_TEST_FRAME, _LOWEST_TESTS = 0.01, {"parasol": 0.014, "midget": 0.04}
+
+
 @EXPERIMENTS.add(30)
 def slow_contrast_adaptation(electrode: Electrode) -> Measurement:
     """Sensitivity of relay cells after 20 s of their best grating at 10 Hz and full contrast, and after 20 s of grey.
@@ -242,41 +247,48 @@ def slow_contrast_adaptation(electrode: Electrode) -> Measurement:
     a movie have one contrast. Sensitivity is 1 / contrast at which the first harmonic reaches 10 Hz. The recovery is the time
     at which log sensitivity has regained 63 % of its loss.
     """
-    adapting, test, criterion, frame = 20.0, 0.5, 10.0, 0.004
-    delays = np.array([0.3, 1, 2, 4, 8, 16, 32])
+    criterion, starts = 10.0, _ADAPTING + _DELAYS
     screen = Screen(17, 0.8 / electrode.radius)
-    shown = frame_times(adapting + delays[-1] + test, frame)
-    level = FIELD / electrode.pupil_area
-    starts = adapting + delays
-    tested = np.any([(shown >= start) & (shown < start + test) for start in starts], axis=0)
+    contrasts = {cells: lowest * 1.4 ** np.arange(10) for cells, lowest in _LOWEST_TESTS.items()}
+    movies = (
+        movie for cells, tests in contrasts.items() for movie in _adapting_movies(electrode, cells, tests, screen)
+    )
+    # All in one call: a network simulates 28 movies of this size or fewer in the same time.
+    rates = electrode.movie_rates(
+        movies, FIELD / electrode.pupil_area, "lgn", trials=100, screen=screen, frame=_TEST_FRAME
+    )
     sensitivity = {}
-    for cells, lowest in (("parasol", 0.014), ("midget", 0.04)):
-        contrasts = lowest * 1.4 ** np.arange(10)
-        window = screen.disc(electrode.best_diameter(cells))
-        grating = window * screen.grating(electrode.best_frequency(cells), 2 * np.pi * 10 * shown)
-        movies = (
-            flicker(grating, level, 1.0, np.where(shown < adapting, adaptor, contrast * tested))
-            for adaptor in (0.0, FULL_CONTRAST)
-            for contrast in contrasts
-        )
-        rates = electrode.movie_rates(movies, level, "lgn", trials=100, screen=screen, frame=frame)
-        traces = np.stack([rate_of(rates, "lgn", cell) for cell in CELLS[cells]])
-        harmonics = [_harmonics_between(traces, rates.time.values, start, test, 10) for start in starts]
-        by_adaptor = np.reshape(harmonics, (len(starts), 2, len(contrasts)))
-        sensitivity[cells] = np.array([[_sensitivity(contrasts, h, criterion) for h in one] for one in by_adaptor]).T
+    for k, (cells, tests) in enumerate(contrasts.items()):
+        own = rates.isel(image=slice(2 * len(tests) * k, 2 * len(tests) * (k + 1)))
+        traces = np.stack([rate_of(own, "lgn", cell) for cell in CELLS[cells]])
+        harmonics = [_harmonics_between(traces, own.time.values, start, _TEST, _ADAPTING_FREQUENCY) for start in starts]
+        by_adaptor = np.reshape(harmonics, (len(starts), 2, len(tests)))
+        sensitivity[cells] = np.array([[_sensitivity(tests, h, criterion) for h in one] for one in by_adaptor]).T
     loss = {cells: before[0] / after[0] for cells, (before, after) in sensitivity.items()}
     log_loss = np.log(sensitivity["parasol"][0] / sensitivity["parasol"][1])
     values = {
         "m_adaptation_loss": float(loss["parasol"]),
         "p_adaptation_loss": float(loss["midget"]),
-        "m_adaptation_recovery": _recovery_time(delays, log_loss),
+        "m_adaptation_recovery": _recovery_time(_DELAYS, log_loss),
     }
     curves = tuple(
-        Curve(f"{cells} after {adaptor}", delays, found[k])
+        Curve(f"{cells} after {adaptor}", _DELAYS, found[k])
         for cells, found in sensitivity.items()
         for k, adaptor in enumerate(("grey", "contrast"))
     )
     return Measurement(values, curves, "time after the adaptor (s)", "sensitivity (1/contrast)", "xy")
+
+
+def _adapting_movies(electrode: Electrode, cells: str, contrasts: np.ndarray, screen: Screen) -> Iterator[np.ndarray]:
+    """Movies of tests of each contrast, after grey and then after an adaptor: the best grating of a class of cells."""
+    shown = frame_times(_ADAPTING + _DELAYS[-1] + _TEST, _TEST_FRAME)
+    tested = np.any([(shown >= start) & (shown < start + _TEST) for start in _ADAPTING + _DELAYS], axis=0)
+    window = screen.disc(electrode.best_diameter(cells))
+    grating = window * screen.grating(electrode.best_frequency(cells), 2 * np.pi * _ADAPTING_FREQUENCY * shown)
+    for adaptor in (0.0, FULL_CONTRAST):
+        for contrast in contrasts:
+            course = np.where(shown < _ADAPTING, adaptor, contrast * tested)
+            yield flicker(grating, FIELD / electrode.pupil_area, 1.0, course)
 
 
 def _harmonics_between(
@@ -426,8 +438,8 @@ def _zero_crossing(times: np.ndarray, course: np.ndarray) -> float:
     return measures.time_to_fraction(times[top:], -course[top:], -course[top], 0.0, 1.0)
 
 
-#: Segments of natural light over time and their length in seconds: 300 s in all; the part left out at the beginning.
-_SEGMENTS, _SEGMENT, _SETTLING = 30, 10.0, 1.0
+#: Segments of natural light over time, 300 s in all, and with eye movements, 60 s; seconds of each, and those left out at first.
+_SEGMENTS, _GAZE_SEGMENTS, _SEGMENT, _SETTLING = 30, 6, 10.0, 1.0
 
 
 @EXPERIMENTS.add(35)
@@ -441,12 +453,12 @@ def natural_light(electrode: Electrode) -> Measurement:
     the light in the surround (radii of Croner & Kaplan 1995), fivefold cross-validated.
     """
     random = np.random.default_rng(0)
-    level, screen = FIELD / electrode.pupil_area, electrode.movie
-    even = np.ones((screen.pixels, screen.pixels), np.float32)
-    courses = [_natural_course(round(_SEGMENT / FRAME), random) for _ in range(_SEGMENTS)]
-    movies = (level * course[:, None, None] * even for course in courses)
-    rates = electrode.movie_rates(movies, level, "ganglion", trials=20)
-    steady = rates.sel(time=slice(_SETTLING, None))
+    level, screen, frames = FIELD / electrode.pupil_area, electrode.movie, round(_SEGMENT / FRAME)
+    courses = [level * _natural_course(frames, random) for _ in range(_SEGMENTS)]
+    even = [np.broadcast_to(course[:, None, None], (frames, screen.pixels, screen.pixels)) for course in courses]
+    moved = [level * _gaze_movie(screen, frames, random) for _ in range(_GAZE_SEGMENTS)]
+    rates = electrode.movie_rates([*even, *moved], level, "ganglion", trials=20).sel(time=slice(_SETTLING, None))
+    steady, with_gaze = rates.isel(image=slice(0, _SEGMENTS)), rates.isel(image=slice(_SEGMENTS, None))
     frequencies = np.zeros(0)
     spectra = {}
     for cells, names in CELLS.items():
@@ -458,7 +470,7 @@ def natural_light(electrode: Electrode) -> Measurement:
     crossing = measures.time_to_fraction(np.log(frequencies[shown]), -np.log(ratio), -np.log(ratio[0]), 0.0, 1.0)
     values = {
         "p_over_m_crossing": float(np.exp(crossing)) if ratio[0] > 1 else float("nan"),
-        "surround_share_natural": _surround_share(electrode, random),
+        "surround_share_natural": _surround_share(electrode, [movie / level - 1 for movie in moved], with_gaze),
     }
     curves = tuple(Curve(cells, frequencies[shown], power[shown]) for cells, power in spectra.items())
     return Measurement(values, curves, "frequency (Hz)", "power of the rate (Hz²/Hz)", "xy")
@@ -484,17 +496,17 @@ def _smooth_over_octaves(power: np.ndarray, frequencies: np.ndarray, octaves: fl
     return (total[high] - total[low]) / (high - low)
 
 
-def _surround_share(electrode: Electrode, random: np.random.Generator) -> float:
-    """Variance of rates explained by centre and surround less that by the centre, mean over types of cells."""
-    screen, level = electrode.movie, FIELD / electrode.pupil_area
-    movies = [level * _gaze_movie(screen, round(_SEGMENT / FRAME), random) for _ in range(6)]
-    rates = electrode.movie_rates(movies, level, "ganglion", trials=20).sel(time=slice(_SETTLING, None))
+def _surround_share(electrode: Electrode, contrasts: list[np.ndarray], rates: xr.Dataset) -> float:
+    """Variance of rates explained by centre and surround less that by the centre, mean over types of cells.
+
+    `contrasts` (frame, y, x) are those of each movie, `rates` begin after `_SETTLING`.
+    """
     radii = {"midget": (1.0, 6.7), "parasol": (PARASOL_RADIUS, 4.8 * PARASOL_RADIUS)}
     start = round(_SETTLING / FRAME)
     shares = []
     for cells, (near, far) in radii.items():
-        pools = [_gaussian(screen, radius * electrode.radius) for radius in (near, far)]
-        light = np.stack([[np.tensordot(movie / level - 1, pool, 2) for movie in movies] for pool in pools])
+        pools = [_gaussian(electrode.movie, radius * electrode.radius) for radius in (near, far)]
+        light = np.stack([[np.tensordot(contrast, pool, 2) for contrast in contrasts] for pool in pools])
         for cell in CELLS[cells]:
             rate = rate_of(rates, "ganglion", cell)
             explained = [_cross_validated_r2(light[:n], rate, start) for n in (1, 2)]

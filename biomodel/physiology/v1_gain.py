@@ -2,13 +2,12 @@
 
 They use responsive cells of the column in the middle of the screen and gratings of a panel, as `biomodel.physiology.v1`.
 Drifting gratings have 4 Hz. Evoked rates are those less the spontaneous rate; values are medians over cells.
-
-The battery does not run them yet: their bands follow with the circuit that they judge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize, special
@@ -26,8 +25,11 @@ EXPERIMENTS: Experiments[Column] = Experiments()
 #: Temporal frequency of drifting gratings, Hz.
 _DRIFT = 4
 
-#: Seconds of adaptation, of a frame of its movies, from the adaptor to a test, of a test, and of the adaptor between tests.
-_ADAPTING, _FRAME, _GAP, _TEST, _TOP_UP = 30.0, 0.008, 0.3, 0.5, 5.0
+#: Seconds of adaptation, from the adaptor to a test, of a test, of the adaptor between tests, and of a brief adaptor.
+_ADAPTING, _GAP, _TEST, _TOP_UP, _BRIEF = 30.0, 0.3, 0.5, 5.0, 3.0
+
+#: Seconds of a frame of these movies, 20 a cycle: tests and gaps are whole frames.
+_FRAME = 0.0125
 
 #: Contrasts of tests, and of the test whose loss is followed in time.
 _TESTS = 0.02 * 2.0 ** np.arange(6)
@@ -42,62 +44,77 @@ def contrast_adaptation(column: Column) -> Measurement:
     """Contrast responses after 30 s of a drifting grating of contrast .8, of .03 and of grey; a panel of 2 gratings.
 
     Tests of .5 s begin .3 s after the adaptor, which is shown for 5 s more between tests. The threshold is the contrast at
-    which the evoked rate, averaged over a test, is 10 % of the unadapted maximum. The loss of log rate is that to contrast .3.
+    which the evoked rate, averaged over a test, is 10 % of the unadapted maximum. The loss of log rate is that to contrast .3,
+    after 3 s and after 30 s of contrast .8, and after 60 s of grey that follow. The 3 s follow 27 s of grey, in the movie
+    of the tests after grey.
     """
     panel = column.panel(2)
     thresholds = {adaptor: np.zeros(0) for adaptor in (0.0, 0.03, 0.8)}
-    losses = {seconds: np.zeros(0) for seconds in (3.0, _ADAPTING, _RECOVERY)}
-    curves: list[Curve] = []
+    losses = {seconds: np.zeros(0) for seconds in (_BRIEF, _ADAPTING, _RECOVERY)}
+    shares = {adaptor: np.full(len(_TESTS), np.nan) for adaptor in thresholds}
     if len(panel):
-        starts = _ADAPTING + _GAP + (_GAP + _TEST + _TOP_UP) * np.arange(len(_TESTS))
-        frames = round((_ADAPTING + _RECOVERY + _TEST) / _FRAME)
-        courses = [_course(frames, adaptor, starts[-1], starts, _TESTS) for adaptor in thresholds]
-        evoked = dict(zip(thresholds, _test_rates(column, panel, courses, starts, starts[-1] + _TEST), strict=True))
+        fresh, series, last = _BRIEF + _GAP, _series_starts(), _ADAPTING + _RECOVERY
+        brief_end = last - _GAP
+        shown = [
+            _Tests(0.8, (brief_end - _BRIEF, brief_end), (fresh, *series, last), (_FOLLOWED, *_TESTS, _FOLLOWED)),
+            _Tests(0.03, (0.0, series[-1]), series, tuple(_TESTS)),
+            _Tests(0.8, (0.0, series[-1]), series, tuple(_TESTS)),
+            _Tests(0.8, (0.0, _ADAPTING), (_ADAPTING + _GAP, last), (_FOLLOWED, _FOLLOWED)),
+        ]
+        after_grey, *by_adaptor, lasting = _test_rates(column, panel, shown)
+        evoked = dict(zip(thresholds, [after_grey[1:-1], *by_adaptor], strict=True))
         top = evoked[0.0].max(axis=0)
         thresholds = {adaptor: _thresholds(found, top) for adaptor, found in evoked.items()}
-        curves = [
-            Curve(f"after {adaptor:g}", _TESTS, np.median(found / np.maximum(top, 1e-9), axis=1))
-            for adaptor, found in evoked.items()
-        ]
-        short, long = np.array([3.0 + _GAP]), np.array([_ADAPTING + _GAP, _ADAPTING + _RECOVERY])
-        courses = [_course(frames, adaptor, 3.0, short, _FOLLOWED) for adaptor in (0.0, 0.8)]
-        fresh, brief = _test_rates(column, panel, courses, short, short[-1] + _TEST)
-        lasting = _test_rates(column, panel, [_course(frames, 0.8, _ADAPTING, long, _FOLLOWED)], long)[0]
-        adapted = np.concatenate([brief, lasting])
-        log_losses = np.log(ratio(np.broadcast_to(fresh, adapted.shape), adapted))
+        shares = {adaptor: np.median(found / np.maximum(top, 1e-9), axis=1) for adaptor, found in evoked.items()}
+        adapted = np.stack([after_grey[-1], *lasting])
+        log_losses = np.log(ratio(np.broadcast_to(after_grey[0], adapted.shape), adapted))
         losses = dict(zip(losses, log_losses, strict=True))
     values = {
         "v1_threshold_high": median(ratio(thresholds[0.8], thresholds[0.0])),
         "v1_threshold_3pct": median(ratio(thresholds[0.03], thresholds[0.0])),
-        "v1_adaptation_3s": median(ratio(losses[3.0], losses[_ADAPTING])),
+        "v1_adaptation_3s": median(ratio(losses[_BRIEF], losses[_ADAPTING])),
         "v1_adaptation_recovery_60s": 1 - median(ratio(losses[_RECOVERY], losses[_ADAPTING])),
     }
-    return Measurement(values, tuple(curves), "contrast", "share of the highest rate after grey", "x")
+    curves = tuple(Curve(f"after {adaptor:g}", _TESTS, share) for adaptor, share in shares.items())
+    return Measurement(values, curves, "contrast", "share of the highest rate after grey", "x")
 
 
-def _course(frames: int, adaptor: float, until: float, starts: np.ndarray, contrasts: np.ndarray | float) -> np.ndarray:
-    """Contrast by frame: the adaptor up to a time, but for tests of `contrasts` that begin at `starts`, after a gap."""
-    times = frame_times(frames * _FRAME, _FRAME)
-    course = np.where(times < until, adaptor, 0.0)
-    for start, contrast in zip(starts, np.broadcast_to(contrasts, starts.shape), strict=True):
-        course[(times >= start - _GAP) & (times < start)] = 0.0
-        course[(times >= start) & (times < start + _TEST)] = contrast
-    return course
+@dataclass(frozen=True)
+class _Tests:
+    """An adaptor between two times, in s, but for tests that begin at `starts` and have `contrasts`, after a gap."""
+
+    adaptor: float
+    shown: tuple[float, float]
+    starts: tuple[float, ...]
+    contrasts: tuple[float, ...]
+
+    def course(self, times: np.ndarray) -> np.ndarray:
+        """Contrast by time."""
+        course = np.where((times >= self.shown[0]) & (times < self.shown[1]), self.adaptor, 0.0)
+        for start, contrast in zip(self.starts, self.contrasts, strict=True):
+            course[(times >= start - _GAP) & (times < start)] = 0.0
+            course[(times >= start) & (times < start + _TEST)] = contrast
+        return course
 
 
-def _test_rates(
-    column: Column, panel: Panel, courses: Iterable[np.ndarray], starts: np.ndarray, duration: float | None = None
-) -> np.ndarray:
-    """Evoked rates (course, test, driven), Hz: means over each test, after each course of contrast."""
-    courses = list(courses)
-    times = frame_times(len(courses[0]) * _FRAME, _FRAME)
-    gratings = [column.drifting_grating(o, f, _DRIFT, times) for o, f in panel.gratings]
-    movies = (flicker(grating, MEAN, 1.0, course) for course in courses for grating in gratings)
-    rates = column.movie_rates(movies, neighbours=True, frame=_FRAME, duration=duration).v1
-    tests = [rates.sel(time=slice(start + _FRAME / 2, start + _TEST)) for start in starts]
-    means = np.stack([test.mean(("time", "v1_y", "v1_x")).values for test in tests])
-    by_grating = np.moveaxis(means.reshape(len(starts), len(courses), len(panel), -1), 1, 0)
-    return panel.select(by_grating) - column.spontaneous_rates[panel.cells]
+def _series_starts() -> tuple[float, ...]:
+    """Seconds at which the tests of a contrast series begin."""
+    return tuple(_ADAPTING + _GAP + (_GAP + _TEST + _TOP_UP) * np.arange(len(_TESTS)))
+
+
+def _test_rates(column: Column, panel: Panel, shown: list[_Tests]) -> list[np.ndarray]:
+    """Evoked rates (test, driven) of each movie, Hz: means over a test. All movies are simulated in one call."""
+    times = frame_times(_ADAPTING + _RECOVERY + _TEST, _FRAME)
+    gratings = [column.drifting_grating(o, f, _DRIFT, times, column.long) for o, f in panel.gratings]
+    movies = (flicker(grating, MEAN, 1.0, tests.course(times)) for tests in shown for grating in gratings)
+    rates = column.movie_rates(movies, neighbours=True, screen=column.long, frame=_FRAME).v1
+    found = []
+    for k, tests in enumerate(shown):
+        own = rates.isel(image=slice(k * len(panel), (k + 1) * len(panel)))
+        parts = [own.sel(time=slice(start - FRAME / 2, start + _TEST - FRAME / 2)) for start in tests.starts]
+        means = np.stack([part.mean(("time", "v1_y", "v1_x")).values for part in parts])
+        found.append(panel.select(means) - column.spontaneous_rates[panel.cells])
+    return found
 
 
 def _thresholds(evoked: np.ndarray, top: np.ndarray) -> np.ndarray:

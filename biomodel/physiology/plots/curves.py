@@ -74,7 +74,7 @@ def draw_curves(results: Results, path: str | Path) -> None:
         for column, number in enumerate(line):
             rows = rows_of[number]
             axes = add_axes(column, top + _TITLE, _CURVES)
-            held_out = " (held out)" if rows[0].held_out else ""
+            held_out = " (held out)" if all(row.held_out for row in rows) else ""
             title = f"{rows[0].id}  {rows[0].name}{held_out}"
             axes.set_title(title, fontsize=10, loc="left", color=_experiment_colour(rows), pad=26)
             _draw_panel(axes, results.curves[number])
