@@ -49,7 +49,6 @@ _GANGLION: dict[str, Any] = {"output": "ganglion", "trials": 1000}
 _SMALL = 9
 
 _FIELD = "field (td)"
-_FIRST_HARMONIC = "first harmonic (Hz)"
 
 
 @EXPERIMENTS.add(26)
@@ -365,9 +364,14 @@ def remote_suppression(electrode: Electrode) -> Measurement:
         )
         alone, with_remote = _class_harmonics(rates, cells, 4)
         suppression[cells] = float(1 - with_remote / alone)
-        curves.append(Curve(cells, np.array([0.0, 1.0]), np.array([alone, with_remote])))
+        shown = times >= _STEADY
+        traces = rate_of(rates, "ganglion", CELLS[cells][0])[:, shown]
+        curves += [
+            Curve(f"{CELLS[cells][0]}{added}", 1000 * (times[shown] - _STEADY), trace, bool(added))
+            for added, trace in zip(("", ", annulus"), traces, strict=True)
+        ]
     values = {"m_remote_suppression": suppression["parasol"], "p_remote_suppression": suppression["midget"]}
-    return Measurement(values, tuple(curves), "annulus (0 without, 1 with)", _FIRST_HARMONIC)
+    return Measurement(values, tuple(curves), "time (ms), from 1 s after the onset", "rate (Hz)")
 
 
 @EXPERIMENTS.add(34)
@@ -594,7 +598,12 @@ def after_contrast(electrode: Electrode) -> Measurement:
             rates = rate_of(electrode.movie_rates(movies, level, **_GANGLION), "ganglion", cell)
             maintained = rates[0, times < spot_start].mean()
             changes.append(rates[:, shown] - maintained)
-            curves.append(Curve(f"{cell}, noise", 1000 * (times[shown] - spot_start), changes[-1][1:].mean(axis=0)))
+        after_grey, *after_noise = np.mean(changes, axis=0)
+        since = 1000 * (times[shown] - spot_start)
+        curves += [
+            Curve(f"{cells} after noise", since, np.mean(after_noise, axis=0)),
+            Curve(f"{cells} after grey", since, after_grey, reference=True),
+        ]
         before, after = (np.mean([one[part].mean() for one in changes]) for part in (slice(0, 1), slice(1, None)))
         ratios[cells] = float(after / before)
     values = {"midget_sensitisation": ratios["midget"], "parasol_desensitisation": ratios["parasol"]}

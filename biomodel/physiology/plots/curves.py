@@ -10,18 +10,24 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from biomodel.physiology.plots.style import BAND, CELL_COLOURS, COLOURS, VERDICTS, frame, save, set_log_axis
+from biomodel.physiology.plots.style import BAND, CELL_COLOURS, COLOURS, MUTED, VERDICTS, frame, save, set_log_axis
 from biomodel.physiology.results import Measurement, Result, Results
 from biomodel.utils.errors import InputError
 from biomodel.utils.paths import local_path
 
 _COLUMNS = 4
 
-#: Inches: width of a column; heights of a title, of the curves, and of each value below them; of the page's header.
-_WIDTH, _TITLE, _CURVES, _ROW, _HEADER = 4.6, 0.75, 2.2, 0.78, 0.5
+#: Inches: width of a column; heights of a title, of the curves, and of the page's header.
+_WIDTH, _TITLE, _CURVES, _HEADER = 4.6, 0.75, 2.2, 0.5
+
+#: Inches: height of a value below the curves, whose statistic has up to three lines, and of each further line.
+_ROW, _LINE = 0.78, 0.11
 
 #: Characters of a statistic that fit beside its value.
-_LINE = 62
+_CHARACTERS = 62
+
+#: Share of an axis below which the limits of a band have one label.
+_NARROW = 0.15
 
 
 def draw_curves(results: Results, path: str | Path) -> None:
@@ -57,7 +63,7 @@ def draw_curves(results: Results, path: str | Path) -> None:
     columns = min(_COLUMNS, len(numbers))
     rows_of = {number: [row for row in results if row.id == number] for number in numbers}
     lines = [numbers[k : k + columns] for k in range(0, len(numbers), columns)]
-    heights = [_TITLE + _CURVES + 0.7 + _ROW * max(len(rows_of[number]) for number in line) for line in lines]
+    heights = [_TITLE + _CURVES + 0.7 + max(_values_height(rows_of[number]) for number in line) for line in lines]
     width, height = _WIDTH * columns, sum(heights) + _HEADER
     figure = Figure(figsize=(width, height), dpi=110)
     scored = [row for row in results if row.passed is not None]
@@ -78,10 +84,21 @@ def draw_curves(results: Results, path: str | Path) -> None:
             title = f"{rows[0].id}  {rows[0].name}{held_out}"
             axes.set_title(title, fontsize=10, loc="left", color=_experiment_colour(rows), pad=26)
             _draw_panel(axes, results.curves[number])
+            partly = any(row.held_out for row in rows) and not held_out
             for k, row in enumerate(rows):
-                _draw_value(add_axes(column, top + _TITLE + _CURVES + 0.5 + _ROW * k + 0.4, 0.16), row)
+                below = _values_height(rows[: k + 1]) - _ROW
+                _draw_value(add_axes(column, top + _TITLE + _CURVES + 0.9 + below, 0.16), row, partly and row.held_out)
         top += line_height
     save(figure, path)
+
+
+def _statistic_lines(row: Result) -> list[str]:
+    return textwrap.wrap(row.statistic, _CHARACTERS)
+
+
+def _values_height(rows: list[Result]) -> float:
+    """Inches of an experiment's values, one below the other."""
+    return sum(_ROW + _LINE * max(0, len(_statistic_lines(row)) - 3) for row in rows)
 
 
 def _experiment_colour(rows: list[Result]) -> str:
@@ -92,7 +109,7 @@ def _experiment_colour(rows: list[Result]) -> str:
 
 def _draw_panel(axes: Axes, measured: Measurement) -> None:
     for k, curve in enumerate(measured.curves):
-        colour = CELL_COLOURS.get(curve.label, COLOURS[k % len(COLOURS)])
+        colour = CELL_COLOURS.get(curve.label.split(",")[0], COLOURS[k % len(COLOURS)])
         marker = "o" if len(curve.x) < 30 and not curve.reference else ""
         style = "--" if curve.reference else "-"
         axes.plot(curve.x, curve.y, style, marker=marker, markersize=3, linewidth=1.2, color=colour, label=curve.label)
@@ -116,8 +133,8 @@ def _draw_panel(axes: Axes, measured: Measurement) -> None:
     )
 
 
-def _draw_value(axes: Axes, row: Result) -> None:
-    """A number line with the band as a bar and the value as a dot; the statistic and the value above."""
+def _draw_value(axes: Axes, row: Result, held_out: bool) -> None:
+    """A number line with the band as a bar and the value as a dot; the statistic, held out or not, and the value above."""
     colour = VERDICTS[row.passed]
     known = [v for v in (row.low, row.high, row.value) if v is not None and math.isfinite(v)]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
@@ -125,12 +142,18 @@ def _draw_value(axes: Axes, row: Result) -> None:
     axes.set(xlim=(low - margin, high + margin), ylim=(0, 1), xticks=[], yticks=[])
     if row.low is not None and row.high is not None:
         axes.axvspan(row.low, row.high, color=BAND, linewidth=0)
-        axes.set_xticks([row.low, row.high])
+        if row.high - row.low < _NARROW * (high - low):
+            axes.set_xticks([(row.low + row.high) / 2], [f"{row.low:g} to {row.high:g}"])
+        else:
+            axes.set_xticks([row.low, row.high])
     axes.plot([row.value], [0.5], "o", color=colour, markersize=7, clip_on=False)
     frame(axes, 6.5, ("top", "right", "left"), length=2, pad=1)
     unit = "" if row.unit == "1" else f" {row.unit}"
-    value = f"{round(row.value, 4) + 0.0:.3g}{unit}" if math.isfinite(row.value) else "not measured"
+    number = f"{row.value:,.0f}" if abs(row.value) >= 1000 else f"{round(row.value, 4) + 0.0:.3g}"
+    value = f"{number}{unit}" if math.isfinite(row.value) else "not measured"
     above: dict[str, Any] = {"transform": axes.transAxes, "va": "bottom"}
     axes.text(1, 1.25, value, fontsize=8.5, ha="right", color=colour, weight="bold", **above)
-    statistic = "\n".join(textwrap.wrap(row.statistic, _LINE, max_lines=3, placeholder=" …"))
+    statistic = "\n".join(_statistic_lines(row))
     axes.text(-0.14, 1.25, statistic, fontsize=6.5, ha="left", linespacing=1.1, **above)
+    if held_out:
+        axes.text(1, 2.3, "held out", fontsize=6.5, ha="right", color=MUTED, **above)
