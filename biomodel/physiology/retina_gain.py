@@ -234,8 +234,9 @@ def contrast_gain_by_frequency(electrode: Electrode) -> Measurement:
 #: Seconds of the adaptor of experiment 30, from its end to each test, and of a test; temporal frequency in Hz.
 _ADAPTING, _DELAYS, _TEST, _ADAPTING_FREQUENCY = 20.0, np.array([0.3, 1, 2, 4, 8, 16, 32]), 0.5, 10
 
-#: Seconds of a frame, ten a cycle; and the lowest contrasts of its tests, which are a factor of 1.4 apart.
-_TEST_FRAME, _LOWEST_TESTS = 0.01, {"parasol": 0.014, "midget": 0.04}
+#: Seconds of a frame, ten a cycle; and the contrasts of its tests, a factor of 1.4 apart.
+_TEST_FRAME = 0.01
+_TEST_CONTRASTS = {"parasol": 0.002 * 1.4 ** np.arange(14), "midget": 0.04 * 1.4 ** np.arange(10)}
 
 
 @EXPERIMENTS.add(30)
@@ -248,17 +249,17 @@ def slow_contrast_adaptation(electrode: Electrode) -> Measurement:
     """
     criterion, starts = 10.0, _ADAPTING + _DELAYS
     screen = Screen(17, 0.8 / electrode.radius)
-    contrasts = {cells: lowest * 1.4 ** np.arange(10) for cells, lowest in _LOWEST_TESTS.items()}
     movies = (
-        movie for cells, tests in contrasts.items() for movie in _adapting_movies(electrode, cells, tests, screen)
+        movie for cells, tests in _TEST_CONTRASTS.items() for movie in _adapting_movies(electrode, cells, tests, screen)
     )
-    # All in one call: a network simulates 28 movies of this size or fewer in the same time.
+    # All in one call: a network simulates up to 28 movies of this size in the same time.
     rates = electrode.movie_rates(
         movies, FIELD / electrode.pupil_area, "lgn", trials=100, screen=screen, frame=_TEST_FRAME
     )
-    sensitivity = {}
-    for k, (cells, tests) in enumerate(contrasts.items()):
-        own = rates.isel(image=slice(2 * len(tests) * k, 2 * len(tests) * (k + 1)))
+    sensitivity, first = {}, 0
+    for cells, tests in _TEST_CONTRASTS.items():
+        own = rates.isel(image=slice(first, first + 2 * len(tests)))
+        first += 2 * len(tests)
         traces = np.stack([rate_of(own, "lgn", cell) for cell in CELLS[cells]])
         harmonics = [_harmonics_between(traces, own.time.values, start, _TEST, _ADAPTING_FREQUENCY) for start in starts]
         by_adaptor = np.reshape(harmonics, (len(starts), 2, len(tests)))
