@@ -24,7 +24,11 @@ from bridge.model.time import DURATIONS, N_INTERVALS, LowPass
 
 @pytest.fixture(scope="module")
 def fitted(few_kinds):
-    return bridge.fit_pathway(few_kinds, photographs(65, seed=11), seed=0, workers=2)
+    """A front end fitted in fewer steps than usual, and its report on fewer images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "_NEAR", (40, 3e-3))
+        patch.setattr(fitting, "TEST_IMAGES", 16)
+        return bridge.fit_pathway(few_kinds, photographs(52, seed=11), seed=0, workers=2)
 
 
 def test_fit_predicts_held_out_photographs(fitted):
@@ -137,6 +141,8 @@ def test_saved_and_loaded_gives_the_same_numbers(fitted, patches, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["x.safetensors"]
 
 
+@pytest.mark.all
+@pytest.mark.slow
 def test_stations_that_were_not_recorded_are_fitted_through(patches, responses):
     front_end, report = bridge.fit_responses(responses[["background", "lgn"]], patches)
     assert front_end.output == "lgn"

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -138,6 +139,39 @@ def test_damaged_metadata_of_a_store_is_refused(simulate, tmp_path, name):
     truncate(path, path.stat().st_size // 2)
     with pytest.raises(InputError, match=r"responses\.zarr"):
         simulate()
+
+
+def test_changed_metadata_of_a_store_is_refused(simulate, tmp_path):
+    """A bit of any name or value; spaces may change."""
+    simulate()
+    paths = sorted((tmp_path / "a/responses.zarr").rglob("zarr.json"))
+    assert len(paths) > 4
+    for path in paths:
+        whole = path.read_bytes()
+        for place in {*range(0, len(whole), 97), whole.find(b"fill_value")} - {-1}:
+            flip(path, place)
+            if whole[place : place + 1].isspace():
+                path.write_bytes(whole)
+                continue
+            with pytest.raises(InputError, match=r"responses\.zarr"):
+                simulate()
+            path.write_bytes(whole)
+    assert simulate()[1] == []
+
+
+def test_a_full_disk_of_temporary_files_is_named(tmp_path, monkeypatch):
+    def run_binary(*_):
+        raise OSError("163620 requested and 9216 written")
+
+    monkeypatch.setattr(cpp, "_run", run_binary)
+    with pytest.raises(MachineError, match="left nothing that can be read .163620 requested and 9216 written."):
+        cpp.run_binary(tmp_path, {})
+    monkeypatch.setattr(cpp.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(65536, 65536, 0))
+    words = (
+        "temporary files cannot be written .No space left on device at .*: set TMPDIR to a folder that can be written"
+    )
+    with pytest.raises(MachineError, match=words):
+        cpp.run_binary(tmp_path, {})
 
 
 def test_leftovers_of_a_killed_run_are_removed(simulate, tmp_path):

@@ -514,6 +514,8 @@ def test_lenet_learns_and_zero_sum_is_kept():
     assert not np.array_equal(found.kernels["bipolar"], found.initial_kernels["bipolar"])
 
 
+@pytest.mark.all
+@pytest.mark.slow
 def test_a_stopped_reproduction_computes_only_what_is_missing(tmp_path):
     command = ("--budget", "smoke", "--seeds", 1, "--arms", "in_lenet,lenet", "--out", tmp_path)
     assert precortical(*command).returncode == 0

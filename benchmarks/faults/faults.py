@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -207,13 +208,13 @@ def kill(trial: Trial, compiling: bool = False) -> None:
     trial.found.skipped = "the command always ended first"
 
 
-def fill_disk(trial: Trial) -> None:
+def fill_disk(trial: Trial, places: Sequence[str] = ("out", "out", "tmp")) -> None:
     """Let the disk of the results, or of temporary files, become full at a random size, then give it more space."""
     if not mount(trial.scratch / "mounted", 64):
         trial.found.skipped = "no file system can be mounted here (unshare -rm)"
         return
     unmount(trial.scratch / "mounted")
-    place = trial.random.choice(("out", "out", "tmp"))
+    place = trial.random.choice(places)
     mounted = trial.scratch / place
     largest = size_of(trial.bench.reference(trial.case)) if place == "out" else 256
     for _ in range(_ATTEMPTS):
@@ -381,7 +382,8 @@ KINDS: dict[str, tuple[Callable[[Trial], None], tuple[str, ...]]] = {
     "study luminance stopped": (kill, ("luminance",)),
     "study reproduction stopped": (kill, ("reproduction",)),
     "simulate on numpy stopped": (kill, ("simulate on numpy",)),
-    "disk full in a study": (fill_disk, ("luminance", "reproduction")),
+    # Without a circuit, there are no temporary files.
+    "disk full in a study": (functools.partial(fill_disk, places=("out",)), ("luminance", "reproduction")),
     "settings of a study damaged": (damage_settings, ("reproduction", "luminance")),
     "cell damaged": (damage_cell, ("reproduction", "luminance")),
     "weights damaged": (damage_weights, ("weights",)),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import logging
@@ -27,7 +28,7 @@ from biomodel.circuit.specification import Specification
 from biomodel.circuit.station import State
 from biomodel.circuit.steady_state import steady_state
 from biomodel.engine import cache, toolchain
-from biomodel.engine.scratch import scratch_folder
+from biomodel.engine.scratch import scratch_folder, writing_scratch
 from biomodel.utils.errors import InputError, MachineError
 from biomodel.utils.folders import CHOOSE_CACHE
 from biomodel.utils.killed import remove
@@ -46,6 +47,9 @@ _FLAGS = (
     "-fno-gcse-after-reload",
     "-fno-dse",
 )
+
+#: Free bytes of a disk on which a file could not be completed because it was full.
+_ALMOST_FULL = 16_384
 
 #: Variable of the environment of a binary: the number of the process that starts it.
 _PARENT = "PRECORTICAL_PARENT"
@@ -288,14 +292,19 @@ def run_binary(folder: Path, inputs: State) -> dict[str, np.ndarray]:
     RuntimeError
         Where the binary fails.
     """
-    try:
-        with scratch_folder() as scratch:
+    with scratch_folder() as scratch:
+        try:
             return _run(folder, inputs, scratch)
-    except (OSError, ValueError, IndexError) as error:
-        raise MachineError(
-            f"the compiled pathway in {folder} left nothing that can be read ({error}): was it removed, or is the "
-            f"temporary folder {tempfile.gettempdir()} full? TMPDIR chooses another one"
-        ) from error
+        except (OSError, ValueError, IndexError) as error:
+            if shutil.disk_usage(scratch).free < _ALMOST_FULL:
+                # The binary does not report what it could not write.
+                full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(scratch.parent))
+                with writing_scratch():
+                    raise full from error
+            raise MachineError(
+                f"the compiled pathway in {folder} left nothing that can be read ({error}): was it removed, or was the "
+                f"temporary folder {scratch.parent} full? TMPDIR chooses another one"
+            ) from error
 
 
 def _run(folder: Path, inputs: dict[str, np.ndarray], scratch: Path) -> dict[str, np.ndarray]:

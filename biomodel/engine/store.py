@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
 from biomodel.circuit.specification import STATIONS
@@ -267,7 +268,7 @@ def open_store(
     if store.path.exists():
         if not resume:
             raise InputError(f"{store.path} exists already: give resume=True to continue it, or another folder")
-        _check(store, empty, plain)
+        _check(store, empty, stimulus, plain)
         # Of processes that were killed: the folder is locked.
         remove(store.path.glob("*/c/**/*.partial"))
         return store
@@ -283,12 +284,14 @@ def open_store(
     return store
 
 
-def _create(path: Path, empty: xr.Dataset, stimulus: xr.DataArray, chunk: int, settings: dict[str, object]) -> None:
+def _create(
+    store: Path | MemoryStore, empty: xr.Dataset, stimulus: xr.DataArray, chunk: int, settings: dict[str, object]
+) -> None:
     images = stimulus.sizes["image"]
     along_images = {name: c for name, c in stimulus.coords.items() if c.dims == ("image",)}
     bare = empty.drop_vars([*empty.data_vars, *along_images]).assign_coords(along_images).drop_encoding()
-    _write_coordinates(path, bare)
-    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    _write_coordinates(store, bare)
+    group = zarr.open_group(store, mode="r+", use_consolidated=False)
     for name, variable in empty.data_vars.items():
         rest = variable.shape[1:]
         group.create_array(
@@ -314,7 +317,7 @@ def _write_coordinates(store: Path | MemoryStore, bare: xr.Dataset) -> None:
         bare.to_zarr(store, mode="w", consolidated=False, zarr_format=3, encoding=encoding)
 
 
-def _check(store: ResponseStore, empty: xr.Dataset, settings: dict[str, object]) -> None:
+def _check(store: ResponseStore, empty: xr.Dataset, stimulus: xr.DataArray, settings: dict[str, object]) -> None:
     """Check that a store was made with the same settings, and that all of it but the responses is as it was written."""
     try:
         made_with = store.settings()
@@ -328,21 +331,35 @@ def _check(store: ResponseStore, empty: xr.Dataset, settings: dict[str, object])
         found.coords.to_dataset().load()
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise InputError(f"{store.path} is damaged ({error}): give another folder") from None
-    damaged = ["its attributes"] if _plain(found.attrs) != _plain(empty.attrs) else []
-    for name, expected in empty.variables.items():
-        if name not in found.variables:
-            damaged.append(f"{name} (missing)")
-            continue
-        one = found.variables[name]
-        alike = one.dims == expected.dims and _plain(one.attrs) == _plain(expected.attrs)
-        if name in empty.data_vars:
-            alike &= one.dtype == expected.dtype and one.shape == (store.images, *expected.shape[1:])
-        elif "image" not in expected.dims:
-            alike &= bool(np.array_equal(one.values, expected.values))
-        if not alike:
-            damaged.append(str(name))
+    damaged = [
+        name
+        for name, document in _documents(empty, stimulus, store.chunk, settings).items()
+        if _document(store.path / name) != document
+    ]
+    damaged += [
+        str(name)
+        for name, expected in empty.coords.items()
+        if "image" not in expected.dims and not np.array_equal(found[name].values, expected.values)
+    ]
     if damaged:
         raise InputError(f"{store.path} is damaged ({', '.join(damaged)}): give another folder")
+
+
+def _documents(
+    empty: xr.Dataset, stimulus: xr.DataArray, chunk: int, settings: dict[str, object]
+) -> dict[str, dict[str, object]]:
+    """The metadata of a new store, by the names of their files."""
+    kept: dict[str, Buffer] = {}
+    _create(MemoryStore(kept), empty, stimulus, chunk, settings)
+    return {name: json.loads(content.to_bytes()) for name, content in kept.items() if name.endswith("zarr.json")}
+
+
+def _document(file: Path) -> object:
+    """The metadata in a file; None where it cannot be read."""
+    try:
+        return json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def _plain(attributes: Mapping[Any, Any]) -> str:
