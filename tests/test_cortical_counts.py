@@ -151,7 +151,7 @@ def test_spiking_complex_cells_raise_their_sum_to_a_power(truth):
 @pytest.fixture(scope="module")
 def counted(truth):
     """Photographs, and counts over trials of a front end with this V1."""
-    light = photographs(60, 16, biomodel.Display(pixels_per_degree=PIXELS_PER_DEGREE), 3)
+    light = photographs(45, 16, biomodel.Display(pixels_per_degree=PIXELS_PER_DEGREE), 3)
     labels = {"lgn": list(RELAY), "v1": ["simple_0", "simple_1", "complex_0", "complex_1"]}
     front_end = bridge.FrontEnd(
         PIXELS_PER_DEGREE, labels, orientations=truth.orientations, parasol=truth.parasol, spiking=True
@@ -181,7 +181,7 @@ def counted(truth):
 @pytest.mark.parametrize("recorded", [("lgn", "v1"), pytest.param(("v1",), marks=pytest.mark.all)])
 def test_a_front_end_is_fitted_to_counts(counted, recorded, monkeypatch):
     """Behind a recorded relay, and behind one that is fitted through V1; in few steps."""
-    monkeypatch.setattr(v1_counts, "_STEPS", 400)
+    monkeypatch.setattr(v1_counts, "_STEPS", 250)
     monkeypatch.setattr(fitting, "_FAR", (100, 1e-2))
     light, responses, rates = counted
     front_end = fitting.fit_front_end(light, responses.drop_vars({"lgn", "v1"} - set(recorded)))

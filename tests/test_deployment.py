@@ -106,8 +106,9 @@ def test_a_network_trains_behind_and_through_a_front_end():
 
 
 @pytest.mark.slow
-def test_onnx_gives_the_same_output(tmp_path):
-    module = front_end("v1")
+@pytest.mark.parametrize("station", ["lgn", pytest.param("v1", marks=pytest.mark.all)])
+def test_onnx_gives_the_same_output(tmp_path, station):
+    module = front_end(station)
     module.to_onnx(tmp_path / "x.onnx", 20, 24)
     session = onnxruntime.InferenceSession(tmp_path / "x.onnx", providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"luminance": light(5).numpy()})

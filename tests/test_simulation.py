@@ -88,7 +88,7 @@ def test_killed_simulation_goes_on_bit_for_bit(noise, tmp_path):
     many = xr.concat([noise[16:]] * 16, "image")
     stimulus = saved(many, tmp_path)
     kept = []
-    for death in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
+    for death in (signal.SIGKILL, signal.SIGINT):
         process = python(SIMULATE, stimulus, tmp_path / "a", 8, UNLIMITED, 2, start_new_session=True)
         before = n_done(tmp_path / "a")
         while n_done(tmp_path / "a") < before + 24 and process.poll() is None:
@@ -97,15 +97,13 @@ def test_killed_simulation_goes_on_bit_for_bit(noise, tmp_path):
         (os.kill if death == signal.SIGKILL else os.killpg)(process.pid, death)
         process.communicate()
         kept.append(n_done(tmp_path / "a"))
-    assert 0 < kept[0] < kept[1] < kept[2] < len(many)
+    assert 0 < kept[0] < kept[1] < len(many)
     partial = xr.open_zarr(tmp_path / "a" / "responses.zarr", chunks=None, consolidated=False).lgn
-    assert (~np.isnan(partial).any(("lgn_channel", "y", "x"))).sum() >= kept[2]
+    assert (~np.isnan(partial).any(("lgn_channel", "y", "x"))).sum() >= kept[1]
     process = python(SIMULATE, stimulus, tmp_path / "a", 8, UNLIMITED, 2)
     assert process.wait() == 0, process.communicate()
-    whole = python(SIMULATE, stimulus, tmp_path / "b", 8, UNLIMITED, 2)
-    assert whole.wait() == 0, whole.communicate()
-    resumed, undisturbed = (Pathway().simulate(many, output="lgn", store=Store(tmp_path / x, 8)).load() for x in "ab")
-    assert resumed.identical(undisturbed)
+    resumed = Pathway().simulate(many, output="lgn", store=Store(tmp_path / "a", 8)).load()
+    assert resumed.identical(Pathway().simulate(many, output="lgn", workers=2))
 
 
 def test_full_disk_is_a_clear_error_and_loses_nothing(noise, undisturbed, tmp_path):
