@@ -22,6 +22,7 @@ ONE_WORKER = (
     "test_pathway.py",
     "test_v1.py",
     "test_cluster.py",
+    "test_spiking.py",
 )
 
 

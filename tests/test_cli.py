@@ -33,7 +33,9 @@ def test_simulates_a_folder_an_array_and_a_data_set(tmp_path, command):
     for name in ("folder", "images.npy", "images.npz"):
         out = tmp_path / f"out {name}"
         report = tmp_path / "report.json"
-        code, _, error = command("simulate", tmp_path / name, "--output", "cone", "--out", out, "--json", report)
+        code, _, error = command(
+            "simulate", tmp_path / name, "--output", "cone", "--target", "numpy", "--out", out, "--json", report
+        )
         assert code == 0, error
         assert json.loads(report.read_text())["images"] == 3
         found.append(xr.open_zarr(out / "responses.zarr", chunks=None, consolidated=False))
@@ -41,7 +43,18 @@ def test_simulates_a_folder_an_array_and_a_data_set(tmp_path, command):
     for other in found[1:]:
         assert np.allclose(found[0].cone, other.cone, rtol=1e-12)
     for simulated in (9, 0):
-        arguments = ("simulate", "digits", "--images", 9, "--output", "cone", "--out", tmp_path / "digits")
+        arguments = (
+            "simulate",
+            "digits",
+            "--images",
+            9,
+            "--output",
+            "cone",
+            "--target",
+            "numpy",
+            "--out",
+            tmp_path / "digits",
+        )
         code, output, _ = command(*arguments)
         assert code == 0 and f"9 images, {simulated} of them now" in output
     assert "macaque_parafovea rate up to cone" in command("info")[1]

@@ -183,6 +183,7 @@ def test_a_front_end_is_fitted_to_counts(counted, recorded, monkeypatch):
     """Behind a recorded relay, and behind one that is fitted through V1; in few steps."""
     monkeypatch.setattr(v1_counts, "_STEPS", 250)
     monkeypatch.setattr(fitting, "_FAR", (100, 1e-2))
+    monkeypatch.setattr(fitting, "_EARLY_PLACES", 6_144)
     light, responses, rates = counted
     front_end = fitting.fit_front_end(light, responses.drop_vars({"lgn", "v1"} - set(recorded)))
     assert front_end.v1.spiking

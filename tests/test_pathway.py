@@ -221,7 +221,7 @@ def test_v1_prefers_its_orientation(few_kinds):
 
 
 @pytest.mark.parametrize(
-    ("output", "contrast", "size"), [("lgn", 0.0, 33), pytest.param("v1", 0.5, 21, marks=pytest.mark.all)]
+    ("output", "contrast", "size"), [("lgn", 0.0, 25), pytest.param("v1", 0.5, 21, marks=pytest.mark.all)]
 )
 def test_equivalent_kernel_predicts_a_weak_image(few_kinds, output, contrast, size):
     """To first order, a weak image changes the central unit's response by its product with the unit's kernel."""

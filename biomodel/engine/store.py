@@ -326,23 +326,26 @@ def _check(store: ResponseStore, empty: xr.Dataset, stimulus: xr.DataArray, sett
             f"{store.path} must be a store of simulated responses ({error}): give another folder"
         ) from None
     check_same(store.path, made_with, settings)
-    try:
-        found = store.read()
-        found.coords.to_dataset().load()
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise InputError(f"{store.path} is damaged ({error}): give another folder") from None
+    # Before zarr opens all arrays at once: it prints the others where one of them cannot be opened.
     damaged = [
         name
         for name, document in _documents(empty, stimulus, store.chunk, settings).items()
         if _document(store.path / name) != document
     ]
-    damaged += [
+    if damaged:
+        raise InputError(f"{store.path} is damaged ({', '.join(damaged)}): give another folder")
+    try:
+        found = store.read()
+        found.coords.to_dataset().load()
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{store.path} is damaged ({error}): give another folder") from None
+    changed = [
         str(name)
         for name, expected in empty.coords.items()
         if "image" not in expected.dims and not np.array_equal(found[name].values, expected.values)
     ]
-    if damaged:
-        raise InputError(f"{store.path} is damaged ({', '.join(damaged)}): give another folder")
+    if changed:
+        raise InputError(f"{store.path} is damaged ({', '.join(changed)}): give another folder")
 
 
 def _documents(
