@@ -43,18 +43,7 @@ def test_simulates_a_folder_an_array_and_a_data_set(tmp_path, command):
     for other in found[1:]:
         assert np.allclose(found[0].cone, other.cone, rtol=1e-12)
     for simulated in (9, 0):
-        arguments = (
-            "simulate",
-            "digits",
-            "--images",
-            9,
-            "--output",
-            "cone",
-            "--target",
-            "numpy",
-            "--out",
-            tmp_path / "digits",
-        )
+        arguments = ("simulate", "digits", "--images", 9, "--output", "cone", "--out", tmp_path / "digits")
         code, output, _ = command(*arguments)
         assert code == 0 and f"9 images, {simulated} of them now" in output
     assert "macaque_parafovea rate up to cone" in command("info")[1]
