@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from scipy import linalg, sparse
 from torch import Tensor
 
-from biomodel.circuit import lgn, v1
+from biomodel.circuit import lgn, v1, v1_input
 from biomodel.circuit.cell_types import CellType, cell_types
 from biomodel.circuit.coupled_layer import Coupling, coupling, stability_limit
 from biomodel.circuit.lattice import Grid, mirrored_index
@@ -130,7 +130,7 @@ class TorchLoop:
         self.neighbours = self._neighbours(cells)
         self.rested, maintained = (
             torch.tensor([of[channel] for channel in GANGLION_CHANNELS], dtype=torch.float64)[:, None, None]
-            for of in (v1.resting_resources(p), lgn.maintained(p))
+            for of in (v1_input.resting_resources(p), lgn.maintained(p))
         )
         self.release = self._channels(*(f"v1.{channel.split('_')[0]}_release" for channel in GANGLION_CHANNELS))
         self.resting = self._input(maintained.expand(1, -1, s.grid.height, s.grid.width))
@@ -394,7 +394,7 @@ def _cortex(of: dict[str, Tensor]) -> Cortex:
     count = sum(name.startswith("v1.simple_") for name in of)
     surrounds = [f"surround_{band}.pooled" for band in v1.BANDS]
     arrived, resource, sent = (
-        _stack(of, "thalamocortical", [f"{what}_{channel}" for channel in GANGLION_CHANNELS])
+        _stack(of, "v1_input", [f"{what}_{channel}" for channel in GANGLION_CHANNELS])
         for what in ("arrived", "resource", "sent")
     )
     simple, opposite, complex_, inhibitory, inhibitory_opposite = (

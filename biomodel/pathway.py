@@ -270,7 +270,7 @@ class Pathway:
         seed : int
             Seed of the noise; rate fidelity has none. The same seed gives the same spikes on one machine and target,
             with any number of workers.
-        output : {"cone", "horizontal", "bipolar", "ganglion", "lgn", "v1"}
+        output : {"cone", "horizontal", "bipolar", "ganglion", "lgn", "v1_input", "v1"}
             The last station to simulate.
         record : {"mean", "trace", "spikes"}
             ``"trace"`` adds a dimension `time` instead of averaging; ``"spikes"`` returns every spike.
@@ -292,11 +292,13 @@ class Pathway:
         Returns
         -------
         xarray.Dataset
-            One variable per station: `cone` (pA) and `horizontal` (mV): (image, y, x); `bipolar` (mV), `ganglion` and `lgn`
-            (Hz): (image, …_channel, y, x); `v1` (Hz): (image, v1_channel, v1_y, v1_x); and `background`, the
-            field adapted to (cd/m²), in a sequence what was shown last. Coordinates of the stimulus along `image` are kept.
-            From a store, values are read when they are used. At spiking fidelity, `ganglion`, `lgn` and `v1` are spike counts
-            in the window, or in the step up to each time of a trace, and have a dimension `trial` after `image`.
+            One variable per station: `cone` (pA) and `horizontal` (mV): (image, y, x); `bipolar` (mV), `ganglion`, `lgn` and
+            `v1_input` (Hz): (image, …_channel, y, x); `v1` (Hz): (image, v1_channel, v1_y, v1_x); and `background`, the
+            field adapted to (cd/m²), in a sequence what was shown last. `v1_input` is what relay cells' axons deliver to V1:
+            the rate at which spikes would deliver as much through a synapse at rest (`biomodel.circuit.v1_input`).
+            Coordinates of the stimulus along `image` are kept. From a store, values are read when they are used. At spiking
+            fidelity, `ganglion`, `lgn` and `v1` are spike counts in the window, or in the step up to each time of a trace;
+            they and `v1_input`, which stays a rate, have a dimension `trial` after `image`.
         SpikeTrains
             For ``record="spikes"``.
 

@@ -93,7 +93,7 @@ def test_every_lesion_changes_golden_responses(preset, fidelity, golden):
         assert f"{name}/v1" in golden[preset], NO_DATA.format(name)
         changed = [
             station
-            for station in ("ganglion", "lgn", "v1")
+            for station in ("ganglion", "lgn", "v1_input", "v1")
             if not np.array_equal(
                 *(golden[preset][f"{preset}-{fidelity}-{what}/{station}"] for what in ("image", lesion))
             )
@@ -101,18 +101,20 @@ def test_every_lesion_changes_golden_responses(preset, fidelity, golden):
         assert changed, lesion
 
 
-def test_missing_cases_are_computed_and_others_kept(tmp_path, monkeypatch, light):
+def test_missing_cases_and_stations_are_computed_and_others_kept(tmp_path, monkeypatch, light):
     first, new = (cases.Case("macaque_fovea", "rate", what) for what in ("image", "a_new_lesion"))
     old = {f"{first.name}/{station}": np.arange(3.0) for station in ("lgn", "v1")}
     cases.write(tmp_path / "macaque_fovea.npz", old)
     monkeypatch.setattr(generate, "FOLDER", tmp_path)
     monkeypatch.setattr(generate, "CASES", (first, new))
-    monkeypatch.setattr(generate, "simulate_case", lambda case, *_: {"lgn": np.full(2, 7.0)})
+    monkeypatch.setattr(generate, "simulate_case", lambda case, *_: dict.fromkeys(("lgn", "v1_input"), np.full(2, 7.0)))
     generate.responses(missing=True)
     found = cases.read(tmp_path / "macaque_fovea.npz")
     assert {name: values.tolist() for name, values in found.items()} == {
         **{name: values.tolist() for name, values in old.items()},
+        f"{first.name}/v1_input": [7, 7],
         f"{new.name}/lgn": [7, 7],
+        f"{new.name}/v1_input": [7, 7],
     }
     assert not (tmp_path / "stimuli.npz").exists()
 

@@ -55,7 +55,7 @@ def test_complex_cells_pool_two_places_about_a_quarter_of_a_cycle_apart(draw):
 
 
 PRESYNAPTIC = {
-    "thalamocortical": [f"sent_{cell}_{sign}" for cell in ("midget", "parasol") for sign in ("on", "off")],
+    "v1_input": [f"sent_{cell}_{sign}" for cell in ("midget", "parasol") for sign in ("on", "off")],
     "v1": [
         f"{cell}_{k}"
         for cell in ("simple", "opposite", "complex", "inhibitory", "inhibitory_opposite")
@@ -99,7 +99,7 @@ def one_tick():
 def test_no_cell_both_excites_and_inhibits(one_tick, group, variable):
     """Dale's law: raise one population's rates, or what relay cells' synapses send, for a tick: all it reaches moves one way."""
     before, after = one_tick(), one_tick(group, variable)
-    kind = "relay" if group == "thalamocortical" else (variable if group == "v1" else group).split("_")[0]
+    kind = "relay" if group == "v1_input" else (variable if group == "v1" else group).split("_")[0]
     moved = np.concatenate([(after[n] - before[n]) for n in before if (group, n) != ("v1", variable)])
     assert (v1.SIGNS[kind] * moved >= -1e-12).all()
     if kind != "complex":

@@ -28,6 +28,7 @@ CHANNELS: Mapping[str, tuple[str, ...]] = {
     "bipolar": BIPOLAR_CHANNELS,
     "ganglion": GANGLION_CHANNELS,
     "lgn": GANGLION_CHANNELS,
+    "v1_input": GANGLION_CHANNELS,
 }
 
 #: Largest distance between a cell and its pixel, in pixels: coordinates may have single precision.

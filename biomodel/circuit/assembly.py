@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from brian2 import Network, NeuronGroup, SpikeMonitor, StateMonitor, TimedArray, ms
 
-from biomodel.circuit import lgn, retina, spiking, v1
+from biomodel.circuit import lgn, retina, spiking, v1, v1_input
 from biomodel.circuit.recording import Output, Parts, add_recorders
 from biomodel.circuit.specification import SPIKING_V1_CLOCK, V1_CLOCK, Specification
 from biomodel.utils.units import cd_per_m2
@@ -51,22 +51,25 @@ def assemble(specification: Specification, recording: bool = True) -> Circuit:
 
 
 def _rates(s: Specification, bipolars: NeuronGroup, contrast: NeuronGroup) -> Parts:
-    """Ganglion cells, relay and V1 at rate fidelity."""
+    """Ganglion cells, relay, V1's input and V1 at rate fidelity."""
     groups: Parts = {"ganglion": retina.ganglion(s.setting, bipolars, contrast)}
     if "lgn" in s.stations:
         groups |= lgn.lgn(s.setting, groups["ganglion"])
+    if "v1_input" in s.stations:
+        groups["v1_input"] = v1_input.v1_input(s.setting, s.clock("v1_input"), groups["lgn"])
     if "v1" in s.stations:
-        groups["thalamocortical"] = v1.thalamocortical(s.setting, s.clock("v1"), groups["lgn"])
-        groups |= v1.v1(s.setting, V1_CLOCK, groups["thalamocortical"], s.region.v1)
+        groups |= v1.v1(s.setting, V1_CLOCK, groups["v1_input"], s.region.v1)
     return groups
 
 
 def _spiking(s: Specification, bipolars: NeuronGroup, contrast: NeuronGroup) -> Parts:
-    """Ganglion cells, relay and V1 at spiking fidelity."""
+    """Ganglion cells, relay, V1's input and V1 at spiking fidelity."""
     inputs = spiking.ganglion.inputs(s.setting, bipolars, contrast)
     groups: Parts = {inputs.name: inputs, **spiking.ganglion.ganglion(s.setting, s.cells, inputs)}
     if "lgn" in s.stations:
         groups |= spiking.lgn.lgn(s.setting, s.cells, groups)
+    if "v1_input" in s.stations:
+        groups |= spiking.v1_input.v1_input(s.setting, s.cells, groups)
     if "v1" in s.stations:
         groups |= spiking.v1.v1(s.setting, s.cells, SPIKING_V1_CLOCK, groups, s.region.v1)
     return groups

@@ -1,10 +1,10 @@
 """The lesions of the circuit: mechanisms that can be removed, by name.
 
 To add a lesion, describe it in `_LESIONS` and leave the mechanism out where its station is built (the functions of
-`biomodel.circuit.retina`, `lgn`, `v1` and `spiking` take the names of a circuit's lesions). As an example see "contrast_gain"
-in `biomodel.circuit.retina.ganglion`, which the spiking circuit calls too. `precortical physiology --shadow` (of the retina)
-and `precortical study luminance --lesions` then remove the new mechanism too, and `precortical fit --evidence` removes it
-where the front end has an ablation of it (`bridge.model.ablation`).
+`biomodel.circuit.retina`, `lgn`, `v1_input`, `v1` and `spiking` take the names of a circuit's lesions). As an example see
+"contrast_gain" in `biomodel.circuit.retina.ganglion`, which the spiking circuit calls too. `precortical physiology --shadow`
+(of the retina) and `precortical study luminance --lesions` then remove the new mechanism too, and `precortical fit --evidence`
+removes it where the front end has an ablation of it (`bridge.model.ablation`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Lesion:
     Attributes
     ----------
     name : str
-    station : {"retina", "lgn", "v1"}
+    station : {"retina", "lgn", "v1_input", "v1"}
         Where the mechanism is. Stations before it respond as in the intact circuit.
     removes : str
         The mechanism that is removed.
@@ -68,7 +68,7 @@ _LESIONS = (
     Lesion("surround_suppression", "v1", "suppression from the surround", "b and B at 0, their values at rest"),
     Lesion(
         "thalamocortical_depression",
-        "v1",
+        "v1_input",
         "depression of the synapses of relay cells in V1",
         "x at x₀, its value at the maintained rate",
     ),
@@ -79,7 +79,7 @@ LESIONS = tuple(lesion.name for lesion in _LESIONS)
 
 
 def lesions_of(station: str) -> tuple[str, ...]:
-    """Names of the lesions of one station: "retina", "lgn" or "v1".
+    """Names of the lesions of one station: "retina", "lgn", "v1_input" or "v1".
 
     Raises
     ------

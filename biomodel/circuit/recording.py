@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from brian2 import NeuronGroup, SpikeMonitor, StateMonitor, Synapses, get_unit, linked_var, ms
 
-from biomodel.circuit import lgn, retina, spiking, v1
+from biomodel.circuit import lgn, retina, spiking, v1, v1_input
 from biomodel.circuit.lattice import near_middle
 from biomodel.circuit.specification import Specification
 from biomodel.circuit.station import Readout, State
@@ -38,6 +38,7 @@ _READOUTS = {
     "bipolar": retina.BIPOLAR_READOUT,
     "ganglion": retina.GANGLION_READOUT,
     "lgn": lgn.LGN_READOUT,
+    "v1_input": v1_input.V1_INPUT_READOUT,
 }
 
 
@@ -79,12 +80,16 @@ class Recording:
         Channels, variables and unit.
     spiking : bool
         Whether spikes are recorded, and not a graded response.
+    trials : bool
+        Whether every trial has cells of its own.
     lattice, recorded : pair of numpy.ndarray
         Pixel rows and columns of all cells, and of those that are recorded.
     cells : numpy.ndarray of int
         Indices of the recorded cells of one channel, image after image (and trial after trial).
     places : dict of str to (str, int)
         The group that holds the cells of each spiking channel, and the index there of the channel's first cell.
+    groups : dict of str to str
+        The group that has each variable of a graded response.
     step : float
         Interval in ms of the samples that means are taken of.
     coordinates : dict
@@ -94,10 +99,12 @@ class Recording:
     station: str
     readout: Readout
     spiking: bool
+    trials: bool
     lattice: tuple[np.ndarray, np.ndarray]
     recorded: tuple[np.ndarray, np.ndarray]
     cells: np.ndarray
     places: dict[str, tuple[str, int]]
+    groups: dict[str, str]
     step: float
     coordinates: dict[str, tuple[str, list]]
 
@@ -122,7 +129,7 @@ def noise_groups(specification: Specification) -> list[str]:
 
 
 def _plan_recording(s: Specification, station: str) -> Recording:
-    grid, is_spiking = s.grid, station in s.spiking
+    grid, is_spiking, has_trials = s.grid, station in s.spiking, station in s.noisy
     lattice = s.lattice(station)
     # Stations share their places: where spiking cells end, graded ones are not recorded either.
     within = min((limit for limit in (s.region.record, s.region.spiking) if limit is not None), default=None)
@@ -136,10 +143,12 @@ def _plan_recording(s: Specification, station: str) -> Recording:
         station,
         readout,
         is_spiking,
+        has_trials,
         lattice,
         (rows, columns),
-        np.flatnonzero(np.tile(chosen, grid.images * (s.trials if is_spiking else 1))),
+        np.flatnonzero(np.tile(chosen, grid.images * (s.trials if has_trials else 1))),
         spiking_channels(s, station, readout) if is_spiking else {},
+        {} if is_spiking else graded_variables(station, readout, has_trials),
         s.recording_step(station),
         v1.coordinates(s.parameters, grid.pixels_per_degree) if station == "v1" else {},
     )
@@ -151,6 +160,13 @@ def spiking_channels(s: Specification, station: str, readout: Readout) -> dict[s
         return {channel: (f"{station}_{channel}", 0) for channel in readout.channels}
     columns = v1.lattice_of(s.cells.grid, s.region.v1).cells
     return {channel: spiking.v1.group_and_first_cell(channel, columns) for channel in readout.channels}
+
+
+def graded_variables(station: str, readout: Readout, has_trials: bool) -> dict[str, str]:
+    """The group that has each variable of a graded response; with trials every channel is a group of its own."""
+    return {
+        variable: f"{station}_{channel}" if has_trials else station for channel, variable in readout.channels.items()
+    }
 
 
 def add_recorders(s: Specification, stations: Parts) -> tuple[Parts, dict[str, Output]]:
@@ -165,29 +181,31 @@ def add_recorders(s: Specification, stations: Parts) -> tuple[Parts, dict[str, O
                 monitor = recorders[f"{name}_spikes"] = SpikeMonitor(group, name=f"{name}_spikes")
                 outputs |= {f"spikes.{name}.{variable}": Output(monitor, variable, None) for variable in "it"}
             continue
-        variables, cells = recording.readout.variables, recording.cells
-        mean = recorders[f"{station}_mean"] = _mean_recorder(recording, stations[station])
-        outputs |= {f"mean.{station}.{v}": Output(mean, f"mean_{v}", cells.size) for v in variables}
-        trace = recorders[f"{station}_trace"] = StateMonitor(
-            stations[station], variables, cells, dt=s.trace_step * ms, when="start", name=f"{station}_trace"
-        )
-        outputs |= {f"trace.{station}.{v}": Output(trace, v, None) for v in variables}
+        mean = recorders[f"{station}_mean"] = _mean_recorder(recording, stations)
+        outputs |= {f"mean.{station}.{v}": Output(mean, f"mean_{v}", recording.cells.size) for v in recording.groups}
+        for name in dict.fromkeys(recording.groups.values()):
+            variables = [v for v, group in recording.groups.items() if group == name]
+            trace = recorders[f"{name}_trace"] = StateMonitor(
+                stations[name], variables, recording.cells, dt=s.trace_step * ms, when="start", name=f"{name}_trace"
+            )
+            outputs |= {f"trace.{station}.{v}": Output(trace, v, None) for v in variables}
     return recorders, outputs
 
 
-def _mean_recorder(recording: Recording, group: NeuronGroup) -> NeuronGroup:
+def _mean_recorder(recording: Recording, stations: Parts) -> NeuronGroup:
     """A group that sums the recorded variables over the samples of the window."""
-    variables, cells, name = recording.readout.variables, recording.cells, f"{recording.station}_mean"
+    cells, name = recording.cells, f"{recording.station}_mean"
+    sources = {variable: stations[group] for variable, group in recording.groups.items()}
     equations = WINDOW
-    for v in variables:
+    for v, group in sources.items():
         unit = repr(get_unit(group.variables[v].dim))
         equations += f"{v} : {unit} (linked)\nmean_{v} : {unit}\n"
     averaging = NeuronGroup(len(cells), equations, dt=recording.step * ms, name=name)
-    for v in variables:
+    for v, group in sources.items():
         setattr(averaging, v, linked_var(group, v, index=None if len(cells) == len(group) else cells))
     inside = "int(t > window_start)*int(t < window_stop)*share"
     averaging.run_regularly(
-        "\n".join(f"mean_{v} += {v}*({inside})" for v in variables),
+        "\n".join(f"mean_{v} += {v}*({inside})" for v in sources),
         dt=recording.step * ms,
         when="start",
         name=f"{name}_sum",

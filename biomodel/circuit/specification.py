@@ -19,11 +19,14 @@ from biomodel.circuit.spiking.cells import Trials
 from biomodel.circuit.station import Setting
 from biomodel.parameters import Parameters
 
-#: The stations in the order in which signals pass them, and those whose cells can spike.
-STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1")
+#: The stations in the order in which signals pass them; those that differ from trial to trial at spiking fidelity; and of
+#: these, those whose cells spike.
+STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1_input", "v1")
+NOISY = STATIONS[STATIONS.index("ganglion") :]
 SPIKING = ("ganglion", "lgn", "v1")
 
-#: V1's membranes are slow: V1 is integrated at every fourth step of the retina, with spikes at every second one.
+#: V1's membranes are slow: V1 and its input are integrated at every fourth step of the retina. With spikes, V1 is integrated at
+#: every second step, and its input at every one, because spikes can arrive at any.
 V1_CLOCK = 4
 SPIKING_V1_CLOCK = 2
 
@@ -46,8 +49,8 @@ class Region:
     v1 : float, optional
         V1 exists up to this distance; by default everywhere. Its layers end there, as they do at the border of an image.
     spiking : float, optional
-        Spiking ganglion and relay cells exist up to this distance, where the output is "ganglion" or "lgn"; by default
-        everywhere. The suppressive field ends there.
+        Spiking ganglion and relay cells and their axons exist up to this distance, where the output is "ganglion", "lgn" or
+        "v1_input"; by default everywhere. The suppressive field ends there.
 
     Examples
     --------
@@ -125,6 +128,11 @@ class Specification:
         return tuple(name for name in self.stations if name in SPIKING) if self.fidelity == "spiking" else ()
 
     @property
+    def noisy(self) -> tuple[str, ...]:
+        """The stations that have cells of their own in every trial: those from the first spiking cells on."""
+        return tuple(name for name in self.stations if name in NOISY) if self.fidelity == "spiking" else ()
+
+    @property
     def cells(self) -> Trials:
         """The spiking cells of all trials."""
         rows, columns = (range(places[0], places[-1] + 1) for places in self.lattice("ganglion"))
@@ -141,14 +149,15 @@ class Specification:
 
     def clock(self, station: str) -> Quantity:
         """The step at which a station is integrated."""
-        v1_clock = SPIKING_V1_CLOCK if self.fidelity == "spiking" else V1_CLOCK
-        return self.dt * ms * (v1_clock if station == "v1" else 1)
+        rate_clocks = {"v1_input": V1_CLOCK, "v1": V1_CLOCK}
+        steps = {"v1": SPIKING_V1_CLOCK} if self.fidelity == "spiking" else rate_clocks
+        return self.dt * ms * steps.get(station, 1)
 
     def lattice(self, station: str) -> tuple[np.ndarray, np.ndarray]:
         """Pixel rows and columns at which a station has cells."""
         ppd, sides = self.grid.pixels_per_degree, (self.grid.height, self.grid.width)
         rows, columns = (v1.lattice(n, ppd, self.region.v1) if station == "v1" else np.arange(n) for n in sides)
-        if station in self.spiking and station != "v1":
+        if station in self.noisy and station != "v1":
             rows, columns = (near_middle(places, len(places), ppd, self.region.spiking) for places in (rows, columns))
         return rows, columns
 

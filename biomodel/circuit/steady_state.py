@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from biomodel.circuit import lgn, retina, spiking, v1
+from biomodel.circuit import lgn, retina, spiking, v1, v1_input
 from biomodel.circuit.recording import noise_groups
 from biomodel.circuit.specification import Specification
 from biomodel.circuit.station import State
@@ -31,6 +31,8 @@ def steady_state(specification: Specification, background: np.ndarray, noise: in
     state = retina.steady_state(s.setting, background)
     if "lgn" in s.stations:
         state |= lgn.steady_state(parameters, s.lesions, background)
+    if "v1_input" in s.stations:
+        state |= v1_input.steady_state(parameters, background)
     if "v1" in s.stations:
         state |= v1.steady_state(parameters, s.grid, len(background), s.region.v1)
     present = {"cascade", "horizontal", *s.stations}
@@ -39,10 +41,12 @@ def steady_state(specification: Specification, background: np.ndarray, noise: in
     initial, random = {"cascade.before": background} if s.lead else {}, np.random.default_rng(noise)
     if s.spiking:
         initial |= noise_seeds(s, noise)
-        present -= set(s.spiking)
+        present -= set(s.noisy)
         initial |= spiking.ganglion.initial_state(state, s.cells, random)
         if "lgn" in s.stations:
             initial |= spiking.lgn.initial_state(s.setting, s.cells, random)
+        if "v1_input" in s.stations:
+            initial |= spiking.v1_input.initial_state(s.setting, s.cells)
         if "v1" in s.stations:
             initial |= spiking.v1.initial_state(s.setting, s.cells, random, s.region.v1)
     else:

@@ -1,14 +1,7 @@
-r"""V1 at rate fidelity: simple and complex cells, normalisation, surround suppression, thalamocortical depression.
+r"""V1 at rate fidelity: simple and complex cells, normalisation, surround suppression.
 
 On every second pixel row and column, each cell type has two simple cells, of its own and of the opposite phase, an inhibitory
-partner of each, and a complex cell. With relay rates l:
-
-**Thalamocortical synapses** are depressed by use (Tsodyks & Markram 1997): each spike releases a share U of their
-resources x, which opens the current a,
-
-.. math:: \tau_d \dot d = l - d, \quad \tau_{rec} \dot x = 1 - x - \tau_{rec} U d x, \quad \tau_E \dot a = d x / x_0 - a ,
-
-with d the rate that arrives after conduction, and x₀ the resources that are left at the maintained rate.
+partner of each, and a complex cell. Their input is what the synapses of relay cells deliver (`biomodel.circuit.v1_input`).
 
 **Simple cells** sum rows of ON and OFF relay cells, midget or parasol, to D, with positive weights. An inhibitory partner sums
 the same places with ON and OFF exchanged, A, and its rate is subtracted from the simple cell's drive (push-pull; Ferster 1988,
@@ -16,7 +9,7 @@ Hirsch 1998):
 
 .. math:: \tau_i \dot i = [A - \bar A]_+ - i, \quad u = [D - \bar D - p\, i]_+ ,
 
-with D̄ and Ā the sums at maintained rates. The simple cell of the opposite phase sums A, and its partner D.
+with D̄ and Ā the sums in a static field. The simple cell of the opposite phase sums A, and its partner D.
 
 **Normalisation** (Heeger 1992, Carandini & Heeger 2012): drives are raised to a power (Priebe & Ferster 2008). Layers
 of coupled inhibitory cells pool them to n: one layer for cell types with midget afferents and one for those with
@@ -32,7 +25,7 @@ sum over both phases and the mean over its cell types:
 few cell types of high frequency have no place at nearly that distance; their complex cells still depend on phase.
 
 Relay and simple cells excite; inhibitory partners and the six layers only inhibit (`SIGNS`); complex cells are the circuit's
-output and have no targets. Parameters: U `midget_release`, `parasol_release`; p `inhibition`, σ `semisaturation`, α `exponent`,
+output and have no targets. Parameters: p `inhibition`, σ `semisaturation`, α `exponent`,
 R `maximum_rate`, w `normalisation_weight`, q `surround_tuning`, b_half `surround_half`, k `complex_gain`, s₀ `spontaneous`.
 
 Lesions: see `biomodel.circuit.lesions`.
@@ -43,7 +36,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
-from brian2 import NeuronGroup, Quantity, linked_var
+from brian2 import NeuronGroup, linked_var
 
 from biomodel.circuit import lgn
 from biomodel.circuit.cell_types import Afferents, CellType, cell_types
@@ -84,13 +77,6 @@ _LAYERS = (*(f"normalisation_{relay}" for relay in RELAYS), *(f"surround_{band}"
 #: Cells of a type that rest at the spontaneous rate, and those that are silent at rest.
 _SPONTANEOUS, _SILENT = (*_PHASES, "complex"), ("inhibitory", "inhibitory_opposite")
 
-SYNAPSE_EQUATIONS = """
-darrived_{channel}/dt = (relay_{channel} - arrived_{channel})/conduction_time : Hz
-dresource_{channel}/dt = (1 - resource_{channel})/recovery_time - {release}*arrived_{channel}*resource_{channel} : 1
-dsent_{channel}/dt = ({sending} - sent_{channel})/synaptic_time : Hz
-relay_{channel} : Hz (linked)
-"""
-
 #: The cells of one type at a column.
 CELL_TYPE_EQUATIONS = """
 dsimple_{k}/dt = (spontaneous + simple_target_{k} - simple_{k})/membrane_time : Hz
@@ -121,32 +107,6 @@ complex_target_{k} = spontaneous + complex_gain*({neighbours} - spontaneous)
 """
 
 
-def thalamocortical(setting: Setting, clock: Quantity, relay: NeuronGroup) -> NeuronGroup:
-    """Synapses of relay cells in V1, one per relay cell and channel; `sent_…` is their output, in Hz of a synapse at rest."""
-    parameters, lesions, grid, _ = setting
-    lesioned = "thalamocortical_depression" in lesions
-    rested = resting_resources(parameters)
-    group = NeuronGroup(
-        grid.cells,
-        "".join(
-            SYNAPSE_EQUATIONS.format(
-                channel=channel,
-                release=release(channel),
-                sending=f"arrived_{channel}" + ("" if lesioned else f"*resource_{channel}/{rested[channel]!r}"),
-            )
-            for channel in _OPPOSITE
-        ),
-        method="exponential_euler",
-        dt=clock,
-        order=9,
-        name="thalamocortical",
-        namespace=parameters.quantities("v1"),
-    )
-    for channel in _OPPOSITE:
-        setattr(group, f"relay_{channel}", linked_var(relay, channel))
-    return group
-
-
 def v1(setting: Setting, every: int, synapses: NeuronGroup, within: float | None = None) -> dict[str, NeuronGroup]:
     """A cell column at every second pixel, with the cells of every type, and the layers that normalise and suppress.
 
@@ -158,7 +118,7 @@ def v1(setting: Setting, every: int, synapses: NeuronGroup, within: float | None
     every : int
         Steps of the circuit per step of V1.
     synapses : NeuronGroup
-        As `thalamocortical` returns it.
+        As `biomodel.circuit.v1_input.v1_input` returns it.
     within : float, optional
         Largest distance of a column from the middle in degrees, as in `lattice`.
     """
@@ -256,29 +216,15 @@ def bands_of(cells: list[CellType], lesions: Collection[str]) -> list[str]:
 
 
 def layers(parameters: Parameters, lesions: Collection[str], pixels_per_degree: float) -> set[str]:
-    """Names of the groups between the relay and V1's cells, and among them."""
+    """Names of the groups among V1's cells."""
     cells = cell_types(parameters, pixels_per_degree)
-    return {"thalamocortical", *pools_of(cells, lesions), *bands_of(cells, lesions)}
+    return {*pools_of(cells, lesions), *bands_of(cells, lesions)}
 
 
 def lattice_of(grid: Grid, within: float | None = None) -> Grid:
     """The lattice of V1's cell columns over the lattice of the retina."""
     height, width = (len(lattice(side, grid.pixels_per_degree, within)) for side in (grid.height, grid.width))
     return Grid(grid.images, height, width, grid.pixels_per_degree / STRIDE)
-
-
-def resting_resources(parameters: Parameters) -> dict[str, float]:
-    """Resources x₀ of each relay channel's synapses at its maintained rate."""
-    time = parameters.value("v1.recovery_time") / 1000
-    return {
-        channel: 1 / (1 + parameters.value(f"v1.{release(channel)}") * time * rate)
-        for channel, rate in lgn.maintained(parameters).items()
-    }
-
-
-def release(channel: str) -> str:
-    """Name of the parameter with the share of resources that a relay channel's synapses release."""
-    return f"{channel.split('_')[0]}_release"
 
 
 def afferent_terms(parameters: Parameters, cell: CellType) -> tuple[list[Term], list[Term]]:
@@ -373,11 +319,4 @@ def steady_state(parameters: Parameters, grid: Grid, images: int, within: float 
     count = round(parameters.value("v1.kinds"))
     state = {f"v1.{cell}_{k}": rest for cell in _SPONTANEOUS for k in range(count)}
     state |= {f"v1.{cell}_{k}": silent for cell in _SILENT for k in range(count)}
-    full = np.ones((images, grid.height, grid.width))
-    state |= {f"thalamocortical.resource_{c}": full * left for c, left in resting_resources(parameters).items()}
-    state |= {
-        f"thalamocortical.{variable}_{c}": full * rate
-        for c, rate in lgn.maintained(parameters).items()
-        for variable in ("arrived", "sent")
-    }
     return state | {f"{name}.pooled": silent for name in _LAYERS}

@@ -82,11 +82,11 @@ def _processor() -> str:
 
 
 def key(specification: Specification) -> str:
-    """Name of a specification's build on this machine; where the output is before V1, V1's parameters do not matter."""
+    """Name of a specification's build on this machine; up to the relay, V1's parameters do not matter."""
     values = tuple(
         (name, float(value))
         for name, value in specification.values
-        if specification.output == "v1" or not name.startswith("v1.")
+        if "v1_input" in specification.stations or not name.startswith("v1.")
     )
     specification = replace(specification, values=values)
     return hashlib.sha256((specification.to_json() + _surroundings()).encode()).hexdigest()[:32]

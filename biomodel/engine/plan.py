@@ -27,7 +27,7 @@ from biomodel.adaptation import GAZE_SD, GazeAdapted, UniformField, uniform_leve
 from biomodel.circuit.cell_types import classical_centre
 from biomodel.circuit.lattice import Grid, centre_weights
 from biomodel.circuit.recording import Recording, RunSettings, plan_recordings, run_variables
-from biomodel.circuit.specification import EVERYWHERE, SPIKING, STATIONS, STILL, Region, Specification
+from biomodel.circuit.specification import EVERYWHERE, NOISY, STATIONS, STILL, Region, Specification
 from biomodel.circuit.station import State
 from biomodel.engine.cache import simulation_digest
 from biomodel.engine.executors import Target
@@ -301,14 +301,14 @@ def make_plan(network: Network, stimulus: xr.DataArray, request: Request, all_im
             f"images must be at least {smallest}×{smallest} pixels at {ppd:g} pixels per degree, the largest classical "
             f"centre, got {height}×{width}"
         )
-    spikes = network.parameters.fidelity == "spiking" and output in SPIKING
+    has_noise = network.parameters.fidelity == "spiking" and output in NOISY
     trials = whole_number(request.trials, "trials", 1)
     n_frames, frame_duration = _frames(stimulus, network.dt)
     shown = n_frames * frame_duration if "time" in stimulus.dims else None
-    settings = _run_settings(request, network.parameters.fidelity, spikes, shown)
+    settings = _run_settings(request, network.parameters.fidelity, has_noise, shown)
     seed = whole_number(request.seed, "seed", 0)
     # Without noise all trials are the same.
-    trials = trials if spikes else 1
+    trials = trials if has_noise else 1
     in_sequence = isinstance(request.adapt_to, str) and request.adapt_to == "previous"
     adaptation = GazeAdapted() if in_sequence else _adaptation(request.adapt_to, stimulus.sizes["image"])
     gaze_sd = float(adaptation.sd) if isinstance(adaptation, GazeAdapted) else GAZE_SD
@@ -325,10 +325,10 @@ def make_plan(network: Network, stimulus: xr.DataArray, request: Request, all_im
         output,
         n_frames,
         frame_duration,
-        _region(request.region, spikes and output != "v1"),
+        _region(request.region, has_noise and output != "v1"),
         leaves_state=in_sequence,
     )
-    if spikes and not all_images:
+    if has_noise and not all_images:
         specification = _with_trials(specification, stimulus.sizes["image"], trials, in_sequence)
     recordings = plan_recordings(specification)
     _check_recordings(recordings, settings, request.region)
@@ -487,7 +487,8 @@ def _region(region: Region, crops_spiking_cells: bool) -> Region:
         raise InputError(f"region must be a biomodel.Region, got {region!r}")
     if region.spiking is not None and not crops_spiking_cells:
         raise InputError(
-            f"region.spiking must be None unless the output is 'ganglion' or 'lgn' at spiking fidelity, got {region.spiking!r}"
+            "region.spiking must be None unless the output is 'ganglion', 'lgn' or 'v1_input' at spiking fidelity, "
+            f"got {region.spiking!r}"
         )
     return Region(
         **{

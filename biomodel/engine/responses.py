@@ -27,8 +27,8 @@ def read_batch(plan: Plan, batch: Batch, out: dict[str, np.ndarray]) -> Recorded
     for station, recording in plan.recordings.items():
         if not recording.spiking:
             for variable in recording.readout.variables if record != "spikes" else ():
-                values = _read_graded(plan, recording, out[f"{record}.{station}.{variable}"])
-                found[f"{station}.{variable}"] = values[: batch.n_images]
+                values = _read_graded(plan, recording, out[f"{record}.{station}.{variable}"])[: batch.n_images]
+                found[f"{station}.{variable}"] = values[:, : batch.n_trials] if recording.trials else values
             continue
         for channel, (group, first) in recording.places.items():
             key = f"{station}.{channel}"
@@ -48,22 +48,24 @@ def read_batch(plan: Plan, batch: Batch, out: dict[str, np.ndarray]) -> Recorded
 
 
 def _read_graded(plan: Plan, recording: Recording, values: np.ndarray) -> np.ndarray:
-    """Values of one variable, (image, cell) or (image, time, cell)."""
+    """Values of one variable, (image, cell) or (image, time, cell), with trials after the image."""
     images = plan.specification.grid.images
     if plan.settings.record != "trace":
-        return values.reshape(images, -1)
+        return _by_image(plan, values[None])[:, :, 0] if recording.trials else values.reshape(images, -1)
     samples, cells = plan.lead_samples + plan.trace_samples, recording.cells.size
     if values.size != samples * cells:
         raise RuntimeError(
             f"a trace must have {samples * cells} values, got {values.size}: is the temporary folder full?"
         )
+    if recording.trials:
+        return _by_image(plan, values.reshape(samples, -1)[plan.lead_samples :])
     return np.swapaxes(values.reshape(samples, images, -1)[plan.lead_samples :], 0, 1)
 
 
-def _by_image(plan: Plan, counts: np.ndarray) -> np.ndarray:
-    """Counts (time, cell of all trials and images) as (image, trial, time, cell)."""
+def _by_image(plan: Plan, values: np.ndarray) -> np.ndarray:
+    """Values (time, cell of all trials and images) as (image, trial, time, cell)."""
     s = plan.specification
-    return counts.reshape(len(counts), s.trials, s.grid.images, -1).transpose(2, 1, 0, 3)
+    return values.reshape(len(values), s.trials, s.grid.images, -1).transpose(2, 1, 0, 3)
 
 
 def _trace_counts(plan: Plan, recording: Recording, cells: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -105,7 +107,7 @@ def concatenate_trials(plan: Plan, parts: list[Recorded]) -> Recorded:
     axis = 0 if plan.settings.record == "spikes" else 1
     return {
         name: np.concatenate([part[name] for part in parts], axis)
-        if plan.recordings[name.split(".")[0]].spiking
+        if plan.recordings[name.split(".")[0]].trials
         else values
         for name, values in parts[0].items()
     }
@@ -152,7 +154,7 @@ def label(plan: Plan, recorded: Recorded, background: np.ndarray) -> xr.Dataset 
         coordinates["time"] = np.arange(samples) * s.trace_step / 1000
     for station, recording in plan.recordings.items():
         rows, columns = recording.recorded
-        trials = (plan.trials,) if recording.spiking else ()
+        trials = (plan.trials,) if recording.trials else ()
         shape = (len(background), *trials, *((samples,) if trace else ()), len(rows), len(columns))
         unit = "spikes" if recording.spiking else recording.readout.unit
         scale = 1.0 if recording.spiking else float(UNITS[unit])
@@ -163,7 +165,7 @@ def label(plan: Plan, recorded: Recorded, background: np.ndarray) -> xr.Dataset 
         values = parts[0] if station in SINGLE else np.stack(parts, axis=-3)
         if station not in SINGLE:
             coordinates[f"{station}_channel"] = list(recording.readout.channels)
-        variables[station] = (station_dims(station, trace, recording.spiking), values, {"units": unit})
+        variables[station] = (station_dims(station, trace, recording.trials), values, {"units": unit})
     if stimulus.sizes["image"] == len(background):
         coordinates |= {str(name): labels for name, labels in stimulus.coords.items() if labels.dims == ("image",)}
     return xr.Dataset(variables, coordinates, attrs=dict(attributes))

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from biomodel.adaptation import GazeAdapted, uniform_levels
-from biomodel.circuit.specification import SPIKING, Region
+from biomodel.circuit.specification import NOISY, SPIKING, Region
 from biomodel.engine.cluster import Workers
 from biomodel.engine.plan import batch_images
 from biomodel.parameters import Parameters
@@ -160,8 +160,9 @@ class TrialAveraged:
         parts = []
         for counts in self._simulate_parts(stimulus, adapt_to, max(1, _IN_MEMORY // values), settings):
             seconds = float(counts.time[1] - counts.time[0]) if traces else end - start
-            for station in set(SPIKING) & set(counts):
-                counts[station] = (counts[station].mean("trial") / seconds).assign_attrs(units="Hz")
+            for station in set(NOISY) & set(counts):
+                mean = counts[station].mean("trial")
+                counts[station] = (mean / seconds if station in SPIKING else mean).assign_attrs(units="Hz")
             parts.append(counts)
         return xr.concat(parts, "image", data_vars="minimal")
 

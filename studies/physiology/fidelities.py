@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from biomodel import InputError, Pathway
-from biomodel.circuit.specification import SPIKING
+from biomodel.circuit.specification import NOISY
 from biomodel.engine.cluster import Workers, check_workers
 from biomodel.images import photographs
 from biomodel.utils.checks import whole_number
@@ -52,7 +52,8 @@ def compare_fidelities(
     -------
     pandas.DataFrame
         Columns station, channel; r, Pearson's correlation over patches and positions; rate and spiking, mean rates in
-        Hz; fano, the variance over the mean of counts over trials, median over cells of 5 Hz and more.
+        Hz; fano, the variance over the mean of counts over trials, median over cells of 5 Hz and more, NaN of the input of
+        V1, which has no counts.
 
     Raises
     ------
@@ -70,15 +71,16 @@ def compare_fidelities(
     start, end = spikes.attrs["window_s"]
     over_trials = []
     for first in range(0, patches, _CHUNK):
-        counts = spikes[list(SPIKING)].isel(image=slice(first, first + _CHUNK)).load()
+        counts = spikes[list(NOISY)].isel(image=slice(first, first + _CHUNK)).load()
         over_trials.append((counts.mean("trial"), counts.var("trial", ddof=1)))
     mean, variance = (xr.concat(parts, "image") for parts in zip(*over_trials, strict=True))
     rows = []
-    for station in SPIKING:
+    for station in NOISY:
+        is_count = spikes[station].units == "spikes"
         for channel in rates[f"{station}_channel"].values.tolist():
             rate, count, var = (one[station].sel({f"{station}_channel": channel}) for one in (rates, mean, variance))
-            spiking = count.values / (end - start)
-            active = spiking >= _LOWEST_RATE
+            spiking = count.values / (end - start) if is_count else count.values
+            active = is_count & (spiking >= _LOWEST_RATE)
             fano = float(np.median(var.values[active] / count.values[active])) if active.any() else np.nan
             r = float(np.corrcoef(spiking.ravel(), rate.values.ravel())[0, 1])
             rows.append((station, channel, r, float(rate.values.mean()), float(spiking.mean()), fano))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from biomodel import LESIONS, PRESETS, GazeAdapted, Pathway, Region, luminance
+from biomodel import LESIONS, PRESETS, STATIONS, GazeAdapted, Pathway, Region, luminance
 from bridge import pretrained
 from studies.luminance.run import run as run_luminance
 from studies.luminance.settings import Settings as LuminanceSettings
@@ -76,6 +76,13 @@ class Case:
         """Its key in the file of its preset, and its name in the test."""
         return f"{self.preset}-{self.fidelity}-{self.what}"
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of its arrays; none for a table of spikes, whose columns are no stations."""
+        if self.settings.get("record") == "spikes":
+            return ()
+        return ("background", *STATIONS[: STATIONS.index(self.settings.get("output", "v1")) + 1])
+
 
 def stimuli() -> dict[str, np.ndarray]:
     """Luminance in cd/m²: `image`, (1, y, x), `movie`, (1, time, y, x), and `pair`, two images; edges with noise on them."""
@@ -111,17 +118,21 @@ def _cases() -> Iterator[Case]:
         ("previous", "pair", {"adapt_to": "previous"}),
         ("steadier_gaze", "image", {"adapt_to": GazeAdapted(0.1), "output": "bipolar"}),
         ("up_to_lgn", "image", {"output": "lgn"}),
+        ("up_to_v1_input", "image", {"output": "v1_input"}),
         ("v1_in_the_middle", "image", {"region": Region(v1=0.2)}),
     ):
-        yield Case(first, "rate", what, stimulus, settings=settings, quick=what in ("trace", "previous"))
+        yield Case(
+            first, "rate", what, stimulus, settings=settings, quick=what in ("trace", "previous", "up_to_v1_input")
+        )
     for what, stimulus, settings in (
         ("trials", "image", noisy),
         ("trace", "image", noisy | middle),
         ("spikes", "image", noisy | {"record": "spikes", "region": Region(record=0.1)}),
         ("previous", "pair", {"adapt_to": "previous"}),
         ("ganglion_in_the_middle", "image", {"output": "ganglion", "region": Region(spiking=0.2)}),
+        ("up_to_v1_input", "image", noisy | {"output": "v1_input", "region": Region(record=0.04, spiking=0.2)}),
     ):
-        yield Case(first, "spiking", what, stimulus, settings=settings, quick=what == "spikes")
+        yield Case(first, "spiking", what, stimulus, settings=settings, quick=what in ("spikes", "up_to_v1_input"))
 
 
 CASES = tuple(_cases())
@@ -161,7 +172,7 @@ def _counts(values: np.ndarray) -> np.ndarray:
 FRONT_ENDS = (("macaque_parafovea", "rate"), ("macaque_fovea", "rate"), ("macaque_parafovea", "spiking"))
 
 #: Stations at which they end, and fields that they are adapted to by name, cd/m²; None is the image blurred by gaze.
-OUTPUTS = ("lgn", "v1")
+OUTPUTS = ("lgn", "v1_input", "v1")
 BACKGROUNDS = {"gaze": None, "even": 100.0}
 
 

@@ -26,20 +26,22 @@ PARTS = ("responses", "front_ends", *STUDIES)
 
 
 def responses(missing: bool = False) -> None:
-    """Stimuli, and a file of responses for each preset; with `missing`, only cases that the file lacks are computed."""
+    """Stimuli, and a file of responses for each preset; with `missing`, only arrays that the file lacks are added."""
     light = stimuli()
     if not missing:
         write(FOLDER / "stimuli.npz", light)
     for preset in dict.fromkeys(case.preset for case in CASES):
         path = FOLDER / f"{preset}.npz"
-        arrays = read(path) if missing else {}
-        present = {key.split("/")[0] for key in arrays}
+        present = read(path) if missing else {}
+        cases = {key.split("/")[0] for key in present}
+        arrays = dict(present)
         for case in CASES:
-            if case.preset == preset and case.name not in present:
+            whole = case.name in cases and all(f"{case.name}/{name}" in present for name in case.variables)
+            if case.preset == preset and not whole:
                 print(case.name, flush=True)
-                found = simulate_case(case, light[case.stimulus], "numpy")
-                arrays |= {f"{case.name}/{name}": values for name, values in found.items()}
-        if {key.split("/")[0] for key in arrays} != present:
+                for name, values in simulate_case(case, light[case.stimulus], "numpy").items():
+                    arrays.setdefault(f"{case.name}/{name}", values)
+        if set(arrays) != set(present):
             write(path, arrays)
 
 
@@ -66,7 +68,7 @@ def main() -> None:
     """Write the parts that are named, or all."""
     parser = argparse.ArgumentParser(description="Write the golden data.")
     parser.add_argument("parts", nargs="*", metavar="part", help=f"one of {', '.join(PARTS)}; by default all")
-    parser.add_argument("--missing", action="store_true", help="of responses, compute only those of new cases")
+    parser.add_argument("--missing", action="store_true", help="of responses, add only those of new cases and stations")
     arguments = parser.parse_args()
     wanted = arguments.parts or (("responses",) if arguments.missing else PARTS)
     for part in wanted:

@@ -5,6 +5,6 @@ an image. From the ganglion cells on, every trial has its own cells. Both fideli
 wiring wherever they can.
 """
 
-from biomodel.circuit.spiking import ganglion, lgn, noise, v1
+from biomodel.circuit.spiking import ganglion, lgn, noise, v1, v1_input
 
-__all__ = ["ganglion", "lgn", "noise", "v1"]
+__all__ = ["ganglion", "lgn", "noise", "v1", "v1_input"]

@@ -1,8 +1,7 @@
 r"""Spiking V1: adaptive exponential excitatory cells and fast-spiking inhibitory cells, four to one.
 
-Cell types, columns, wiring and depression are those of the rate model. A spike of a relay cell arrives after the
-conduction time. Its synapses release a share of their resources, and s, their rate of transmission in Hz of a synapse
-at rest, grows by :math:`1/\tau_s` of that and decays with :math:`\tau_s`.
+Cell types, columns and wiring are those of the rate model. The input is s, what the synapses of relay cells transmit, in Hz of
+a synapse at rest (`biomodel.circuit.spiking.v1_input`).
 
 Each cell type has at each column three simple cells of each phase, two complex cells, and one inhibitory cell of each phase. With
 :math:`x = \sum w s` minus its resting value, membranes in mV and conductances in leaks,
@@ -55,7 +54,7 @@ from biomodel.circuit.lattice import Grid, Links
 from biomodel.circuit.retina import GANGLION_CHANNELS
 from biomodel.circuit.spiking.cells import COUNT, COUNT_EQUATIONS, Trials
 from biomodel.circuit.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
-from biomodel.circuit.station import Setting, State, connect_one_to_one
+from biomodel.circuit.station import Setting, State
 from biomodel.circuit.v1 import BANDS
 from biomodel.parameters import Parameters
 
@@ -67,18 +66,6 @@ _PHASES = 2
 
 #: Largest variance of a simple cell's synaptic noise relative to all other noise.
 _OWN_NOISE = 9
-
-TERMINAL_EQUATIONS = """
-dresource/dt = (1 - resource)/recovery_time : 1
-dsent_{channel}/dt = -sent_{channel}/synaptic_time : Hz
-"""
-
-#: Effect of a spike at a terminal, with and without depression.
-RELEASE = """
-sent_{channel}_post += resource_post/({rested!r}*synaptic_time)
-resource_post = resource_post*(1 - {release})
-"""
-UNDEPRESSED = "sent_{channel}_post += 1/synaptic_time"
 
 DENDRITE_EQUATIONS = """
 afferents : Hz
@@ -196,10 +183,10 @@ def v1(
     setting: Setting,
     trials: Trials,
     every: int,
-    relays: dict[str, NeuronGroup | Synapses],
+    terminals: dict[str, NeuronGroup | Synapses],
     within: float | None = None,
-) -> dict[str, NeuronGroup | Synapses]:
-    """Terminals of the relay, dendrites, spiking cells and pools. `group_and_first_cell` locates a channel's cells.
+) -> dict[str, NeuronGroup]:
+    """Dendrites, spiking cells and pools. `group_and_first_cell` locates a channel's cells.
 
     Parameters
     ----------
@@ -207,14 +194,13 @@ def v1(
     trials : Trials
     every : int
         Steps of the circuit per step of V1.
-    relays : dict of str to NeuronGroup or Synapses
-        With the groups "lgn_midget_on" and so on.
+    terminals : dict of str to NeuronGroup or Synapses
+        With the groups "v1_input_midget_on" and so on.
     within : float, optional
         Largest distance of a column from the middle in degrees.
     """
     s = _Layout(setting, trials, every, within)
     cells_of_a_phase = len(s.cell_types) * s.columns.cells
-    groups = _terminals(s, relays)
     dendrites = NeuronGroup(
         _PHASES * cells_of_a_phase,
         DENDRITE_EQUATIONS,
@@ -265,8 +251,8 @@ def v1(
     )
     complexes.carried_here = linked_var(fired, "carried", index=np.tile(here, COMPLEX))
     complexes.carried_beside = linked_var(fired, "carried", index=np.tile(beside, COMPLEX).astype(int))
-    groups |= {group.name: group for group in (dendrites, simple, inhibitory, fired, complexes)}
-    return groups | _columns(s, groups)
+    groups = {group.name: group for group in (dendrites, simple, inhibitory, fired, complexes)}
+    return groups | _columns(s, terminals, groups)
 
 
 def _excitatory(s: _Layout, name: str, number: int, jump: str, inputs: str) -> NeuronGroup:
@@ -283,38 +269,6 @@ def _excitatory(s: _Layout, name: str, number: int, jump: str, inputs: str) -> N
         name=name,
         namespace=s.namespace,
     )
-
-
-def _terminals(s: _Layout, relays: dict[str, NeuronGroup | Synapses]) -> dict[str, NeuronGroup | Synapses]:
-    """Terminals of the relay cells' axons: one group per channel, and the synapses that bring its spikes."""
-    namespace = s.parameters.quantities("v1")
-    rested = rate_form.resting_resources(s.parameters)
-    groups: dict[str, NeuronGroup | Synapses] = {}
-    for channel in GANGLION_CHANNELS:
-        group = NeuronGroup(
-            s.trials.grid.cells,
-            TERMINAL_EQUATIONS.format(channel=channel),
-            method="euler",
-            dt=s.setting.dt,
-            order=10,
-            name=f"thalamocortical_{channel}",
-            namespace=namespace,
-        )
-        released = (UNDEPRESSED if "thalamocortical_depression" in s.setting.lesions else RELEASE).format(
-            channel=channel, rested=rested[channel], release=rate_form.release(channel)
-        )
-        synapses = Synapses(
-            relays[f"lgn_{channel}"],
-            group,
-            on_pre=released,
-            delay=namespace["conduction_time"],
-            dt=s.setting.dt,
-            name=f"axons_{channel}",
-            namespace=namespace,
-        )
-        connect_one_to_one(synapses)
-        groups |= {group.name: group, synapses.name: synapses}
-    return groups
 
 
 def _mean_rate(s: _Layout, simple: NeuronGroup) -> NeuronGroup:
@@ -337,7 +291,9 @@ def _mean_rate(s: _Layout, simple: NeuronGroup) -> NeuronGroup:
     return group
 
 
-def _columns(s: _Layout, groups: dict[str, NeuronGroup | Synapses]) -> dict[str, NeuronGroup | Synapses]:
+def _columns(
+    s: _Layout, terminals: dict[str, NeuronGroup | Synapses], groups: dict[str, NeuronGroup]
+) -> dict[str, NeuronGroup]:
     """The columns, which sum the afferents of each cell type's dendrites, and the layers that normalise and suppress."""
     cells, columns, clock, grid = s.cell_types, s.columns, s.clock, s.trials.grid
     places = tuple(rate_form.lattice(n, grid.pixels_per_degree, s.within) for n in (grid.height, grid.width))
@@ -356,8 +312,8 @@ def _columns(s: _Layout, groups: dict[str, NeuronGroup | Synapses]) -> dict[str,
         name="v1",
         namespace=s.parameters.quantities("v1"),
     )
-    terminals = {f"sent_{channel}": groups[f"thalamocortical_{channel}"] for channel in GANGLION_CHANNELS}
-    afferents.link(group, terminals, lambda down, right: grid.neighbour(down, right, *places))
+    sources = {f"sent_{channel}": terminals[f"v1_input_{channel}"] for channel in GANGLION_CHANNELS}
+    afferents.link(group, sources, lambda down, right: grid.neighbour(down, right, *places))
     here = np.arange(columns.cells)
     for k in range(len(cells)):
         own, other = k * columns.cells + here, (len(cells) + k) * columns.cells + here
@@ -412,7 +368,7 @@ def _columns(s: _Layout, groups: dict[str, NeuronGroup | Synapses]) -> dict[str,
             inputs.append(f"input_surround_{band} = {_PHASES}*(({fired})/{len(members)} - spontaneous)")
     if inputs:
         group.run_regularly("\n".join(inputs), dt=clock, when="groups", order=13, name="v1_layer_inputs")
-    layers: dict[str, NeuronGroup | Synapses] = {"v1": group}
+    layers = {"v1": group}
     for name in names:
         kind = name.split("_")[0]
         time = s.parameters["v1.inhibitory_synaptic_time" if kind == "normalisation" else "v1.surround_time"].quantity
@@ -525,16 +481,12 @@ def initial_state(setting: Setting, trials: Trials, random: np.random.Generator,
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     cells = cell_types(parameters, grid.pixels_per_degree)
     lattice = (columns.images, columns.height, columns.width)
-    full = np.ones((grid.images, grid.height, grid.width))
     balanced = homeostasis(parameters, cells)
     rest = {
         "simple": np.tile(balanced.simple_rest, (SIMPLE, 1)),
         "complex": np.full((COMPLEX, len(cells)), balanced.complex_rest),
     }
     state: State = {}
-    for channel, rate in lgn.maintained(parameters).items():
-        state[f"thalamocortical_{channel}.sent_{channel}"] = full * rate
-        state[f"thalamocortical_{channel}.resource"] = full * rate_form.resting_resources(parameters)[channel]
     for name, number in (("simple", SIMPLE * _PHASES), ("complex", COMPLEX)):
         shape = (number * len(cells), *lattice)
         low, high = p["v1.spike_reset"], p["v1.spike_threshold"]
