@@ -28,7 +28,7 @@ def pretrained(preset: str = "macaque_parafovea", fidelity: str = "rate", output
         Preset of the pathway that it was fitted to; only "macaque_parafovea" at spiking fidelity.
     fidelity : {"rate", "spiking"}
         Fidelity of that pathway. Fitted to spikes, it predicts rates over trials and has 16 types of V1 cells.
-    output : {"lgn", "v1"}
+    output : {"lgn", "v1_input", "v1"}
         The last station.
 
     Returns

@@ -11,9 +11,12 @@ from biomodel.images import photographs
 from biomodel.stimuli import luminance
 from bridge.evaluate.as_subject import FrontEndSubject, resample
 from bridge.evaluate.kernels import KernelPairs
-from bridge.evaluate.scores import correlation, r_squared
+from bridge.evaluate.scores import correlation, r_squared, score_front_end
 from bridge.fit import fitting
+from bridge.fit.data import Recording
+from bridge.fit.early_stages import EarlyStages
 from bridge.fit.fitting import fit_front_end
+from bridge.fit.optimisers import Targets
 from bridge.fit.v1_rates import non_negative
 from bridge.model.ablation import ABLATIONS, WITHOUT_ABLATION
 from bridge.model.convolution import separable
@@ -53,7 +56,8 @@ def test_constant_fields_give_resting_responses(fitted):
     assert torch.allclose(out["v1"], front_end.v1.spontaneous.expand_as(out["v1"]), atol=0.01)
     maintained = front_end.ganglion.maintained
     assert torch.allclose(out["ganglion"], maintained.expand(1, 4, 16, 16), atol=0.05)
-    assert torch.allclose(out["lgn"], front_end.lgn.steady_state(maintained).expand(1, 4, 16, 16), atol=0.05)
+    for station in ("lgn", "v1_input"):
+        assert torch.allclose(out[station], front_end.lgn.steady_state(maintained).expand(1, 4, 16, 16), atol=0.05)
 
 
 def test_low_pass_is_a_convolution_with_an_exponential():
@@ -148,6 +152,53 @@ def test_stations_that_were_not_recorded_are_fitted_through(patches, responses):
     front_end, report = bridge.fit_responses(responses[["background", "lgn"]], patches)
     assert front_end.output == "lgn"
     assert report.summary()["lgn"]["photographs"]["median_r2"] > 0.9
+
+
+def test_shipped_weights_predict_the_input_of_v1(patches, responses):
+    """Their synapses were fitted through V1 only, which leaves their output nearly determined."""
+    scores = score_front_end(bridge.pretrained(output="v1_input"), "photographs", patches, responses)
+    r2 = scores[scores.station == "v1_input"].set_index("channel").r2
+    assert list(r2.index) == list(RELAY) and r2.min() > 0.9, r2
+
+
+def synapses_apart():
+    """A front end up to the input of V1, whose synapses deplete, and one with the initial synapses behind the same relay."""
+    truth = bridge.FrontEnd(8.0, {}, "v1_input")
+    with torch.no_grad():
+        truth.v1_input.log_release.copy_(torch.tensor([0.01, 0.2]).log())
+        truth.v1_input.recovery.log_time += 0.4
+        truth.v1_input.parasol_synapse.log_time += 0.7
+    fresh = truth.untrained()
+    fresh.lgn.load_state_dict(truth.lgn.state_dict())
+    return truth, fresh
+
+
+def test_synapses_are_fitted_to_what_they_deliver():
+    truth, fresh = synapses_apart()
+    light = torch.from_numpy(photographs(6, 16, Display(pixels_per_degree=8), seed=2).values[:, None]).float()
+    background = torch.full_like(light, 40.0)
+    with torch.no_grad():
+        wanted = truth.responses(light, background)["v1_input"]
+        before = (fresh(light, background) - wanted).square().mean()
+    recording = Recording(light, background, Targets({"v1_input": wanted}, np.zeros(6, dtype=bool)))
+    EarlyStages(fresh).fit(["v1_input"], ["v1_input"], recording)
+    with torch.no_grad():
+        assert float((fresh(light, background) - wanted).square().mean()) < 1e-3 * float(before)
+    for name, values in truth.v1_input.named_parameters():
+        if name != "midget_synapse.log_time":  # Midget cells of initial weights hardly change within the window.
+            assert torch.allclose(fresh.v1_input.get_parameter(name), values, atol=0.15), name
+
+
+def test_synapses_that_do_not_deplete_deliver_the_rates_of_the_relay():
+    front_end = bridge.FrontEnd(8.0, {}, "v1_input", ablations=["thalamocortical_depression"])
+    with torch.no_grad():
+        for synapse in (front_end.v1_input.midget_synapse, front_end.v1_input.parasol_synapse):
+            synapse.log_time.fill_(-12.0)
+    light = 20 + 100 * torch.rand(2, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    out = front_end.responses(light, 50.0)
+    assert torch.allclose(out["v1_input"], out["lgn"], rtol=1e-3) and float(out["lgn"].detach().std()) > 1
+    with pytest.raises(ValueError, match="ablations must be one of"):
+        bridge.FrontEnd(8.0, {}, "v1_input", ablations=["push_pull"])
 
 
 @pytest.mark.all
@@ -257,12 +308,16 @@ def test_truncated_front_end_has_every_earlier_station(fitted, patches):
     front_end, _ = fitted
     light = torch.from_numpy(patches.values[:2, None]).float()
     relay = front_end.truncated("lgn")
-    assert relay.output == "lgn" and not hasattr(relay, "v1")
+    assert relay.output == "lgn" and not hasattr(relay, "v1") and not hasattr(relay, "v1_input")
     found, expected = relay.responses(light), front_end.responses(light)
-    assert list(found) == list(STATIONS[:-1])
+    assert list(found) == list(STATIONS[:5])
     for station, values in found.items():
         assert torch.equal(values, expected[station]), station
     assert torch.equal(relay(light), expected["lgn"])
+    axons = front_end.truncated("v1_input")
+    assert list(axons.responses(light)) == list(STATIONS[:-1]) and not hasattr(axons, "v1")
+    assert torch.equal(axons(light), expected["v1_input"]) and axons.channels == relay.channels
+    assert torch.equal(axons.truncated("lgn")(light), expected["lgn"])
     frozen = front_end.replace(gaze_sd=0.1).double().requires_grad_(False).truncated("lgn")
     assert frozen.cone.log_gain.dtype == torch.float64 and not any(p.requires_grad for p in frozen.parameters())
     assert frozen.gaze_sd == 0.1
@@ -274,7 +329,8 @@ def test_truncated_front_end_has_every_earlier_station(fitted, patches):
         ({"orientations": [0.0]}, "orientations must have 2 values, .*, got 1"),
         ({"parasol": [True] * 3}, "parasol must have 2 values, .*, got 3"),
         ({"channels": {"lgn": ["a"], "v1": list("abcd")}}, r"channels\['lgn'\] must have 4 labels"),
-        ({"output": "v2"}, "output must be one of lgn, v1, got 'v2'"),
+        ({"channels": {"v1_input": list("abc"), "v1": list("abcd")}}, r"channels\['v1_input'\] must have 4 labels"),
+        ({"output": "v2"}, "output must be one of lgn, v1_input, v1, got 'v2'"),
         ({"ablations": ["sleep"]}, "ablations must be one of .*, got 'sleep'"),
     ],
 )
@@ -347,8 +403,7 @@ def test_drives_of_a_bounded_v1_are_those_of_the_whole_image():
     image = torch.from_numpy(light.values[:, None]).float()
     signals = front_end.initial_signals(image, front_end.background(image))
     with torch.no_grad():
-        relay = front_end.relay_rates(front_end.advance(STATIONS[:-1], signals))
-        drives = front_end.v1.drives(front_end.v1.synaptic_input(relay, front_end.resting_relay_rates()))
+        drives = front_end.v1.drives(front_end.advance(STATIONS[:-1], signals)["v1_input"])
         rows, columns = (np.flatnonzero(abs(light[axis].values[::2]) <= 1.1) for axis in ("y", "x"))
         expected = front_end.v1.respond(drives[..., rows, :][..., columns])
     assert found.shape == expected.shape and rows[0] > 0 and rows[-1] < 13

@@ -12,11 +12,11 @@ import biomodel
 import bridge
 from biomodel.images import photographs
 from bridge.fit import fitting, stimuli, v1_counts
-from bridge.fit.data import Relay
+from bridge.fit.data import Cortex, Recording, Relay
 from bridge.fit.optimisers import Targets
 from bridge.fit.v1_counts import fit_v1_to_counts, initialise_complex, regress
 from bridge.model.front_end import RELAY
-from bridge.model.stages import V1
+from bridge.model.stages import V1, V1Input
 from bridge.model.time import N_INTERVALS
 
 PIXELS_PER_DEGREE, MAINTAINED = 4.0, 10.0
@@ -62,7 +62,7 @@ def relay(images: int, seed: int) -> Relay:
 
 def respond(v1: V1, shown: Relay) -> Tensor:
     with torch.no_grad():
-        return v1(shown.rates, shown.resting)
+        return Cortex(V1Input(), v1)(shown)
 
 
 @pytest.mark.all
@@ -74,10 +74,11 @@ def test_fit_to_counts_recovers_v1(truth):
     counts = np.random.default_rng(0).poisson(SECONDS * rates.numpy(), size=(TRIALS, *rates.shape)).mean(axis=0)
     response = torch.from_numpy(counts / SECONDS).float()
     fitted = V1(truth.orientations, PIXELS_PER_DEGREE, spiking=True)
+    cortex = Cortex(V1Input(), fitted)
     targets = Targets({"v1": response}, np.zeros(240, dtype=bool), {"v1": SECONDS})
-    fit_v1_to_counts(fitted, shown, targets, seed=0)
+    fit_v1_to_counts(cortex, shown, targets, seed=0)
     assert fitted.parasol == truth.parasol
-    found, expected = respond(fitted, unseen), respond(truth, unseen)
+    found, expected = cortex(unseen).detach(), respond(truth, unseen)
     unexplained = ((found - expected) ** 2).mean(dim=(0, 2, 3)) / expected.var(dim=(0, 2, 3))
     assert float(unexplained.max()) < 0.12 and float(unexplained.min()) < 0.01, unexplained
     for found, true in zip(fitted.root_weight.detach() ** 2, truth.root_weight.detach() ** 2, strict=True):
@@ -92,13 +93,31 @@ def test_regression_recovers_position_and_strength_of_weights(truth):
     fitted = V1(truth.orientations, PIXELS_PER_DEGREE, spiking=True)
     fitted.set_relay_classes([False, False])
     simple = respond(truth, shown)[:, :2]
-    regress(fitted, shown, simple)
+    regress(Cortex(V1Input(), fitted), shown, simple)
     found, true = fitted.root_weight[0].detach() ** 2, truth.root_weight[0].detach() ** 2
     assert float(torch.corrcoef(torch.stack([found.flatten(), true.flatten()]))[0, 1]) > 0.8
     root = fitted.root_weight[0].detach()  # None is 0, where the root has no slope.
     assert float(root.min()) >= 0.029 * float(root.max())
     assert float(fitted.spontaneous[0]) == pytest.approx(float(truth.spontaneous[0]), rel=0.3)
     assert float(respond(fitted, shown)[:, 0].mean()) == pytest.approx(float(simple[:, 0].mean()), rel=0.3)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_synapses_are_fitted_with_v1_unless_their_output_was_recorded(truth, recorded, monkeypatch):
+    for steps in ("_STEPS", "_FEW_STEPS"):
+        monkeypatch.setattr(v1_counts, steps, 2)
+    shown = relay(8, 2)
+    responses = {"v1": respond(truth, shown)} | ({"v1_input": shown.rates.mean(dim=0)} if recorded else {})
+    targets = Targets(responses, np.arange(8) >= 6, {"v1": SECONDS})
+    labels = {"lgn": list(RELAY), "v1": ["simple_0", "simple_1", "complex_0", "complex_1"]}
+    front_end = bridge.FrontEnd(PIXELS_PER_DEGREE, labels, orientations=truth.orientations, spiking=True)
+    monkeypatch.setattr(Relay, "of", lambda *_: shown)
+    recording = Recording(torch.ones(8, 1, 16, 16), torch.ones(8, 1, 16, 16), targets)
+    before = copy.deepcopy(front_end.state_dict())
+    fitting._v1_fit(front_end, recording, recording, 0)(1, True)
+    moved = {name for name, values in front_end.state_dict().items() if not torch.equal(values, before[name])}
+    assert "v1.log_exponent" in moved and ("v1_input.log_release" not in moved) == recorded
+    assert all(p.requires_grad and p.grad is None for p in front_end.parameters())
 
 
 def test_complex_cells_start_at_their_resting_rates(truth):
@@ -113,7 +132,7 @@ def test_complex_cells_start_at_their_resting_rates(truth):
         fitted.log_spontaneous.zero_()
         fitted.root_complex_weight.fill_(0.1)
     complex_ = respond(quiet, shown)[:, 2:]
-    initialise_complex(fitted, shown, complex_, seed=0)
+    initialise_complex(Cortex(V1Input(), fitted), shown, complex_, seed=0)
     assert torch.allclose(fitted.spontaneous[2:], quiet.spontaneous[2:], rtol=0.3)
     assert float(fitted.root_complex_weight.min()) > 0
 
@@ -137,7 +156,7 @@ def test_each_spiking_channel_has_its_own_resting_rate(truth, tmp_path):
 
 
 def test_spiking_complex_cells_raise_their_sum_to_a_power(truth):
-    drives = truth.drives(relay(6, 3).synaptic_input(truth)).detach()
+    drives = truth.drives(Cortex(V1Input(), truth).synaptic_input(relay(6, 3))).detach()
     with torch.no_grad():
         powered = truth.respond(drives)[:, 2:] - truth.spontaneous[2:]
         exponents = truth.log_complex_exponent.clone()

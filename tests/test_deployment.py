@@ -17,7 +17,7 @@ RELAY = ["midget_on", "midget_off", "parasol_on", "parasol_off"]
 def front_end(output: str) -> FrontEnd:
     """Initial weights, with six V1 cell types of random weights; two have parasol afferents."""
     n_types = 6
-    channels = {"lgn": RELAY, "v1": [f"cell_{k}" for k in range(2 * n_types)]}
+    channels = {"lgn": RELAY, "v1_input": RELAY, "v1": [f"cell_{k}" for k in range(2 * n_types)]}
     made = FrontEnd(
         16.0,
         channels,
@@ -53,7 +53,7 @@ def test_torch_compile_gives_the_same_output_in_one_graph():
         assert torch.allclose(compiled(light()), module(light()), rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("output", ["lgn", "v1"])
+@pytest.mark.parametrize("output", ["lgn", "v1_input", "v1"])
 def test_gradients_are_those_of_differences(output):
     module = front_end(output).double()
     shown = light(1, 6, 7).double().requires_grad_()

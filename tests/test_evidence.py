@@ -74,7 +74,7 @@ def test_report_needs_no_simulation(tmp_path):
         "weber, lgn": 0.5,
         "log, v1": 0.6,
     }
-    stations = {"front end": STATIONS, "from lgn alone": STATIONS[:-1], "from v1 alone": STATIONS}
+    stations = {"front end": STATIONS, "from lgn alone": STATIONS[:5], "from v1 alone": STATIONS}
     rows = [
         {"model": model, "parameters": 3, "station": station, "set": name, "channel": channel, "r2": value}
         for model, value in r2.items()

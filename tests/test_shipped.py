@@ -4,12 +4,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import biomodel
 import bridge
 from biomodel.engine.responses import in_rates
 from biomodel.images import photographs
 from biomodel.parameters import PRESETS, Parameters
+from bridge import io
 from bridge.evaluate.scores import score_front_end
 
 #: The module; `bridge.pretrained` is the function.
@@ -64,6 +67,31 @@ def test_spiking_weights_predict_the_present_circuit():
     assert scores[scores.station == "lgn"].feve.min() > 0.9
 
 
+def test_files_of_the_earlier_version_are_read_with_the_present_names(tmp_path):
+    """Shipped weights have version 5, in which synapses were part of V1; saved again, they have the present one."""
+    path = pretrained._FOLDER / "macaque_parafovea_rate.safetensors"
+    with safe_open(path, framework="pt") as file:
+        assert file.metadata()["version"] == "5"
+        old = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not iterable)
+    found, _ = io.read(path)
+    moved = {name for name in found if name not in old}
+    synapses = {"log_release", "recovery.log_time", "midget_synapse.log_time", "parasol_synapse.log_time"}
+    assert moved == {f"v1_input.{name}" for name in synapses} and len(found) == len(old)
+    for name, values in found.items():
+        assert torch.equal(values, old[name.replace("v1_input.", "v1.")])
+    front_end = bridge.pretrained()
+    front_end.save(tmp_path / "again.safetensors")
+    with safe_open(tmp_path / "again.safetensors", framework="pt") as file:
+        assert file.metadata()["version"] == str(io.VERSION) == "6"
+        header = file.metadata() | {"version": "4"}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not iterable)
+    for name, values in bridge.FrontEnd.load(tmp_path / "again.safetensors").state_dict().items():
+        assert torch.equal(values, front_end.state_dict()[name])
+    save_file(tensors, tmp_path / "older.safetensors", header)
+    with pytest.raises(ValueError, match="must have version 5 or 6, got '4'"):
+        bridge.FrontEnd.load(tmp_path / "older.safetensors")
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_weights_hold_in_bfloat16(preset):
     relay = bridge.pretrained(preset, output="lgn")
@@ -96,7 +124,7 @@ def test_weights_predict_the_present_circuit(preset):
             "preset at fidelity 'spiking' must be one of macaque_parafovea, got 'macaque_fovea'$",
         ),
         ({"fidelity": "analogue"}, "fidelity must be one of rate, spiking, got 'analogue'$"),
-        ({"output": "ganglion"}, "output must be one of lgn, v1, got 'ganglion'$"),
+        ({"output": "ganglion"}, "output must be one of lgn, v1_input, v1, got 'ganglion'$"),
     ],
 )
 def test_unknown_weights_are_refused(asked, words):

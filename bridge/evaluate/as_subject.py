@@ -98,9 +98,9 @@ class FrontEndSubject:
             accepted = "'gaze', a luminance of 0 cd/m² or more, or one for each image"
             levels = np.array(uniform_levels(adapt_to, len(light), accepted))
             background = np.broadcast_to(levels[:, None, None], light.shape)
-        relay = front_end.truncated("lgn")
-        responses = _label(relay, predict(relay, light, background), background, stimulus)
-        responses = responses.drop_vars([n for n in relay.stations if STATIONS.index(n) > STATIONS.index(output)])
+        before_v1 = front_end.truncated("v1_input" if output in ("v1_input", "v1") else "lgn")
+        responses = _label(before_v1, predict(before_v1, light, background), background, stimulus)
+        responses = responses.drop_vars([n for n in before_v1.stations if STATIONS.index(n) > STATIONS.index(output)])
         if output == "v1":
             responses = responses.merge(_v1_responses(front_end, light, background, stimulus, region.v1))
         if region.record is None:
@@ -118,7 +118,7 @@ class FrontEndSubject:
 def _label(
     front_end: FrontEnd, predictions: dict[str, np.ndarray], background: np.ndarray, stimulus: xr.DataArray
 ) -> xr.Dataset:
-    """Responses up to the relay with the labels of `biomodel.Pathway.simulate`."""
+    """Responses of stations before V1 with the labels of `biomodel.Pathway.simulate`."""
     coordinates: dict[str, Any] = {"y": stimulus.y.values, "x": stimulus.x.values}
     coordinates |= {str(name): labels for name, labels in stimulus.coords.items() if labels.dims == ("image",)}
     variables: dict[str, tuple] = {"background": (("image", "y", "x"), background)}
@@ -134,18 +134,18 @@ def _v1_responses(
     front_end: FrontEnd, light: np.ndarray, background: np.ndarray, stimulus: xr.DataArray, within: float | None
 ) -> xr.Dataset:
     """Responses of the V1 cells at most `within` degrees from the centre; pools end there."""
-    v1, resting = cast(V1, front_end.v1), front_end.resting_relay_rates()
+    v1 = cast(V1, front_end.v1)
     places = {axis: stimulus[axis].values[::STRIDE] for axis in ("y", "x")}
     near = {a: np.flatnonzero(abs(at) <= (np.inf if within is None else within)) for a, at in places.items()}
     batches = []
     for first in range(0, len(light), BATCH):
         images = slice(first, first + BATCH)
         signals = front_end.initial_signals(tensor(light[images])[:, None], tensor(background[images])[:, None])
-        relay = front_end.relay_rates(front_end.advance(front_end.stations[:-1], signals))
+        synaptic = front_end.advance(front_end.stations[:-1], signals)["v1_input"]
         (rows, down), (columns, right) = (
-            _surroundings(near[axis], relay.shape[k], v1.reach) for k, axis in ((-2, "y"), (-1, "x"))
+            _surroundings(near[axis], synaptic.shape[k], v1.reach) for k, axis in ((-2, "y"), (-1, "x"))
         )
-        drives = v1.drives(v1.synaptic_input(relay[..., rows, columns], resting))
+        drives = v1.drives(synaptic[..., rows, columns])
         batches.append(v1.respond(drives[..., down, :][..., right]).numpy())
     return xr.Dataset(
         {"v1": (station_dims("v1"), np.concatenate(batches))},

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor
+from torch import Tensor, nn
 
 from biomodel.analysis.alignment import CHANNELS, canonical, canonical_light
+from biomodel.circuit.specification import NOISY
 from biomodel.engine.responses import SINGLE, in_rates
 from biomodel.stimuli import check_luminance, pixels_per_degree
 from biomodel.utils.errors import InputError
@@ -18,10 +19,10 @@ from bridge.evaluate.scores import BATCH, tensor
 from bridge.fit.optimisers import Targets
 from bridge.fit.stimuli import choose_validation
 from bridge.model.front_end import OUTPUTS, STATIONS, FrontEnd
-from bridge.model.stages import V1
+from bridge.model.stages import V1, V1Input
 
-#: Stations whose responses are rates or counts.
-FIRING = ("ganglion", "lgn", "v1")
+#: Stations up to the relay.
+_TO_RELAY = STATIONS[: STATIONS.index("lgn") + 1]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Relay:
-    """Input of V1.
+    """Rates of the relay, which V1 is fitted behind.
 
     Attributes
     ----------
@@ -85,7 +86,7 @@ class Relay:
         """Rates of a front end's relay."""
         rates = []
         for light, background in zip(recording.light.split(BATCH), recording.background.split(BATCH), strict=True):
-            signals = front_end.advance(STATIONS[: STATIONS.index("v1")], front_end.initial_signals(light, background))
+            signals = front_end.advance(_TO_RELAY, front_end.initial_signals(light, background))
             rates.append(front_end.relay_rates(signals))
         return Relay(torch.cat(rates, dim=1), front_end.resting_relay_rates())
 
@@ -93,9 +94,27 @@ class Relay:
         """The input for some images, by index."""
         return Relay(self.rates[:, images], self.resting)
 
-    def synaptic_input(self, v1: V1) -> Tensor:
-        """`V1.synaptic_input` of these rates."""
-        return v1.synaptic_input(self.rates, self.resting)
+
+class Cortex(nn.Module):
+    """V1 behind the synapses of the relay: what is fitted together where only V1's responses were recorded.
+
+    Parameters
+    ----------
+    v1_input : V1Input
+    v1 : V1
+    """
+
+    def __init__(self, v1_input: V1Input, v1: V1) -> None:
+        super().__init__()
+        self.v1_input, self.v1 = v1_input, v1
+
+    def synaptic_input(self, relay: Relay) -> Tensor:
+        """What synapses deliver, relative to its resting level, (interval, image, 4, y, x) in Hz."""
+        return self.v1_input(relay.rates, relay.resting)
+
+    def forward(self, relay: Relay) -> Tensor:
+        """Mean rates (Hz) of V1 over the window."""
+        return self.v1(self.synaptic_input(relay))
 
 
 def photograph_labels(light: xr.DataArray) -> np.ndarray:
@@ -187,7 +206,7 @@ def _check_values(values: xr.DataArray) -> None:
         found = found[~np.isnan(found)]
     if not np.isfinite(found).all():
         raise InputError(f"responses of {name} must be finite, got NaN or infinity")
-    if name in FIRING and found.min() < 0:
+    if name in NOISY and found.min() < 0:
         raise InputError(f"responses of {name} must be rates or counts of 0 or more, got {found.min():g}")
 
 

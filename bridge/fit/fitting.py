@@ -2,10 +2,11 @@
 
 The fit reads luminance, the field adapted to, and responses; never a parameter of the simulation. Recorded stations are fitted
 one after the other, each behind the fitted stations before it; a station that was not recorded is fitted through the next
-recorded one. Then all stations up to the relay are fitted together to all their responses, because only later stations
-show the time course of earlier ones (`early_stages`). V1 has thousands of weights and is fitted behind the relay (`v1_rates`,
-for spiking cells `v1_counts`). Finally Adam refines all parameters together (`optimisers`): to the responses of rate cells, and
-to the likelihood of the counts of spiking cells.
+recorded one. Then all stations before V1 are fitted together to all their responses, because only later stations
+show the time course of earlier ones (`early_stages`). V1 has thousands of weights and is fitted behind them (`v1_rates`, for
+spiking cells `v1_counts`); the synapses of its input are fitted with it where their output was not recorded. Finally Adam
+refines all parameters together (`optimisers`): to the responses of rate cells, and to the likelihood of the counts of spiking
+cells.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
 from threadpoolctl import threadpool_limits
+from torch import nn
 
 import biomodel
 from biomodel import Display, Pathway
@@ -39,7 +40,7 @@ from biomodel.utils.errors import InputError
 from biomodel.utils.paths import local_path
 from biomodel.utils.progress import progress
 from bridge.evaluate.scores import FitReport, score_front_end
-from bridge.fit.data import Recording, Relay, check_variation, choose_held_out, validate_data
+from bridge.fit.data import Cortex, Recording, Relay, check_variation, choose_held_out, validate_data
 from bridge.fit.early_stages import EarlyStages
 from bridge.fit.optimisers import AdamSettings, fit_adam
 from bridge.fit.stimuli import (
@@ -55,7 +56,6 @@ from bridge.fit.v1_counts import fit_v1_to_counts
 from bridge.fit.v1_rates import TURNS, fit_v1
 from bridge.model.ablation import check_ablations
 from bridge.model.front_end import OUTPUTS, STATIONS, FrontEnd
-from bridge.model.stages import V1
 
 logger = logging.getLogger("precortical")
 
@@ -101,7 +101,7 @@ def fit_pathway(
         States in which an array is presented, as in `Pathway.simulate`, except "previous".
     held_out : float
         Share of an array's photographs (or images) that are scored and never fitted, above 0 and below 1.
-    output : {"lgn", "v1"}
+    output : {"lgn", "v1_input", "v1"}
         The last station that is simulated and fitted.
     ablations : sequence of str
         Mechanisms of `bridge.model.ablation.ABLATIONS` that the front end is fitted without.
@@ -186,11 +186,11 @@ def fit_responses(
     Parameters
     ----------
     responses : xarray.Dataset
-        With the names that `Pathway.simulate` gives, in any order, `background` (cd/m²) and at least one of `lgn` and `v1`.
-        Channels are known by name; images and places by their coordinates where stimulus and responses both have them,
-        otherwise by position. A dimension `trial` holds repeats, NaN where an image has fewer than others: the fit uses
-        their mean. Counts have the unit ``spikes``, and the attribute ``window_s`` with the seconds between which they were
-        counted; for spiking V1 cells, give counts.
+        With the names that `Pathway.simulate` gives, in any order, `background` (cd/m²) and at least one of `lgn`,
+        `v1_input` and `v1`. Channels are known by name; images and places by their coordinates where stimulus and responses
+        both have them, otherwise by position. A dimension `trial` holds repeats, NaN where an image has fewer than others:
+        the fit uses their mean. Counts have the unit ``spikes``, and the attribute ``window_s`` with the seconds between
+        which they were counted; for spiking V1 cells, give counts.
     stimulus : xarray.DataArray, (image, y, x) in any order
         Luminance in cd/m², one image per response; `photograph` as in `fit_pathway`.
     held_out : float
@@ -203,7 +203,7 @@ def fit_responses(
     Returns
     -------
     front_end : FrontEnd
-        Ends at V1 where V1 was recorded, else at the LGN.
+        Ends at the last station that was recorded.
     report : FitReport
         Scores on the held-out photographs.
 
@@ -293,8 +293,11 @@ def fit_front_end(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, abl
     responses = canonical(responses, light)
     check_variation(responses)
     recording = Recording.from_xarray(light, responses, seed)
-    recorded, early = list(recording.targets.responses), STATIONS[: STATIONS.index("v1")]
+    recorded = list(recording.targets.responses)
+    # Synapses whose output was not recorded are fitted with V1.
+    early = [name for name in STATIONS[: STATIONS.index("v1")] if name != "v1_input" or name in recorded]
     front_end = _initial_front_end(light, responses, ablations)
+    later = [name for name in front_end.stations if name not in early]
     finer = max(1.0, front_end.pixels_per_degree / PIXELS_PER_DEGREE) ** 2
     order = np.random.default_rng([seed, 1]).permutation(recording.targets.fitted)
 
@@ -316,7 +319,7 @@ def fit_front_end(light: xr.DataArray, responses: xr.Dataset, seed: int = 0, abl
                     fit(TURNS, True)
                     through = some(_THROUGH_PLACES, per_image)
                     for _ in range(_ROUNDS if pending else 0):
-                        stages.fit(early, recorded, through, ["v1"], _THROUGH_ITERATIONS)
+                        stages.fit(early, recorded, through, later, _THROUGH_ITERATIONS)
                         fit(2, False)
             else:
                 pending.append(station)
@@ -354,17 +357,32 @@ def _gaze_sd(responses: xr.Dataset) -> float:
 
 def _v1_fit(front_end: FrontEnd, recording: Recording, some: Recording, seed: int) -> Callable[[int, bool], None]:
     """A function that fits V1 behind the present relay: to counts of all images, or to rates of `some`."""
-    v1, random = cast(V1, front_end.v1), np.random.default_rng([seed, 2])
+    cortex, random = Cortex(front_end.v1_input, front_end.v1), np.random.default_rng([seed, 2])
     targets = recording.targets.of("v1")
+    fixed = [cortex.v1_input] if "v1_input" in recording.targets.responses else []
 
     def fit(turns: int, initialise: bool) -> None:
-        if targets.counting_s:
-            fit_v1_to_counts(v1, Relay.of(front_end, recording), targets, seed, initialise)
-        else:
-            relay = Relay.of(front_end, some)
-            fit_v1(v1, relay, some.targets.responses["v1"], random, turns, initialise)
+        with fixed_parameters(fixed):
+            if targets.counting_s:
+                fit_v1_to_counts(cortex, Relay.of(front_end, recording), targets, seed, initialise)
+            else:
+                relay = Relay.of(front_end, some)
+                fit_v1(cortex, relay, some.targets.responses["v1"], random, turns, initialise)
 
     return fit
+
+
+@contextmanager
+def fixed_parameters(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Exclude the parameters of modules from fits inside the block: ``requires_grad`` is False."""
+    trained = [p for module in modules for p in module.parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def refine(front_end: FrontEnd, recording: Recording, settings: AdamSettings) -> float:

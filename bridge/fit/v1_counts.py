@@ -22,10 +22,10 @@ from scipy import linalg
 from torch import Tensor
 
 from bridge.evaluate.reverse_correlation import moments
-from bridge.fit.data import Relay
+from bridge.fit.data import Cortex, Relay
 from bridge.fit.optimisers import AdamSettings, Targets, fit_adam
 from bridge.fit.v1_rates import fit_complex_weights, non_negative
-from bridge.model.stages import STRIDE, V1
+from bridge.model.stages import STRIDE
 from bridge.model.time import window_mean
 
 #: Adam's steps for the choice of classes and after a change of earlier stations, and for all of V1; its learning rate.
@@ -40,13 +40,13 @@ _SOME, _TURNS, _AT_MOST = 96, 12, 10.0
 _AT_REST, _LEAST_RATE = 0.1, 0.05
 
 
-def fit_v1_to_counts(v1: V1, relay: Relay, targets: Targets, seed: int, initialise: bool = True) -> None:
-    """Fit V1 of spiking cells to counts, in place.
+def fit_v1_to_counts(cortex: Cortex, relay: Relay, targets: Targets, seed: int, initialise: bool = True) -> None:
+    """Fit V1 of spiking cells to counts, in place, and the synapses before it unless their parameters are fixed.
 
     Parameters
     ----------
-    v1 : V1
-        With the orientations of its cell types.
+    cortex : Cortex
+        With the orientations of V1's cell types.
     relay : Relay
     targets : Targets
         The responses "v1": rates (Hz) over trials of simple cells of every type, then of complex cells.
@@ -56,29 +56,29 @@ def fit_v1_to_counts(v1: V1, relay: Relay, targets: Targets, seed: int, initiali
     """
     if initialise:
         simple, complex_ = targets.responses["v1"].chunk(2, dim=1)
-        _initialise_simple(v1, relay, replace(targets, responses={"v1": simple}), seed)
+        _initialise_simple(cortex, relay, replace(targets, responses={"v1": simple}), seed)
         some = _spread_out(torch.from_numpy(targets.fitted))
-        initialise_complex(v1, relay.subset(some), complex_[some], seed)
+        initialise_complex(cortex, relay.subset(some), complex_[some], seed)
 
     def predict(images: Tensor) -> dict[str, Tensor]:
-        return {"v1": v1(relay.rates[:, images], relay.resting)}
+        return {"v1": cortex(relay.subset(images))}
 
-    fit_adam(v1, predict, targets, AdamSettings(_STEPS if initialise else _FEW_STEPS, _RATE, seed))
+    fit_adam(cortex, predict, targets, AdamSettings(_STEPS if initialise else _FEW_STEPS, _RATE, seed))
 
 
-def _initialise_simple(v1: V1, relay: Relay, targets: Targets, seed: int) -> None:
+def _initialise_simple(cortex: Cortex, relay: Relay, targets: Targets, seed: int) -> None:
     """Initialise each cell type's relay class and weights; the responses "v1" of `targets` are those of simple cells."""
     simple = targets.responses["v1"]
     n_types = simple.shape[1]
     fitted = torch.from_numpy(targets.fitted)
     candidates, unexplained = [], []
     for parasol in (False, True):
-        candidate = copy.deepcopy(v1)
-        candidate.set_relay_classes([parasol] * n_types)
+        candidate = copy.deepcopy(cortex)
+        candidate.v1.set_relay_classes([parasol] * n_types)
         regress(candidate, relay.subset(fitted), simple[fitted])
 
-        def predict(images: Tensor, candidate: V1 = candidate) -> dict[str, Tensor]:
-            return {"v1": candidate(relay.rates[:, images], relay.resting)[:, :n_types]}
+        def predict(images: Tensor, candidate: Cortex = candidate) -> dict[str, Tensor]:
+            return {"v1": candidate(relay.subset(images))[:, :n_types]}
 
         fit_adam(candidate, predict, targets, AdamSettings(_FEW_STEPS, _RATE, seed))
         candidates.append(candidate)
@@ -87,18 +87,19 @@ def _initialise_simple(v1: V1, relay: Relay, targets: Targets, seed: int) -> Non
     # The shared parameters come from the class of most types.
     most = bool(is_parasol.float().mean() > 0.5)
     usual, other, odd = candidates[most], candidates[not most], is_parasol != most
-    v1.load_state_dict(usual.state_dict())
+    cortex.load_state_dict(usual.state_dict())
     with torch.no_grad():
-        v1.root_weight[odd] = other.root_weight[odd]
-        v1.log_spontaneous[:n_types][odd] = other.log_spontaneous[:n_types][odd]
-    v1.set_relay_classes(is_parasol.tolist())
+        cortex.v1.root_weight[odd] = other.v1.root_weight[odd]
+        cortex.v1.log_spontaneous[:n_types][odd] = other.v1.log_spontaneous[:n_types][odd]
+    cortex.v1.set_relay_classes(is_parasol.tolist())
 
 
 @torch.no_grad()
-def regress(v1: V1, relay: Relay, simple: Tensor) -> None:
+def regress(cortex: Cortex, relay: Relay, simple: Tensor) -> None:
     """Set the weights of cell types with one relay class to the regression of rates, scaled to predict the mean rates."""
+    v1 = cortex.v1
     first = 2 * int(v1.parasol[0])
-    synaptic = relay.synaptic_input(v1)
+    synaptic = cortex.synaptic_input(relay)
     found = moments(window_mean(synaptic)[:, first : first + 2], simple, v1.reach, STRIDE)
     ridge = _RIDGE * float(found.gram.diagonal().mean())
     half = linalg.cholesky(found.gram.numpy() + ridge * np.eye(len(found.gram)), lower=False)
@@ -123,19 +124,19 @@ def regress(v1: V1, relay: Relay, simple: Tensor) -> None:
 
 
 @torch.no_grad()
-def initialise_complex(v1: V1, relay: Relay, complex_: Tensor, seed: int) -> None:
+def initialise_complex(cortex: Cortex, relay: Relay, complex_: Tensor, seed: int) -> None:
     """Initialise the resting rates of complex cells and their weights on simple cells, in place.
 
     Parameters
     ----------
-    v1 : V1
+    cortex : Cortex
         With fitted simple cells.
     relay : Relay
     complex_ : Tensor, (image, K, h, w)
         Rates (Hz) over trials.
     seed : int
     """
-    synaptic = relay.synaptic_input(v1)
+    v1, synaptic = cortex.v1, cortex.synaptic_input(relay)
     simple = v1.simple_rates(v1.excitation(v1.drives(synaptic)))
     rest = _resting_rates(window_mean(simple.sum(dim=0)), complex_)
     v1.log_spontaneous[-len(rest) :] = rest.log()

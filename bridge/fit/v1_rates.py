@@ -19,7 +19,7 @@ from scipy import linalg, optimize
 from torch import Tensor
 from torch.nn import functional
 
-from bridge.fit.data import Relay
+from bridge.fit.data import Cortex, Relay
 from bridge.fit.optimisers import levenberg_marquardt
 from bridge.model.convolution import pad
 from bridge.model.stages import STRIDE, V1
@@ -122,14 +122,19 @@ def non_negative(rows: Tensor, target: Tensor, start: Tensor | None = None, roun
 
 @torch.no_grad()
 def fit_v1(
-    v1: V1, relay: Relay, response: Tensor, random: np.random.Generator, turns: int = TURNS, initialise: bool = True
+    cortex: Cortex,
+    relay: Relay,
+    response: Tensor,
+    random: np.random.Generator,
+    turns: int = TURNS,
+    initialise: bool = True,
 ) -> None:
-    """Fit V1 to rates, in place.
+    """Fit V1 to rates, in place, and the synapses before it unless their parameters are fixed (``requires_grad`` is False).
 
     Parameters
     ----------
-    v1 : V1
-        With the orientations of its cell types.
+    cortex : Cortex
+        With the orientations of V1's cell types.
     relay : Relay
     response : Tensor, (image, channel, v1_y, v1_x)
         Rates (Hz) of simple cells of every type, then of complex cells.
@@ -139,16 +144,16 @@ def fit_v1(
     initialise : bool
         Whether to start from guesses, rather than from the present weights.
     """
-    simple, complex_ = response.chunk(2, dim=1)
+    v1, (simple, complex_) = cortex.v1, response.chunk(2, dim=1)
     few = slice(max(1, _SHARED_PLACES // simple[0, 0].numel()))
     if initialise:
         v1.log_spontaneous.fill_(float(simple.min().clamp_min(_LEAST_RATE).log()))
-        _guess(v1, relay.synaptic_input(v1), simple - v1.spontaneous, complex_ - v1.spontaneous, random)
+        _guess(v1, cortex.synaptic_input(relay), simple - v1.spontaneous, complex_ - v1.spontaneous, random)
     for turn in range(turns):
         if turn > 0 or not initialise:
-            _fit_simple_weights(v1, relay.synaptic_input(v1), simple - v1.spontaneous, random)
-        fit_complex_weights(v1, relay.synaptic_input(v1), complex_ - v1.spontaneous, random)
-        unexplained = _fit_shared(v1, relay.subset(few), response[few])
+            _fit_simple_weights(v1, cortex.synaptic_input(relay), simple - v1.spontaneous, random)
+        fit_complex_weights(v1, cortex.synaptic_input(relay), complex_ - v1.spontaneous, random)
+        unexplained = _fit_shared(cortex, relay.subset(few), response[few])
     logger.info("fitted v1: unexplained variance %.2e", unexplained)
 
 
@@ -216,9 +221,11 @@ def _firing_and_random_places(rates: Tensor, random: np.random.Generator) -> Ten
 
 
 @torch.no_grad()
-def _fit_shared(v1: V1, relay: Relay, response: Tensor) -> float:
+def _fit_shared(cortex: Cortex, relay: Relay, response: Tensor) -> float:
     """Fit the parameters that all cell types share, and each type's strength; returns the unexplained share of variance."""
-    synapses = [v1.recovery.log_time, v1.log_release, v1.midget_synapse.log_time, v1.parasol_synapse.log_time]
+    v1, before = cortex.v1, cortex.v1_input
+    synapses = [before.recovery.log_time, before.log_release]
+    synapses += [before.midget_synapse.log_time, before.parasol_synapse.log_time]
     cells = [v1.log_inhibition, v1.inhibitory.log_time, v1.log_maximum_rate, v1.log_exponent]
     cells += [v1.membrane.log_time, v1.complex_membrane.log_time]
     cells += [*v1.normalisation.parameters(), *v1.surround.parameters(), v1.surround_tuning]
@@ -226,11 +233,11 @@ def _fit_shared(v1: V1, relay: Relay, response: Tensor) -> float:
     steps = [("synapses", p) for p in synapses] + [("cells", p) for p in cells]
     parameters = [(step, p.data.view(-1)) for step, p in steps if p.requires_grad]
     parameters.append(("cells", log_strength))
-    drives = v1.drives(relay.synaptic_input(v1))
+    drives = v1.drives(cortex.synaptic_input(relay))
 
     def predict(step: str, keep: bool) -> list[Tensor]:
         nonlocal drives
-        now = v1.drives(relay.synaptic_input(v1)) if step == "synapses" else drives
+        now = v1.drives(cortex.synaptic_input(relay)) if step == "synapses" else drives
         if keep:
             drives = now
         return [v1.respond(now * log_strength.exp()[:, None, None])]
@@ -352,7 +359,7 @@ def fit_complex_weights(
     ----------
     v1 : V1
     synaptic : Tensor
-        Its `synaptic_input`.
+        What the synapses before it deliver, as `Cortex.synaptic_input`.
     complex_ : Tensor, (image, K, h, w)
         Rates (Hz) above rest.
     random : numpy.random.Generator

@@ -26,7 +26,7 @@ ABLATIONS = {
     "push_pull": "v1.log_inhibition",
     "normalisation": "v1.normalisation.log_weight",
     "surround_suppression": "v1.surround.log_weight",
-    "thalamocortical_depression": "v1.log_release",
+    "thalamocortical_depression": "v1_input.log_release",
 }
 #: Lesions of the circuit that a front end has no ablation for.
 WITHOUT_ABLATION: frozenset[str] = frozenset()

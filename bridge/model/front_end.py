@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from biomodel import Display, LuminanceRangeWarning
+from biomodel import STATIONS, Display, LuminanceRangeWarning
 from biomodel.adaptation import GAZE_SD, TRUNCATION, GazeAdapted
 from biomodel.analysis.alignment import CHANNELS
 from biomodel.analysis.equivalent_kernels import probe
@@ -25,29 +25,28 @@ from biomodel.utils.units import as_number
 from bridge import io, onnx
 from bridge.model.ablation import ablate, available, check_ablations
 from bridge.model.convolution import gaussians, separable
-from bridge.model.stages import LGN, STRIDE, V1, Bipolar, Cone, Ganglion, Horizontal
+from bridge.model.stages import LGN, STRIDE, V1, Bipolar, Cone, Ganglion, Horizontal, V1Input
 from bridge.model.time import constant, window_mean
 from bridge.model.values import RangeCheck, extremes
 
-#: The stations that have a differentiable model, in order.
-STATIONS = ("cone", "horizontal", "bipolar", "ganglion", "lgn", "v1")
-#: Channels of the relay.
+#: Channels of the relay, and the stations that have one for each.
 RELAY = ("midget_on", "midget_off", "parasol_on", "parasol_off")
+_OF_RELAY = ("lgn", "v1_input")
 #: Stations at which a front end can end.
-OUTPUTS = ("lgn", "v1")
+OUTPUTS = ("lgn", "v1_input", "v1")
 #: Signals of the stations computed so far, by name; later stations read them.
 Signals: TypeAlias = dict[str, Tensor]
 
 
 class FrontEnd(nn.Module):
-    """A differentiable retina, LGN and, with ``output="v1"``, V1.
+    """A differentiable retina and LGN; with ``output="v1_input"`` also the synapses of the LGN in V1, with ``"v1"`` all of V1.
 
     Parameters
     ----------
     pixels_per_degree : float
     channels : dict of str to list of str
         Labels of each station's channels, in order; those of "v1" are required for that output.
-    output : {"lgn", "v1"}
+    output : {"lgn", "v1_input", "v1"}
         The last station.
     gaze_sd : float
         Standard deviation of gaze, degrees: the blur of the default background; 0 to infinity.
@@ -98,9 +97,10 @@ class FrontEnd(nn.Module):
         self.metadata = dict(metadata or {})
         check_ablations(ablations, self.stations)
         self.ablations = tuple(ablations)
-        self.station_channels.setdefault("lgn", list(RELAY))
-        if len(self.station_channels["lgn"]) != len(RELAY):
-            raise InputError(f"channels['lgn'] must have {len(RELAY)} labels, got {self.station_channels['lgn']}")
+        for name in (name for name in self.stations if name in _OF_RELAY):
+            labels = self.station_channels.setdefault(name, list(RELAY))
+            if len(labels) != len(RELAY):
+                raise InputError(f"channels[{name!r}] must have {len(RELAY)} labels, got {labels}")
         for name, names in CHANNELS.items():
             labels = self.station_channels.get(name, list(names))
             if labels != list(names) and set(labels) == set(names):
@@ -110,6 +110,8 @@ class FrontEnd(nn.Module):
         self.bipolar = Bipolar(self.pixels_per_degree)
         self.ganglion = Ganglion(self.pixels_per_degree)
         self.lgn = LGN(self.pixels_per_degree)
+        if "v1_input" in self.stations:
+            self.v1_input = V1Input()
         if output == "v1":
             n_types = len(self.station_channels["v1"]) // 2
             angles = [0.0] * n_types if orientations is None else list(orientations)
@@ -241,7 +243,9 @@ class FrontEnd(nn.Module):
             return {station: self.ganglion(signals["bipolar"])}
         if station == "lgn":
             return {station: self.lgn(signals["ganglion"])}
-        return {station: self.v1(self.relay_rates(signals), self.resting_relay_rates())}
+        if station == "v1_input":
+            return {station: self.v1_input(self.relay_rates(signals), self.resting_relay_rates())}
+        return {station: self.v1(signals["v1_input"])}
 
     def relay_rates(self, signals: Signals) -> Tensor:
         """Rates (Hz) of relay cells per interval, (interval, B, 4, H, W)."""
@@ -255,6 +259,8 @@ class FrontEnd(nn.Module):
         """Response of a station, (B, channels, h, w): the mean over the window."""
         if station == "v1":
             return signals["v1"]
+        if station == "v1_input":
+            return self.resting_relay_rates() + window_mean(signals["v1_input"])
         if station == "lgn":
             return self.lgn.mean_rates(signals["lgn"], self.ganglion.maintained)
         if station == "ganglion":

@@ -20,10 +20,12 @@ divided by :math:`1 + c / c_{half}`, where c is pooled from the diffuse cells' r
 component is lost: :math:`\mathcal{T} [m + g (i - w \mathcal{T} i)]_+`.
 **LGN**: :math:`t\, (m + \mathcal{T}\, (g - m) / (1 + s / s_{half}))`, where s² is pooled from the squared deviations of
 the class's ganglion cells from their maintained rates.
-**V1**: synapses of relay cells depress, :math:`\tau \dot x = 1 - x - v\, l x`, and the synaptic input is
-:math:`a = \mathcal{T}\, (l x / x_0 - m)`, with conduction and synapses in one filter. Each cell type, on every second pixel,
-has ON and OFF afferents of the midget or of the parasol class with weights w ≥ 0, :math:`d = \sum w\, a`; its cell of opposite
-phase has them exchanged, d′. Push minus pull gives :math:`u = [d - p\, \mathcal{T} [d']_+]_+^\alpha`, and simple cells fire at
+**V1 input**: synapses of relay cells depress, :math:`\tau \dot x = 1 - x - v\, l x`, and deliver m + a,
+:math:`a = \mathcal{T}\, (l x / x_0 - m)`, with conduction and synapses in one filter; l are the relay's rates, m those for a
+constant field, and x₀ the resources there.
+**V1**: each cell type, on every second pixel, has ON and OFF afferents of the midget or of the parasol class with weights w ≥ 0,
+:math:`d = \sum w\, a`; its cell of opposite phase has them exchanged, d′. Push minus pull gives
+:math:`u = [d - p\, \mathcal{T} [d']_+]_+^\alpha`, and simple cells fire at
 :math:`s_0 + \mathcal{T} R\, u / ((1 + n) (1 + b))`. n is pooled from both phases' u after the exponent, averaged over the cell
 types of one class. b is pooled from both phases' rates above rest, by bands of preferred orientation, one share from
 the type's own band and the rest from all bands; this loop is iterated a few times. Complex cells sum neighbouring simple cells
@@ -279,8 +281,29 @@ class LGN(nn.Module):
         return _maps(self.log_transfer) * maintained
 
 
+class V1Input(nn.Module):
+    """Change (Hz) of what depressing synapses deliver, (interval, B, 4, H, W), of rates of relay cells (Hz), same shape.
+
+    `maintained` (4, 1, 1) are the rates of relay cells for a constant field; the synapses then deliver the same.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recovery = LowPass(3.0)
+        self.log_release = log_parameter(0.02, 0.02)
+        self.midget_synapse = LowPass(0.05)
+        self.parasol_synapse = LowPass(0.05)
+
+    def forward(self, relay: Tensor, maintained: Tensor) -> Tensor:
+        release = _maps(self.log_release.repeat_interleave(2))
+        rested = (1 / (1 + release * maintained)).expand_as(relay[0])
+        resource = self.recovery.integrate(torch.ones_like(relay), 1 + release * relay, rested)
+        midget, parasol = (relay * resource / rested - maintained).chunk(2, dim=2)
+        return torch.cat([self.midget_synapse(midget), self.parasol_synapse(parasol)], dim=2)
+
+
 class V1(nn.Module):
-    """Rates (Hz) of K types of simple and of complex cells, (B, 2 K, ceil(H/2), ceil(W/2)), of relay rates (Hz).
+    """Rates (Hz) of K types of simple and of complex cells, (B, 2 K, ceil(H/2), ceil(W/2)), of `V1Input`.
 
     Parameters
     ----------
@@ -313,10 +336,6 @@ class V1(nn.Module):
         self.log_spontaneous = log_parameter(*[1.0] * (2 * n_types if spiking else 1))
         if spiking:
             self.log_complex_exponent = log_parameter(*[1.0] * n_types)
-        self.recovery = LowPass(3.0)
-        self.log_release = log_parameter(0.02, 0.02)
-        self.midget_synapse = LowPass(0.05)
-        self.parasol_synapse = LowPass(0.05)
         self.log_inhibition = log_parameter(0.7)
         self.inhibitory = LowPass(0.05)
         self.log_maximum_rate = log_parameter(50.0)
@@ -342,25 +361,14 @@ class V1(nn.Module):
         """Rates (Hz) for a constant field, one for all channels or one each, (1 or 2 K, 1, 1)."""
         return _maps(self.log_spontaneous)
 
-    def forward(self, relay: Tensor, maintained: Tensor) -> Tensor:
-        """Mean rates (Hz) over the window.
-
-        `relay` (interval, B, 4, H, W) are rates of relay cells, `maintained` (4, 1, 1) those for a constant field.
-        """
-        return self.respond(self.drives(self.synaptic_input(relay, maintained)))
+    def forward(self, synaptic: Tensor) -> Tensor:
+        """Mean rates (Hz) over the window, of synaptic input relative to its resting level, (interval, B, 4, H, W)."""
+        return self.respond(self.drives(synaptic))
 
     def respond(self, drives: Tensor) -> Tensor:
         """Mean rates (Hz) over the window, (B, 2 K, h, w), of `drives`."""
         rates = self.simple_rates(self.excitation(drives))
         return self.spontaneous + torch.cat([window_mean(rates[0]), self.complex_rates(rates)], dim=1)
-
-    def synaptic_input(self, relay: Tensor, maintained: Tensor) -> Tensor:
-        """Input through depressing synapses, relative to its resting level; same shape as `relay`."""
-        release = _maps(self.log_release.repeat_interleave(2))
-        rested = (1 / (1 + release * maintained)).expand_as(relay[0])
-        resource = self.recovery.integrate(torch.ones_like(relay), 1 + release * relay, rested)
-        midget, parasol = (relay * resource / rested - maintained).chunk(2, dim=2)
-        return torch.cat([self.midget_synapse(midget), self.parasol_synapse(parasol)], dim=2)
 
     def drives(self, synaptic: Tensor) -> Tensor:
         """Drive of simple cells of both phases, ON and OFF exchanged in the second, (phase, interval, B, K, h, w)."""

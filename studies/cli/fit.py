@@ -22,7 +22,7 @@ def fit(
     target: options.Target = None,
     fidelity: options.Fidelity = "rate",
     trials: Annotated[int | None, Option(help="Trials per image, at spiking fidelity. Default: 20.", min=1)] = None,
-    output: Annotated[str, Option(help="Last station: lgn or v1.")] = "v1",
+    output: Annotated[str, Option(help="Last station: lgn, v1_input or v1.")] = "v1",
     evidence: Annotated[bool, Option("--evidence", help="Also fit baselines, and write a page. Takes hours.")] = False,
     workers: options.Workers = None,
     cluster: options.Cluster = None,

@@ -22,7 +22,9 @@ def simulate(
     target: options.Target = None,
     fidelity: options.Fidelity = "rate",
     trials: Annotated[int, Option(help="Trials per image, at spiking fidelity.", min=1)] = 1,
-    output: Annotated[str, Option(help="Last station: cone, horizontal, bipolar, ganglion, lgn or v1.")] = "v1",
+    output: Annotated[
+        str, Option(help="Last station: cone, horizontal, bipolar, ganglion, lgn, v1_input or v1.")
+    ] = "v1",
     peak: Annotated[float, Option(help="Luminance of white, cd/m².")] = 200.0,
     black: Annotated[float, Option(help="Luminance of black, cd/m².")] = 6.0,
     pixels_per_degree: Annotated[float, Option(help="Pixels per degree of visual angle.")] = 16.0,

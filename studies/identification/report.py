@@ -10,8 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from biomodel.utils.paths import write_text
-from bridge.model.front_end import OUTPUTS, STATIONS
+from bridge.model.front_end import STATIONS
 from studies.identification.results import Results
+from studies.identification.settings import COMPARED
 from studies.reporting import kernel_figure
 from studies.reporting.html import FIGURES, render, svg
 
@@ -36,9 +37,9 @@ def write(results: Results, out: Path) -> dict:
             models=content["models"],
             kernels=content["kernels"],
             sets=list(_COLOURS),
-            stations=OUTPUTS,
+            stations=COMPARED,
             inner_stations=[name for name in STATIONS if name != "v1"],
-            best={station: results.best_baselines(station) for station in OUTPUTS},
+            best={station: results.best_baselines(station) for station in COMPARED},
             unexplained_figure=svg(draw_unexplained(results.scores), out / "unexplained.png"),
             kernel_figure=svg(kernel_figure.draw(drawn), out / "kernels.png"),
         )
@@ -51,10 +52,10 @@ def draw_unexplained(scores: pd.DataFrame) -> Figure:
     medians = (
         scores.assign(unexplained=1 - scores.r2).groupby(["station", "model", "set"], sort=False).unexplained.median()
     )
-    figure, axes = plt.subplots(1, 2, figsize=(12, 7.5), layout="constrained")
-    for ax, station in zip(axes, OUTPUTS, strict=True):
+    figure, axes = plt.subplots(1, len(COMPARED), figsize=(12, 7.5), layout="constrained")
+    for ax, station in zip(axes, COMPARED, strict=True):
         here = medians[station]
-        other = tuple(f", {name}" for name in OUTPUTS if name != station)
+        other = tuple(f", {name}" for name in COMPARED if name != station)
         models = [name for name in dict.fromkeys(here.index.get_level_values(0)) if not name.endswith(other)]
         for row, model in enumerate(models):
             for name, colour in _COLOURS.items():

@@ -28,14 +28,13 @@ from bridge.fit import stimuli
 from bridge.fit.data import validate_data
 from bridge.fit.fitting import fit_front_end, one_thread
 from bridge.model.ablation import ABLATIONS
-from bridge.model.front_end import OUTPUTS
 from bridge.model.stages import STRIDE
 from studies.common import plenoptic_models
 from studies.common.files import is_intact
 from studies.common.parallel import run_parallel, shared
 from studies.identification.baselines import Baseline, fit_baseline, make_baselines
 from studies.identification.results import Results
-from studies.identification.settings import BACKGROUNDS, CONTRASTS, OTHER_CIRCUITS, Settings
+from studies.identification.settings import BACKGROUNDS, COMPARED, CONTRASTS, OTHER_CIRCUITS, Settings
 
 #: Light (image, y, x) in cd/m², and responses to it.
 Recording: TypeAlias = tuple[xr.DataArray, xr.Dataset]
@@ -135,14 +134,14 @@ def _models(settings: Settings, recordings: Recordings, others: dict[str, Record
         models[name] = functools.partial(_score_front_end, fitted, settings.seed, ablations, path)
 
     add("front end", responses)
-    for station in OUTPUTS:
+    for station in COMPARED:
         add(f"from {station} alone", responses[["background", station]])
     # Without a mechanism before V1 the fit ends at the relay: V1 would take hours more.
-    relay = responses.drop_vars("v1")
+    relay = responses.drop_vars(["v1_input", "v1"], errors="ignore")
     for mechanism, parameter in ABLATIONS.items():
-        recorded = responses if parameter.startswith("v1.") else relay
+        recorded = responses if parameter.startswith(("v1_input.", "v1.")) else relay
         add(f"without {mechanism.replace('_', ' ')}", recorded, ablations=(mechanism,))
-    for station in OUTPUTS:
+    for station in COMPARED:
         channels, stride = responses.sizes[f"{station}_channel"], STRIDE if station == "v1" else 1
         size = sum(p.numel() for p in _new_front_end(recordings.fitted, station).parameters())
         for name, baseline in make_baselines(channels, stride, pixels_per_degree(light), size).items():
@@ -180,7 +179,7 @@ def _score_on_published_model(recordings: Recordings, seed: int, out: Path) -> p
 def _new_front_end(recording: Recording, station: str) -> FrontEnd:
     """A front end up to a station, not fitted."""
     light, responses = recording
-    channels = {name: responses[f"{name}_channel"].values.tolist() for name in OUTPUTS}
+    channels = {name: responses[f"{name}_channel"].values.tolist() for name in COMPARED}
     return FrontEnd(pixels_per_degree(light), channels, station)
 
 
@@ -209,7 +208,7 @@ def _compare_kernels(settings: Settings, out: Path, workers: Workers) -> tuple[K
     front_end = FrontEnd.load(out / "front_end.safetensors")
     folder = out / "kernels"
     folder.mkdir(exist_ok=True)
-    states = [(s, b, c) for s in OUTPUTS for b in BACKGROUNDS for c in CONTRASTS if s == "lgn" or c > 0]
+    states = [(s, b, c) for s in COMPARED for b in BACKGROUNDS for c in CONTRASTS if s == "lgn" or c > 0]
     paths = {(s, b, c): folder / f"{s}_{b:g}_{c:g}.npz" for s, b, c in states}
     pending = [state for state, path in paths.items() if not is_intact(path)]
     if pending:

@@ -22,6 +22,9 @@ OTHER_CIRCUITS: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {
     "of a circuit with half of the horizontal feedback": ((), {"horizontal.feedback": 0.5}),
 }
 
+#: Stations that are fitted alone, predicted by baselines, and compared in kernels. The input of V1 is nearly the relay's rates.
+COMPARED = ("lgn", "v1")
+
 #: States in which kernels are compared: backgrounds, cd/m², and contrasts of noise (V1's cells are silent without noise).
 BACKGROUNDS, CONTRASTS = (10.0, 100.0, 1000.0), (0.0, 0.5)
 

@@ -25,7 +25,7 @@ from studies.luminance.evaluation import Correct, FeatureCache, Protocol, evalua
 from studies.luminance.lights import LIGHTS, REFERENCE, Condition
 
 #: Mechanisms by the station before which they are lesioned.
-MECHANISMS = {"lgn": lesions_of("retina") + lesions_of("lgn"), "v1": lesions_of("v1")}
+MECHANISMS = {"lgn": lesions_of("retina") + lesions_of("lgn"), "v1": lesions_of("v1") + lesions_of("v1_input")}
 
 #: Images for training and test.
 TRAIN, TEST = 500, 500
