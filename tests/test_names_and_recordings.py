@@ -155,7 +155,7 @@ def test_fit_responses_takes_names(change, light, recorded, no_fit):
     _, wanted = bridge.fit_responses(recorded, light, seed=3)
     _, found = bridge.fit_responses(change(recorded), light, seed=3)
     pd.testing.assert_frame_equal(found.scores, wanted.scores)
-    assert (found.scores.r2 > 0.999).all() and len(found.scores) == 18
+    assert (found.scores.r2 > 0.999).all() and len(found.scores) == 22
     (light_1, first), (light_2, second) = no_fit
     xr.testing.assert_identical(light_1, light_2)
     for name in first:
@@ -237,7 +237,7 @@ BAD = {
     "negative background": (lambda r: r.assign(background=-r.background), None, "background must be .*, got -"),
     "NaN background": (lambda r: r.assign(background=r.background * np.nan), None, "background must be .*, got nan"),
     "background of images": (lambda r: r.assign(background=r.background[:, 0, 0]), None, "background must have dim"),
-    "no station": (lambda r: r[["background", "cone"]], None, "must have one of lgn, v1, got background, cone"),
+    "no station": (lambda r: r[["background", "cone"]], None, "must have one of lgn, v1_input, v1, got background, cone"),
     "shifted": (lambda r: r.assign_coords(x=r.x + 0.01), None, "every pixel of the stimulus, 16 along x from -0.46875"),
     "shifted V1": (
         lambda r: r.assign_coords(v1_y=r.v1_y + 0.05),
