@@ -237,7 +237,11 @@ BAD = {
     "negative background": (lambda r: r.assign(background=-r.background), None, "background must be .*, got -"),
     "NaN background": (lambda r: r.assign(background=r.background * np.nan), None, "background must be .*, got nan"),
     "background of images": (lambda r: r.assign(background=r.background[:, 0, 0]), None, "background must have dim"),
-    "no station": (lambda r: r[["background", "cone"]], None, "must have one of lgn, v1_input, v1, got background, cone"),
+    "no station": (
+        lambda r: r[["background", "cone"]],
+        None,
+        "must have one of lgn, v1_input, v1, got background, cone",
+    ),
     "shifted": (lambda r: r.assign_coords(x=r.x + 0.01), None, "every pixel of the stimulus, 16 along x from -0.46875"),
     "shifted V1": (
         lambda r: r.assign_coords(v1_y=r.v1_y + 0.05),

@@ -649,7 +649,7 @@ def test_first_figure_has_a_map_for_each_station(patches, responses, tmp_path):
     """One row of the image, its adaptation field, cones and horizontal cells; then a row for each later station."""
     figure = stations_figure.draw(patches[0].values, responses)
     maps = [ax for ax in figure.axes if ax.images and ax.get_title()]
-    assert len(maps) == 20
+    assert len(maps) == 24
     assert [ax.get_title() for ax in maps[:4]] == [
         "image (cd/m²)",
         "adapted to (cd/m²)",

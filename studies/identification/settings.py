@@ -22,8 +22,7 @@ OTHER_CIRCUITS: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {
     "of a circuit with half of the horizontal feedback": ((), {"horizontal.feedback": 0.5}),
 }
 
-#: Stations that are fitted alone, predicted by baselines, and compared in kernels; the input of V1, which follows the relay, would
-#: take hours more.
+#: Stations that are fitted alone, predicted by baselines, and compared in kernels; the input of V1 would take hours more.
 COMPARED = ("lgn", "v1")
 
 #: States in which kernels are compared: backgrounds, cd/m², and contrasts of noise (V1's cells are silent without noise).
