@@ -659,6 +659,7 @@ def test_first_figure_has_a_map_for_each_station(patches, responses, tmp_path):
     assert maps[12].get_title() == "lgn, midget on" and np.array_equal(
         maps[12].images[0].get_array(), responses.lgn[0, 0]
     )
-    assert [ax.get_title().split()[1] for ax in maps[16:]] == ["simple", "simple", "complex", "complex"]
+    assert maps[16].get_title() == "v1_input, midget on"
+    assert [ax.get_title().split()[1] for ax in maps[20:]] == ["simple", "simple", "complex", "complex"]
     figure.savefig(tmp_path / "stations.png")
     assert (tmp_path / "stations.png").stat().st_size > 10_000
