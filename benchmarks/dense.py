@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from brian2 import Network, NeuronGroup, Synapses, TimedArray, linked_var, ms
 
+from biomodel.adaptation import Fields
 from biomodel.circuit import lgn, retina
 from biomodel.circuit.assembly import Circuit
 from biomodel.circuit.coupled_layer import Coupling, Layer, solve_coupled_layer
@@ -167,7 +168,7 @@ def _summing_synapses(
 def initial_state(specification: Specification, background: np.ndarray) -> State:
     """The steady state of the coupled circuit, without the variables that the dense one lacks."""
     dropped = ("cone.midget_row", "cone.diffuse_row", "horizontal.steady_potential")
-    return {name: x for name, x in steady_state(specification, background).items() if name not in dropped}
+    return {name: x for name, x in steady_state(specification, Fields(background)).items() if name not in dropped}
 
 
 def build(specification: Specification, folder: Path, mass: float) -> None:

@@ -108,8 +108,8 @@ def _steady_difference(bench: Bench, pathway: Pathway, stimulus: xr.DataArray) -
     The kernels are cut at 99 % of their mass, and for comparison at 99.9 %: the cut is the only cause of the difference. Bipolar,
     ganglion and relay cells are not compared: they adapt to static fields, and rest in both circuits.
     """
-    background = make_plan(pathway, stimulus, "lgn").presentations.read(slice(None))[1]
-    fields = luminance(background, 1 / float(stimulus.x[1] - stimulus.x[0]))
+    adapted_to = make_plan(pathway, stimulus, "lgn").presentations.read(slice(None))[1]
+    fields = luminance(adapted_to.start, 1 / float(stimulus.x[1] - stimulus.x[0]))
     plan = replace(make_plan(pathway, fields, "lgn", 0.0), settings=RunSettings(1000.0, (900.0, 1000.0), "mean"))
     coupled = pathway.simulate(fields, GazeAdapted(0.0), 1.0, (0.9, 1.0), output="lgn", workers=CORES)
     for mass, against in ((0.99, "dense"), (0.999, "dense, 99.9 % of the mass")):
@@ -259,8 +259,8 @@ def _best(loop: TorchLoop, batches: tuple[int, ...]) -> tuple[Callable[[], dict[
     """A run of the loop at its fastest batch size, and that size."""
     runs = {}
     for batch in batches:
-        shown, background = loop.plan.presentations.read(slice(0, batch))
-        light, state = shown[:, 0], steady_state(loop.specification, background)
+        shown, fields = loop.plan.presentations.read(slice(0, batch))
+        light, state = shown[:, 0], steady_state(loop.specification, fields)
 
         def once(light: np.ndarray = light, state: dict[str, np.ndarray] = state) -> dict[str, np.ndarray]:
             return loop.run(light, state)
@@ -286,8 +286,8 @@ def _run_dense(folder: Path, plan: Plan, images: int) -> dict[str, np.ndarray]:
     settings = run_variables(specification, recordings, plan.settings)
 
     def one(k: int) -> dict[str, np.ndarray]:
-        shown, background = plan.presentations.read(slice(k, k + 1))
-        state = dense.initial_state(specification, background)
+        shown, fields = plan.presentations.read(slice(k, k + 1))
+        state = dense.initial_state(specification, fields.start)
         return cpp.run_binary(folder, {"movie": shown[0].reshape(1, -1), **state, **settings})
 
     with ThreadPoolExecutor(CORES) as pool:

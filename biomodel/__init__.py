@@ -12,7 +12,7 @@ import biomodel.utils.brian2_import  # noqa: F401
 from biomodel.utils import excepthook
 
 # isort: split
-from biomodel.adaptation import GazeAdapted
+from biomodel.adaptation import DriftAdapted, GazeAdapted
 from biomodel.analysis.orientation import orientation_field
 from biomodel.circuit.lesions import LESIONS
 from biomodel.circuit.specification import STATIONS, Region
@@ -27,6 +27,7 @@ __all__ = [
     "PRESETS",
     "STATIONS",
     "Display",
+    "DriftAdapted",
     "GazeAdapted",
     "InputError",
     "LuminanceRangeWarning",

@@ -1,13 +1,19 @@
-"""The adaptation states a presentation can start from.
+r"""The adaptation states a presentation can start from.
 
 A state is what was seen before onset, so it never depends on later frames of a movie: gaze is adapted to the first frame.
+
+While the eye drifts, a state with a memory of τ seconds sees the image through the density of the places where the eye was.
+Brownian drift with the diffusion constant D leaves a variance of 2 D τ on each axis, averaged over a memory that decays
+exponentially: :math:`\sigma(\tau) = \sqrt{2 D \tau}`. The density is taken to be a Gaussian.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import numbers
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
@@ -20,11 +26,46 @@ from biomodel.utils.units import as_array
 #: Standard deviation in degrees of the gaze's position during fixation, drift and saccades taken together.
 GAZE_SD = 0.5
 
+#: Diffusion constant of fixational drift in arcmin²/s, on each axis. Two macaques: 12 to 48 within .2 s (data of Ben-Shushan
+#: 2022, whose displacements grow faster than those of Brownian drift). Models of human drift: 20 to 100 (Pitkow 2007, Ağaoğlu &
+#: Chung 2020).
+DRIFT = 30.0
+
+#: Largest diffusion constant in arcmin²/s.
+LARGEST_DRIFT = 1e6
+
 #: The blur is cut at this many standard deviations.
 TRUNCATION = 4.0
 
 #: Largest finite standard deviation in degrees; infinity is the mean of the image.
 LARGEST_SD = 180.0
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The fields that each state of the retina is adapted to, (image, y, x) in cd/m².
+
+    Attributes
+    ----------
+    start : numpy.ndarray
+        Of everything that does not adapt, from transduction to membrane potentials; and of bipolar cells, which subtract their
+        slow average: they rest before this field.
+    states : dict of str to numpy.ndarray
+        Of the states that adapt, with the names of `biomodel.circuit.retina.memories`; by default `start`.
+    """
+
+    start: np.ndarray
+    states: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def of(self, state: str) -> np.ndarray:
+        """The field of one state that adapts."""
+        return self.states.get(state, self.start)
+
+    def __getitem__(self, images: slice | np.ndarray) -> Fields:
+        return Fields(self.start[images], {name: values[images] for name, values in self.states.items()})
+
+    def __len__(self) -> int:
+        return len(self.start)
 
 
 @dataclass(frozen=True)
@@ -62,9 +103,59 @@ class GazeAdapted:
     def __str__(self) -> str:
         return f"gaze of {_exact(float(self.sd))}°"
 
-    def field(self, light: np.ndarray, pixels_per_degree: float, chosen: slice) -> np.ndarray:
-        """The field, (image, y, x) in cd/m², that each cone of the `chosen` images is adapted to."""
-        return gaze_field(light, float(self.sd), pixels_per_degree)
+    def fields(
+        self, light: np.ndarray, pixels_per_degree: float, chosen: slice, memories: Mapping[str, float]
+    ) -> Fields:
+        """The field that all states are adapted to, of the `chosen` images (image, y, x) in cd/m²."""
+        return Fields(gaze_field(light, float(self.sd), pixels_per_degree))
+
+
+@dataclass(frozen=True)
+class DriftAdapted:
+    """Adapted to the image while the eye drifts: each state to the image blurred by where the eye was within its memory.
+
+    A state that remembers .1 s has a field of .04 degrees, one that remembers 1.5 s a field of .16 degrees. Transduction and
+    membrane potentials start from the field of the longest memory. Saccades are left out: this is the reading in which the eye
+    comes back to the same place. Of a movie, the first frame is the image.
+
+    Parameters
+    ----------
+    diffusion : float
+        Diffusion constant D of the drift on each axis, arcmin²/s, a plain number; 0 is a stabilised image.
+
+    Raises
+    ------
+    InputError
+        For a diffusion constant that is not a number from 0 to 10⁶.
+
+    Examples
+    --------
+    >>> import biomodel
+    >>> biomodel.DriftAdapted(diffusion=20)
+    DriftAdapted(diffusion=20)
+    """
+
+    diffusion: float = DRIFT
+
+    def __post_init__(self) -> None:
+        given = self.diffusion
+        is_number = isinstance(given, numbers.Real) and not isinstance(given, bool | np.timedelta64)
+        if not is_number or not 0 <= given <= LARGEST_DRIFT:
+            raise InputError(f"diffusion must be a number from 0 to {LARGEST_DRIFT:g} arcmin²/s, got {given!r}")
+
+    def __str__(self) -> str:
+        return f"drift of {_exact(float(self.diffusion))} arcmin²/s"
+
+    def sd(self, memory: float) -> float:
+        """Standard deviation in degrees of the eye's places within a memory of some seconds, on each axis."""
+        return math.sqrt(2 * float(self.diffusion) * memory) / 60
+
+    def fields(
+        self, light: np.ndarray, pixels_per_degree: float, chosen: slice, memories: Mapping[str, float]
+    ) -> Fields:
+        """The field that each state is adapted to, of the `chosen` images (image, y, x) in cd/m²."""
+        seen = {memory: gaze_field(light, self.sd(memory), pixels_per_degree) for memory in {*memories.values()}}
+        return Fields(seen[max(seen)], {name: seen[memory] for name, memory in memories.items()})
 
 
 def _exact(value: float) -> str:
@@ -84,10 +175,12 @@ class UniformField:
         digest = hashlib.sha256(np.array(self.levels).tobytes()).hexdigest()[:16]
         return f"{len(self.levels)} levels from {min(self.levels):g} to {max(self.levels):g} cd/m² with digest {digest}"
 
-    def field(self, light: np.ndarray, pixels_per_degree: float, chosen: slice) -> np.ndarray:
-        """The field, (image, y, x) in cd/m², that each cone of the `chosen` images is adapted to."""
+    def fields(
+        self, light: np.ndarray, pixels_per_degree: float, chosen: slice, memories: Mapping[str, float]
+    ) -> Fields:
+        """The field that all states are adapted to, of the `chosen` images (image, y, x) in cd/m²."""
         levels = np.array(self.levels if len(self.levels) == 1 else self.levels[chosen])
-        return np.ascontiguousarray(np.broadcast_to(levels[:, None, None], light.shape))
+        return Fields(np.ascontiguousarray(np.broadcast_to(levels[:, None, None], light.shape)))
 
 
 def uniform_levels(

@@ -25,8 +25,8 @@ def pathway():
 def test_torch_loop_equals_the_network(pathway, patches):
     """An independent implementation of the equations: an error in either shows."""
     plan = make_plan(pathway, patches[:1], "v1")
-    shown, background = plan.presentations.read(slice(None))
-    out = TorchLoop(plan).run(shown[:, 0], steady_state(plan.specification, background))
+    shown, fields = plan.presentations.read(slice(None))
+    out = TorchLoop(plan).run(shown[:, 0], steady_state(plan.specification, fields))
     responses = pathway.simulate(patches[:1])
     for station in ("lgn", "v1"):
         expected = responses[station].values
@@ -38,7 +38,7 @@ def test_dense_circuit_has_the_steady_state_of_the_network(patches, monkeypatch)
     monkeypatch.setitem(brian2.prefs, "codegen.target", "numpy")
     plan = make_plan(Pathway(), patches[:1, :12, :12], "lgn", 0.0)
     specification = replace(plan.specification, grid=replace(plan.specification.grid, images=1))
-    background = plan.presentations.read(slice(None))[1]
+    background = plan.presentations.read(slice(None))[1].start
     circuit = dense.wire(specification, mass=1 - 1e-9)
     state = dense.initial_state(specification, background)
     executors.set_state(circuit, executors.by_frame(background[:, None]), state)

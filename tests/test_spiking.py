@@ -9,6 +9,7 @@ from scipy import signal
 
 import bridge
 from biomodel import Pathway, Region, Store, luminance
+from biomodel.adaptation import Fields
 from biomodel.analysis.equivalent_kernels import equivalent_kernels
 from biomodel.circuit import lgn, v1
 from biomodel.circuit.cell_types import cell_types
@@ -693,10 +694,10 @@ def network_of(pathway):
 def test_state_to_begin_in_is_that_of_all_trials(spiking, patches):
     spec = make_plan(network_of(spiking), patches[:2], Request(trials=3)).specification
     assert (spec.trials, spec.grid.images, spec.lead) == (3, 2, 100.0)
-    state = steady_state(spec, np.full((2, 32, 32), 100.0), noise=1)
+    state = steady_state(spec, Fields(np.full((2, 32, 32), 100.0)), noise=1)
     assert state["ganglion_midget_on.v"].size == 3 * Grid(2, 32, 32, 16.0).cells
     assert state["cascade.before"].shape == (2, 32, 32) and "ganglion.midget_on" not in state
-    again = steady_state(spec, np.full((2, 32, 32), 100.0), noise=1)
+    again = steady_state(spec, Fields(np.full((2, 32, 32), 100.0)), noise=1)
     assert all((again[name] == values).all() for name, values in state.items())
 
 

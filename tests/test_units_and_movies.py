@@ -298,7 +298,7 @@ def test_a_movie_does_not_change_the_state_before_it():
     assert trace.attrs["duration_s"] == pytest.approx(0.04)
     assert np.array_equal(trace.background[0], trace.background[1])
     still = plan(stimulus()).presentations.read(slice(None))[1]
-    assert np.array_equal(trace.background[0], still[0])
+    assert np.array_equal(trace.background[0], still.start[0])
     one, other = trace.cone.transpose("image", "time", "y", "x").values
     before = trace.time.values <= 0.02
     assert np.array_equal(one[before], other[before]) and not np.allclose(one[~before], other[~before])

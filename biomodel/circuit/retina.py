@@ -47,6 +47,7 @@ from collections.abc import Collection
 import numpy as np
 from brian2 import NeuronGroup, Quantity, TimedArray, linked_var, ms, second
 
+from biomodel.adaptation import Fields
 from biomodel.circuit.coupled_layer import (
     Coupling,
     Layer,
@@ -380,14 +381,29 @@ def loop_gain(parameters: Parameters) -> float:
     return parameters.value("horizontal.gain") * parameters.value("horizontal.feedback")
 
 
-def steady_state(setting: Setting, background: np.ndarray) -> State:
-    """The steady state of the retina in a static field: the fixed point of its equations.
+def memories(parameters: Parameters) -> dict[str, float]:
+    """Seconds over which each state that adapts averages: mean ages of what it remembers."""
+    cone, bipolar = parameters.quantities("cone"), parameters.quantities("bipolar")
+    return {
+        "cone.z1": float(cone["adaptation_time"]),
+        "cone.z2": 2 * float(cone["adaptation_time"]),
+        "cone.z_slow": float(cone["slow_adaptation_time"]),
+        "bipolar.luminance_level": float(bipolar["luminance_time"]),
+        "bipolar.adaptation": float(bipolar["adaptation_time"]),
+    }
+
+
+def steady_state(setting: Setting, fields: Fields) -> State:
+    """The state of the retina after adaptation to static fields.
+
+    Where all states see the same field it is the fixed point of the equations. Otherwise the states that adapt have their own
+    fields' values, and everything else is at its steady state for the field `start` with these states held fixed.
 
     Parameters
     ----------
     setting : Setting
-    background : numpy.ndarray, (image, y, x)
-        Luminance in cd/m².
+    fields : Fields
+        Luminance in cd/m², (image, y, x).
 
     Returns
     -------
@@ -395,9 +411,17 @@ def steady_state(setting: Setting, background: np.ndarray) -> State:
     """
     parameters, lesions, grid, dt = setting
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
-    photocurrent, isomerisation = _cone_steady_state(parameters, lesions, background)
+    background = fields.start
+    photocurrent, isomerisation = _cone_steady_state(parameters, lesions, background, fields)
     layer = horizontal_coupling(parameters, grid.pixels_per_degree, dt)
-    potential = solve_coupled_layer(layer, 1 + loop_gain(parameters), p["horizontal.gain"] * photocurrent)
+
+    def horizontal_potential(current: np.ndarray) -> np.ndarray:
+        return solve_coupled_layer(layer, 1 + loop_gain(parameters), p["horizontal.gain"] * current)
+
+    potential = level = horizontal_potential(photocurrent)
+    remembered = fields.of("bipolar.luminance_level")
+    if remembered is not background:
+        level = horizontal_potential(_cone_steady_state(parameters, lesions, remembered, fields)[0])
     signal = photocurrent - p["horizontal.feedback"] * potential
     centres = bipolar_centres(parameters, grid.pixels_per_degree)
     rows = {name: pool(signal, weights, axis=-1) for name, weights in centres.items()}
@@ -406,7 +430,7 @@ def steady_state(setting: Setting, background: np.ndarray) -> State:
     surround = solve_coupled_layer(wide, 1.0, pooled["diffuse"])
     state = {f"cascade.y{stage}": isomerisation for stage in range(1, 6)}
     if "cone_adaptation" not in lesions:
-        state |= {f"cone.{name}": isomerisation for name in ("z1", "z2", "z_slow")}
+        state |= {name: _isomerisations(parameters, fields.of(name)) for name in ("cone.z1", "cone.z2", "cone.z_slow")}
     rest = np.zeros_like(background)
     state |= {
         "cone.photocurrent": photocurrent,
@@ -415,7 +439,7 @@ def steady_state(setting: Setting, background: np.ndarray) -> State:
         "cone.diffuse_row": rows["diffuse"],
         "horizontal.potential": potential,
         "horizontal.steady_potential": potential,
-        "bipolar.luminance_level": potential / p["horizontal.gain"],
+        "bipolar.luminance_level": level / p["horizontal.gain"],
         "bipolar.midget_adaptation": pooled["midget"],
         "bipolar.diffuse_adaptation": pooled["diffuse"] - p["amacrine.surround_weight"] * surround,
         "bipolar.diffuse_centre": pooled["diffuse"],
@@ -431,16 +455,26 @@ def steady_state(setting: Setting, background: np.ndarray) -> State:
     return state
 
 
+def _isomerisations(parameters: Parameters, field: np.ndarray) -> np.ndarray:
+    """Isomerisations (Hz) of cones in static fields of these luminances."""
+    p = {name: float(parameters[f"cone.{name}"].quantity) for name in ("isomerisation_rate", "pupil_area")}
+    return p["isomerisation_rate"] * p["pupil_area"] * field
+
+
 def _cone_steady_state(
-    parameters: Parameters, lesions: Collection[str], background: np.ndarray
+    parameters: Parameters, lesions: Collection[str], background: np.ndarray, fields: Fields | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Steady photocurrent (A) and isomerisations (Hz) of cones in a uniform background."""
+    """Steady photocurrent (A) and isomerisations (Hz) of cones in static fields, by default adapted to the same fields."""
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
-    isomerisations_per_luminance = p["cone.isomerisation_rate"] * p["cone.pupil_area"]
-    isomerisation = isomerisations_per_luminance * background
+    isomerisation = _isomerisations(parameters, background)
     adapted_to = isomerisation
     if "cone_adaptation" in lesions:
-        adapted_to = np.full_like(isomerisation, isomerisations_per_luminance * p["cone.reference_luminance"])
+        adapted_to = _isomerisations(parameters, np.full_like(background, p["cone.reference_luminance"]))
+    elif fields is not None and fields.states:
+        fast, slow = p["cone.fast_adaptation_share"], p["cone.slow_adaptation_share"]
+        adapted_to = fast * isomerisation
+        adapted_to = adapted_to + (1 - fast - slow) * _isomerisations(parameters, fields.of("cone.z2"))
+        adapted_to = adapted_to + slow * _isomerisations(parameters, fields.of("cone.z_slow"))
     return p["cone.gain"] * isomerisation / (1 + p["cone.desensitisation"] * adapted_to), isomerisation
 
 

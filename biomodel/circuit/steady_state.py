@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
+from biomodel.adaptation import Fields
 from biomodel.circuit import lgn, retina, spiking, v1, v1_input
 from biomodel.circuit.recording import noise_groups
 from biomodel.circuit.specification import Specification
 from biomodel.circuit.station import State
 
 
-def steady_state(specification: Specification, background: np.ndarray, noise: int = 0) -> State:
-    """The steady state of every station in a static field.
+def steady_state(specification: Specification, fields: Fields, noise: int = 0) -> State:
+    """The state of every station after adaptation to static fields.
 
     Spiking cells have no steady state: their membranes start at random values.
 
     Parameters
     ----------
     specification : Specification
-    background : numpy.ndarray, (image, y, x)
-        Luminance of the field in cd/m².
+    fields : Fields
+        Luminance in cd/m², (image, y, x).
     noise : int
         Seed of the random membranes and of the noise that follows.
 
@@ -28,7 +29,8 @@ def steady_state(specification: Specification, background: np.ndarray, noise: in
     dict of "group.variable" to numpy.ndarray, SI units
     """
     s, parameters = specification, specification.parameters
-    state = retina.steady_state(s.setting, background)
+    background = fields.start
+    state = retina.steady_state(s.setting, fields)
     if "lgn" in s.stations:
         state |= lgn.steady_state(parameters, s.lesions, background)
     if "v1_input" in s.stations:

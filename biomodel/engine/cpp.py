@@ -22,6 +22,7 @@ from typing import Any
 import brian2
 import numpy as np
 
+from biomodel.adaptation import Fields
 from biomodel.circuit.assembly import Circuit, assemble
 from biomodel.circuit.recording import RunSettings, plan_recordings, run_variables
 from biomodel.circuit.specification import Specification
@@ -75,7 +76,7 @@ def compile_and_install(specification: Specification) -> None:
         remove(cache.cache_folder().glob(f"{cache.BUILDING}{name}-*"))
         with tempfile.TemporaryDirectory(dir=cache.cache_folder(), prefix=f"{cache.BUILDING}{name}-") as scratch:
             grid = specification.grid
-            state = steady_state(specification, np.ones((grid.images, grid.height, grid.width)))
+            state = steady_state(specification, Fields(np.ones((grid.images, grid.height, grid.width))))
             finished = compile_circuit(assemble, specification, state, Path(scratch))
             if folder.exists():
                 folder.rename(Path(scratch) / "damaged")

@@ -15,6 +15,7 @@ import brian2
 import numpy as np
 from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
 
+from biomodel.adaptation import Fields
 from biomodel.circuit import steady_state as start
 from biomodel.circuit.assembly import Circuit, assemble
 from biomodel.circuit.specification import Specification
@@ -40,9 +41,9 @@ class Executor(ABC):
         self.specification = specification
         self.variables = variables
 
-    def steady_state(self, background: np.ndarray, seed: int) -> State:
-        """The state after adaptation to a static field, (image, y, x) in cd/m²; `seed` is that of the noise to come."""
-        return start.steady_state(self.specification, background, seed)
+    def steady_state(self, fields: Fields, seed: int) -> State:
+        """The state after adaptation to static fields; `seed` is that of the noise to come."""
+        return start.steady_state(self.specification, fields, seed)
 
     def run(self, movie: np.ndarray, state: State, seed: int | None = None) -> dict[str, np.ndarray]:
         """Run the circuit.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 from typing import Any, TypeAlias
@@ -23,10 +23,11 @@ import xarray as xr
 from brian2 import Quantity
 
 import biomodel
-from biomodel.adaptation import GAZE_SD, GazeAdapted, UniformField, uniform_levels
+from biomodel.adaptation import GAZE_SD, DriftAdapted, Fields, GazeAdapted, UniformField, uniform_levels
 from biomodel.circuit.cell_types import classical_centre
 from biomodel.circuit.lattice import Grid, centre_weights
 from biomodel.circuit.recording import Recording, RunSettings, plan_recordings, run_variables
+from biomodel.circuit.retina import memories
 from biomodel.circuit.specification import EVERYWHERE, NOISY, STATIONS, STILL, Region, Specification
 from biomodel.circuit.station import State
 from biomodel.engine.cache import simulation_digest
@@ -39,7 +40,7 @@ from biomodel.utils.errors import InputError
 from biomodel.utils.units import as_number
 
 #: The name of a state, a luminance (one for all images, or one for each image), or a distribution of gaze positions.
-AdaptTo: TypeAlias = str | float | Quantity | Sequence[float] | GazeAdapted
+AdaptTo: TypeAlias = str | float | Quantity | Sequence[float] | GazeAdapted | DriftAdapted
 
 #: Cells of a station in a batch: its state stays in the processor's cache.
 BATCH_CELLS = 8_192
@@ -99,16 +100,17 @@ class Presentations:
     """The images of a stimulus, each with the field that it is adapted to; read in pieces."""
 
     stimulus: xr.DataArray
-    adaptation: GazeAdapted | UniformField
+    adaptation: GazeAdapted | DriftAdapted | UniformField
     pixels_per_degree: float
+    memories: Mapping[str, float]
 
     def __len__(self) -> int:
         return self.stimulus.sizes["image"]
 
-    def read(self, chosen: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Luminance of the chosen images, (image, frame, y, x), and the fields they are adapted to, (image, y, x); cd/m²."""
+    def read(self, chosen: slice) -> tuple[np.ndarray, Fields]:
+        """Luminance of the chosen images, (image, frame, y, x) in cd/m², and the fields they are adapted to."""
         shown = movie(self.stimulus.isel(image=chosen))
-        return shown, self.adaptation.field(shown[:, 0], self.pixels_per_degree, chosen)
+        return shown, self.adaptation.fields(shown[:, 0], self.pixels_per_degree, chosen, self.memories)
 
     def digest(self) -> str:
         """A digest of the luminances with their places and times."""
@@ -311,8 +313,12 @@ def make_plan(network: Network, stimulus: xr.DataArray, request: Request, all_im
     trials = trials if has_noise else 1
     in_sequence = isinstance(request.adapt_to, str) and request.adapt_to == "previous"
     adaptation = GazeAdapted() if in_sequence else _adaptation(request.adapt_to, stimulus.sizes["image"])
-    gaze_sd = float(adaptation.sd) if isinstance(adaptation, GazeAdapted) else GAZE_SD
-    adapted_to = "previous" if in_sequence else "gaze" if isinstance(adaptation, GazeAdapted) else "luminance"
+    if isinstance(adaptation, DriftAdapted):
+        eye = {"drift_arcmin2_per_s": float(adaptation.diffusion)}
+    else:
+        eye = {"gaze_spread_deg": float(adaptation.sd) if isinstance(adaptation, GazeAdapted) else GAZE_SD}
+    names = {GazeAdapted: "gaze", DriftAdapted: "drift", UniformField: "luminance"}
+    adapted_to = "previous" if in_sequence else names[type(adaptation)]
     levels = adaptation.levels if isinstance(adaptation, UniformField) else ()
     n_images = stimulus.sizes["image"] if all_images else 1 if in_sequence else batch_images(height, width)
     specification = Specification(
@@ -336,14 +342,14 @@ def make_plan(network: Network, stimulus: xr.DataArray, request: Request, all_im
         specification,
         recordings,
         settings,
-        Presentations(stimulus, adaptation, ppd),
+        Presentations(stimulus, adaptation, ppd, memories(specification.parameters)),
         network.target,
         trials,
         seed,
         _chunk_images(specification, settings, trials, stimulus.sizes["image"], request.store),
         in_sequence,
         (min([low, *levels]), max([high, *levels])),
-        _attributes(specification, settings, adapted_to, gaze_sd, seed),
+        _attributes(specification, settings, {"adapt_to": adapted_to} | eye, seed),
     )
 
 
@@ -401,7 +407,7 @@ def _trace_times(s: Specification, settings: RunSettings) -> np.ndarray:
     return np.arange(0, settings.duration - 1e-9, s.trace_step)
 
 
-def _attributes(s: Specification, settings: RunSettings, adapt_to: str, gaze_sd: float, seed: int) -> dict[str, Any]:
+def _attributes(s: Specification, settings: RunSettings, adaptation: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """What determines the responses apart from the stimulus, as attributes that any file format keeps."""
     radius = s.parameters.value("bipolar.midget_centre_radius")
     is_one_pixel = len(centre_weights(radius, s.grid.pixels_per_degree)) == 1
@@ -418,8 +424,7 @@ def _attributes(s: Specification, settings: RunSettings, adapt_to: str, gaze_sd:
         "window_s": [settings.window[0] / 1000, settings.window[1] / 1000],
         **({"lead_s": s.lead / 1000} if s.spiking else {}),
         "precortical": biomodel.__version__,
-        "adapt_to": adapt_to,
-        "gaze_spread_deg": gaze_sd,
+        **adaptation,
         "seed": seed,
         **({"note": note} if is_one_pixel else {}),
     }
@@ -459,9 +464,10 @@ def _window(
     return start, end
 
 
-def _adaptation(adapt_to: AdaptTo, n_images: int) -> GazeAdapted | UniformField:
-    accepted = "'gaze', 'previous', a GazeAdapted, a luminance of 0 cd/m² or more, or one luminance for each image"
-    if isinstance(adapt_to, GazeAdapted):
+def _adaptation(adapt_to: AdaptTo, n_images: int) -> GazeAdapted | DriftAdapted | UniformField:
+    states = "'gaze', 'previous', a GazeAdapted or DriftAdapted"
+    accepted = f"{states}, a luminance of 0 cd/m² or more, or one luminance for each image"
+    if isinstance(adapt_to, GazeAdapted | DriftAdapted):
         return adapt_to
     if isinstance(adapt_to, str):
         if adapt_to != "gaze":

@@ -16,6 +16,7 @@ import joblib
 import numpy as np
 import xarray as xr
 
+from biomodel.adaptation import Fields
 from biomodel.circuit.specification import Specification
 from biomodel.circuit.station import State
 from biomodel.engine.cluster import Cluster, Needs, Workers
@@ -103,7 +104,7 @@ def simulate_in_sequence(
     """
     executor = EXECUTORS[plan.target](plan.specification, plan.variables)
     shown, fields = plan.presentations.read(slice(None))
-    state, last = before or (executor.steady_state(fields[:1], plan.seed), fields[0])
+    state, last = before or (executor.steady_state(fields[:1], plan.seed), fields.start[0])
     parts = []
     for k, image in enumerate(progress(list(shown), what="simulating", unit="image")):
         seed = noise_seed(plan.seed, k, 0)
@@ -206,7 +207,7 @@ def _simulate_chunk(
     plan: Plan,
     chunk: slice,
     movie: np.ndarray,
-    background: np.ndarray,
+    fields: Fields,
     keep: Keep[T],
     executor: Executor | None = None,
 ) -> T:
@@ -215,7 +216,7 @@ def _simulate_chunk(
     for batches in plan.batches(chunk):
         repeats = []
         for batch in batches:
-            state = executor.steady_state(background[batch.images], batch.noise_seed)
+            state = executor.steady_state(fields[batch.images], batch.noise_seed)
             repeats.append(read_batch(plan, batch, executor.run(movie[batch.images], state)))
         parts.append(concatenate_trials(plan, repeats))
-    return keep(chunk, concatenate(parts), background)
+    return keep(chunk, concatenate(parts), fields.start)

@@ -18,7 +18,7 @@ from brian2 import Quantity
 from numpy.typing import ArrayLike
 from scipy import ndimage
 
-from biomodel.adaptation import GazeAdapted, uniform_levels
+from biomodel.adaptation import DriftAdapted, GazeAdapted, uniform_levels
 from biomodel.circuit.specification import NOISY, SPIKING, Region
 from biomodel.engine.cluster import Workers
 from biomodel.engine.plan import batch_images
@@ -140,7 +140,7 @@ class TrialAveraged:
     def simulate(
         self,
         stimulus: xr.DataArray,
-        adapt_to: GazeAdapted | Sequence[float] | float | Quantity,
+        adapt_to: GazeAdapted | DriftAdapted | Sequence[float] | float | Quantity,
         duration: float | Quantity,
         window: tuple[float | Quantity, float | Quantity],
         output: str,
@@ -174,14 +174,14 @@ class TrialAveraged:
     def _simulate_parts(
         self,
         stimulus: xr.DataArray,
-        adapt_to: GazeAdapted | Sequence[float] | float | Quantity,
+        adapt_to: GazeAdapted | DriftAdapted | Sequence[float] | float | Quantity,
         images: int,
         settings: dict[str, Any],
     ) -> Iterator[xr.Dataset]:
         """A number of images at a time. The seed depends on the images, so that no two stimuli share their noise."""
         n_images = stimulus.sizes["image"]
         levels = None
-        if not isinstance(adapt_to, GazeAdapted):
+        if not isinstance(adapt_to, GazeAdapted | DriftAdapted):
             levels = np.broadcast_to(uniform_levels(adapt_to, n_images), n_images)
         for first in range(0, n_images, images):
             chunk = slice(first, first + images)

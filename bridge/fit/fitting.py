@@ -346,6 +346,10 @@ def _initial_front_end(light: xr.DataArray, responses: xr.Dataset, ablations: Se
 
 def _gaze_sd(responses: xr.Dataset) -> float:
     """Standard deviation of gaze in degrees, an attribute of responses."""
+    if "drift" in str(responses.attrs.get("adapt_to", "")):
+        raise InputError(
+            "adapt_to must be gaze or luminances for a fit, got drift: a front end has one field for all states"
+        )
     spread = responses.attrs.get("gaze_spread_deg", GAZE_SD)
     try:
         return GazeAdapted(float(spread)).sd

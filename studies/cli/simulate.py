@@ -29,7 +29,12 @@ def simulate(
     black: Annotated[float, Option(help="Luminance of black, cd/m².")] = 6.0,
     pixels_per_degree: Annotated[float, Option(help="Pixels per degree of visual angle.")] = 16.0,
     in_luminance: Annotated[bool, Option(help="The array holds luminance in cd/m², not sRGB codes.")] = False,
-    adapt_to: Annotated[str, Option(help="gaze: the image itself, blurred by gaze; or a luminance, cd/m².")] = "gaze",
+    adapt_to: Annotated[
+        str,
+        Option(
+            help="gaze: the image itself, blurred by gaze; drift: by drift within each memory; or a luminance, cd/m²."
+        ),
+    ] = "gaze",
     gaze_sd: Annotated[float, Option(help="Standard deviation of gaze for --adapt-to gaze, degrees.")] = 0.5,
     duration: Annotated[float, Option(help="Presentation time of each image, s.")] = 0.2,
     window: Annotated[tuple[float, float], Option(help="Window of averaging, s after onset.")] = (0.05, 0.2),
@@ -43,7 +48,7 @@ def simulate(
 
     The same command continues a stopped simulation. The studies use --parameter v1.kinds=16.
     """
-    from biomodel import Display, GazeAdapted, Pathway, Store, luminance
+    from biomodel import Display, DriftAdapted, GazeAdapted, Pathway, Store, luminance
     from biomodel.engine.store import n_done
     from studies.data import sources
 
@@ -54,11 +59,12 @@ def simulate(
     stimulus = luminance(found.images, pixels_per_degree) if in_luminance else display.show(found.images)
     stimulus = stimulus.assign_coords({name: ("image", values) for name, values in found.coordinates.items()})
     if adapt_to == "previous":
-        raise InputError("--adapt-to must be gaze or a luminance in cd/m², got 'previous'")
+        raise InputError("--adapt-to must be gaze, drift or a luminance in cd/m², got 'previous'")
+    states = {"gaze": GazeAdapted(gaze_sd), "drift": DriftAdapted()}
     before, start = n_done(out), time.perf_counter()
     responses = pathway.simulate(
         stimulus,
-        adapt_to=GazeAdapted(gaze_sd) if adapt_to == "gaze" else _number_or_name(adapt_to),
+        adapt_to=states[adapt_to] if adapt_to in states else _number_or_name(adapt_to),
         duration=duration,
         window=window,
         seed=seed,
