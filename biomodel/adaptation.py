@@ -106,7 +106,18 @@ class GazeAdapted:
     def fields(
         self, light: np.ndarray, pixels_per_degree: float, chosen: slice, memories: Mapping[str, float]
     ) -> Fields:
-        """The field that all states are adapted to, of the `chosen` images (image, y, x) in cd/m²."""
+        """The field that all states are adapted to.
+
+        Parameters
+        ----------
+        light : numpy.ndarray, (image, y, x)
+            The images that are chosen, or their first frames, cd/m².
+        pixels_per_degree : float
+        chosen : slice
+            Their places among all images.
+        memories : mapping of str to float
+            Seconds that each state remembers, as from `biomodel.circuit.retina.memories`.
+        """
         return Fields(gaze_field(light, float(self.sd), pixels_per_degree))
 
 
@@ -153,7 +164,18 @@ class DriftAdapted:
     def fields(
         self, light: np.ndarray, pixels_per_degree: float, chosen: slice, memories: Mapping[str, float]
     ) -> Fields:
-        """The field that each state is adapted to, of the `chosen` images (image, y, x) in cd/m²."""
+        """The field that each state is adapted to.
+
+        Parameters
+        ----------
+        light : numpy.ndarray, (image, y, x)
+            The images that are chosen, or their first frames, cd/m².
+        pixels_per_degree : float
+        chosen : slice
+            Their places among all images.
+        memories : mapping of str to float
+            Seconds that each state remembers, as from `biomodel.circuit.retina.memories`.
+        """
         seen = {memory: gaze_field(light, self.sd(memory), pixels_per_degree) for memory in {*memories.values()}}
         return Fields(seen[max(seen)], {name: seen[memory] for name, memory in memories.items()})
 
@@ -178,7 +200,18 @@ class UniformField:
     def fields(
         self, light: np.ndarray, pixels_per_degree: float, chosen: slice, memories: Mapping[str, float]
     ) -> Fields:
-        """The field that all states are adapted to, of the `chosen` images (image, y, x) in cd/m²."""
+        """The field that all states are adapted to.
+
+        Parameters
+        ----------
+        light : numpy.ndarray, (image, y, x)
+            The images that are chosen, or their first frames, cd/m².
+        pixels_per_degree : float
+        chosen : slice
+            Their places among all images.
+        memories : mapping of str to float
+            Seconds that each state remembers, as from `biomodel.circuit.retina.memories`.
+        """
         levels = np.array(self.levels if len(self.levels) == 1 else self.levels[chosen])
         return Fields(np.ascontiguousarray(np.broadcast_to(levels[:, None, None], light.shape)))
 
