@@ -294,6 +294,8 @@ def test_results_as_json_and_as_a_page(results, tmp_path):
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.all
+@pytest.mark.slow
 def test_pathway_is_a_subject():
     results = physiology.run(Pathway(parameters={"v1.kinds": 2}, target="numpy"), ids=[14, 3])
     assert [row.id for row in results] == [3, 14, 14]
