@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import numbers
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
@@ -68,8 +69,29 @@ class Fields:
         return len(self.start)
 
 
+class AdaptationState(ABC):
+    """A state that a presentation can start from; its text is kept with the responses."""
+
+    @abstractmethod
+    def fields(
+        self, light: np.ndarray, pixels_per_degree: float, chosen: slice, memories: Mapping[str, float]
+    ) -> Fields:
+        """The fields that some images are adapted to.
+
+        Parameters
+        ----------
+        light : numpy.ndarray, (image, y, x)
+            The images that are chosen, or their first frames, cd/m².
+        pixels_per_degree : float
+        chosen : slice
+            Their places among all images.
+        memories : mapping of str to float
+            Seconds that each state remembers, as from `biomodel.circuit.retina.memories`.
+        """
+
+
 @dataclass(frozen=True)
-class GazeAdapted:
+class GazeAdapted(AdaptationState):
     """Adapted to the image while gaze wanders: each cone to the image blurred by the distribution of gaze positions.
 
     Of a movie, the first frame is the image: as if it had been on the screen before.
@@ -106,23 +128,12 @@ class GazeAdapted:
     def fields(
         self, light: np.ndarray, pixels_per_degree: float, chosen: slice, memories: Mapping[str, float]
     ) -> Fields:
-        """The field that all states are adapted to.
-
-        Parameters
-        ----------
-        light : numpy.ndarray, (image, y, x)
-            The images that are chosen, or their first frames, cd/m².
-        pixels_per_degree : float
-        chosen : slice
-            Their places among all images.
-        memories : mapping of str to float
-            Seconds that each state remembers, as from `biomodel.circuit.retina.memories`.
-        """
+        """The image blurred by gaze, for all states."""
         return Fields(gaze_field(light, float(self.sd), pixels_per_degree))
 
 
 @dataclass(frozen=True)
-class DriftAdapted:
+class DriftAdapted(AdaptationState):
     """Adapted to the image while the eye drifts: each state to the image blurred by where the eye was within its memory.
 
     A state that remembers .1 s has a field of .04 degrees, one that remembers 1.5 s a field of .16 degrees. Transduction and
@@ -164,18 +175,7 @@ class DriftAdapted:
     def fields(
         self, light: np.ndarray, pixels_per_degree: float, chosen: slice, memories: Mapping[str, float]
     ) -> Fields:
-        """The field that each state is adapted to.
-
-        Parameters
-        ----------
-        light : numpy.ndarray, (image, y, x)
-            The images that are chosen, or their first frames, cd/m².
-        pixels_per_degree : float
-        chosen : slice
-            Their places among all images.
-        memories : mapping of str to float
-            Seconds that each state remembers, as from `biomodel.circuit.retina.memories`.
-        """
+        """The image blurred by the drift within each memory."""
         seen = {memory: gaze_field(light, self.sd(memory), pixels_per_degree) for memory in {*memories.values()}}
         return Fields(seen[max(seen)], {name: seen[memory] for name, memory in memories.items()})
 
@@ -186,7 +186,7 @@ def _exact(value: float) -> str:
 
 
 @dataclass(frozen=True)
-class UniformField:
+class UniformField(AdaptationState):
     """Adapted to a uniform field: `levels` in cd/m², one for all images or one for each."""
 
     levels: tuple[float, ...]
@@ -200,18 +200,7 @@ class UniformField:
     def fields(
         self, light: np.ndarray, pixels_per_degree: float, chosen: slice, memories: Mapping[str, float]
     ) -> Fields:
-        """The field that all states are adapted to.
-
-        Parameters
-        ----------
-        light : numpy.ndarray, (image, y, x)
-            The images that are chosen, or their first frames, cd/m².
-        pixels_per_degree : float
-        chosen : slice
-            Their places among all images.
-        memories : mapping of str to float
-            Seconds that each state remembers, as from `biomodel.circuit.retina.memories`.
-        """
+        """The uniform field, for all states."""
         levels = np.array(self.levels if len(self.levels) == 1 else self.levels[chosen])
         return Fields(np.ascontiguousarray(np.broadcast_to(levels[:, None, None], light.shape)))
 

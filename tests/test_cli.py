@@ -49,6 +49,15 @@ def test_simulates_a_folder_an_array_and_a_data_set(tmp_path, command):
     assert "macaque_parafovea rate up to cone" in command("info")[1]
 
 
+def test_adapts_to_drift(tmp_path, command):
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (1, 12, 12), np.uint8))
+    settings = ("--output", "cone", "--target", "numpy", "--adapt-to", "drift", "--out", tmp_path / "out")
+    code, _, error = command("simulate", tmp_path / "images.npy", *settings)
+    assert code == 0, error
+    found = xr.open_zarr(tmp_path / "out" / "responses.zarr", chunks=None, consolidated=False)
+    assert found.attrs["adapt_to"] == "drift" and found.attrs["drift_arcmin2_per_s"] == 30
+
+
 def test_has_the_defaults_of_the_studies():
     assert options.KINDS == KINDS == Settings().kinds
     assert options.PRESENTATIONS == IMAGES == Settings().images

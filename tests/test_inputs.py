@@ -13,7 +13,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bridge
-from biomodel import Display, GazeAdapted, InputError, Pathway, Region, Store, luminance, orientation_field
+from biomodel import (
+    Display,
+    DriftAdapted,
+    GazeAdapted,
+    InputError,
+    Pathway,
+    Region,
+    Store,
+    luminance,
+    orientation_field,
+)
 from biomodel import physiology as battery
 from biomodel.engine.spike_trains import SpikeTrains
 from biomodel.images import photographs
@@ -169,6 +179,7 @@ NUMBERS = [
     ("replace: dt", "dt", lambda v: PATHWAY.replace(dt=v), ()),
     ("classical_centre", "pixels_per_degree", lambda v: PATHWAY.classical_centre(v), ()),
     ("GazeAdapted: sd", "sd", lambda v: GazeAdapted(v), ("inf",)),
+    ("DriftAdapted: diffusion", "diffusion", lambda v: DriftAdapted(v), ()),
     ("simulate: duration", "duration", lambda v: simulate(duration=v), DEFAULT),
     ("simulate: start of window", "window", lambda v: simulate(window=(v, 0.02)), ()),
     ("simulate: end of window", "window", lambda v: simulate(window=(0.0, v)), ()),
@@ -798,6 +809,7 @@ ODD = st.recursive(
         ("a parameter", lambda v: Pathway(parameters={"cone.gain": v})),
         ("lesions", lambda v: Pathway(lesions=v)),
         ("gaze", GazeAdapted),
+        ("drift", DriftAdapted),
         ("chunk", lambda v: Store("out", v)),
         ("gaze_sd", lambda v: make(gaze_sd=v)),
         ("ablations", lambda v: make(ablations=v)),

@@ -23,7 +23,15 @@ import xarray as xr
 from brian2 import Quantity
 
 import biomodel
-from biomodel.adaptation import GAZE_SD, DriftAdapted, Fields, GazeAdapted, UniformField, uniform_levels
+from biomodel.adaptation import (
+    GAZE_SD,
+    AdaptationState,
+    DriftAdapted,
+    Fields,
+    GazeAdapted,
+    UniformField,
+    uniform_levels,
+)
 from biomodel.circuit.cell_types import classical_centre
 from biomodel.circuit.lattice import Grid, centre_weights
 from biomodel.circuit.recording import Recording, RunSettings, plan_recordings, run_variables
@@ -100,7 +108,7 @@ class Presentations:
     """The images of a stimulus, each with the field that it is adapted to; read in pieces."""
 
     stimulus: xr.DataArray
-    adaptation: GazeAdapted | DriftAdapted | UniformField
+    adaptation: AdaptationState
     pixels_per_degree: float
     memories: Mapping[str, float]
 
@@ -464,7 +472,7 @@ def _window(
     return start, end
 
 
-def _adaptation(adapt_to: AdaptTo, n_images: int) -> GazeAdapted | DriftAdapted | UniformField:
+def _adaptation(adapt_to: AdaptTo, n_images: int) -> AdaptationState:
     states = "'gaze', 'previous', a GazeAdapted or DriftAdapted"
     accepted = f"{states}, a luminance of 0 cd/m² or more, or one luminance for each image"
     if isinstance(adapt_to, GazeAdapted | DriftAdapted):

@@ -32,7 +32,8 @@ def simulate(
     adapt_to: Annotated[
         str,
         Option(
-            help="gaze: the image itself, blurred by gaze; drift: by drift within each memory; or a luminance, cd/m²."
+            help="gaze: the image itself, blurred by gaze; drift: blurred by the eye's drift, for each adapting state by how "
+            "long it remembers; or a luminance, cd/m²."
         ),
     ] = "gaze",
     gaze_sd: Annotated[float, Option(help="Standard deviation of gaze for --adapt-to gaze, degrees.")] = 0.5,
