@@ -20,7 +20,7 @@ import numpy as np
 from brian2 import NeuronGroup, linked_var
 
 from biomodel.circuit.coupled_layer import Layer, MakeLayer, coupled_layer, coupling, stability_limit
-from biomodel.circuit.retina import AMACRINE_CLOCK, GANGLION_CHANNELS
+from biomodel.circuit.retina import GANGLION_CHANNELS
 from biomodel.circuit.station import Readout, Setting, State
 from biomodel.parameters import Parameters
 
@@ -50,7 +50,6 @@ LGN_READOUT = Readout("Hz", {channel: channel for channel in GANGLION_CHANNELS})
 def lgn(setting: Setting, ganglia: NeuronGroup, make_layer: MakeLayer = coupled_layer) -> dict[str, NeuronGroup]:
     """Relay cells of midget and parasol ganglion cells, one of each per pixel (rate in Hz), and their interneurons."""
     parameters, lesions, grid, dt = setting
-    slow_dt = AMACRINE_CLOCK * dt
     lesioned = "lgn_suppression" in lesions
     relays = "".join(
         RELAY_EQUATIONS.format(
@@ -80,8 +79,8 @@ def lgn(setting: Setting, ganglia: NeuronGroup, make_layer: MakeLayer = coupled_
         statements.append(CONTRAST.format(name=name, **rates))
         time = parameters["lgn.suppression_time"].quantity
         space_constant = parameters.value(f"lgn.{name}_suppression_space_constant") * grid.pixels_per_degree
-        lattice = coupling(space_constant, stability_limit(time, slow_dt, AMACRINE_CLOCK))
-        layer = Layer(f"{name}_interneuron", "Hz**2", lattice, time, slow_dt, order=7)
+        lattice = coupling(space_constant, stability_limit(time, dt))
+        layer = Layer(f"{name}_interneuron", "Hz**2", lattice, time, dt, order=7)
         interneurons = make_layer(layer, group, f"{name}_contrast", grid)
         setattr(group, f"{name}_pooled", linked_var(interneurons, "pooled"))
         groups[f"{name}_interneuron"] = interneurons
