@@ -1,9 +1,10 @@
 r"""The relay of the lateral geniculate nucleus at rate fidelity.
 
 A relay cell follows the rate g of the one ganglion cell that dominates it. Its suppressive field s divides the departure of g
-from its maintained rate m,
+from its maintained rate m. Departures are transferred better than the maintained rate, because retinal spikes that follow
+one another closely add up (Usrey, Reppas & Reid 1998): with the transfer ratios t and t_e,
 
-.. math:: \tau_l \dot l = \mathrm{transfer} \cdot (m + (g - m) / (1 + s / s_{half})) - l .
+.. math:: \tau_l \dot l = [t\, m + t_e\, (g - m) / (1 + s / s_{half})]_+ - l .
 
 The suppressive field of a midget or parasol relay cell is the local RMS contrast of its class's ganglion cells (Bonin 2005):
 coupled interneurons pool the squared departures of ON and OFF rates from their maintained rates, and s is the root of the pool.
@@ -29,7 +30,8 @@ CLASSES = ("midget", "parasol")
 
 RELAY_EQUATIONS = """
 departure_{channel} = (ganglion_{channel} - {maintained!r}*Hz)/(1 + {suppression}) : Hz
-d{channel}/dt = (transfer*({maintained!r}*Hz + departure_{channel}) - {channel})/membrane_time : Hz
+target_{channel} = transfer*{maintained!r}*Hz + evoked_transfer*departure_{channel} : Hz
+d{channel}/dt = (target_{channel}*int(target_{channel} > 0*Hz) - {channel})/membrane_time : Hz
 ganglion_{channel} : Hz (linked)
 """
 
