@@ -53,17 +53,26 @@ class Fields:
         slow average: they rest before this field.
     states : dict of str to numpy.ndarray
         Of the states that adapt, with the names of `biomodel.circuit.retina.memories`; by default `start`.
+    looked_at : numpy.ndarray, optional
+        The scene that saccades have carried the eye over, for what adapts to contrast over seconds; by default `start`.
     """
 
     start: np.ndarray
     states: Mapping[str, np.ndarray] = field(default_factory=dict)
+    looked_at: np.ndarray | None = None
+
+    @property
+    def scene(self) -> np.ndarray:
+        """The scene that saccades have carried the eye over."""
+        return self.start if self.looked_at is None else self.looked_at
 
     def of(self, state: str) -> np.ndarray:
         """The field of one state that adapts."""
         return self.states.get(state, self.start)
 
     def __getitem__(self, images: slice | np.ndarray) -> Fields:
-        return Fields(self.start[images], {name: values[images] for name, values in self.states.items()})
+        states = {name: values[images] for name, values in self.states.items()}
+        return Fields(self.start[images], states, self.scene[images])
 
     def __len__(self) -> int:
         return len(self.start)
@@ -129,7 +138,7 @@ class GazeAdapted(AdaptationState):
         self, light: np.ndarray, pixels_per_degree: float, chosen: slice, memories: Mapping[str, float]
     ) -> Fields:
         """The image blurred by gaze, for all states."""
-        return Fields(gaze_field(light, float(self.sd), pixels_per_degree))
+        return Fields(gaze_field(light, float(self.sd), pixels_per_degree), looked_at=light)
 
 
 @dataclass(frozen=True)
@@ -177,7 +186,7 @@ class DriftAdapted(AdaptationState):
     ) -> Fields:
         """The image blurred by the drift within each memory."""
         seen = {memory: gaze_field(light, self.sd(memory), pixels_per_degree) for memory in {*memories.values()}}
-        return Fields(seen[max(seen)], {name: seen[memory] for name, memory in memories.items()})
+        return Fields(seen[max(seen)], {name: seen[memory] for name, memory in memories.items()}, light)
 
 
 def _exact(value: float) -> str:

@@ -18,24 +18,37 @@ of τ_z, and one, z_s, of seconds, the suppressed photocurrent r (pA, positive f
 In a sheet of conductance g per cell spacing s the space constant is λ = s √(g/g_L) on every lattice. The feedback gives bipolar
 cells a surround of weight w = k/(1+k) and space constant λ/√(1+k), with the loop gain k = k_f k_h.
 
-**Bipolar cells**, midget and diffuse, pool v over a Gaussian centre to d and adapt: they subtract its slow average a. A
-luminance gain control divides by q, the cone signal that the horizontal layer has pooled. It is driven by the
-compressed signal of the cones rather than by luminance: otherwise the slopes of the two gain controls would add up to
--2.
+**Bipolar cells**, midget and diffuse, pool v over a Gaussian centre to d and adapt: they subtract its slow average a. Diffuse ON
+cells have wider centres than diffuse OFF cells (Chichilnisky & Kalmar 2002). A luminance gain control divides by q, the cone
+signal that the horizontal layer has pooled. It is driven by the compressed signal of the cones rather than by luminance:
+otherwise the slopes of the two gain controls would add up to -2.
 
 .. math::
     \tau_q \dot q = h / k_h - q, \quad \tau_a \dot a = d - a, \quad x = (d - a) / (1 + q / q_{half}), \quad
     \tau_b \dot b = \pm g\, x / (1 + [\pm x]_+ / x_{sat}) - b .
 
-**Amacrine cells**: a wide coupled layer pools the diffuse cells' centre signal to p and subtracts the share w of it (d becomes
-d - w p). A narrower layer pools the diffuse cells' rectified responses to c, the contrast that divides parasol responses.
+**Amacrine cells**: a wide coupled layer pools the diffuse cells' centre signal, the mean of ON and OFF centres, to p and
+subtracts the share w of it (d becomes d - w p). A narrower layer pools the diffuse cells' rectified responses to c, the contrast
+that adapts parasol cells.
 
-**Ganglion cells** subtract the share w of the sustained part u of their input i. Midget: i = b. Parasol: contrast shortens the
-time constant of the integration and lowers its gain (shunting; Shapley & Victor 1978, Wohrer & Kornprobst 2009),
+**Ganglion cells** subtract the share w of the sustained part u of their input i. In parasol cells contrast shortens
+the time constant of the high-pass filter, so that low frequencies lose gain and advance in phase while high ones keep it (Victor
+1987; Benardete & Kaplan 1999, T_S = T_0 / (1 + c / c_half)), and the contrast k of the last seconds divides the gain (Solomon,
+Peirce, Dhruv & Lennie 2004); midget cells have neither, c = k = 0,
 
 .. math::
-    \tau_i \dot i = b - (1 + c / c_{half})\, i, \quad \tau_u \dot u = i - u, \quad
-    \tau_g \dot g = [\mathrm{maintained} + \mathrm{gain} \cdot (i - w u)]_+ - g .
+    \tau_k \dot k = c - k, \quad \tau_i \dot i = b / (1 + k / k_{half}) - i, \quad
+    \tau_u \dot u = (1 + c / c_{half})\, (i - u), \quad e = \mathrm{gain} \cdot (i - w u) .
+
+The excitation e changes the rate at which a cell would fire without refractoriness, f. A cell that recovers for a time ρ after
+each spike fires at g (mean of a renewal process with a dead time; Uzzell & Chichilnisky 2004 for parasol cells): m at e = 0, with the
+slope 1, and less than 1/ρ,
+
+.. math::
+    f = \left[ \frac{m}{1 - \rho m} + \frac{e}{(1 - \rho m)^2} \right]_+, \quad \tau_g \dot g = \frac{f}{1 + \rho f} - g .
+
+**Settled state**: saccades carry a cell over the whole scene, so that k is the mean of c over the scene when each place is looked
+at after the scene's mean (`settled_contrast`). In an even field k is 0.
 
 Lesions: see `biomodel.circuit.lesions`.
 """
@@ -77,7 +90,8 @@ dphotocurrent/dt = (gain*y5 - (1 + desensitisation*z)*photocurrent)/response_tim
 dsignal/dt = (photocurrent - feedback*horizontal_potential - signal)/membrane_time : amp
 horizontal_potential : volt (linked)
 midget_row : amp
-diffuse_row : amp
+diffuse_on_row : amp
+diffuse_off_row : amp
 """
 
 ADAPTING_CONE = """
@@ -103,7 +117,8 @@ steady_potential : volt (constant)
 BIPOLAR_EQUATIONS = """
 dluminance_level/dt = (horizontal_potential/horizontal_gain - luminance_level)/luminance_time : amp
 dmidget_adaptation/dt = (midget_pooled - midget_adaptation)/adaptation_time : amp
-ddiffuse_adaptation/dt = (diffuse_pooled - diffuse_adaptation)/adaptation_time : amp
+ddiffuse_on_adaptation/dt = (diffuse_on_pooled - diffuse_on_adaptation)/adaptation_time : amp
+ddiffuse_off_adaptation/dt = (diffuse_off_pooled - diffuse_off_adaptation)/adaptation_time : amp
 dmidget_on/dt = (midget_on_drive - midget_on)/membrane_time : volt
 dmidget_off/dt = (midget_off_drive - midget_off)/membrane_time : volt
 ddiffuse_on/dt = (diffuse_on_drive - diffuse_on)/membrane_time : volt
@@ -112,7 +127,8 @@ horizontal_potential : volt (linked)
 surround : amp (linked)
 diffuse_centre : amp
 midget_pooled : amp
-diffuse_pooled : amp
+diffuse_on_pooled : amp
+diffuse_off_pooled : amp
 midget_on_drive : volt
 midget_off_drive : volt
 diffuse_on_drive : volt
@@ -123,33 +139,49 @@ contrast : volt
 BIPOLAR_DRIVE = """
 luminance_gain = 1/(1 + {level}/luminance_half)
 midget_pooled = {midget}
-diffuse_centre = {diffuse}
-diffuse_pooled = diffuse_centre - surround_weight*surround
+diffuse_on_pooled = {diffuse_on}
+diffuse_off_pooled = {diffuse_off}
+diffuse_centre = 0.5*(diffuse_on_pooled + diffuse_off_pooled)
+diffuse_on_pooled = diffuse_on_pooled - surround_weight*surround
+diffuse_off_pooled = diffuse_off_pooled - surround_weight*surround
 midget_change = luminance_gain*(midget_pooled - midget_adaptation)
-diffuse_change = luminance_gain*(diffuse_pooled - diffuse_adaptation)
+diffuse_on_change = luminance_gain*(diffuse_on_pooled - diffuse_on_adaptation)
+diffuse_off_change = luminance_gain*(diffuse_off_pooled - diffuse_off_adaptation)
 midget_on_drive = on_gain*midget_change/(1 + midget_change*int(midget_change > 0*amp)/on_saturation)
 midget_off_drive = -off_gain*midget_change/(1 - midget_change*int(midget_change < 0*amp)/off_saturation)
-diffuse_on_drive = on_gain*diffuse_change/(1 + diffuse_change*int(diffuse_change > 0*amp)/on_saturation)
-diffuse_off_drive = -off_gain*diffuse_change/(1 - diffuse_change*int(diffuse_change < 0*amp)/off_saturation)
+diffuse_on_drive = on_gain*diffuse_on_change/(1 + diffuse_on_change*int(diffuse_on_change > 0*amp)/on_saturation)
+diffuse_off_drive = -off_gain*diffuse_off_change/(1 - diffuse_off_change*int(diffuse_off_change < 0*amp)/off_saturation)
 contrast = diffuse_on*int(diffuse_on > 0*volt) + diffuse_off*int(diffuse_off > 0*volt)
 """
 
 #: Excitation of one midget channel, and of one parasol channel, at either fidelity.
 MIDGET_EQUATIONS = """
-d{channel}_lasting/dt = (bipolar_{channel} - {channel}_lasting)/midget_transience_time : volt
-{channel}_excited = {channel}_maintained + midget_gain*(bipolar_{channel} - midget_transience*{channel}_lasting) : Hz
+d{channel}_input/dt = (bipolar_{channel} - {channel}_input)/midget_integration_time : volt
+d{channel}_lasting/dt = ({channel}_input - {channel}_lasting)/midget_transience_time : volt
+{channel}_excitation = midget_gain*({channel}_input - midget_transience*{channel}_lasting) : Hz
 bipolar_{channel} : volt (linked)
 """
 
 PARASOL_EQUATIONS = """
-d{channel}_input/dt = (bipolar_{channel} - (1 + {contrast}/contrast_half)*{channel}_input)/integration_time : volt
-d{channel}_lasting/dt = ({channel}_input - {channel}_lasting)/parasol_transience_time : volt
-{channel}_excited = {channel}_maintained + parasol_gain*({channel}_input - parasol_transience*{channel}_lasting) : Hz
+d{channel}_input/dt = (bipolar_{channel}/(1 + {adapted}/adaptation_half) - {channel}_input)/parasol_integration_time : volt
+d{channel}_lasting/dt = (1 + {contrast}/contrast_half)*({channel}_input - {channel}_lasting)/{channel}_transience_time : volt
+{channel}_excitation = parasol_gain*({channel}_input - parasol_transience*{channel}_lasting) : Hz
 bipolar_{channel} : volt (linked)
 """
 
+#: Contrast of the last seconds, one for the parasol cells at a place.
+ADAPTATION_EQUATIONS = """
+dadapted/dt = (contrast - adapted)/adaptation_time : volt
+"""
+
+#: Excitation changes the rate without refractoriness, `{channel}_free`.
+FREE_RATE = """
+{channel}_spared = 1 - {recovery}*{channel}_maintained : 1
+{channel}_free = ({channel}_maintained + {channel}_excitation/{channel}_spared)/{channel}_spared : Hz
+"""
+
 RATE_EQUATIONS = """
-d{channel}/dt = ({channel}_excited*int({channel}_excited > 0*Hz) - {channel})/membrane_time : Hz
+d{channel}/dt = ({channel}_free*int({channel}_free > 0*Hz)/(1 + {recovery}*{channel}_free*int({channel}_free > 0*Hz)) - {channel})/membrane_time : Hz
 """
 
 CONE_READOUT = Readout("pA", {"cone": "photocurrent"})
@@ -228,11 +260,11 @@ def cone(setting: Setting, cascades: NeuronGroup) -> NeuronGroup:
 
 
 def bipolar_centres(parameters: Parameters, pixels_per_degree: float) -> dict[str, np.ndarray]:
-    """One side of the separable centres of midget and diffuse bipolar cells, in cells of the lattice."""
-    return {
-        name: centre_weights(parameters.value(f"bipolar.{name}_centre_radius"), pixels_per_degree)
-        for name in ("midget", "diffuse")
-    }
+    """One side of the separable centres of midget, diffuse ON and diffuse OFF bipolar cells, in cells of the lattice."""
+    midget, diffuse = (parameters.value(f"bipolar.{name}_centre_radius") for name in ("midget", "diffuse"))
+    half = np.sqrt(parameters.value("bipolar.diffuse_on_over_off"))
+    radii = {"midget": midget, "diffuse_on": diffuse * half, "diffuse_off": diffuse / half}
+    return {name: centre_weights(radius, pixels_per_degree) for name, radius in radii.items()}
 
 
 def horizontal(setting: Setting, cones: NeuronGroup) -> NeuronGroup:
@@ -344,16 +376,22 @@ def ganglion(
         Of the group.
     """
     parameters, lesions, grid, dt = setting
-    linked = "" if "contrast_gain" in lesions else "contrast : volt (linked)\n"
-    divisor = "0*volt" if "contrast_gain" in lesions else "contrast"
+    terms = {
+        "contrast": "0*volt" if "contrast_gain" in lesions else "contrast",
+        "adapted": "0*volt" if "contrast_adaptation" in lesions else "adapted",
+    }
+    adaptation = "" if "contrast_adaptation" in lesions else ADAPTATION_EQUATIONS
+    linked = "" if {"contrast_gain", "contrast_adaptation"} <= {*lesions} else "contrast : volt (linked)\n"
+    cells = {"midget": MIDGET_EQUATIONS, "parasol": PARASOL_EQUATIONS}
     group = NeuronGroup(
         grid.cells,
         "".join(
-            ((MIDGET_EQUATIONS if channel.startswith("midget") else PARASOL_EQUATIONS) + output).format(
-                channel=channel, contrast=divisor
+            (cells[cell_class(channel)] + FREE_RATE + output).format(
+                channel=channel, recovery=f"{cell_class(channel)}_recovery_time", **terms
             )
             for channel in GANGLION_CHANNELS
         )
+        + adaptation
         + linked,
         method="exponential_euler",
         dt=dt,
@@ -366,6 +404,11 @@ def ganglion(
     if linked:
         group.contrast = linked_var(contrast, "pooled")
     return group
+
+
+def cell_class(channel: str) -> str:
+    """The class of a channel's cells, "midget" or "parasol"."""
+    return channel.split("_")[0]
 
 
 def horizontal_coupling(parameters: Parameters, pixels_per_degree: float, dt: Quantity) -> Coupling:
@@ -427,7 +470,8 @@ def steady_state(setting: Setting, fields: Fields) -> State:
     rows = {name: pool(signal, weights, axis=-1) for name, weights in centres.items()}
     pooled = {name: pool(rows[name], weights, axis=-2) for name, weights in centres.items()}
     wide = wide_amacrine_coupling(parameters, grid.pixels_per_degree, AMACRINE_CLOCK * dt)
-    surround = solve_coupled_layer(wide, 1.0, pooled["diffuse"])
+    centre = (pooled["diffuse_on"] + pooled["diffuse_off"]) / 2
+    surround = solve_coupled_layer(wide, 1.0, centre)
     state = {f"cascade.y{stage}": isomerisation for stage in range(1, 6)}
     if "cone_adaptation" not in lesions:
         state |= {name: _isomerisations(parameters, fields.of(name)) for name in ("cone.z1", "cone.z2", "cone.z_slow")}
@@ -435,24 +479,64 @@ def steady_state(setting: Setting, fields: Fields) -> State:
     state |= {
         "cone.photocurrent": photocurrent,
         "cone.signal": signal,
-        "cone.midget_row": rows["midget"],
-        "cone.diffuse_row": rows["diffuse"],
+        **{f"cone.{name}_row": values for name, values in rows.items()},
         "horizontal.potential": potential,
         "horizontal.steady_potential": potential,
         "bipolar.luminance_level": level / p["horizontal.gain"],
         "bipolar.midget_adaptation": pooled["midget"],
-        "bipolar.diffuse_adaptation": pooled["diffuse"] - p["amacrine.surround_weight"] * surround,
-        "bipolar.diffuse_centre": pooled["diffuse"],
+        "bipolar.diffuse_on_adaptation": pooled["diffuse_on"] - p["amacrine.surround_weight"] * surround,
+        "bipolar.diffuse_off_adaptation": pooled["diffuse_off"] - p["amacrine.surround_weight"] * surround,
+        "bipolar.diffuse_centre": centre,
         "wide_amacrine.pooled": surround,
         "contrast_amacrine.pooled": rest,
     }
     state |= {f"bipolar.{channel}": rest for channel in BIPOLAR_CHANNELS}
+    if "contrast_adaptation" not in lesions:
+        state["ganglion.adapted"] = rest + settled_contrast(setting, fields.scene)[:, None, None]
     for channel in GANGLION_CHANNELS:
         state[f"ganglion.{channel}"] = rest + p[f"ganglion.{channel}_maintained"]
-        state[f"ganglion.{channel}_lasting"] = rest
-        if channel.startswith("parasol"):
-            state[f"ganglion.{channel}_input"] = rest
+        state[f"ganglion.{channel}_lasting"] = state[f"ganglion.{channel}_input"] = rest
     return state
+
+
+def settled_contrast(setting: Setting, scene: np.ndarray) -> np.ndarray:
+    """Mean over scenes of the contrast signal that the eye's movements over them evoke, (image,), in volts.
+
+    A saccade brings each cell from the scene's mean to one of its places. Cones and horizontal cells follow within a fixation;
+    states that adapt over more than a fixation stay at their values for the mean. The contrast signal is the sum of the rectified
+    steady responses of diffuse ON and OFF cells, and its mean over the scene is what the pools of the amacrine cells report.
+
+    Parameters
+    ----------
+    setting : Setting
+    scene : numpy.ndarray, (image, y, x)
+        Luminance in cd/m².
+    """
+    parameters, lesions, grid, dt = setting
+    p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
+    mean = np.broadcast_to(scene.mean(axis=(1, 2), keepdims=True), scene.shape)
+    before = Fields(scene, dict.fromkeys(("cone.z1", "cone.z2", "cone.z_slow"), mean))
+    layer = horizontal_coupling(parameters, grid.pixels_per_degree, dt)
+    wide = wide_amacrine_coupling(parameters, grid.pixels_per_degree, AMACRINE_CLOCK * dt)
+    reference = np.full((1, 1, 1), p["cone.reference_luminance"]) if "luminance_gain" in lesions else mean[:, :1, :1]
+    level = _uniform_field_signal(parameters, lesions, reference)
+    at_mean = _uniform_field_signal(parameters, lesions, mean[:, :1, :1])
+    photocurrent = _cone_steady_state(parameters, lesions, scene, before)[0]
+    potential = p["horizontal.gain"] * at_mean
+    if "horizontal_feedback" not in lesions:
+        potential = solve_coupled_layer(layer, 1 + loop_gain(parameters), p["horizontal.gain"] * photocurrent)
+    change = photocurrent - p["horizontal.feedback"] * potential - at_mean
+    pooled = {
+        name: pool(pool(change, weights, axis=-1), weights, axis=-2)
+        for name, weights in bipolar_centres(parameters, grid.pixels_per_degree).items()
+    }
+    surround = solve_coupled_layer(wide, 1.0, (pooled["diffuse_on"] + pooled["diffuse_off"]) / 2)
+    contrast = np.zeros_like(change)
+    for side, sign in (("on", 1), ("off", -1)):
+        drive = pooled[f"diffuse_{side}"] - p["amacrine.surround_weight"] * surround
+        drive = np.maximum(sign * drive / (1 + level / p["bipolar.luminance_half"]), 0)
+        contrast += p[f"bipolar.{side}_gain"] * drive / (1 + drive / p[f"bipolar.{side}_saturation"])
+    return contrast.mean(axis=(1, 2))
 
 
 def _isomerisations(parameters: Parameters, field: np.ndarray) -> np.ndarray:

@@ -60,9 +60,10 @@ CHUNK_CELLS = 65_536
 LEAD = 100.0
 
 
-#: Seconds for which a still image is shown by default, and at which the default window begins. It ends with the presentation,
-#: for a still image after `DURATION` at the latest.
-DURATION, WINDOW_START = 0.2, 0.05
+#: Seconds for which a still image is shown by default. The default window begins at the onset, because responses keep their shape
+#: from the onset on (Albrecht, Geisler, Frazor & Crane 2002), and ends with the presentation, for a still image after `DURATION`
+#: at the latest.
+DURATION = 0.2
 
 
 #: Names of the variables, dimensions and coordinates of responses; labels of images have other ones.
@@ -462,8 +463,7 @@ def _window(
 ) -> tuple[float, float]:
     """Start and end of the window in seconds."""
     if window is None:
-        start = WINDOW_START if duration > WINDOW_START else 0.0
-        return start, duration if is_movie else min(DURATION, duration)
+        return 0.0, duration if is_movie else min(DURATION, duration)
     is_sequence = window.ndim > 0 if isinstance(window, np.ndarray) else isinstance(window, list | tuple)
     pair = list(window) if is_sequence else []
     if len(pair) != 2:

@@ -44,7 +44,7 @@ FULL_CONTRAST = 0.98
 PARASOL_SIZE = 3.6
 
 #: Seconds that an image is flashed for, and between which its response is averaged.
-FLASH, WINDOW = 0.2, (0.05, 0.2)
+FLASH, WINDOW = 0.2, (0.0, 0.2)
 
 #: Seconds that a movie and each of its frames last, and after which a response to it is taken to be steady.
 MOVIE, FRAME, STEADY = 1.5, 0.002, 0.5
@@ -251,7 +251,7 @@ class Electrode:
         pixels: float | None = None,
         trials: int | None = None,
     ) -> xr.Dataset:
-        """Mean rates from 50 to 200 ms after the onset of images.
+        """Mean rates over the 200 ms after the onset of images.
 
         Parameters
         ----------

@@ -38,7 +38,7 @@ def simulate(
     ] = "gaze",
     gaze_sd: Annotated[float, Option(help="Standard deviation of gaze for --adapt-to gaze, degrees.")] = 0.5,
     duration: Annotated[float, Option(help="Presentation time of each image, s.")] = 0.2,
-    window: Annotated[tuple[float, float], Option(help="Window of averaging, s after onset.")] = (0.05, 0.2),
+    window: Annotated[tuple[float, float], Option(help="Window of averaging, s after onset.")] = (0.0, 0.2),
     images: Annotated[int, Option(help="Number of images, the first ones; 0 for all.", min=0)] = 0,
     chunk: Annotated[int, Option(help="Images per stored chunk; 0 for a size that suits.", min=0)] = 0,
     workers: options.Workers = None,

@@ -1,14 +1,13 @@
 r"""Spiking ganglion cells: noisy leaky integrators, driven by the excitation of the rate model.
 
-With e the excitation in Hz of `biomodel.circuit.retina`, in units of the threshold (Wohrer & Kornprobst 2009),
+With f the rate without refractoriness and ρ the recovery time of `biomodel.circuit.retina`, in units of the threshold (Wohrer &
+Kornprobst 2009),
 
-.. math::
-    \tau \dot v = I(e) - v + \sigma \sqrt{2 \tau}\, \xi, \quad
-    I(e) = \mathrm{bias} + \frac{e \tau}{1 - e\, t_{ref}} .
+.. math:: \tau \dot v = \mathrm{bias} + f \tau - v + \sigma \sqrt{2 \tau}\, \xi .
 
-At v = 1 a cell fires, is reset to 0 and is refractory for :math:`t_{ref}`. Far above threshold, a leaky integrator without noise
-fires at :math:`1 / (t_{ref} + \tau / (I - 1/2))`. With a bias of one half, I is therefore the current at which it fires e times a
-second; noise extends this to rates below 10 Hz. The threshold replaces the rectification of the rate model.
+At v = 1 a cell fires, is reset to 0 and is refractory for ρ. Far above threshold, a leaky integrator of current I without noise
+fires at :math:`1 / (\rho + \tau / (I - 1/2))`. With a bias of one half it therefore fires at f / (1 + ρ f), as at rate
+fidelity; noise extends this to rates below 10 Hz. The threshold replaces the rectification of the rate model.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 from brian2 import NeuronGroup, linked_var
 
 from biomodel.circuit import retina
-from biomodel.circuit.retina import GANGLION_CHANNELS
+from biomodel.circuit.retina import GANGLION_CHANNELS, cell_class
 from biomodel.circuit.spiking.cells import COUNT, COUNT_EQUATIONS, Trials
 from biomodel.circuit.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
 from biomodel.circuit.station import Setting, State
@@ -27,12 +26,8 @@ CURRENT_EQUATIONS = """
 {channel}_current : 1
 """
 
-#: Largest product of rate and refractory time: the current for a rate would otherwise grow without bound.
-_HIGHEST = 0.8
-
 CURRENT = """
-{channel}_clipped = clip({channel}_excited, -{highest!r}/refractory_time, {highest!r}/refractory_time)
-{channel}_current = bias + {channel}_clipped*leak_time/(1 - {channel}_clipped*refractory_time*int({channel}_clipped > 0*Hz))
+{channel}_current = bias + clip({channel}_free, -1/{recovery}, 100/{recovery})*leak_time
 """
 
 EQUATIONS = f"""
@@ -45,7 +40,9 @@ current : 1 (linked)
 def inputs(setting: Setting, bipolars: NeuronGroup, contrast: NeuronGroup) -> NeuronGroup:
     """Excitation of ganglion cells and the currents that it drives, the same in every trial of an image."""
     group = retina.ganglion(setting, bipolars, contrast, CURRENT_EQUATIONS, "ganglion_input")
-    statements = "".join(CURRENT.format(channel=channel, highest=_HIGHEST) for channel in GANGLION_CHANNELS)
+    statements = "".join(
+        CURRENT.format(channel=channel, recovery=f"{cell_class(channel)}_recovery_time") for channel in GANGLION_CHANNELS
+    )
     group.run_regularly(statements, dt=setting.dt, when="groups", order=6, name="ganglion_currents")
     return group
 
@@ -61,7 +58,7 @@ def ganglion(setting: Setting, trials: Trials, inputs: NeuronGroup) -> dict[str,
             EQUATIONS + COUNT_EQUATIONS,
             threshold="v >= 1",
             reset=f"v = 0; {COUNT}",
-            refractory=namespace["refractory_time"],
+            refractory=namespace[f"{cell_class(channel)}_recovery_time"],
             method="euler",
             dt=dt,
             order=7,
@@ -83,6 +80,6 @@ def initial_state(steady: State, trials: Trials, random: np.random.Generator) ->
     inputs = {
         name.replace("ganglion.", "ganglion_input."): values
         for name, values in steady.items()
-        if name.startswith("ganglion.") and name.endswith(("_lasting", "_input"))
+        if name.startswith("ganglion.") and name.endswith(("_lasting", "_input", ".adapted"))
     }
     return inputs | {f"ganglion_{channel}.v": random.uniform(0, 1, shape) for channel in GANGLION_CHANNELS}
