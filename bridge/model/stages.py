@@ -275,7 +275,9 @@ class Ganglion(nn.Module):
         self.contrast_amacrine = Pool((0.05, 0.2), 0.075, pixels_per_degree, reach=1.0)
         self.log_contrast_gain = log_parameter(0.1)
         self.log_contrast_adaptation = log_parameter(0.1)
-        self.integration = LowPass(0.02)
+        self.midget_integration = LowPass(0.02)
+        self.parasol_on_integration = LowPass(0.02)
+        self.parasol_off_integration = LowPass(0.02)
         self.transience = nn.Parameter(torch.tensor([1.0, 3.0]))
         self.midget_lasting = LowPass(0.2)
         self.parasol_on_lasting = LowPass(0.2)
@@ -300,16 +302,18 @@ class Ganglion(nn.Module):
 
     def forward(self, bipolar: Tensor, contrast: Tensor) -> Tensor:
         midget, diffuse = bipolar.split(2, dim=2)
-        adapted = 1 + self.log_contrast_adaptation.exp() * contrast.view(-1, 1, 1, 1)
-        parasol = self.integration(diffuse) / adapted
-        pooled = self.contrast_amacrine(diffuse.clamp_min(0).sum(dim=2)).unsqueeze(2)
-        speed = 1 + self.log_contrast_gain.exp() * pooled
-        pairs = zip((self.parasol_on_lasting, self.parasol_off_lasting), parasol.split(1, dim=2), strict=True)
-        lasting = torch.cat([filtered.integrate(each, speed) for filtered, each in pairs], dim=2)
         shares = self.transience.sigmoid()
-        midget = combine_intervals(self.midget_lasting.high_pass_matrix(shares[0]), midget)
-        excitation = torch.cat([midget, parasol - shares[1] * lasting], dim=2) * _maps(self.log_gain)
-        return self.membrane(self.limit(excitation))
+        filtered = self.midget_lasting.high_pass_matrix(shares[0]) @ self.midget_integration.matrix()
+        adapted = 1 + self.log_contrast_adaptation.exp() * contrast.view(-1, 1, 1)
+        speed = 1 + self.log_contrast_gain.exp() * self.contrast_amacrine(diffuse.clamp_min(0).sum(dim=2))
+        on = self.parasol_on_integration, self.parasol_on_lasting
+        off = self.parasol_off_integration, self.parasol_off_lasting
+        parasol = []
+        for (integration, lasting), cells in zip((on, off), diffuse.unbind(dim=2), strict=True):
+            entered = integration(cells) / adapted
+            parasol.append(entered - shares[1] * lasting.integrate(entered, speed))
+        excitation = torch.cat([combine_intervals(filtered, midget), torch.stack(parasol, dim=2)], dim=2)
+        return self.membrane(self.limit(excitation * _maps(self.log_gain)))
 
     def limit(self, excitation: Tensor) -> Tensor:
         """Steady change of rates (Hz) of an excitation (Hz), (..., 4, H, W): from minus the maintained rate up to the limit."""
