@@ -163,7 +163,7 @@ bipolar_{channel} : volt (linked)
 """
 
 PARASOL_EQUATIONS = """
-d{channel}_input/dt = (bipolar_{channel}/(1 + {adapted}/adaptation_half) - {channel}_input)/parasol_integration_time : volt
+d{channel}_input/dt = (bipolar_{channel}/(1 + {adapted}/adaptation_half) - {channel}_input)/{channel}_integration_time : volt
 d{channel}_lasting/dt = (1 + {contrast}/contrast_half)*({channel}_input - {channel}_lasting)/{channel}_transience_time : volt
 {channel}_excitation = parasol_gain*({channel}_input - parasol_transience*{channel}_lasting) : Hz
 bipolar_{channel} : volt (linked)
