@@ -1,7 +1,7 @@
 r"""The differentiable stations, one class each: feed-forward functions of an image and of the background adapted to.
 
-Each class models the mean response of the station of the same name over the window of one presentation. Responses are
-followed over a few intervals from the onset on (`bridge.model.time`), because transients decay and gains fall over time.
+Each class models the mean response of the station of the same name over one presentation. Responses are followed over a few
+intervals from the onset on (`bridge.model.time`), because transients decay and gains fall over time.
 :math:`\mathcal{T}_\tau` is a first-order low-pass filter of the change since the onset. Parameters that must be positive are
 stored as a logarithm or a square root. Lengths are degrees of visual angle, luminance is in cd/m². Initial values are
 guesses from the literature, not from any simulation; the fit changes them.
@@ -11,13 +11,29 @@ the background B to the image L: :math:`y_t = B + a_t (L - B)`, likewise z. y pa
 of z follows y, one the fast phase of adaptation, the rest the slow phase. Later stations use :math:`\Delta r = r - r_0`.
 **Horizontal**: a mixture of Gaussians over the cones' change, which approximates many paths through the syncytium; each
 Gaussian has its own :math:`\mathcal{T}`, because distant signals arrive late. Pools of other coupled layers have the same form.
-**Bipolar**, midget and diffuse: :math:`d = G_\sigma * (\Delta r - k\, \Delta h)`, for diffuse cells minus what wide amacrine
-cells pool of it. Without the sustained component, and divided by the luminance gain control,
+**Bipolar**, midget and diffuse: :math:`d = G_\sigma * (\Delta r - k_f\, \Delta h)`, with one σ for midget, one for diffuse ON and
+one for diffuse OFF cells; wide amacrine cells subtract from diffuse cells what they pool of the mean of both signs' d.
+Without the sustained component, and divided by the luminance gain control,
 :math:`x = (d - \mathcal{T} d) / (1 + q / q_{half})`, where q goes from the horizontal cells' level for the background to
 that for the image; then :math:`b = \mathcal{T}\, (\pm g x / (1 + [\pm x]_+ / s))`.
-**Ganglion**: i is the bipolar input, for parasol cells through a low-pass filter whose gain and time constant are both
-divided by :math:`1 + c / c_{half}`, where c is pooled from the diffuse cells' rectified responses. A share w of the sustained
-component is lost: :math:`\mathcal{T} [m + g (i - w \mathcal{T} i)]_+`.
+**Ganglion**: :math:`i = \mathcal{T} b`, for parasol cells :math:`\mathcal{T} b / (1 + k / k_{half})`. A share w of the sustained
+component u is lost, :math:`\tau \dot u = (1 + c / c_{half})\, (i - u)`, where c is pooled from the diffuse cells' rectified
+responses, and 0 for midget cells. With the excitation :math:`e = g\, (i - w u)`, the maintained rate m and the recovery time ρ,
+limited from below where the rate is 0,
+
+.. math::
+    \mathcal{T}\, \frac{e}{1 + \rho (1 + \rho F)\, e}, \quad e \ge \frac{-F}{(1 + \rho F)^2}, \quad m = \frac{F}{1 + \rho F} :
+
+cells that would fire at :math:`f = [F + (1 + \rho F)^2 e]_+` without the recovery fire at f / (1 + ρ f). F is a parameter.
+**Contrast adapted to**: k is constant during a presentation. It is 0 where the background is uniform; elsewhere it is the
+mean over the image of the contrast that saccades over it evoke. With M the image's mean luminance, and s₀ the share of
+adaptation that follows the image at once,
+
+.. math::
+    \Delta r = \frac{\alpha L}{1 + \beta (M + s_0 (L - M))} - \frac{\alpha M}{1 + \beta M}, \quad
+    k = \Big\langle \sum_\pm \frac{g\, [\pm x]_+}{1 + [\pm x]_+ / s} \Big\rangle ,
+
+where x has the steady pools of Δr, no adaptation, and q for M.
 **LGN**: :math:`t\, (m + \mathcal{T}\, (g - m) / (1 + s / s_{half}))`, where s² is pooled from the squared deviations of
 the class's ganglion cells from their maintained rates.
 **V1 input**: synapses of relay cells depress, :math:`\tau \dot x = 1 - x - v\, l x`, and deliver m + a,
@@ -61,6 +77,8 @@ CASCADE = 4
 BANDS = 4
 #: Iterations of the loop between simple cells and their surround.
 ITERATIONS = 3
+#: Hz; resting rates are stored relative to it, because bfloat16 rounds logarithms near 0 less.
+_REST = 30.0
 #: Hz² added to a pooled square, so that its root has a finite slope at 0.
 _FLOOR = 1e-2
 #: Hz added to a sum that is raised to a power, for the same reason.
@@ -282,8 +300,8 @@ class Ganglion(nn.Module):
         self.midget_lasting = LowPass(0.2)
         self.parasol_on_lasting = LowPass(0.2)
         self.parasol_off_lasting = LowPass(0.2)
-        # Of cells without the limit of their rate: the maintained rate stays below the limit whatever the parameters.
-        self.log_free_rate = log_parameter(30.0, 30.0, 30.0, 30.0)
+        # F / _REST; maintained rates, which follow from it, stay below the limit.
+        self.log_free_rate = log_parameter(1.0, 1.0, 1.0, 1.0)
         # Seconds.
         self.log_recovery = log_parameter(3e-3, 3e-3)
         self.log_gain = log_parameter(2.0, 2.0, 10.0, 10.0)
@@ -295,9 +313,14 @@ class Ganglion(nn.Module):
         return _maps(self.log_recovery.repeat_interleave(2))
 
     @property
+    def free_rate(self) -> Tensor:
+        """Rates (Hz) for a constant field that cells would have without the recovery, (4, 1, 1)."""
+        return _REST * _maps(self.log_free_rate)
+
+    @property
     def maintained(self) -> Tensor:
         """Maintained rates for a constant field, (4, 1, 1)."""
-        free = _maps(self.log_free_rate)
+        free = self.free_rate
         return free / (1 + self.recovery * free)
 
     def forward(self, bipolar: Tensor, contrast: Tensor) -> Tensor:
@@ -317,7 +340,7 @@ class Ganglion(nn.Module):
 
     def limit(self, excitation: Tensor) -> Tensor:
         """Steady change of rates (Hz) of an excitation (Hz), (..., 4, H, W): from minus the maintained rate up to the limit."""
-        free, recovery = _maps(self.log_free_rate), self.recovery
+        free, recovery = self.free_rate, self.recovery
         # 1 / (1 - recovery · maintained rate)
         steeper = 1 + recovery * free
         # At this excitation the rate is 0; the divisor stays above 0.

@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.func import debug_unwrap
 
 #: Durations of the intervals from the onset of the image on, in windows: short ones first, because responses are transient.
-DURATIONS = (0.06, 0.06, 0.07, 0.09, 0.14, 0.22, 0.36)
+DURATIONS = (0.05, 0.05, 0.06, 0.08, 0.13, 0.22, 0.41)
 N_INTERVALS = len(DURATIONS)
 #: Time from the end of each interval to the start of each later one, (later, earlier).
 _GAPS = [[sum(DURATIONS[earlier + 1 : later], 0.0) for earlier in range(N_INTERVALS)] for later in range(N_INTERVALS)]
