@@ -17,14 +17,7 @@ from biomodel.utils.paths import replacing
 #: Identifies the files of this package.
 FORMAT = "precortical.FrontEnd"
 #: Version of the format; increases when the content changes.
-VERSION = 6
-#: Earlier versions that are read too, and how the names of their tensors began where they begin in another way now.
-_EARLIER = {
-    # The synapses of the relay in V1 were part of V1.
-    "5": {
-        f"v1.{name}": f"v1_input.{name}" for name in ("recovery.", "log_release", "midget_synapse.", "parasol_synapse.")
-    }
-}
+VERSION = 7
 
 
 def write(path: Path, tensors: dict[str, Tensor], config: dict[str, object]) -> None:
@@ -42,7 +35,7 @@ def write(path: Path, tensors: dict[str, Tensor], config: dict[str, object]) -> 
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """Read tensors and configuration that `write` wrote, in this version or an earlier one.
+    """Read tensors and configuration that `write` wrote.
 
     Raises
     ------
@@ -58,20 +51,14 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
     if header.get("format") != FORMAT:
         raise InputError(f"{path} must have the format {FORMAT!r}, got {header.get('format', 'none')!r}")
     version = header.get("version")
-    if version != str(VERSION) and version not in _EARLIER:
-        raise InputError(f"{path} must have version {' or '.join([*_EARLIER, str(VERSION)])}, got {version!r}")
+    if version != str(VERSION):
+        raise InputError(
+            f"{path} must have version {str(VERSION)!r}, got {version!r}: front ends of another version are of another "
+            "circuit and must be fitted again"
+        )
     if header.get("digest") != digest(tensors, header.get("description", "")):
         raise InputError(f"{path} is damaged: the digest of weights and configuration differs from the one in the file")
-    return _present_names(tensors, _EARLIER.get(version, {})), json.loads(header["description"])
-
-
-def _present_names(tensors: dict[str, Tensor], renamed: dict[str, str]) -> dict[str, Tensor]:
-    """Tensors of an earlier version by the names that they have in this one."""
-    found = {}
-    for name, values in tensors.items():
-        old = next((old for old in renamed if name.startswith(old)), "")
-        found[renamed.get(old, "") + name.removeprefix(old)] = values
-    return found
+    return tensors, json.loads(header["description"])
 
 
 def digest(tensors: dict[str, Tensor], text: str) -> str:

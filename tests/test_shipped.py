@@ -67,29 +67,17 @@ def test_spiking_weights_predict_the_present_circuit():
     assert scores[scores.station == "lgn"].feve.min() > 0.9
 
 
-def test_files_of_the_earlier_version_are_read_with_the_present_names(tmp_path):
-    """Shipped weights have version 5, in which synapses were part of V1; saved again, they have the present one."""
-    path = pretrained._FOLDER / "macaque_parafovea_rate.safetensors"
+def test_files_of_other_versions_are_refused(tmp_path):
+    """They hold front ends of earlier circuits."""
+    path = tmp_path / "x.safetensors"
+    bridge.FrontEnd(8.0, {}, "lgn").save(path)
     with safe_open(path, framework="pt") as file:
-        assert file.metadata()["version"] == "5"
-        old = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not iterable)
-    found, _ = io.read(path)
-    moved = {name for name in found if name not in old}
-    synapses = {"log_release", "recovery.log_time", "midget_synapse.log_time", "parasol_synapse.log_time"}
-    assert moved == {f"v1_input.{name}" for name in synapses} and len(found) == len(old)
-    for name, values in found.items():
-        assert torch.equal(values, old[name.replace("v1_input.", "v1.")])
-    front_end = bridge.pretrained()
-    front_end.save(tmp_path / "again.safetensors")
-    with safe_open(tmp_path / "again.safetensors", framework="pt") as file:
-        assert file.metadata()["version"] == str(io.VERSION) == "6"
-        header = file.metadata() | {"version": "4"}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not iterable)
-    for name, values in bridge.FrontEnd.load(tmp_path / "again.safetensors").state_dict().items():
-        assert torch.equal(values, front_end.state_dict()[name])
-    save_file(tensors, tmp_path / "older.safetensors", header)
-    with pytest.raises(ValueError, match="must have version 5 or 6, got '4'"):
-        bridge.FrontEnd.load(tmp_path / "older.safetensors")
+        header, names = file.metadata(), list(file.keys())
+        tensors = {name: file.get_tensor(name) for name in names}
+    assert header["version"] == str(io.VERSION) == "7"
+    save_file(tensors, path, header | {"version": "6"})
+    with pytest.raises(ValueError, match="must have version '7', got '6': .* another circuit and must be fitted again"):
+        bridge.FrontEnd.load(path)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

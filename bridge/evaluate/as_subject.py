@@ -66,7 +66,7 @@ class FrontEndSubject:
         stimulus, adapt_to, output
             As in `biomodel.Pathway.simulate`, for images and for states other than "previous".
         duration, window : float and pair of float, or brian2.Quantity, optional
-            Those of the fit only, .2 and (.05, .2) s.
+            Those of the fit only, .2 and (0, .2) s.
         record : {"mean"}
         region : Region
             Cells that are returned; V1 cells that exist (pools end at their border).
@@ -81,7 +81,7 @@ class FrontEndSubject:
         stimulus = canonical_light(stimulus)
         if record != "mean":
             raise InputError(f"record must be 'mean' for a front end, which has no traces, got {record!r}")
-        for name, given, fitted in (("duration", (duration,), (0.2,)), ("window", window or (None, None), (0.05, 0.2))):
+        for name, given, fitted in (("duration", (duration,), (0.2,)), ("window", window or (None, None), (0.0, 0.2))):
             times = tuple(as_number(t, "s", name) for t in given if t is not None)
             if times and times != fitted:
                 raise InputError(f"{name} must be {', '.join(map(str, fitted))} s for a front end, got {given}")

@@ -232,15 +232,32 @@ class FrontEnd(nn.Module):
         if station == "cone":
             cone = self.cone(signals["luminance"], signals["background"])
             rest = self.cone.steady_state(signals["background"])
-            return {"cone": cone, "cone_rest": rest, "cone_change": cone - rest}
+            static_change, static_rest = self.cone.static_change(signals["luminance"])
+            return {
+                "cone": cone,
+                "cone_rest": rest,
+                "cone_change": cone - rest,
+                "static_cone_change": static_change,
+                "static_cone_rest": static_rest,
+            }
         if station == "horizontal":
             change, rest = self.horizontal(signals["cone_change"]), self.horizontal.steady_state(signals["cone_rest"])
-            return {"horizontal": rest + change, "horizontal_rest": rest, "horizontal_change": change}
+            return {
+                "horizontal": rest + change,
+                "horizontal_rest": rest,
+                "horizontal_change": change,
+                "static_horizontal_change": self.horizontal.steady_state(signals["static_cone_change"]),
+                "static_horizontal_rest": self.horizontal.steady_state(signals["static_cone_rest"]),
+            }
         if station == "bipolar":
-            afferents = (signals[name] for name in ("cone_change", "horizontal_change", "horizontal_rest"))
-            return {station: self.bipolar(*afferents)}
+            afferents = ("cone_change", "horizontal_change", "horizontal_rest")
+            static = self.bipolar.static_contrast(*(signals[f"static_{name}"] for name in afferents))
+            return {
+                "bipolar": self.bipolar(*(signals[name] for name in afferents)),
+                "contrast": static.masked_fill(_is_even(signals["background"]), 0.0),
+            }
         if station == "ganglion":
-            return {station: self.ganglion(signals["bipolar"])}
+            return {station: self.ganglion(signals["bipolar"], signals["contrast"])}
         if station == "lgn":
             return {station: self.lgn(signals["ganglion"])}
         if station == "v1_input":
@@ -388,6 +405,11 @@ class FrontEnd(nn.Module):
             reason = str(error).splitlines()[-1].strip()
             raise InputError(f"{path} must hold the weights of a front end: {reason}") from None
         return front_end
+
+
+def _is_even(field: Tensor) -> Tensor:
+    """Whether each field (B, H, W) is uniform, (B,)."""
+    return field.amax(dim=(-2, -1)) == field.amin(dim=(-2, -1))
 
 
 def _refusal(name: str, value: float) -> InputError:

@@ -1,7 +1,7 @@
 r"""The differentiable stations, one class each: feed-forward functions of an image and of the background adapted to.
 
-Each class models the mean response of the station of the same name over the window of one presentation. Responses are
-followed over a few intervals from the onset on (`bridge.model.time`), because transients decay and gains fall over time.
+Each class models the mean response of the station of the same name over one presentation. Responses are followed over a few
+intervals from the onset on (`bridge.model.time`), because transients decay and gains fall over time.
 :math:`\mathcal{T}_\tau` is a first-order low-pass filter of the change since the onset. Parameters that must be positive are
 stored as a logarithm or a square root. Lengths are degrees of visual angle, luminance is in cd/m². Initial values are
 guesses from the literature, not from any simulation; the fit changes them.
@@ -11,13 +11,29 @@ the background B to the image L: :math:`y_t = B + a_t (L - B)`, likewise z. y pa
 of z follows y, one the fast phase of adaptation, the rest the slow phase. Later stations use :math:`\Delta r = r - r_0`.
 **Horizontal**: a mixture of Gaussians over the cones' change, which approximates many paths through the syncytium; each
 Gaussian has its own :math:`\mathcal{T}`, because distant signals arrive late. Pools of other coupled layers have the same form.
-**Bipolar**, midget and diffuse: :math:`d = G_\sigma * (\Delta r - k\, \Delta h)`, for diffuse cells minus what wide amacrine
-cells pool of it. Without the sustained component, and divided by the luminance gain control,
+**Bipolar**, midget and diffuse: :math:`d = G_\sigma * (\Delta r - k_f\, \Delta h)`, with one σ for midget, one for diffuse ON and
+one for diffuse OFF cells; wide amacrine cells subtract from diffuse cells what they pool of the mean of both signs' d.
+Without the sustained component, and divided by the luminance gain control,
 :math:`x = (d - \mathcal{T} d) / (1 + q / q_{half})`, where q goes from the horizontal cells' level for the background to
 that for the image; then :math:`b = \mathcal{T}\, (\pm g x / (1 + [\pm x]_+ / s))`.
-**Ganglion**: i is the bipolar input, for parasol cells through a low-pass filter whose gain and time constant are both
-divided by :math:`1 + c / c_{half}`, where c is pooled from the diffuse cells' rectified responses. A share w of the sustained
-component is lost: :math:`\mathcal{T} [m + g (i - w \mathcal{T} i)]_+`.
+**Ganglion**: :math:`i = \mathcal{T} b`, for parasol cells :math:`\mathcal{T} b / (1 + k / k_{half})`. A share w of the sustained
+component u is lost, :math:`\tau \dot u = (1 + c / c_{half})\, (i - u)`, where c is pooled from the diffuse cells' rectified
+responses, and 0 for midget cells. With the excitation :math:`e = g\, (i - w u)`, the maintained rate m and the recovery time ρ,
+limited from below where the rate is 0,
+
+.. math::
+    \mathcal{T}\, \frac{e}{1 + \rho (1 + \rho F)\, e}, \quad e \ge \frac{-F}{(1 + \rho F)^2}, \quad m = \frac{F}{1 + \rho F} :
+
+cells that would fire at :math:`f = [F + (1 + \rho F)^2 e]_+` without the recovery fire at f / (1 + ρ f). F is a parameter.
+**Contrast adapted to**: k is constant during a presentation. It is 0 where the background is uniform; elsewhere it is the
+mean over the image of the contrast that saccades over it evoke. With M the image's mean luminance, and s₀ the share of
+adaptation that follows the image at once,
+
+.. math::
+    \Delta r = \frac{\alpha L}{1 + \beta (M + s_0 (L - M))} - \frac{\alpha M}{1 + \beta M}, \quad
+    k = \Big\langle \sum_\pm \frac{g\, [\pm x]_+}{1 + [\pm x]_+ / s} \Big\rangle ,
+
+where x has the steady pools of Δr, no adaptation, and q for M.
 **LGN**: :math:`t\, m + \mathcal{T}\, \max(t_e\, (g - m) / (1 + s / s_{half}),\, -t\, m)`, where s² is pooled from the squared
 deviations of the class's ganglion cells from their maintained rates.
 **V1 input**: synapses of relay cells depress, :math:`\tau \dot x = 1 - x - v\, l x`, and deliver m + a,
@@ -61,6 +77,8 @@ CASCADE = 4
 BANDS = 4
 #: Iterations of the loop between simple cells and their surround.
 ITERATIONS = 3
+#: Hz; resting rates are stored relative to it, because bfloat16 rounds logarithms near 0 less.
+_REST = 30.0
 #: Hz² added to a pooled square, so that its root has a finite slope at 0.
 _FLOOR = 1e-2
 #: Hz added to a sum that is raised to a power, for the same reason.
@@ -70,11 +88,6 @@ _LEAST_SUM = 1e-3
 def _maps(parameter: Tensor) -> Tensor:
     """Logarithms, one per channel, as factors of (..., channel, y, x)."""
     return parameter.exp()[:, None, None]
-
-
-def _signed_maps(parameter: Tensor) -> Tensor:
-    """Logarithms of both signs of each class, as factors of (..., class, sign, y, x)."""
-    return parameter.exp().view(-1, 2, 1, 1)
 
 
 def _ordered(kernels: Tensor, order: Tensor | None) -> Tensor:
@@ -130,13 +143,14 @@ class Cone(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log_gain = log_parameter(1.0)
-        self.log_desensitisation = log_parameter(0.02)
-        self.membrane = LowPass(0.1)
-        self.cascade = LowPass(0.03)
-        self.fast_adaptation = LowPass(1.0)
-        self.slow_adaptation = LowPass(10.0)
-        self.adaptation_shares = nn.Parameter(torch.tensor([-2.0, 0.0, 0.0]))
+        # Half of the gain is lost at some 4 cd/m² (36 td; Lee 2003: H1 cells adapt from 10 to 20 td).
+        self.log_gain = log_parameter(5.0)
+        self.log_desensitisation = log_parameter(0.25)
+        self.membrane = LowPass(1.0)
+        self.cascade = LowPass(0.02)
+        self.fast_adaptation = LowPass(0.75)
+        self.slow_adaptation = LowPass(7.5)
+        self.adaptation_shares = nn.Parameter(torch.tensor([1.0, 0.0, 0.0]))
 
     def transduction_step(self) -> Tensor:
         """Share of the step from background to image that drives transduction, per interval, (interval,)."""
@@ -152,12 +166,33 @@ class Cone(nn.Module):
         step = luminance - background
         light = background + self.transduction_step()[:, None, None, None] * step
         adapted = background + self.adaptation_step()[:, None, None, None] * step
-        conductance = 1 + self.log_desensitisation.exp() * adapted
-        return self.membrane.integrate(self.log_gain.exp() * light, conductance, self.steady_state(background))
+        return self.membrane.integrate(
+            self._photocurrent(light, adapted), self._conductance(adapted), self.steady_state(background)
+        )
 
     def steady_state(self, background: Tensor) -> Tensor:
         """Photocurrent for a constant field, (B, H, W)."""
-        return self.log_gain.exp() * background / (1 + self.log_desensitisation.exp() * background)
+        return self._photocurrent(background, background)
+
+    def static_change(self, luminance: Tensor) -> tuple[Tensor, Tensor]:
+        """Photocurrent for an image relative to that for its mean, to which all but the immediate share is adapted.
+
+        Returns
+        -------
+        change : Tensor, (B, H, W)
+        rest : Tensor, (B, 1, 1)
+            Photocurrent for the mean.
+        """
+        mean = luminance.mean(dim=(-2, -1), keepdim=True)
+        rest = self.steady_state(mean)
+        adapted = mean + self.adaptation_shares.softmax(dim=0)[0] * (luminance - mean)
+        return self._photocurrent(luminance, adapted) - rest, rest
+
+    def _photocurrent(self, light: Tensor, adapted: Tensor) -> Tensor:
+        return self.log_gain.exp() * light / self._conductance(adapted)
+
+    def _conductance(self, adapted: Tensor) -> Tensor:
+        return 1 + self.log_desensitisation.exp() * adapted
 
 
 class Horizontal(nn.Module):
@@ -165,7 +200,7 @@ class Horizontal(nn.Module):
 
     def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
-        self.pool = Pool((0.1, 0.3), 0.05, pixels_per_degree, reach=1.5)
+        self.pool = Pool((0.1, 0.3), 0.04, pixels_per_degree, reach=1.5)
 
     def forward(self, change: Tensor) -> Tensor:
         return self.pool(change)
@@ -192,60 +227,125 @@ class Bipolar(nn.Module):
         super().__init__()
         self.pixels_per_degree = pixels_per_degree
         self.reach = max(1, round(reach * pixels_per_degree))
-        self.log_centre = log_parameter(0.04, 0.08)
+        # Of midget, diffuse ON and diffuse OFF cells.
+        self.log_centre = log_parameter(0.04, 0.08, 0.08)
         # Weight of the surround relative to the centre (Croner & Kaplan 1995).
         self.log_feedback = log_parameter(0.55)
-        self.wide_amacrine = Pool((0.15, 0.4), 0.1, pixels_per_degree, reach=1.5)
+        self.wide_amacrine = Pool((0.15, 0.4), 0.075, pixels_per_degree, reach=1.5)
         self.wide_amacrine.log_weight.data -= 1.0
         self.log_level_gain = log_parameter(0.1)
-        self.level = LowPass(1.0)
-        self.adaptation = LowPass(10.0)
-        self.log_gain = log_parameter(2.0, 2.0, 2.0, 2.0)
-        self.log_saturation = log_parameter(50.0, 50.0, 50.0, 50.0)
-        self.membrane = LowPass(0.05)
+        self.level = LowPass(0.75)
+        self.adaptation = LowPass(7.5)
+        self.log_gain = log_parameter(10.0, 10.0, 10.0, 10.0)
+        self.log_saturation = log_parameter(100.0, 100.0, 100.0, 100.0)
+        self.membrane = LowPass(0.04)
 
     def forward(self, cone_change: Tensor, horizontal_change: Tensor, horizontal_rest: Tensor) -> Tensor:
-        signal = cone_change - self.log_feedback.exp() * horizontal_change
-        centres = _ordered(gaussians(self.log_centre.exp() * self.pixels_per_degree, self.reach), self.order)
-        midget, diffuse = (separable(signal, kernel, "replicate") for kernel in centres)
-        # (interval, B, class, H, W), and then (interval, B, class, sign, H, W)
-        change = torch.stack([midget, diffuse - self.wide_amacrine(diffuse)], dim=2)
-        divisor = 1 + self.log_level_gain.exp() * (horizontal_rest + self.level(horizontal_change))
+        signal = self._signal(cone_change, horizontal_change)
+        midget, on, off = (separable(signal, kernel, "replicate") for kernel in self._centres())
+        surround = self.wide_amacrine((on + off) / 2)
+        # (interval, B, centre, H, W)
+        change = torch.stack([midget, on - surround, off - surround], dim=2)
+        divisor = self._divisor(horizontal_rest + self.level(horizontal_change))
         change = combine_intervals(self.adaptation.high_pass_matrix(), change) / divisor.unsqueeze(2)
-        signed = torch.stack([change, -change], dim=3)
-        saturating = (signed.clamp_min(0) / _signed_maps(self.log_saturation)).add_(1)
-        return self.membrane((_signed_maps(self.log_gain) * signed / saturating).flatten(2, 3))
+        midget, on, off = change.unbind(dim=2)
+        return self.membrane(self._drives(torch.stack([midget, -midget, on, -off], dim=2)))
+
+    def static_contrast(self, cone_change: Tensor, horizontal_change: Tensor, horizontal_rest: Tensor) -> Tensor:
+        """Rectified steady drives (mV) of diffuse cells before they adapt, ON plus OFF, mean over an image, (B,).
+
+        Parameters
+        ----------
+        cone_change, horizontal_change : Tensor, (B, H, W)
+            Steady responses to an image, relative to those to its mean.
+        horizontal_rest : Tensor, (B, 1, 1)
+            Steady potential for the mean.
+        """
+        signal = self._signal(cone_change, horizontal_change)
+        on, off = (separable(signal, kernel, "replicate") for kernel in self._centres()[1:])
+        surround = self.wide_amacrine.steady_state((on + off) / 2)
+        change = torch.stack([on - surround, surround - off], dim=1) / self._divisor(horizontal_rest).unsqueeze(1)
+        return self._drives(change, slice(2, 4)).clamp_min(0).sum(dim=1).mean(dim=(-2, -1))
+
+    def _signal(self, cone_change: Tensor, horizontal_change: Tensor) -> Tensor:
+        return cone_change - self.log_feedback.exp() * horizontal_change
+
+    def _centres(self) -> Tensor:
+        return _ordered(gaussians(self.log_centre.exp() * self.pixels_per_degree, self.reach), self.order)
+
+    def _divisor(self, horizontal: Tensor) -> Tensor:
+        return 1 + self.log_level_gain.exp() * horizontal
+
+    def _drives(self, change: Tensor, channels: slice = slice(None)) -> Tensor:
+        """Saturating drives of cells, of changes that excite them, both (..., channel, H, W)."""
+        saturating = (change.clamp_min(0) / _maps(self.log_saturation[channels])).add_(1)
+        return _maps(self.log_gain[channels]) * change / saturating
 
 
 class Ganglion(nn.Module):
-    """Change of the rates (Hz) of midget ON and OFF, parasol ON and OFF cells, (interval, B, 4, H, W), of potentials (mV)."""
+    """Change of the rates (Hz) of midget ON and OFF, parasol ON and OFF cells, (interval, B, 4, H, W).
+
+    Its input are potentials of bipolar cells (mV), same shape, and the contrast that each image is adapted to (mV), (B,).
+    """
 
     def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
-        self.contrast_amacrine = Pool((0.05, 0.2), 0.1, pixels_per_degree, reach=1.0)
-        self.log_contrast_gain = log_parameter(0.3)
-        self.integration = LowPass(0.1)
-        self.transience = nn.Parameter(torch.tensor([0.0, 3.0]))
-        self.midget_lasting = LowPass(0.3)
-        self.parasol_lasting = LowPass(0.3)
-        self.log_maintained = log_parameter(30.0, 30.0, 30.0, 30.0)
-        self.log_gain = log_parameter(10.0, 10.0, 50.0, 50.0)
-        self.membrane = LowPass(0.05)
+        self.contrast_amacrine = Pool((0.05, 0.2), 0.075, pixels_per_degree, reach=1.0)
+        self.log_contrast_gain = log_parameter(0.1)
+        self.log_contrast_adaptation = log_parameter(0.1)
+        self.midget_integration = LowPass(0.02)
+        self.parasol_on_integration = LowPass(0.02)
+        self.parasol_off_integration = LowPass(0.02)
+        self.transience = nn.Parameter(torch.tensor([1.0, 3.0]))
+        self.midget_lasting = LowPass(0.2)
+        self.parasol_on_lasting = LowPass(0.2)
+        self.parasol_off_lasting = LowPass(0.2)
+        # F / _REST; maintained rates, which follow from it, stay below the limit.
+        self.log_free_rate = log_parameter(1.0, 1.0, 1.0, 1.0)
+        # Seconds.
+        self.log_recovery = log_parameter(3e-3, 3e-3)
+        self.log_gain = log_parameter(2.0, 2.0, 10.0, 10.0)
+        self.membrane = LowPass(0.04)
+
+    @property
+    def recovery(self) -> Tensor:
+        """Recovery times of the four channels in seconds, (4, 1, 1)."""
+        return _maps(self.log_recovery.repeat_interleave(2))
+
+    @property
+    def free_rate(self) -> Tensor:
+        """Rates (Hz) for a constant field that cells would have without the recovery, (4, 1, 1)."""
+        return _REST * _maps(self.log_free_rate)
 
     @property
     def maintained(self) -> Tensor:
         """Maintained rates for a constant field, (4, 1, 1)."""
-        return _maps(self.log_maintained)
+        free = self.free_rate
+        return free / (1 + self.recovery * free)
 
-    def forward(self, bipolar: Tensor) -> Tensor:
+    def forward(self, bipolar: Tensor, contrast: Tensor) -> Tensor:
         midget, diffuse = bipolar.split(2, dim=2)
-        contrast = self.contrast_amacrine(diffuse.clamp_min(0).sum(dim=2))
-        parasol = self.integration.integrate(diffuse, 1 + self.log_contrast_gain.exp() * contrast.unsqueeze(2))
         shares = self.transience.sigmoid()
-        midget = combine_intervals(self.midget_lasting.high_pass_matrix(shares[0]), midget)
-        parasol = combine_intervals(self.parasol_lasting.high_pass_matrix(shares[1]), parasol)
-        change = torch.cat([midget, parasol], dim=2) * _maps(self.log_gain)
-        return self.membrane(change.clamp_min(-self.maintained))
+        filtered = self.midget_lasting.high_pass_matrix(shares[0]) @ self.midget_integration.matrix()
+        adapted = 1 + self.log_contrast_adaptation.exp() * contrast.view(-1, 1, 1)
+        speed = 1 + self.log_contrast_gain.exp() * self.contrast_amacrine(diffuse.clamp_min(0).sum(dim=2))
+        on = self.parasol_on_integration, self.parasol_on_lasting
+        off = self.parasol_off_integration, self.parasol_off_lasting
+        parasol = []
+        for (integration, lasting), cells in zip((on, off), diffuse.unbind(dim=2), strict=True):
+            entered = integration(cells) / adapted
+            parasol.append(entered - shares[1] * lasting.integrate(entered, speed))
+        excitation = torch.cat([combine_intervals(filtered, midget), torch.stack(parasol, dim=2)], dim=2)
+        return self.membrane(self.limit(excitation * _maps(self.log_gain)))
+
+    def limit(self, excitation: Tensor) -> Tensor:
+        """Steady change of rates (Hz) of an excitation (Hz), (..., 4, H, W): from minus the maintained rate up to the limit."""
+        free, recovery = self.free_rate, self.recovery
+        # 1 / (1 - recovery · maintained rate)
+        steeper = 1 + recovery * free
+        # At this excitation the rate is 0; the divisor stays above 0.
+        excitation = excitation.clamp_min(-free / steeper**2)
+        return excitation / (1 + recovery * steeper * excitation)
 
 
 class LGN(nn.Module):
@@ -255,10 +355,10 @@ class LGN(nn.Module):
         super().__init__()
         self.log_transfer = log_parameter(0.5, 0.5, 0.5, 0.5)
         self.log_evoked_transfer = log_parameter(0.9, 0.9, 0.9, 0.9)
-        self.midget_suppression = Pool((0.05, 0.2), 0.1, pixels_per_degree, reach=0.8)
-        self.parasol_suppression = Pool((0.05, 0.2), 0.1, pixels_per_degree, reach=0.8)
-        self.log_suppression_gain = log_parameter(0.01, 0.01)
-        self.membrane = LowPass(0.05)
+        self.midget_suppression = Pool((0.1, 0.4), 0.1, pixels_per_degree, reach=1.3)
+        self.parasol_suppression = Pool((0.1, 0.4), 0.1, pixels_per_degree, reach=1.3)
+        self.log_suppression_gain = log_parameter(0.03, 0.03)
+        self.membrane = LowPass(0.04)
 
     def forward(self, ganglion: Tensor) -> Tensor:
         pools = self.midget_suppression, self.parasol_suppression
@@ -294,15 +394,16 @@ class V1Input(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.recovery = LowPass(3.0)
+        self.recovery = LowPass(2.5)
         self.log_release = log_parameter(0.02, 0.02)
-        self.midget_synapse = LowPass(0.05)
-        self.parasol_synapse = LowPass(0.05)
+        self.midget_synapse = LowPass(0.04)
+        self.parasol_synapse = LowPass(0.04)
 
     def forward(self, relay: Tensor, maintained: Tensor) -> Tensor:
         release = _maps(self.log_release.repeat_interleave(2))
         rested = (1 / (1 + release * maintained)).expand_as(relay[0])
-        resource = self.recovery.integrate(torch.ones_like(relay), 1 + release * relay, rested)
+        depletion = 1 + release * relay
+        resource = self.recovery.integrate(1 / depletion, depletion, rested)
         midget, parasol = (relay * resource / rested - maintained).chunk(2, dim=2)
         return torch.cat([self.midget_synapse(midget), self.parasol_synapse(parasol)], dim=2)
 
@@ -342,15 +443,15 @@ class V1(nn.Module):
         if spiking:
             self.log_complex_exponent = log_parameter(*[1.0] * n_types)
         self.log_inhibition = log_parameter(0.7)
-        self.inhibitory = LowPass(0.05)
+        self.inhibitory = LowPass(0.04)
         self.log_maximum_rate = log_parameter(50.0)
         self.log_exponent = log_parameter(2.5)
-        self.normalisation = Pool((0.15, 0.4), 0.1, pixels_per_degree / STRIDE, reach=2.0)
-        self.surround = Pool((0.4, 1.0), 0.2, pixels_per_degree / STRIDE, reach=3.0)
+        self.normalisation = Pool((0.15, 0.4), 0.075, pixels_per_degree / STRIDE, reach=2.0)
+        self.surround = Pool((0.4, 1.0), 0.15, pixels_per_degree / STRIDE, reach=3.0)
         self.surround.log_weight.data -= 3.0
         self.surround_tuning = nn.Parameter(torch.tensor(0.0))
-        self.membrane = LowPass(0.1)
-        self.complex_membrane = LowPass(0.1)
+        self.membrane = LowPass(0.075)
+        self.complex_membrane = LowPass(0.075)
 
     def set_relay_classes(self, parasol: Sequence[bool]) -> None:
         """Set whether the afferents of each cell type are parasol cells, or midget cells.

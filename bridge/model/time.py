@@ -1,7 +1,7 @@
 """The time axis of the model: intervals of a presentation, and first-order low-pass filters over them.
 
-A response is one value per interval, its mean over that interval, on the first axis of a tensor. The first `N_BEFORE`
-intervals precede the recording window. Times are in units of the window's duration.
+A response is one value per interval, its mean over that interval, on the first axis of a tensor. The recording window is the
+whole presentation, from the onset of the image on. Times are in units of its duration.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.func import debug_unwrap
-from torch.nn import functional
 
-#: Durations of the intervals from the onset of the image on, in windows: short ones first.
-DURATIONS = (0.11, 0.11, 0.11, 0.1, 0.18, 0.28, 0.44)
-N_BEFORE = 3
+#: Durations of the intervals from the onset of the image on, in windows: short ones first, because responses are transient.
+DURATIONS = (0.05, 0.05, 0.06, 0.08, 0.13, 0.22, 0.41)
 N_INTERVALS = len(DURATIONS)
 #: Time from the end of each interval to the start of each later one, (later, earlier).
 _GAPS = [[sum(DURATIONS[earlier + 1 : later], 0.0) for earlier in range(N_INTERVALS)] for later in range(N_INTERVALS)]
@@ -45,14 +43,14 @@ class LowPass(nn.Module):
         """The filter as a matrix, (interval of the output, interval of the input)."""
         return low_pass_matrices(self.log_time.exp())[0]
 
-    def integrate(self, x: Tensor, conductance: Tensor, initial: Tensor | None = None) -> Tensor:
-        """Filter a signal with a conductance that varies.
-
-        The conductance divides both the time constant and the steady state.
+    def integrate(self, x: Tensor, speed: Tensor, initial: Tensor | None = None) -> Tensor:
+        """Filter a signal with a time constant that varies.
 
         Parameters
         ----------
-        x, conductance : Tensor, (interval, ...)
+        x : Tensor, (interval, ...)
+        speed : Tensor, (interval, ...)
+            Divisor of the time constant.
         initial : Tensor, (...), optional
             State at the onset; 0 by default.
 
@@ -60,15 +58,14 @@ class LowPass(nn.Module):
         -------
         Tensor, (interval, ...)
         """
-        target = x / conductance
-        rate = conductance * (constant(DURATIONS, x) / self.log_time.exp()).view(-1, *[1] * (conductance.ndim - 1))
+        rate = speed * (constant(DURATIONS, x) / self.log_time.exp()).view(-1, *[1] * (speed.ndim - 1))
         decay = torch.exp(-rate)
         share = -torch.expm1(-rate) / rate
-        state = torch.zeros_like(target[0]) if initial is None else initial
+        state = torch.zeros_like(x[0]) if initial is None else initial
         means = []
         for k in range(N_INTERVALS):
-            means.append(torch.lerp(target[k], state, share[k]))
-            state = torch.lerp(target[k], state, decay[k])
+            means.append(torch.lerp(x[k], state, share[k]))
+            state = torch.lerp(x[k], state, decay[k])
         return torch.stack(means)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,8 +73,7 @@ class LowPass(nn.Module):
 
     def window_mean(self, x: Tensor) -> Tensor:
         """Mean over the window of the filtered signal, (...) of (interval, ...)."""
-        weights = functional.pad(constant(DURATIONS[N_BEFORE:], x), (N_BEFORE, 0))
-        return combine_intervals(weights @ self.matrix(), x)
+        return combine_intervals(constant(DURATIONS, x) @ self.matrix(), x)
 
     def high_pass_matrix(self, share: Tensor | float = 1.0) -> Tensor:
         """Identity minus `share` of the filter, (interval, interval): removes a share of the sustained component."""
@@ -102,7 +98,7 @@ def combine_intervals(weights: Tensor, x: Tensor) -> Tensor:
 
 def window_mean(x: Tensor) -> Tensor:
     """Mean over the recording window, (...) of (interval, ...)."""
-    return combine_intervals(constant(DURATIONS[N_BEFORE:], x), x[N_BEFORE:])
+    return combine_intervals(constant(DURATIONS, x), x)
 
 
 def constant(

@@ -1,0 +1,204 @@
+"""Closed forms of the differentiable stations, against the circuit's equations where these have a static limit."""
+
+import numpy as np
+import pytest
+import torch
+from brian2 import ms
+
+import bridge
+from biomodel.circuit import retina
+from biomodel.circuit.lattice import Grid
+from biomodel.circuit.station import Setting
+from biomodel.parameters import Parameters
+from bridge.model.stages import Bipolar, Cone, Ganglion
+from bridge.model.time import DURATIONS, N_INTERVALS, LowPass, window_mean
+
+CHANNELS = retina.GANGLION_CHANNELS
+#: Image of 14 × 18 pixels, mean some 60 cd/m².
+IMAGE = 20 + 80 * np.random.default_rng(0).random((1, 14, 18))
+
+
+def maps(values) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.double)[:, None, None]
+
+
+@pytest.fixture
+def ganglion():
+    """Ganglion cells with the circuit's rates, recovery times and gains; its adaptation to contrast halves at 10 mV."""
+    p = Parameters("macaque_parafovea").values_by_name()
+    stage = Ganglion(16.0).double()
+    recovery = torch.tensor([p[f"ganglion.{name}_recovery_time"] / 1000 for name in ("midget", "parasol")])
+    maintained = torch.tensor([p[f"ganglion.{channel}_maintained"] for channel in CHANNELS])
+    with torch.no_grad():
+        stage.log_recovery.copy_(recovery.log())
+        stage.log_free_rate.copy_((maintained / (1 - recovery.repeat_interleave(2) * maintained) / 30).log())
+        stage.log_contrast_adaptation.fill_(np.log(1 / 10))
+    return stage, maintained.double(), recovery.repeat_interleave(2).double()
+
+
+def test_the_window_is_the_whole_presentation():
+    assert sum(DURATIONS) == pytest.approx(1) and sorted(DURATIONS) == list(DURATIONS)
+    x = torch.rand(N_INTERVALS, 3)
+    assert torch.allclose(window_mean(x), torch.tensor(DURATIONS) @ x)
+    assert torch.allclose(LowPass(0.2).window_mean(x), window_mean(LowPass(0.2)(x)))
+
+
+def test_a_constant_speed_divides_the_time_constant():
+    x = torch.rand(N_INTERVALS, 2, 3)
+    assert torch.allclose(LowPass(0.3).integrate(x, torch.full_like(x, 4.0)), LowPass(0.075)(x), atol=1e-6)
+    start = torch.ones(2, 3)
+    kept = LowPass(0.3).integrate(torch.ones_like(x), 1 + x, start)
+    assert torch.allclose(kept, torch.ones_like(x))
+
+
+def test_the_limit_of_rates_is_the_circuits(ganglion):
+    stage, maintained, recovery = ganglion
+    excitation = torch.linspace(-200, 3000, 400, dtype=torch.double)[:, None, None, None].expand(-1, 4, 1, 1)
+    found = (stage.maintained + stage.limit(excitation)).detach()[..., 0, 0]
+    spared = 1 - recovery * maintained
+    free = ((maintained + excitation[..., 0, 0] / spared) / spared).clamp_min(0)
+    assert torch.allclose(found, free / (1 + recovery * free), atol=1e-6)
+    assert float(found.min()) > -1e-6 and bool((found < 1 / recovery).all()) and float(found.max()) > 200
+    assert torch.allclose(stage.maintained[:, 0, 0], maintained)
+    zero = torch.zeros(4, 1, 1, dtype=torch.double, requires_grad=True)
+    stage.limit(zero).sum().backward()
+    assert torch.allclose(zero.grad, torch.ones_like(zero)) and bool((stage.limit(zero) == 0).all())
+
+
+def test_maintained_rates_stay_below_the_limit_whatever_the_parameters():
+    for dtype in (torch.float32, torch.bfloat16):
+        stage = Ganglion(16.0).to(dtype)
+        with torch.no_grad():
+            stage.log_recovery.fill_(1.0)
+            stage.log_free_rate.fill_(4.0)
+        found = stage.limit(torch.tensor([-1e4, -1.0, 0.0, 1e-3, 1e4, 1e30], dtype=dtype)[:, None, None, None])
+        rates = stage.maintained + found
+        assert bool(found.isfinite().all()) and float((stage.recovery * rates).detach().max()) < 1.01
+        (gradient,) = torch.autograd.grad(rates.sum(), stage.log_recovery)
+        assert bool(gradient.isfinite().all())
+
+
+@pytest.mark.parametrize("contrast", [0.0, 25.0])
+def test_static_ganglion_cells_are_the_circuits(ganglion, contrast):
+    """All time constants near 0: the steady state of the circuit's equations, at two contrasts adapted to."""
+    stage, maintained, recovery = ganglion
+    with torch.no_grad():
+        for name, parameter in stage.named_parameters():
+            if name.endswith("log_time"):
+                parameter.fill_(np.log(1e-6))
+    bipolar = torch.tensor([8.0, -3.0, 4.0, -6.0], dtype=torch.double)
+    shown = bipolar[:, None, None].expand(N_INTERVALS, 1, 4, 6, 7)
+    found = window_mean(stage(shown, torch.tensor([contrast], dtype=torch.double))).detach()[0]
+    divided = torch.tensor([1, 1, *[1 + contrast / 10] * 2], dtype=torch.double)
+    share = stage.transience.detach().sigmoid().repeat_interleave(2)
+    excitation = stage.log_gain.detach().exp() * (1 - share) * bipolar / divided
+    spared = 1 - recovery * maintained
+    free = (maintained / spared + excitation / spared**2).clamp_min(0)
+    expected = free / (1 + recovery * free) - maintained
+    assert torch.allclose(found, expected[:, None, None].expand_as(found), rtol=1e-4, atol=1e-4)
+
+
+def test_contrast_shortens_the_high_pass_filter_of_parasol_cells_only():
+    """A step's response ends earlier at high contrast, and begins alike; its gain for what is fast stays."""
+    stage = Ganglion(16.0)
+    with torch.no_grad():
+        stage.log_recovery.fill_(-20.0)
+        for lasting in (stage.parasol_on_lasting, stage.parasol_off_lasting):
+            lasting.log_time.fill_(0.0)
+    step = torch.ones(N_INTERVALS, 1, 4, 4, 4)
+    weak, strong = (stage(scale * step, torch.zeros(1)).detach()[:, 0, :, 0, 0] / scale for scale in (0.01, 30.0))
+    assert torch.allclose(weak[:, :2], strong[:, :2], rtol=1e-3)
+    assert bool((strong[2:, 2:] < weak[2:, 2:]).all()) and bool((strong[0, 2:] > 0.8 * weak[0, 2:]).all())
+
+
+def static_contrast(cone: Cone, bipolar: Bipolar, image: torch.Tensor) -> torch.Tensor:
+    """Contrast for horizontal cells that pool nothing, of gain 1."""
+    change, rest = cone.static_change(image)
+    return bipolar.static_contrast(change, change, rest).detach()
+
+
+def test_the_contrast_of_a_scene_is_the_circuits():
+    """Circuit and stations with narrow horizontal cells and without the wide amacrine cells, whose pools have other forms."""
+    given = {"horizontal.coupling": 1e-9, "amacrine.surround_weight": 0.0}
+    parameters = Parameters("macaque_parafovea", given)
+    p = parameters.values_by_name()
+    setting = Setting(parameters, (), Grid(1, *IMAGE.shape[1:], 16.0), 0.5 * ms)
+    expected = 1000 * retina.settled_contrast(setting, IMAGE)
+    cone, bipolar = Cone().double(), Bipolar(16.0, reach=1.0).double()
+    loop = p["horizontal.gain"] * p["horizontal.feedback"]
+    isomerisations = p["cone.isomerisation_rate"] * p["cone.pupil_area"] / 1000
+    slow = p["cone.slow_adaptation_share"]
+    shares = torch.tensor([p["cone.fast_adaptation_share"], 1 - slow - p["cone.fast_adaptation_share"], slow])
+    half = np.sqrt(p["bipolar.diffuse_on_over_off"])
+    radii = p["bipolar.midget_centre_radius"], *(p["bipolar.diffuse_centre_radius"] * k for k in (half, 1 / half))
+    gains, saturations = ([p[f"bipolar.{side}_{name}"] for side in ("on", "off")] for name in ("gain", "saturation"))
+    with torch.no_grad():
+        # A horizontal cell of gain 1 here is the cone's current there.
+        cone.log_gain.fill_(np.log(p["cone.gain"] * isomerisations))
+        cone.log_desensitisation.fill_(np.log(p["cone.desensitisation"] * isomerisations))
+        cone.adaptation_shares.copy_(shares.log())
+        bipolar.log_centre.copy_((torch.tensor(radii) / np.sqrt(2)).log())
+        bipolar.log_feedback.fill_(np.log(loop / (1 + loop)))
+        bipolar.log_level_gain.fill_(np.log(1 / (1 + loop) / p["bipolar.luminance_half"]))
+        bipolar.log_gain.copy_(torch.tensor(gains * 2).log())
+        bipolar.log_saturation.copy_(torch.tensor(saturations * 2).log())
+        bipolar.wide_amacrine.log_weight.fill_(-30.0)
+    found = static_contrast(cone, bipolar, torch.from_numpy(IMAGE))
+    assert found.numpy() == pytest.approx(expected, rel=0.01) and float(found) > 3
+
+
+def test_the_contrast_of_a_scene_does_not_depend_on_the_scale_of_bright_light():
+    cone, bipolar = Cone().double(), Bipolar(16.0).double()
+    found = [float(static_contrast(cone, bipolar, torch.from_numpy(scale * IMAGE))) for scale in (0.01, 1, 100, 1e4)]
+    assert found[3] == pytest.approx(found[2], rel=1e-2) and found[0] < 0.5 * found[2]
+    assert float(static_contrast(cone, bipolar, torch.full((1, 9, 9), 60.0).double())) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.fixture
+def front_end():
+    return bridge.FrontEnd(16.0, {}, "lgn")
+
+
+def contrast(front_end: bridge.FrontEnd, light: torch.Tensor, background: torch.Tensor | None = None) -> torch.Tensor:
+    signals = front_end.initial_signals(light, front_end.background(light, background))
+    return front_end.advance(("cone", "horizontal", "bipolar"), signals)["contrast"].detach()
+
+
+def test_only_settled_images_are_adapted_to_contrast(front_end):
+    light = torch.from_numpy(IMAGE[:, None]).float().expand(3, -1, -1, -1)
+    background = light.clone()
+    background[1] = 40.0
+    found = contrast(front_end, light, background)
+    assert float(found[1]) == 0 and float(found[0]) > 1 and float(found[2]) == pytest.approx(float(found[0]))
+    assert float(contrast(front_end, light)[0]) == pytest.approx(float(found[0]), rel=1e-5)
+    assert torch.equal(contrast(front_end, light, torch.tensor(40.0)), torch.zeros(3))
+    low = front_end.to(torch.bfloat16)
+    again = contrast(low, light.bfloat16(), background.bfloat16())
+    assert float(again[1]) == 0 and float(again[0]) == pytest.approx(float(found[0]), rel=0.05)
+
+
+def test_contrast_adapted_to_divides_the_responses_of_parasol_cells(front_end):
+    """Faint images, which rates neither limit nor rectify: each responds as at no contrast, over 1 + k/half."""
+    bipolar = 0.01 * torch.randn(N_INTERVALS, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        half = float(front_end.ganglion.log_contrast_adaptation.exp())
+        plain, adapted = (front_end.ganglion(bipolar, k) for k in (torch.zeros(2), torch.tensor([0.0, 20.0])))
+    assert torch.equal(plain[:, :, :2], adapted[:, :, :2]) and torch.equal(plain[:, 0], adapted[:, 0])
+    divided = plain[:, 1, 2:] / (1 + 20 * half)
+    assert torch.allclose(adapted[:, 1, 2:], divided, atol=0.02 * float(divided.abs().max()))
+    ablated = bridge.FrontEnd(16.0, {}, "lgn", ablations=["contrast_adaptation"])
+    with torch.no_grad():
+        assert torch.allclose(ablated.ganglion(bipolar, torch.full((2,), 20.0)), plain)
+
+
+@pytest.mark.parametrize("light", [0.0, 1e-3, 1e6])
+def test_gradients_are_finite_in_any_light(front_end, light):
+    image = light * torch.from_numpy(IMAGE[:, None] / 50).float().repeat(2, 1, 1, 1)
+    image[1, 0, :, :9] = 0
+    image.requires_grad_()
+    with pytest.warns(bridge.model.front_end.LuminanceRangeWarning):
+        out = front_end(image)
+    out.square().mean().backward()
+    assert bool(out.isfinite().all()) and bool(image.grad.isfinite().all())
+    for name, parameter in front_end.named_parameters():
+        assert bool(parameter.grad.isfinite().all()), name
