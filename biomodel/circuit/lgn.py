@@ -1,9 +1,10 @@
 r"""The relay of the lateral geniculate nucleus at rate fidelity.
 
 A relay cell follows the rate g of the one ganglion cell that dominates it. Its suppressive field s divides the departure of g
-from its maintained rate m,
+from its maintained rate m. Departures are transferred better than the maintained rate, because retinal spikes that follow
+one another closely add up (Usrey, Reppas & Reid 1998): with the transfer ratios t and t_e,
 
-.. math:: \tau_l \dot l = \mathrm{transfer} \cdot (m + (g - m) / (1 + s / s_{half})) - l .
+.. math:: \tau_l \dot l = [t\, m + t_e\, (g - m) / (1 + s / s_{half})]_+ - l .
 
 The suppressive field of a midget or parasol relay cell is the local RMS contrast of its class's ganglion cells (Bonin 2005):
 coupled interneurons pool the squared departures of ON and OFF rates from their maintained rates, and s is the root of the pool.
@@ -20,7 +21,7 @@ import numpy as np
 from brian2 import NeuronGroup, linked_var
 
 from biomodel.circuit.coupled_layer import Layer, MakeLayer, coupled_layer, coupling, stability_limit
-from biomodel.circuit.retina import AMACRINE_CLOCK, GANGLION_CHANNELS
+from biomodel.circuit.retina import GANGLION_CHANNELS
 from biomodel.circuit.station import Readout, Setting, State
 from biomodel.parameters import Parameters
 
@@ -29,7 +30,8 @@ CLASSES = ("midget", "parasol")
 
 RELAY_EQUATIONS = """
 departure_{channel} = (ganglion_{channel} - {maintained!r}*Hz)/(1 + {suppression}) : Hz
-d{channel}/dt = (transfer*({maintained!r}*Hz + departure_{channel}) - {channel})/membrane_time : Hz
+target_{channel} = transfer*{maintained!r}*Hz + evoked_transfer*departure_{channel} : Hz
+d{channel}/dt = (target_{channel}*int(target_{channel} > 0*Hz) - {channel})/membrane_time : Hz
 ganglion_{channel} : Hz (linked)
 """
 
@@ -50,7 +52,6 @@ LGN_READOUT = Readout("Hz", {channel: channel for channel in GANGLION_CHANNELS})
 def lgn(setting: Setting, ganglia: NeuronGroup, make_layer: MakeLayer = coupled_layer) -> dict[str, NeuronGroup]:
     """Relay cells of midget and parasol ganglion cells, one of each per pixel (rate in Hz), and their interneurons."""
     parameters, lesions, grid, dt = setting
-    slow_dt = AMACRINE_CLOCK * dt
     lesioned = "lgn_suppression" in lesions
     relays = "".join(
         RELAY_EQUATIONS.format(
@@ -80,8 +81,8 @@ def lgn(setting: Setting, ganglia: NeuronGroup, make_layer: MakeLayer = coupled_
         statements.append(CONTRAST.format(name=name, **rates))
         time = parameters["lgn.suppression_time"].quantity
         space_constant = parameters.value(f"lgn.{name}_suppression_space_constant") * grid.pixels_per_degree
-        lattice = coupling(space_constant, stability_limit(time, slow_dt, AMACRINE_CLOCK))
-        layer = Layer(f"{name}_interneuron", "Hz**2", lattice, time, slow_dt, order=7)
+        lattice = coupling(space_constant, stability_limit(time, dt))
+        layer = Layer(f"{name}_interneuron", "Hz**2", lattice, time, dt, order=7)
         interneurons = make_layer(layer, group, f"{name}_contrast", grid)
         setattr(group, f"{name}_pooled", linked_var(interneurons, "pooled"))
         groups[f"{name}_interneuron"] = interneurons

@@ -89,8 +89,6 @@ def _derived(p: Mapping[str, float]) -> dict[str, float]:
         "horizontal.feedback": loop_gain / p["horizontal.gain"],
         "amacrine.surround_space_constant": 4.8 * parasol / 2,
         "amacrine.contrast_space_constant": 0.2 / sqrt(2),
-        "lgn.midget_suppression_space_constant": 3 * midget,
-        "lgn.parasol_suppression_space_constant": 4 * parasol,
         # The frequency at which a Gaussian centre of this radius at 1/e passes half of the contrast.
         "v1.parasol_highest_frequency": sqrt(log(2)) / (pi * parasol),
     }

@@ -236,7 +236,7 @@ _ADAPTING, _DELAYS, _TEST, _ADAPTING_FREQUENCY = 20.0, np.array([0.3, 1, 2, 4, 8
 
 #: Seconds of a frame, ten a cycle; and the contrasts of its tests, a factor of 1.4 apart.
 _TEST_FRAME = 0.01
-_TEST_CONTRASTS = {"parasol": 0.002 * 1.4 ** np.arange(14), "midget": 0.04 * 1.4 ** np.arange(10)}
+_TEST_CONTRASTS = {"parasol": 0.02 * 1.4 ** np.arange(11), "midget": 0.125 * 1.4 ** np.arange(7)}
 
 
 @EXPERIMENTS.add(30)

@@ -34,8 +34,8 @@ adaptation that follows the image at once,
     k = \Big\langle \sum_\pm \frac{g\, [\pm x]_+}{1 + [\pm x]_+ / s} \Big\rangle ,
 
 where x has the steady pools of Δr, no adaptation, and q for M.
-**LGN**: :math:`t\, (m + \mathcal{T}\, (g - m) / (1 + s / s_{half}))`, where s² is pooled from the squared deviations of
-the class's ganglion cells from their maintained rates.
+**LGN**: :math:`t\, m + \mathcal{T}\, \max(t_e\, (g - m) / (1 + s / s_{half}),\, -t\, m)`, where s² is pooled from the squared
+deviations of the class's ganglion cells from their maintained rates.
 **V1 input**: synapses of relay cells depress, :math:`\tau \dot x = 1 - x - v\, l x`, and deliver m + a,
 :math:`a = \mathcal{T}\, (l x / x_0 - m)`, with conduction and synapses in one filter; l are the relay's rates, m those for a
 constant field, and x₀ the resources there.
@@ -354,8 +354,9 @@ class LGN(nn.Module):
     def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
         self.log_transfer = log_parameter(0.5, 0.5, 0.5, 0.5)
-        self.midget_suppression = Pool((0.05, 0.2), 0.075, pixels_per_degree, reach=0.8)
-        self.parasol_suppression = Pool((0.05, 0.2), 0.075, pixels_per_degree, reach=0.8)
+        self.log_evoked_transfer = log_parameter(0.5, 0.5, 0.5, 0.5)
+        self.midget_suppression = Pool((0.1, 0.4), 0.075, pixels_per_degree, reach=1.2)
+        self.parasol_suppression = Pool((0.1, 0.4), 0.075, pixels_per_degree, reach=1.2)
         self.log_suppression_gain = log_parameter(0.03, 0.03)
         self.membrane = LowPass(0.04)
 
@@ -370,11 +371,15 @@ class LGN(nn.Module):
 
     def rates(self, drive: Tensor, maintained: Tensor) -> Tensor:
         """Rates (Hz) per interval, (interval, B, 4, H, W); `maintained` are the ganglion cells' rates, (4, 1, 1)."""
-        return self.steady_state(maintained) + _maps(self.log_transfer) * self.membrane(drive)
+        return self.steady_state(maintained) + self.membrane(self._departure(drive, maintained))
 
     def mean_rates(self, drive: Tensor, maintained: Tensor) -> Tensor:
         """Mean rates (Hz) over the window, (B, 4, H, W)."""
-        return self.steady_state(maintained) + _maps(self.log_transfer) * self.membrane.window_mean(drive)
+        return self.steady_state(maintained) + self.membrane.window_mean(self._departure(drive, maintained))
+
+    def _departure(self, drive: Tensor, maintained: Tensor) -> Tensor:
+        """Departure (Hz) from the rates for a constant field, before the membrane; rates are 0 or more."""
+        return (_maps(self.log_evoked_transfer) * drive).maximum(-self.steady_state(maintained))
 
     def steady_state(self, maintained: Tensor) -> Tensor:
         """Rates (Hz) for a constant field, (4, 1, 1)."""

@@ -26,7 +26,7 @@ from brian2 import NeuronGroup, Synapses, linked_var
 
 from biomodel.circuit.coupled_layer import Layer, coupled_layer, coupling, stability_limit
 from biomodel.circuit.lgn import CLASSES
-from biomodel.circuit.retina import AMACRINE_CLOCK, GANGLION_CHANNELS
+from biomodel.circuit.retina import GANGLION_CHANNELS
 from biomodel.circuit.spiking.cells import COUNT, COUNT_EQUATIONS, Trials
 from biomodel.circuit.spiking.noise import SEED_EQUATION, UNIT_NOISE, unit_noise
 from biomodel.circuit.station import Setting, State, connect_one_to_one
@@ -115,7 +115,6 @@ def _suppressive_field(
 ) -> dict[str, NeuronGroup]:
     """Local contrast in the spikes of a class of ganglion cells, pooled by coupled interneurons."""
     parameters, _, _, dt = setting
-    slow_dt = AMACRINE_CLOCK * dt
     rates = {side: parameters.value(f"ganglion.{name}_{side}_maintained") for side in ("on", "off")}
     half = parameters.value(f"lgn.{name}_suppression_half")
     contrast = NeuronGroup(
@@ -134,8 +133,8 @@ def _suppressive_field(
     )
     time = parameters["lgn.suppression_time"].quantity
     space_constant = parameters.value(f"lgn.{name}_suppression_space_constant") * trials.grid.pixels_per_degree
-    lattice = coupling(space_constant, stability_limit(time, slow_dt, AMACRINE_CLOCK))
-    layer = Layer(f"{name}_interneuron", "Hz**2", lattice, time, slow_dt, order=9)
+    lattice = coupling(space_constant, stability_limit(time, dt))
+    layer = Layer(f"{name}_interneuron", "Hz**2", lattice, time, dt, order=9)
     interneurons = coupled_layer(layer, contrast, "contrast", trials.grid)
     contrast.pooled = linked_var(interneurons, "pooled")
     for side in ("on", "off"):

@@ -1,0 +1,161 @@
+"""Ganglion cells: equations of `biomodel.circuit.retina` against their closed forms."""
+
+import numpy as np
+import pytest
+from brian2 import Network, NeuronGroup, StateMonitor, mV, ms, prefs
+
+from biomodel import Pathway
+from biomodel.circuit import retina
+from biomodel.circuit.lattice import Grid
+from biomodel.circuit.retina import BIPOLAR_CHANNELS, GANGLION_CHANNELS
+from biomodel.circuit.station import Setting
+from biomodel.images import photographs
+from biomodel.parameters import Parameters
+
+PARASOL = ("parasol_on", "parasol_off")
+
+
+@pytest.fixture(autouse=True)
+def numpy_target():
+    before, prefs.codegen.target = prefs.codegen.target, "numpy"
+    yield
+    prefs.codegen.target = before
+
+
+def setting(lesions=(), overrides=None, **size):
+    grid = Grid(**({"images": 1, "height": 1, "width": 1, "pixels_per_degree": 16.0} | size))
+    return Setting(Parameters("macaque_parafovea", overrides), lesions, grid, 0.1 * ms)
+
+
+def respond(duration, bipolar=0.0, contrast=0.0, adapted=0.0, lesions=(), overrides=None):
+    """Times in ms, and variables (place, time), for constant input (place,) in mV from t = 0 on."""
+    places = np.size(bipolar)
+    bipolars = NeuronGroup(places, "\n".join(f"{c} : volt" for c in BIPOLAR_CHANNELS))
+    pool = NeuronGroup(places, "pooled : volt")
+    group = retina.ganglion(setting(lesions, overrides, images=places), bipolars, pool)
+    for channel in BIPOLAR_CHANNELS:
+        setattr(bipolars, channel, bipolar * mV)
+    pool.pooled = contrast * mV
+    parameters = Parameters("macaque_parafovea", overrides)
+    for channel in GANGLION_CHANNELS:
+        setattr(group, channel, parameters[f"ganglion.{channel}_maintained"].quantity)
+    if "contrast_adaptation" not in lesions:
+        group.adapted = adapted * mV
+    names = [c for channel in GANGLION_CHANNELS for c in (channel, f"{channel}_excitation")]
+    names += [] if "contrast_adaptation" in lesions else ["adapted"]
+    monitor = StateMonitor(group, names, record=True, dt=1 * ms)
+    Network(bipolars, pool, group, monitor).run(duration * ms)
+    found = {name: np.squeeze(np.asarray(getattr(monitor, name))) for name in names}
+    return np.asarray(monitor.t / ms), found
+
+
+def value(name, overrides=None):
+    return Parameters("macaque_parafovea", overrides).value(f"ganglion.{name}")
+
+
+@pytest.mark.parametrize("channel", PARASOL)
+@pytest.mark.parametrize("contrast", [0.0, 5.0, 20.0])
+def test_contrast_shortens_the_time_constant_of_the_transient(channel, contrast):
+    # Victor 1987, Benardete & Kaplan 1999: T_S = T_0 / (1 + c / c_half).
+    times, found = respond(120, bipolar=1.0, contrast=contrast, adapted=contrast)
+    excitation = found[f"{channel}_excitation"]
+    lasting = value("parasol_gain") * (1 - value("parasol_transience")) / (1 + contrast / value("adaptation_half"))
+    expected = value(f"{channel}_transience_time") / (1 + contrast / value("contrast_half"))
+    above = excitation - lasting
+    fitted = (times >= 30) & (above > 1e-6 * above.max())
+    slope = np.polyfit(times[fitted], np.log(above[fitted]), 1)[0]
+    assert -1 / slope == pytest.approx(expected, rel=0.02)
+
+
+def test_steady_excitation_is_the_share_that_lasts():
+    _, found = respond(400, bipolar=2.0, contrast=15.0, adapted=15.0)
+    for channel in GANGLION_CHANNELS:
+        cells = retina.cell_class(channel)
+        divisor = 1 + 15.0 / value("adaptation_half") if cells == "parasol" else 1.0
+        expected = value(f"{cells}_gain") * 2.0 * (1 - value(f"{cells}_transience")) / divisor
+        assert found[f"{channel}_excitation"][-1] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("channel", GANGLION_CHANNELS)
+def test_rates_end_at_one_spike_per_recovery_time(channel):
+    cells = retina.cell_class(channel)
+    lasts = {f"ganglion.{cells}_transience": 0.0}
+    recovery, maintained = value(f"{cells}_recovery_time") / 1000, value(f"{channel}_maintained")
+    bipolar = np.array([0.0, 0.001, 3.0, 1e5, -0.001, -1e5])
+    rates = respond(60, bipolar, overrides=lasts)[1][channel][:, -1]
+    e, left = value(f"{cells}_gain") * bipolar, 1 - recovery * maintained
+    # Renewal process with a dead time: the mean rate of a free rate f is f / (1 + ρ f).
+    free = np.maximum(maintained / left + e / left**2, 0.0)
+    np.testing.assert_allclose(rates, free / (1 + recovery * free), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(rates[[1, 4]] - maintained, e[[1, 4]], rtol=1e-2)
+    assert 0.99 / recovery < rates[3] < 1 / recovery
+
+
+def test_contrast_of_the_last_seconds_is_remembered():
+    times, found = respond(500, contrast=10.0)
+    expected = 10e-3 * (1 - np.exp(-times / value("adaptation_time")))
+    np.testing.assert_allclose(found["adapted"], expected, atol=2e-6)
+
+
+def test_midget_cells_do_not_adapt_to_contrast():
+    _, plain = respond(60, bipolar=1.0)
+    _, other = respond(60, bipolar=1.0, contrast=20.0, adapted=30.0)
+    np.testing.assert_allclose(other["midget_on_excitation"], plain["midget_on_excitation"], rtol=1e-9)
+    assert other["parasol_on_excitation"].max() < 0.5 * plain["parasol_on_excitation"].max()
+
+
+@pytest.mark.parametrize("lesion", ["contrast_gain", "contrast_adaptation"])
+def test_each_lesion_removes_one_effect_of_contrast(lesion):
+    contrast, adapted = (20.0, 0.0) if lesion == "contrast_gain" else (0.0, 30.0)
+    # Memory that does not change within the test.
+    fixed = {"ganglion.adaptation_time": 1e5}
+    _, plain = respond(60, bipolar=1.0, overrides=fixed)
+    _, found = respond(60, bipolar=1.0, contrast=contrast, adapted=adapted, lesions=(lesion,), overrides=fixed)
+    for channel in GANGLION_CHANNELS:
+        np.testing.assert_allclose(found[f"{channel}_excitation"], plain[f"{channel}_excitation"], rtol=2e-3, atol=1e-9)
+
+
+def test_an_even_scene_has_no_contrast():
+    found = retina.settled_contrast(setting(height=8, width=8), np.full((1, 8, 8), 50.0))
+    assert abs(found[0]) < 1e-9
+
+
+def test_settled_contrast_of_wide_halves_is_that_of_uniform_fields():
+    # Pixels of 20 degrees: no pool reaches across one, so that each half responds as an even field does.
+    place = setting(height=2, width=8, pixels_per_degree=0.05)
+    scene = np.where(np.arange(8) < 4, 20.0, 180.0) * np.ones((1, 2, 1))
+    p = {name: float(one.quantity) for name, one in place.parameters.items()}
+    light = np.array([20.0, 180.0, 100.0]) * p["cone.isomerisation_rate"] * p["cone.pupil_area"]
+    share = p["cone.fast_adaptation_share"]
+    z = share * light + (1 - share) * light[2]
+    signal = p["cone.gain"] * light / (1 + p["cone.desensitisation"] * z) / (1 + retina.loop_gain(place.parameters))
+    change = (
+        (1 - p["amacrine.surround_weight"]) * (signal[:2] - signal[2]) / (1 + signal[2] / p["bipolar.luminance_half"])
+    )
+    off, on = -change[0], change[1]
+    evoked = [
+        p["bipolar.on_gain"] * on / (1 + on / p["bipolar.on_saturation"]),
+        p["bipolar.off_gain"] * off / (1 + off / p["bipolar.off_saturation"]),
+    ]
+    expected = retina.FIXATION_SHARE * np.mean(evoked)
+    assert retina.settled_contrast(place, scene)[0] == pytest.approx(expected, rel=1e-3)
+
+
+def test_settled_contrast_is_the_mean_over_simulated_fixations():
+    scenes = photographs(8, 32, seed=5)
+    pathway = Pathway()
+    found = pathway.simulate(
+        scenes,
+        adapt_to=scenes.values.mean(axis=(1, 2)).tolist(),
+        output="bipolar",
+        duration=0.3,
+        window=(0.0, 0.3),
+        record="trace",
+    )
+    diffuse = found.bipolar.sel(bipolar_channel=["diffuse_on", "diffuse_off"])
+    mean = np.maximum(diffuse, 0).sum("bipolar_channel").mean(("time", "y", "x")).values
+    place = Setting(pathway.parameters, (), Grid(8, 32, 32, 16.0), 0.5 * ms)
+    closed_form = 1000 * retina.settled_contrast(place, scenes.values)
+    ratio = mean / closed_form
+    assert np.median(ratio) == pytest.approx(1.0, abs=0.06)
+    assert ratio.min() > 0.85 and ratio.max() < 1.35
