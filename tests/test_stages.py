@@ -123,7 +123,7 @@ def test_the_contrast_of_a_scene_is_the_circuits():
     parameters = Parameters("macaque_parafovea", given)
     p = parameters.values_by_name()
     setting = Setting(parameters, (), Grid(1, *IMAGE.shape[1:], 16.0), 0.5 * ms)
-    expected = 1000 * retina.settled_contrast(setting, IMAGE)
+    expected = 1000 * retina.settled_contrast(setting, IMAGE) / retina.FIXATION_SHARE
     cone, bipolar = Cone().double(), Bipolar(16.0, reach=1.0).double()
     loop = p["horizontal.gain"] * p["horizontal.feedback"]
     isomerisations = p["cone.isomerisation_rate"] * p["cone.pupil_area"] / 1000
