@@ -265,8 +265,8 @@ class TorchLoop:
         squared = ((ganglion - self.maintained) ** 2).unflatten(1, (2, 2)).sum(2)
         divided = 1 + now.interneuron.clamp(min=0).sqrt() / self.suppression_half
         departing = (ganglion - self.maintained).unflatten(1, (2, 2)) / divided[:, :, None]
-        target = p["lgn.transfer"] * (self.maintained + departing.flatten(1, 2))
-        relay = self._relax(now.relay, target, p["lgn.membrane_time"])
+        target = p["lgn.transfer"] * self.maintained + p["lgn.evoked_transfer"] * departing.flatten(1, 2)
+        relay = self._relax(now.relay, target.clamp(min=0), p["lgn.membrane_time"])
         pooled = [
             self._layer(now.interneuron[:, k], squared[:, k], layer, p["lgn.suppression_time"])
             for k, layer in enumerate(self.interneurons)
