@@ -38,8 +38,9 @@ drive : amp
 
 #: Added to the bipolar cells' own equations.
 _CENTRES = """
-midget_centre : amp
-diffuse_sum : amp
+midget_sum : amp
+diffuse_on_sum : amp
+diffuse_off_sum : amp
 """
 
 
@@ -99,12 +100,12 @@ def wire(specification: Specification, mass: float) -> Circuit:
         },
     )
     bipolars.horizontal_potential = linked_var(horizontals, "potential")
-    drive = retina.BIPOLAR_DRIVE.format(level="luminance_level", midget="midget_centre", diffuse="diffuse_sum")
-    bipolars.run_regularly(drive, dt=dt, when="groups", order=2, name="bipolar_drive")
     centres = retina.bipolar_centres(p, grid.pixels_per_degree)
-    for name, written in (("midget", "midget_centre"), ("diffuse", "diffuse_sum")):
-        kernel = centre_kernel(grid, centres[name])
-        synapses.append(_summing_synapses(cones, bipolars, "signal", written, "amp", kernel, 1))
+    drive = retina.BIPOLAR_DRIVE.format(level="luminance_level", **{name: f"{name}_sum" for name in centres})
+    bipolars.run_regularly(drive, dt=dt, when="groups", order=2, name="bipolar_drive")
+    for name, one_side in centres.items():
+        kernel = centre_kernel(grid, one_side)
+        synapses.append(_summing_synapses(cones, bipolars, "signal", f"{name}_sum", "amp", kernel, 1))
     wide = retina.wide_amacrine(setting, bipolars, dense_layer)
     contrast = retina.contrast_amacrine(setting, bipolars, dense_layer)
     ganglia = retina.ganglion(setting, bipolars, contrast)
@@ -167,8 +168,9 @@ def _summing_synapses(
 
 def initial_state(specification: Specification, background: np.ndarray) -> State:
     """The steady state of the coupled circuit, without the variables that the dense one lacks."""
-    dropped = ("cone.midget_row", "cone.diffuse_row", "horizontal.steady_potential")
-    return {name: x for name, x in steady_state(specification, Fields(background)).items() if name not in dropped}
+    state = steady_state(specification, Fields(background))
+    lacking = [name for name in state if name.endswith("_row")] + ["horizontal.steady_potential"]
+    return {name: values for name, values in state.items() if name not in lacking}
 
 
 def build(specification: Specification, folder: Path, mass: float) -> None:

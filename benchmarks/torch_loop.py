@@ -24,6 +24,7 @@ from biomodel.circuit.retina import (
     BIPOLAR_CHANNELS,
     GANGLION_CHANNELS,
     bipolar_centres,
+    cell_class,
     horizontal_coupling,
 )
 from biomodel.circuit.specification import V1_CLOCK
@@ -42,11 +43,12 @@ class Retina(NamedTuple):
     signal: Tensor
     horizontal: Tensor
     level: Tensor
-    adaptation: Tensor  # midget, diffuse
+    adaptation: Tensor  # midget, diffuse on, diffuse off
     bipolar: Tensor  # midget on, midget off, diffuse on, diffuse off
     wide: Tensor
     contrast: Tensor
-    input: Tensor  # parasol on, off
+    adapted: Tensor  # to contrast
+    input: Tensor  # of ganglion cells: midget on, midget off, parasol on, parasol off
     lasting: Tensor
     ganglion: Tensor
     interneuron: Tensor  # midget, parasol
@@ -82,13 +84,13 @@ class TorchLoop:
         self.wide, self.contrast, *self.interneurons = (
             coupling(
                 s.parameters.value(f"{name}_space_constant") * ppd,
-                stability_limit(p[time] * brian2.second, AMACRINE_CLOCK * s.dt * brian2.ms, AMACRINE_CLOCK),
+                stability_limit(p[time] * brian2.second, every * s.dt * brian2.ms, every),
             )
-            for name, time in (
-                ("amacrine.surround", "amacrine.surround_time"),
-                ("amacrine.contrast", "amacrine.contrast_time"),
-                ("lgn.midget_suppression", "lgn.suppression_time"),
-                ("lgn.parasol_suppression", "lgn.suppression_time"),
+            for name, time, every in (
+                ("amacrine.surround", "amacrine.surround_time", AMACRINE_CLOCK),
+                ("amacrine.contrast", "amacrine.contrast_time", AMACRINE_CLOCK),
+                ("lgn.midget_suppression", "lgn.suppression_time", 1),
+                ("lgn.parasol_suppression", "lgn.suppression_time", 1),
             )
         )
         self.mirrors: dict[tuple[int, int], Tensor] = {}
@@ -96,20 +98,24 @@ class TorchLoop:
         # The exact update of five equal stages in series.
         chain = (np.eye(5, k=-1) - np.eye(5)) / p["cone.cascade_time"]
         self.cascade_decay = torch.tensor(linalg.expm(self.dt * chain))
-        self.gains = self._channels("bipolar.on_gain", "bipolar.off_gain")
-        self.saturations = self._channels("bipolar.on_saturation", "bipolar.off_saturation")
+        sides = [f"bipolar.{channel.split('_')[1]}" for channel in BIPOLAR_CHANNELS]
+        self.gains = self._channels(*(f"{name}_gain" for name in sides))
+        self.saturations = self._channels(*(f"{name}_saturation" for name in sides))
         self.maintained = self._channels(*(f"ganglion.{channel}_maintained" for channel in GANGLION_CHANNELS))
-        classes = [f"ganglion.{channel.split('_')[0]}" for channel in GANGLION_CHANNELS]
+        classes = [f"ganglion.{cell_class(channel)}" for channel in GANGLION_CHANNELS]
         self.ganglion_gains = self._channels(*(f"{name}_gain" for name in classes))
         self.transience = self._channels(*(f"{name}_transience" for name in classes))
-        self.transience_decay = torch.exp(-self.dt / self._channels(*(f"{name}_transience_time" for name in classes)))
+        self.recovery = self._channels(*(f"{name}_recovery_time" for name in classes))
+        # The two midget channels share their times; parasol channels have their own.
+        kinds = [*classes[:2], *(f"ganglion.{channel}" for channel in GANGLION_CHANNELS[2:])]
+        self.integration_decay = torch.exp(-self.dt / self._channels(*(f"{name}_integration_time" for name in kinds)))
+        self.transience_rate = 1 / self._channels(*(f"{name}_transience_time" for name in kinds))
         self.suppression_half = self._channels("lgn.midget_suppression_half", "lgn.parasol_suppression_half")
         if s.output == "v1":
             self._cortex(cell_types(s.parameters, ppd))
         compile_: Callable = torch.compile if compiled else lambda function: function
         self.step = compile_(self._step)
-        self.amacrine_step, self.interneuron_step = compile_(self._amacrine_step), compile_(self._interneuron_step)
-        self.relay_step = compile_(self._relay_step)
+        self.amacrine_step, self.relay_step = compile_(self._amacrine_step), compile_(self._relay_step)
         self.synapse_step, self.v1_step = compile_(self._synapse_step), compile_(self._v1_step)
 
     def _channels(self, *names: str) -> Tensor:
@@ -132,7 +138,7 @@ class TorchLoop:
             torch.tensor([of[channel] for channel in GANGLION_CHANNELS], dtype=torch.float64)[:, None, None]
             for of in (v1_input.resting_resources(p), lgn.maintained(p))
         )
-        self.release = self._channels(*(f"v1.{channel.split('_')[0]}_release" for channel in GANGLION_CHANNELS))
+        self.release = self._channels(*(f"v1.{cell_class(channel)}_release" for channel in GANGLION_CHANNELS))
         self.resting = self._input(maintained.expand(1, -1, s.grid.height, s.grid.width))
         bands = [members for members in v1.types_by_band(cells) if members]
         self.members = torch.zeros((len(bands), len(cells)), dtype=torch.float64)
@@ -209,12 +215,14 @@ class TorchLoop:
         z_slow = self._relax(old.z_slow, isomerisation, p["cone.slow_adaptation_time"])
         currents = p["horizontal.gain"] * signal - old.horizontal + self._inflow(old.horizontal, self.syncytium)
         horizontal = old.horizontal + self.dt * p["horizontal.leak"] / p["horizontal.capacitance"] * currents
-        midget, diffuse_centre = (self._pool(signal, centre) for centre in self.centres)
-        pooled = torch.stack([midget, diffuse_centre - p["amacrine.surround_weight"] * old.wide], 1)
+        midget, diffuse_on, diffuse_off = (self._pool(signal, centre) for centre in self.centres)
+        diffuse_centre = (diffuse_on + diffuse_off) / 2
+        surround = p["amacrine.surround_weight"] * old.wide
+        pooled = torch.stack([midget, diffuse_on - surround, diffuse_off - surround], 1)
         gain = 1 / (1 + old.level / p["bipolar.luminance_half"])
         change = gain[:, None] * (pooled - old.adaptation)
-        signed = torch.stack([change, -change], 2)
-        driven = (self.gains * signed / (1 + signed.clamp(min=0) / self.saturations)).flatten(1, 2)
+        signed = torch.stack([change[:, 0], -change[:, 0], change[:, 1], -change[:, 2]], 1)
+        driven = self.gains * signed / (1 + signed.clamp(min=0) / self.saturations)
         bipolar = self._relax(old.bipolar, driven, p["bipolar.membrane_time"])
         adaptation = self._relax(old.adaptation, pooled, p["bipolar.adaptation_time"])
         level = self._relax(old.level, horizontal / p["horizontal.gain"], p["bipolar.luminance_time"])
@@ -236,37 +244,43 @@ class TorchLoop:
     def _amacrine_step(self, now: Retina, centre: Tensor, contrast: Tensor) -> Retina:
         p = self.p
         return now._replace(
-            wide=self._layer(now.wide, centre, self.wide, p["amacrine.surround_time"]),
-            contrast=self._layer(now.contrast, contrast, self.contrast, p["amacrine.contrast_time"]),
+            wide=self._layer(now.wide, centre, self.wide, p["amacrine.surround_time"], AMACRINE_CLOCK),
+            contrast=self._layer(now.contrast, contrast, self.contrast, p["amacrine.contrast_time"], AMACRINE_CLOCK),
         )
 
-    def _relay_step(self, now: Retina) -> tuple[Retina, Tensor]:
-        """Ganglion and relay cells, and the input of the interneurons."""
+    def _relay_step(self, now: Retina) -> Retina:
+        """Ganglion and relay cells, and the relay's interneurons."""
         p = self.p
-        reached = torch.cat([now.bipolar[:, :2], now.input], 1)
-        excited = self.maintained + self.ganglion_gains * (reached - self.transience * now.lasting)
-        lasting = reached + (now.lasting - reached) * self.transience_decay
-        shunt = (1 + now.contrast / p["ganglion.contrast_half"])[:, None]
-        target = now.bipolar[:, 2:] / shunt
-        entered = target + (now.input - target) * torch.exp(-self.dt / p["ganglion.integration_time"] * shunt)
-        ganglion = self._relax(now.ganglion, excited.clamp(min=0), p["ganglion.membrane_time"])
+        excitation = self.ganglion_gains * (now.input - self.transience * now.lasting)
+        spared = 1 - self.recovery * self.maintained
+        free = ((self.maintained + excitation / spared) / spared).clamp(min=0)
+        ganglion = self._relax(now.ganglion, free / (1 + self.recovery * free), p["ganglion.membrane_time"])
+        weakened = now.bipolar[:, 2:] / (1 + now.adapted / p["ganglion.adaptation_half"])[:, None]
+        reached = torch.cat([now.bipolar[:, :2], weakened], 1)
+        entered = reached + (now.input - reached) * self.integration_decay
+        speed = (1 + now.contrast / p["ganglion.contrast_half"])[:, None]
+        rate = self.transience_rate * torch.cat([torch.ones_like(speed).expand(-1, 2, -1, -1), speed, speed], 1)
+        lasting = now.input + (now.lasting - now.input) * torch.exp(-self.dt * rate)
+        adapted = self._relax(now.adapted, now.contrast, p["ganglion.adaptation_time"])
         squared = ((ganglion - self.maintained) ** 2).unflatten(1, (2, 2)).sum(2)
         divided = 1 + now.interneuron.clamp(min=0).sqrt() / self.suppression_half
         departing = (ganglion - self.maintained).unflatten(1, (2, 2)) / divided[:, :, None]
-        target = p["lgn.transfer"] * (self.maintained + departing.flatten(1, 2))
-        relay = self._relax(now.relay, target, p["lgn.membrane_time"])
-        return now._replace(input=entered, lasting=lasting, ganglion=ganglion, relay=relay), squared
-
-    def _interneuron_step(self, now: Retina, squared: Tensor) -> Retina:
-        time = self.p["lgn.suppression_time"]
+        target = p["lgn.transfer"] * self.maintained + p["lgn.evoked_transfer"] * departing.flatten(1, 2)
+        relay = self._relax(now.relay, target.clamp(min=0), p["lgn.membrane_time"])
         pooled = [
-            self._layer(now.interneuron[:, k], squared[:, k], layer, time) for k, layer in enumerate(self.interneurons)
+            self._layer(now.interneuron[:, k], squared[:, k], layer, p["lgn.suppression_time"])
+            for k, layer in enumerate(self.interneurons)
         ]
-        return now._replace(interneuron=torch.stack(pooled, 1))
+        return now._replace(
+            adapted=adapted,
+            input=entered,
+            lasting=lasting,
+            ganglion=ganglion,
+            interneuron=torch.stack(pooled, 1),
+            relay=relay,
+        )
 
-    def _layer(
-        self, pooled: Tensor, drive: Tensor, layer: Coupling, time: float, every: int = AMACRINE_CLOCK
-    ) -> Tensor:
+    def _layer(self, pooled: Tensor, drive: Tensor, layer: Coupling, time: float, every: int = 1) -> Tensor:
         return pooled + every * self.dt / time * (drive - pooled + self._inflow(pooled, layer))
 
     def _pool(self, signal: Tensor, centre: Tensor) -> Tensor:
@@ -358,9 +372,7 @@ class TorchLoop:
             now, centre, contrast = self.step(shown, now)
             if k % AMACRINE_CLOCK == 0:
                 now = self.amacrine_step(now, centre, contrast)
-            now, squared = self.relay_step(now)
-            if k % AMACRINE_CLOCK == 0:
-                now = self.interneuron_step(now, squared)
+            now = self.relay_step(now)
             if cortex is not None and k % V1_CLOCK == 0:
                 cortex = self.synapse_step(cortex, now.relay)
                 neighbours = self._product(self.neighbours, cortex.simple)
@@ -378,11 +390,12 @@ def _retina(of: dict[str, Tensor]) -> Retina:
         of["cone.signal"],
         of["horizontal.potential"],
         of["bipolar.luminance_level"],
-        _stack(of, "bipolar", ("midget_adaptation", "diffuse_adaptation")),
+        _stack(of, "bipolar", [f"{name}_adaptation" for name in ("midget", "diffuse_on", "diffuse_off")]),
         _stack(of, "bipolar", BIPOLAR_CHANNELS),
         of["wide_amacrine.pooled"],
         of["contrast_amacrine.pooled"],
-        _stack(of, "ganglion", ("parasol_on_input", "parasol_off_input")),
+        of["ganglion.adapted"],
+        _stack(of, "ganglion", [f"{channel}_input" for channel in GANGLION_CHANNELS]),
         _stack(of, "ganglion", [f"{channel}_lasting" for channel in GANGLION_CHANNELS]),
         _stack(of, "ganglion", GANGLION_CHANNELS),
         torch.stack([of["midget_interneuron.pooled"], of["parasol_interneuron.pooled"]], 1),
