@@ -39,8 +39,6 @@ def test_derived_values_follow_the_formulas_of_their_sources(preset):
         "horizontal.feedback": loop_gain / p["horizontal.gain"],
         "amacrine.surround_space_constant": 2.4 * parasol,
         "amacrine.contrast_space_constant": 0.2 / sqrt(2),
-        "lgn.midget_suppression_space_constant": 3 * centre,
-        "lgn.parasol_suppression_space_constant": 2.5 * parasol / sqrt(2),
         "v1.parasol_highest_frequency": sqrt(log(2)) / (pi * parasol),
     }
     assert {name: p[name] for name in formulas} == pytest.approx(formulas, rel=1e-12)

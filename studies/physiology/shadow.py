@@ -54,8 +54,8 @@ DISTANCES = (-3.0, -2.5, -2.0, -1.5, -1.0, -0.5, -0.2, 0.2, 0.5, 1.0, 1.5, 2.0, 
 #: Settled: adapted to the half-lit scene under wandering gaze. Sudden: adapted to a uniform field before the shadow.
 ADAPTATIONS = ("settled", "sudden")
 
-#: Seconds after onset at which averaging starts (it ends with `WINDOW`): as everywhere, and with the first transient.
-STARTS = (WINDOW[0], 0.0)
+#: Seconds after onset at which averaging starts (it ends with `WINDOW`): as everywhere, and without the first transient.
+STARTS = (WINDOW[0], 0.05)
 
 #: At this distance from the edge and beyond, degrees, a response should change by less than this share.
 FAR, TOLERANCE = 1.5, 0.3
