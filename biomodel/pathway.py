@@ -267,8 +267,8 @@ class Pathway:
             Seconds for which the image is shown; by default .2 for images, and the whole movie for movies. A shorter
             duration ends a movie early; after the end of a movie its last frame stays.
         window : pair of float or brian2.Quantity, optional
-            Seconds after onset between which rates are averaged; by default from .05 to the end of the presentation, and for
-            images to .2 at the latest. The default starts at 0 where a presentation lasts .05 or less.
+            Seconds after onset between which rates are averaged; by default from 0 to the end of the presentation, and for
+            images to .2 at the latest.
         seed : int
             Seed of the noise; rate fidelity has none. The same seed gives the same spikes on one machine and target,
             with any number of workers.

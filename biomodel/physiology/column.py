@@ -206,7 +206,7 @@ class Column:
     def rates(
         self, screen: Screen, images: Iterable[np.ndarray], levels: float | np.ndarray = MEAN, full_v1: bool = False
     ) -> np.ndarray:
-        """Mean rates from 50 to 200 ms after the onset of images: (image, cell), Hz.
+        """Mean rates over the 200 ms after the onset of images: (image, cell), Hz.
 
         Parameters
         ----------

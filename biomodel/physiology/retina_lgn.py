@@ -39,8 +39,8 @@ _CHANGE = "change of rate (Hz)"
 def webers_law(electrode: Electrode) -> Measurement:
     """Increments by 10 % for 200 ms of a spot over the midget's centre, in uniform fields that it is adapted to.
 
-    Gain is the change of the ON ganglion cell's rate, averaged from 50 to 200 ms, over the increment in cd/m²; the value is
-    the least-squares slope of log gain on log background. Also for increments of the full field.
+    Gain is the change of the ON ganglion cell's rate, averaged over the 200 ms, over the increment in cd/m²; the value is the
+    least-squares slope of log gain on log background. Also for increments of the full field.
     """
     screen = electrode.fine
     gains = {}

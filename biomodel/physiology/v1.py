@@ -50,7 +50,7 @@ def variability(column: Column) -> Measurement:
 def spontaneous_activity(column: Column) -> Measurement:
     """Rates of all V1 cells of the column in uniform fields that they are adapted to; the value is for 100 cd/m².
 
-    Means from 50 to 200 ms of a static field.
+    Means over 200 ms of a static field.
     """
     values = {"v1_spontaneous_rate": median(column.spontaneous_rates)}
     curves = (Curve("V1, median", LEVELS, _median_curve(column.maintained_rates.T, len(LEVELS))),)

@@ -146,7 +146,7 @@ def _compare_fidelities(pathway: Pathway, out: Path, json_file: Path | None, wor
 
 
 def _measure_shadow(pathway: Pathway, out: Path, workers: int | str) -> None:
-    """Write shadow.csv and shadow.png, and log how the steady responses of the intact circuit change in the shadow."""
+    """Write shadow.csv and shadow.png, and log how the settled responses of the intact circuit change in the shadow."""
     from studies.physiology import shadow
 
     result = shadow.measure_shadow(pathway, workers=workers)
@@ -161,5 +161,5 @@ def _measure_shadow(pathway: Pathway, out: Path, workers: int | str) -> None:
             one = ratios.sel(channel=channel, light=level)
             verdict = "within" if one.within else "beyond"
             texts.append(f"{float(one.ratio):.2f} at {float(one.shadow):.2g} cd/m² ({verdict} {shadow.TOLERANCE:.0%})")
-        logger.info("%s, steady response in the shadow over that in the light: %s", channel, ", ".join(texts))
+        logger.info("%s, settled: response in the shadow over that in the light: %s", channel, ", ".join(texts))
     echo(f"{out / 'shadow.png'}")
