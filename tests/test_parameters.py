@@ -8,10 +8,10 @@ from biomodel.utils.units import UNITS
 
 #: Digests of the parameters on which the shipped front ends rest.
 DIGESTS = {
-    ("macaque_parafovea", "rate"): "2da4382acf14c28e85ca8c54539b54bc70954c0ba9dabb09b95ee32f2b740c94",
-    ("macaque_parafovea", "spiking"): "adb184d716383fdc1ff89963c517f776ffe11af3f5298c8ff87e594013befe3f",
-    ("macaque_fovea", "rate"): "6a976e280bc876475f957822d4ce62447c7ccaebbf5929edcacefc6c7562b5d2",
-    ("macaque_fovea", "spiking"): "55d47e5f184d577155c2266f9b77c0781c83e1131d86a912861fa295a76154dc",
+    ("macaque_parafovea", "rate"): "a5672a78a583b359d42a8e1ae4d4668d5118ccac5f54646bdb6009be0abb864a",
+    ("macaque_parafovea", "spiking"): "0753059adf17f044496f095cbc69561b316d08ef643d2daa70163e9f56c0c5d4",
+    ("macaque_fovea", "rate"): "4660c73f438fb6c8819c3fd1d294050f4f2f43d05185e0ddc761ff9ba3dcb62b",
+    ("macaque_fovea", "spiking"): "5cebeca793e8a86c9ae4530381179c4bcd15fd69e702b79e34d0d10a65e824ed",
 }
 
 
