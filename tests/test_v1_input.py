@@ -52,17 +52,19 @@ def test_a_static_field_delivers_the_maintained_rates():
 
 def test_recorded_values_follow_the_recorded_relay():
     """Synapses that release all and recover fast are always near the closed form of the relay's present rate."""
-    light = luminance(100 * np.random.default_rng(1).uniform(0.3, 1.7, (1, 8, 8)), 16)
+    squares = np.random.default_rng(1).uniform(0.05, 1.95, (1, 3, 3)).repeat(4, 1).repeat(4, 2)
+    light = luminance(100 * squares, 16)
     times = dict.fromkeys(("v1.conduction_time", "v1.synaptic_time"), 1) | {"v1.recovery_time": 20}
     releases = dict.fromkeys(("v1.midget_release", "v1.parasol_release"), 1)
     pathway = Pathway(target="numpy", parameters=times | releases)
-    found = pathway.simulate(light, output="v1_input", duration=0.1, window=(0.07, 0.1))
+    # After an even field, so that no contrast is adapted to and relay cells respond strongly.
+    found = pathway.simulate(light, 100.0, output="v1_input", duration=0.1, window=(0.07, 0.1))
     for channel in GANGLION_CHANNELS:
         rates, values = (found[station].sel({f"{station}_channel": channel}).values for station in ("lgn", "v1_input"))
         expected = delivered(pathway.parameters, channel, rates)
         # The relay's rates fall by a few per cent while the synapses follow.
         missed, undepressed = (np.abs(values - each).mean() for each in (expected, rates))
-        assert undepressed > 1 and missed < 0.3 * undepressed, (channel, missed, undepressed)
+        assert undepressed > 0.5 and missed < 0.3 * undepressed, (channel, missed, undepressed)
 
 
 def test_depression_is_a_lesion_of_this_station():

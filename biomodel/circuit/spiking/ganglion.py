@@ -41,7 +41,8 @@ def inputs(setting: Setting, bipolars: NeuronGroup, contrast: NeuronGroup) -> Ne
     """Excitation of ganglion cells and the currents that it drives, the same in every trial of an image."""
     group = retina.ganglion(setting, bipolars, contrast, CURRENT_EQUATIONS, "ganglion_input")
     statements = "".join(
-        CURRENT.format(channel=channel, recovery=f"{cell_class(channel)}_recovery_time") for channel in GANGLION_CHANNELS
+        CURRENT.format(channel=channel, recovery=f"{cell_class(channel)}_recovery_time")
+        for channel in GANGLION_CHANNELS
     )
     group.run_regularly(statements, dt=setting.dt, when="groups", order=6, name="ganglion_currents")
     return group
