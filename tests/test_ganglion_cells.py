@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from brian2 import Network, NeuronGroup, StateMonitor, mV, ms, prefs
+from brian2 import Network, NeuronGroup, StateMonitor, ms, mV, prefs
 
 from biomodel import Pathway
 from biomodel.circuit import retina

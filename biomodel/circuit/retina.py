@@ -40,9 +40,9 @@ Peirce, Dhruv & Lennie 2004); midget cells have neither, c = k = 0,
     \tau_k \dot k = c - k, \quad \tau_i \dot i = b / (1 + k / k_{half}) - i, \quad
     \tau_u \dot u = (1 + c / c_{half})\, (i - u), \quad e = \mathrm{gain} \cdot (i - w u) .
 
-The excitation e changes the rate at which a cell would fire without refractoriness, f. A cell that recovers for a time ρ after
-each spike fires at g (mean of a renewal process with a dead time; Uzzell & Chichilnisky 2004 for parasol cells): m at e = 0, with the
-slope 1, and less than 1/ρ,
+The excitation e changes the rate f at which a cell would fire without refractoriness. A cell that recovers for a time ρ after each
+spike fires at g (mean of a renewal process with a dead time; Uzzell & Chichilnisky 2004 for parasol cells): m at e = 0, with
+the slope 1, and less than 1/ρ,
 
 .. math::
     f = \left[ \frac{m}{1 - \rho m} + \frac{e}{(1 - \rho m)^2} \right]_+, \quad \tau_g \dot g = \frac{f}{1 + \rho f} - g .
@@ -181,7 +181,8 @@ FREE_RATE = """
 """
 
 RATE_EQUATIONS = """
-d{channel}/dt = ({channel}_free*int({channel}_free > 0*Hz)/(1 + {recovery}*{channel}_free*int({channel}_free > 0*Hz)) - {channel})/membrane_time : Hz
+{channel}_driven = {channel}_free*int({channel}_free > 0*Hz) : Hz
+d{channel}/dt = ({channel}_driven/(1 + {recovery}*{channel}_driven) - {channel})/membrane_time : Hz
 """
 
 CONE_READOUT = Readout("pA", {"cone": "photocurrent"})
@@ -194,8 +195,8 @@ GANGLION_READOUT = Readout("Hz", {channel: channel for channel in GANGLION_CHANN
 #: Steps of the retina per step of the amacrine cells.
 AMACRINE_CLOCK = 2
 
-#: Mean of the contrast signal over a fixation of .3 s that follows the scene's mean, over its steady value in `settled_contrast`: it
-#: takes some 50 ms to rise. Median of simulated fixations on photographs; theirs are from .69 to .92 (tests/test_ganglion_cells.py).
+#: Mean of the contrast signal over a fixation of .3 s that follows the scene's mean, over its steady value in `settled_contrast`:
+#: it takes some 50 ms to rise. Median of simulated fixations on photographs, from .69 to .92 (tests/test_ganglion_cells.py).
 FIXATION_SHARE = 0.73
 
 
