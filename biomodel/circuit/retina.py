@@ -40,8 +40,8 @@ Peirce, Dhruv & Lennie 2004); midget cells have neither, c = k = 0,
     \tau_k \dot k = c - k, \quad \tau_i \dot i = b / (1 + k / k_{half}) - i, \quad
     \tau_u \dot u = (1 + c / c_{half})\, (i - u), \quad e = \mathrm{gain} \cdot (i - w u) .
 
-The excitation e changes the rate f at which a cell would fire without refractoriness. A cell that recovers for a time ρ after each
-spike fires at g (mean of a renewal process with a dead time; Uzzell & Chichilnisky 2004 for parasol cells): m at e = 0, with
+The excitation e changes the rate f at which a cell would fire without refractoriness. A cell that recovers for a time ρ after
+each spike fires at g (mean of a renewal process with a dead time; Uzzell & Chichilnisky 2004 for parasol cells): m at e = 0, with
 the slope 1, and less than 1/ρ,
 
 .. math::
