@@ -30,7 +30,8 @@ def relay_rates(images: int, seed: int) -> Tensor:
     image = torch.randn(images, 1, 16, 16, generator=generator)
     blurred = 1.5 * torch.tanh(2 * functional.avg_pool2d(functional.pad(image, (1, 1, 1, 1), mode="replicate"), 3, 1))
     lasting = torch.linspace(1.0, 0.6, N_INTERVALS).view(-1, 1, 1, 1, 1)
-    transient = torch.linspace(1.0, 0.2, N_INTERVALS).view(-1, 1, 1, 1, 1)
+    # Never down to a rate of 0: the sum of ON and OFF rates would be a signal too.
+    transient = torch.linspace(0.6, 0.2, N_INTERVALS).view(-1, 1, 1, 1, 1)
     change = torch.cat([lasting * torch.cat([image, -image], 1), transient * torch.cat([blurred, -blurred], 1)], dim=2)
     return (MAINTAINED * (1 + change)).clamp_min(0)
 
