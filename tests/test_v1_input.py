@@ -56,15 +56,16 @@ def test_recorded_values_follow_the_recorded_relay():
     light = luminance(100 * squares, 16)
     times = dict.fromkeys(("v1.conduction_time", "v1.synaptic_time"), 1) | {"v1.recovery_time": 20}
     releases = dict.fromkeys(("v1.midget_release", "v1.parasol_release"), 1)
-    pathway = Pathway(target="numpy", parameters=times | releases)
-    # After an even field, so that no contrast is adapted to and relay cells respond strongly.
+    # Ganglion cells without a transient after an even field: the relay's rates are large and hardly change.
+    lasting = dict.fromkeys(("ganglion.midget_transience", "ganglion.parasol_transience"), 0)
+    pathway = Pathway(target="numpy", parameters=times | releases | lasting)
     found = pathway.simulate(light, 100.0, output="v1_input", duration=0.1, window=(0.07, 0.1))
     for channel in GANGLION_CHANNELS:
         rates, values = (found[station].sel({f"{station}_channel": channel}).values for station in ("lgn", "v1_input"))
         expected = delivered(pathway.parameters, channel, rates)
         # The relay's rates fall by a few per cent while the synapses follow.
         missed, undepressed = (np.abs(values - each).mean() for each in (expected, rates))
-        assert undepressed > 0.5 and missed < 0.3 * undepressed, (channel, missed, undepressed)
+        assert undepressed > 1 and missed < 0.3 * undepressed, (channel, missed, undepressed)
 
 
 def test_depression_is_a_lesion_of_this_station():
