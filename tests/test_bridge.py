@@ -29,7 +29,7 @@ from bridge.model.time import DURATIONS, N_INTERVALS, LowPass
 def fitted(few_kinds):
     """A front end fitted in fewer steps than usual, and its report on fewer images."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "_NEAR", (40, 3e-3))
+        patch.setattr(fitting, "_NEAR", (80, 3e-3))
         patch.setattr(fitting, "_EARLY_PLACES", 12_288)
         patch.setattr(fitting, "TEST_IMAGES", 12)
         return bridge.fit_pathway(few_kinds, photographs(39, seed=11), seed=0, workers=2)
@@ -346,7 +346,7 @@ def test_every_lesion_has_an_ablation_or_is_listed_without():
 
 def test_an_ablated_mechanism_stays_ablated(patches, responses, tmp_path, monkeypatch):
     monkeypatch.setattr(fitting, "_EARLY_PLACES", 12_288)
-    monkeypatch.setattr(fitting, "_NEAR", (40, 3e-3))
+    monkeypatch.setattr(fitting, "_NEAR", (80, 3e-3))
     recorded = responses[["background", "bipolar", "lgn"]]
     ablations = ["horizontal_feedback", "luminance_gain"]
     front_end, report = bridge.fit_responses(recorded, patches, ablations=ablations)

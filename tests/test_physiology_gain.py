@@ -142,7 +142,7 @@ class SlowCells(KnownCells):
         adapted = np.where(np.abs(contrast) > 0.9, times, -np.inf).max(axis=1)
         gain = 1 - 0.5 * np.exp(-np.maximum(times - adapted[:, None], 0) / self.time)
         parasol = 200 * gain * contrast
-        rates = np.stack([100 * contrast, -100 * contrast, parasol, -parasol], axis=2)
+        rates = np.stack([50 * contrast, -50 * contrast, parasol, -parasol], axis=2)
         found = 100 + rates[..., None, None]
         dims = ("image", "time", "lgn_channel", "y", "x")
         return xr.Dataset(

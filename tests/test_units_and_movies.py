@@ -116,7 +116,7 @@ def test_times_and_fields_are_numbers_or_quantities():
     front_end = relay()
     assert torch.equal(front_end(light, 40 * cd_per_m2), front_end(light, 40.0))
     subject = FrontEndSubject(front_end)
-    quantities = {"adapt_to": 40 * cd_per_m2, "duration": 200 * ms, "window": (50 * ms, 0.2), "output": "lgn"}
+    quantities = {"adapt_to": 40 * cd_per_m2, "duration": 200 * ms, "window": (0 * ms, 0.2), "output": "lgn"}
     plain = subject.simulate(stimulus(), 40.0, output="lgn")
     assert subject.simulate(stimulus(), **quantities).identical(plain)
 
@@ -278,7 +278,7 @@ def test_other_units_and_types_are_refused_in_one_line(call, words):
 
 def test_movies_are_shown_whole_by_default():
     shown = plan(movie(*range(1, 31))).settings
-    assert (shown.duration, shown.window) == (300, (50, 300))
+    assert (shown.duration, shown.window) == (300, (0, 300))
     still = plan(stimulus()).settings
     assert (still.duration, still.window) == (200, (50, 200))
     assert plan(stimulus(), duration=1.0).settings.window == (50, 200)

@@ -80,7 +80,7 @@ def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: Worke
     >>> import biomodel
     >>> results = biomodel.physiology.run(biomodel.Pathway(target="numpy"), ids=3)
     >>> [(row.key, round(row.value), row.unit) for row in results]
-    [('cone_half_gain', 189, 'cd/m²')]
+    [('cone_half_gain', 17, 'cd/m²')]
     """
     workers, seed = check_workers(workers), whole_number(seed, "seed", 0)
     if isinstance(subject, Pathway) and subject.fidelity == "spiking":
