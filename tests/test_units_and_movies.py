@@ -280,11 +280,11 @@ def test_movies_are_shown_whole_by_default():
     shown = plan(movie(*range(1, 31))).settings
     assert (shown.duration, shown.window) == (300, (0, 300))
     still = plan(stimulus()).settings
-    assert (still.duration, still.window) == (200, (50, 200))
-    assert plan(stimulus(), duration=1.0).settings.window == (50, 200)
-    assert plan(stimulus(), duration=0.1).settings.window == (50, 100)
+    assert (still.duration, still.window) == (200, (0, 200))
+    assert plan(stimulus(), duration=1.0).settings.window == (0, 200)
+    assert plan(stimulus(), duration=0.1).settings.window == (0, 100)
     assert plan(movie(1, 2)).settings.window == (0, 20)
-    assert plan(movie(*range(1, 31)), duration=0.1).settings.window == (50, 100)
+    assert plan(movie(*range(1, 31)), duration=0.1).settings.window == (0, 100)
     assert plan(movie(1, 2, frame_duration=1 / 60), window=(0, 0.03)).settings.duration == pytest.approx(100 / 3)
     # Network has no window, and shows movies that are too short for one of V1.
     network = PATHWAY.network(movie(1, 2, frame_duration=0.001), output="cone")

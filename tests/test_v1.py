@@ -71,15 +71,15 @@ PRESYNAPTIC = {
 
 @pytest.fixture(scope="module")
 def one_tick():
-    """The rates of V1 one tick of its clock after a grating has come, some population's rate having been raised."""
-    # A low semisaturation: effects of inhibition on weakly driven cells are well above rounding.
-    pathway = Pathway(target="numpy", parameters={"v1.kinds": 3, "v1.semisaturation": 0.1})
+    """The rates of V1 one tick of its clock after a grating has come and reversed, some population's rate having been raised."""
+    pathway = Pathway(target="numpy", parameters={"v1.kinds": 3})
     screen = Screen(33, 16.0)
-    image = 100 * (1 + 0.9 * screen.grating(2.0, np.array([0.3]))[0])
+    # The contrast is reversed after 50 ms: inhibitory cells still fire where their targets are excited by now.
+    image = 100 * (1 + 0.9 * np.array([[1], [-1]])[:, None] * screen.grating(2.0, np.array([0.3])))
     preferred = brian2.prefs.codegen.target
-    network = pathway.network(luminance(image[None], 16.0), adapt_to=100.0)
+    network = pathway.network(luminance(image[None], 16.0, 0.05), adapt_to=100.0)
     brian2.prefs.codegen.target = "numpy"
-    network.run(60 * ms, namespace={})
+    network.run(90 * ms, namespace={})
     network.store("now")
 
     def tick(group=None, variable=None):
