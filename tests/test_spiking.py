@@ -553,10 +553,11 @@ def test_trial_averages_do_not_depend_on_memory_but_on_seeds(monkeypatch):
 @pytest.mark.parametrize("trials", [2, pytest.param(60, marks=[pytest.mark.all, pytest.mark.slow])])
 def test_cells_that_do_not_fire_far_from_the_middle_are_not_missed_there(trials):
     """With region.spiking the same cells see the same light: a bright bar beside the middle, on every station that fires."""
-    # Suppressive fields that end within the regions of this test.
-    pathway, _ = small(lgn__midget_suppression_space_constant=0.15, lgn__parasol_suppression_space_constant=0.15)
+    # Suppressive fields that end within the regions of this test, and are weak.
+    narrow = {f"lgn__{cells}_suppression_space_constant": 0.15 for cells in ("midget", "parasol")}
+    pathway, _ = small(**narrow, lgn__midget_suppression_half=500)
     image = np.full((1, 21, 25), 100.0)
-    image[:, :, 14:] = 200.0
+    image[:, :, 14:] = 400.0
     asked = {"adapt_to": 100.0, "output": "lgn", "trials": trials, "workers": 2}
     everywhere, near = (
         pathway.simulate(luminance(image, 16), seed=k, **asked | settings)
