@@ -4,7 +4,12 @@ A state is what was seen before onset, so it never depends on later frames of a 
 
 While the eye drifts, a state with a memory of τ seconds sees the image through the density of the places where the eye was.
 Brownian drift with the diffusion constant D leaves a variance of 2 D τ on each axis, averaged over a memory that decays
-exponentially: :math:`\sigma(\tau) = \sqrt{2 D \tau}`. The density is taken to be a Gaussian.
+exponentially: :math:`\sigma(\tau) = \sqrt{2 D \tau}`. The density is taken to be a Gaussian. This is the default.
+
+A memory of seconds outlasts a fixation of some .3 s, in which saccades carry the eye to other places. Two readings of it are
+there: the eye comes back to the same place, so that the memory is that of the drift, or the state has seen the scene, whose
+luminances are nearly uncorrelated from one fixation to the next (Frazor & Geisler 2006), and tends to the scene's mean. The
+default is the first one (docs/physiology.md compares them).
 """
 
 from __future__ import annotations
@@ -24,13 +29,13 @@ from scipy import ndimage
 from biomodel.utils.errors import InputError
 from biomodel.utils.units import as_array
 
-#: Standard deviation in degrees of the gaze's position during fixation, drift and saccades taken together.
-GAZE_SD = 0.5
-
 #: Diffusion constant of fixational drift in arcmin²/s, on each axis. Two macaques: 12 to 48 within .2 s (data of Ben-Shushan
 #: 2022, whose displacements grow faster than those of Brownian drift). Models of human drift: 20 to 100 (Pitkow 2007, Ağaoğlu &
 #: Chung 2020).
 DRIFT = 30.0
+
+#: Seconds of a fixation (two or three saccades a second).
+FIXATION = 0.3
 
 #: Largest diffusion constant in arcmin²/s.
 LARGEST_DRIFT = 1e6
@@ -101,9 +106,9 @@ class AdaptationState(ABC):
 
 @dataclass(frozen=True)
 class GazeAdapted(AdaptationState):
-    """Adapted to the image while gaze wanders: each cone to the image blurred by the distribution of gaze positions.
+    """Adapted to the image blurred by one Gaussian distribution of gaze positions, in place of the fields of `DriftAdapted`.
 
-    Of a movie, the first frame is the image: as if it had been on the screen before.
+    All states have the same field. Of a movie, the first frame is the image: as if it had been on the screen before.
 
     Parameters
     ----------
@@ -123,7 +128,7 @@ class GazeAdapted(AdaptationState):
     GazeAdapted(sd=0.1)
     """
 
-    sd: float = GAZE_SD
+    sd: float
 
     def __post_init__(self) -> None:
         if isinstance(self.sd, bool | np.timedelta64) or not isinstance(self.sd, numbers.Real) or not self.sd >= 0:
@@ -146,39 +151,46 @@ class DriftAdapted(AdaptationState):
     """Adapted to the image while the eye drifts: each state to the image blurred by where the eye was within its memory.
 
     A state that remembers .1 s has a field of .04 degrees, one that remembers 1.5 s a field of .16 degrees. Transduction and
-    membrane potentials start from the field of the longest memory. Saccades are left out: this is the reading in which the eye
-    comes back to the same place. Of a movie, the first frame is the image.
+    membrane potentials start from the field of the longest memory. Of a movie, the first frame is the image.
 
     Parameters
     ----------
     diffusion : float
         Diffusion constant D of the drift on each axis, arcmin²/s, a plain number; 0 is a stabilised image.
+    saccades : bool
+        Whether memories longer than a fixation of .3 s have the mean of the image as their field, because saccades carry the
+        eye over all of it; otherwise the eye comes back to the same place.
 
     Raises
     ------
     InputError
-        For a diffusion constant that is not a number from 0 to 10⁶.
+        For a diffusion constant that is not a number from 0 to 10⁶, and for `saccades` that is not a bool.
 
     Examples
     --------
     >>> import biomodel
     >>> biomodel.DriftAdapted(diffusion=20)
-    DriftAdapted(diffusion=20)
+    DriftAdapted(diffusion=20, saccades=False)
     """
 
     diffusion: float = DRIFT
+    saccades: bool = False
 
     def __post_init__(self) -> None:
         given = self.diffusion
         is_number = isinstance(given, numbers.Real) and not isinstance(given, bool | np.timedelta64)
         if not is_number or not 0 <= given <= LARGEST_DRIFT:
             raise InputError(f"diffusion must be a number from 0 to {LARGEST_DRIFT:g} arcmin²/s, got {given!r}")
+        if not isinstance(self.saccades, bool):
+            raise InputError(f"saccades must be True or False, got {self.saccades!r}")
 
     def __str__(self) -> str:
-        return f"drift of {_exact(float(self.diffusion))} arcmin²/s"
+        return f"drift of {_exact(float(self.diffusion))} arcmin²/s" + (" and saccades" if self.saccades else "")
 
     def sd(self, memory: float) -> float:
         """Standard deviation in degrees of the eye's places within a memory of some seconds, on each axis."""
+        if self.saccades and memory > FIXATION:
+            return inf
         return math.sqrt(2 * float(self.diffusion) * memory) / 60
 
     def fields(

@@ -256,10 +256,9 @@ class Pathway:
             seconds (or `timedelta64`); only intervals count, the first frame is shown at onset. Frames last `dt` or longer.
             Where they do not last whole steps, each begins with the next step. Colours are summed to luminance.
         adapt_to : "gaze", GazeAdapted, DriftAdapted, "previous", luminance in cd/m², or one luminance for each image
-            ``"gaze"``: each cone is adapted to the image blurred by gaze positions, with a standard deviation of .5 degrees;
-            a `GazeAdapted` has another one. Of a movie it is the first frame: the state never depends on later frames.
-            A `DriftAdapted`: each state that adapts sees the image blurred by the eye's drift within its own memory; the
-            `background` of the result is then the field of the longest memory.
+            ``"gaze"``: each state that adapts sees the image blurred by the eye's drift within its own memory, as
+            `DriftAdapted`, which sets another drift; the `background` of the result is the field of the longest memory. Of a
+            movie it is the first frame: the state never depends on later frames. A `GazeAdapted`: one blur for all states.
             A luminance: a uniform field, so that the image appears suddenly.
             ``"previous"``: images follow one another, each from the state that the last one left; the first one from the state
             that the last call with the same output, trials, region and image size left; without one, from "gaze".

@@ -56,7 +56,7 @@ def _rates(s: Specification, bipolars: NeuronGroup, contrast: NeuronGroup) -> Pa
     if "lgn" in s.stations:
         groups |= lgn.lgn(s.setting, groups["ganglion"])
     if "v1_input" in s.stations:
-        groups["v1_input"] = v1_input.v1_input(s.setting, s.clock("v1_input"), groups["lgn"])
+        groups["v1_input"] = v1_input.v1_input(s.setting, s.clock("v1_input"), groups)
     if "v1" in s.stations:
         groups |= v1.v1(s.setting, V1_CLOCK, groups["v1_input"], s.region.v1)
     return groups

@@ -71,12 +71,21 @@ _LESIONS = (
     Lesion(
         "normalisation", "v1", "divisive normalisation by the pools of inhibitory cells", "n at 0, its value at rest"
     ),
+    Lesion(
+        "lateral_facilitation", "v1", "facilitation by cells of similar orientation nearby", "l at 0, its value at rest"
+    ),
     Lesion("surround_suppression", "v1", "suppression from the surround", "b and B at 0, their values at rest"),
     Lesion(
         "thalamocortical_depression",
         "v1_input",
         "depression of the synapses of relay cells in V1",
         "x at x₀, its value at the maintained rate",
+    ),
+    Lesion(
+        "thalamocortical_adaptation",
+        "v1_input",
+        "adaptation of the synapses of relay cells in V1 to the contrast of the last seconds",
+        "f at 1, its value after an even field",
     ),
 )
 

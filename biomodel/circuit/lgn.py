@@ -15,8 +15,6 @@ Lesions: see `biomodel.circuit.lesions`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 from brian2 import NeuronGroup, linked_var
 
@@ -63,7 +61,7 @@ def lgn(setting: Setting, ganglia: NeuronGroup, make_layer: MakeLayer = coupled_
     )
     group = NeuronGroup(
         grid.cells,
-        relays + ("" if lesioned else "".join(CONTRAST_EQUATIONS.format(name=name) for name in CLASSES)),
+        relays + "".join(CONTRAST_EQUATIONS.format(name=name) for name in CLASSES),
         method="exponential_euler",
         dt=dt,
         order=8,
@@ -73,8 +71,6 @@ def lgn(setting: Setting, ganglia: NeuronGroup, make_layer: MakeLayer = coupled_
     for channel in GANGLION_CHANNELS:
         setattr(group, f"ganglion_{channel}", linked_var(ganglia, channel))
     groups = {"lgn": group}
-    if lesioned:
-        return groups
     statements = []
     for name in CLASSES:
         rates = {side: parameters.value(f"ganglion.{name}_{side}_maintained") for side in ("on", "off")}
@@ -101,9 +97,7 @@ def maintained(parameters: Parameters) -> dict[str, float]:
     return {channel: transfer * parameters.value(f"ganglion.{channel}_maintained") for channel in GANGLION_CHANNELS}
 
 
-def steady_state(parameters: Parameters, lesions: Collection[str], background: np.ndarray) -> State:
+def steady_state(parameters: Parameters, background: np.ndarray) -> State:
     """The relay's steady state, as `biomodel.circuit.retina.steady_state`."""
     state = {f"lgn.{channel}": np.full_like(background, rate) for channel, rate in maintained(parameters).items()}
-    if "lgn_suppression" not in lesions:
-        state |= {f"{name}_interneuron.pooled": np.zeros_like(background) for name in CLASSES}
-    return state
+    return state | {f"{name}_interneuron.pooled": np.zeros_like(background) for name in CLASSES}

@@ -199,6 +199,10 @@ AMACRINE_CLOCK = 2
 #: it takes some 50 ms to rise. Median of simulated fixations on photographs, from .69 to .92 (tests/test_ganglion_cells.py).
 FIXATION_SHARE = 0.73
 
+#: Root mean squared departure of ganglion cells' rates over such a fixation, by class, as the share of their steady input that
+#: would evoke it without transience. Fitted to simulated fixations on photographs (tests/test_ganglion_cells.py).
+TRANSIENT_SHARE = {"midget": 0.158, "parasol": 0.142}
+
 
 def cascade(setting: Setting, movie: TimedArray, movie_step: Quantity, lead: Quantity) -> NeuronGroup:
     """The cones' linear stages, one set per pixel.
@@ -505,17 +509,82 @@ def steady_state(setting: Setting, fields: Fields) -> State:
 
 
 def settled_contrast(setting: Setting, scene: np.ndarray) -> np.ndarray:
-    """Mean over scenes of the contrast signal that the eye's movements over them evoke, (image,), in volts.
+    """Mean over scenes of the contrast signal that the eye's movements over them evoke.
 
-    A saccade brings each cell from the scene's mean to one of its places. Cones and horizontal cells follow within a fixation;
-    states that adapt over more than a fixation stay at their values for the mean. The contrast signal is the sum of the rectified
-    steady responses of diffuse ON and OFF cells, times `FIXATION_SHARE`. Its mean over the scene is that of the amacrine pools.
+    The contrast signal is the sum of the rectified responses of diffuse ON and OFF cells; its mean over the scene is that of
+    the amacrine pools.
 
     Parameters
     ----------
     setting : Setting
     scene : numpy.ndarray, (image, y, x)
         Luminance in cd/m².
+
+    Returns
+    -------
+    numpy.ndarray, (image,), volt
+    """
+    potentials = fixation_potentials(setting, scene)
+    contrast = sum(np.maximum(potentials[f"diffuse_{side}"], 0) for side in ("on", "off"))
+    return FIXATION_SHARE * np.mean(contrast, axis=(1, 2))
+
+
+def settled_variance(setting: Setting, scene: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean over scenes of the squared departures of ganglion cells' rates that the eye's movements evoke, ON plus OFF.
+
+    Ganglion cells lose most of a steady input: they respond as to the share `TRANSIENT_SHARE` of it. A shorter time constant of
+    the high-pass filter of parasol cells leaves the root of it, since the square of a transient lasts half the time constant.
+
+    Parameters
+    ----------
+    setting : Setting
+    scene : numpy.ndarray, (image, y, x)
+        Luminance in cd/m².
+
+    Returns
+    -------
+    dict of str to numpy.ndarray, (image, 1, 1), Hz²
+        By class, "midget" and "parasol".
+    """
+    parameters, lesions, *_ = setting
+    p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
+    potentials = fixation_potentials(setting, scene)
+    contrast = settled_contrast(setting, scene)[:, None, None]
+    loss = np.ones_like(contrast)
+    if "contrast_adaptation" not in lesions:
+        loss = loss + contrast / p["ganglion.adaptation_half"]
+    if "contrast_gain" not in lesions:
+        loss = loss * np.sqrt(1 + contrast / p["ganglion.contrast_half"])
+    variance = {}
+    for name, bipolar in (("midget", "midget"), ("parasol", "diffuse")):
+        squares = np.zeros(scene.shape)
+        for side in ("on", "off"):
+            potential = potentials[f"{bipolar}_{side}"] / (loss if name == "parasol" else 1)
+            excitation = TRANSIENT_SHARE[name] * p[f"ganglion.{name}_gain"] * potential
+            maintained, recovery = p[f"ganglion.{name}_{side}_maintained"], p[f"ganglion.{name}_recovery_time"]
+            spared = 1 - recovery * maintained
+            free = np.maximum((maintained + excitation / spared) / spared, 0)
+            squares += (free / (1 + recovery * free) - maintained) ** 2
+        variance[name] = squares.mean(axis=(1, 2), keepdims=True)
+    return variance
+
+
+def fixation_potentials(setting: Setting, scene: np.ndarray) -> dict[str, np.ndarray]:
+    """Steady potentials of bipolar cells in fixations of a scene, relative to those for its mean.
+
+    A saccade brings each cell from the scene's mean to one of its places. Cones and horizontal cells follow within a fixation;
+    states that adapt over more than a fixation stay at their values for the mean.
+
+    Parameters
+    ----------
+    setting : Setting
+    scene : numpy.ndarray, (image, y, x)
+        Luminance in cd/m².
+
+    Returns
+    -------
+    dict of str to numpy.ndarray, (image, y, x), volt
+        By channel, `BIPOLAR_CHANNELS`.
     """
     parameters, lesions, grid, dt = setting
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
@@ -536,12 +605,14 @@ def settled_contrast(setting: Setting, scene: np.ndarray) -> np.ndarray:
         for name, weights in bipolar_centres(parameters, grid.pixels_per_degree).items()
     }
     surround = solve_coupled_layer(wide, 1.0, (pooled["diffuse_on"] + pooled["diffuse_off"]) / 2)
-    contrast = np.zeros_like(change)
-    for side, sign in (("on", 1), ("off", -1)):
-        drive = pooled[f"diffuse_{side}"] - p["amacrine.surround_weight"] * surround
-        drive = np.maximum(sign * drive / (1 + level / p["bipolar.luminance_half"]), 0)
-        contrast += p[f"bipolar.{side}_gain"] * drive / (1 + drive / p[f"bipolar.{side}_saturation"])
-    return FIXATION_SHARE * contrast.mean(axis=(1, 2))
+    potentials = {}
+    for channel in BIPOLAR_CHANNELS:
+        name, side = channel.split("_")
+        centre = pooled[name] if name == "midget" else pooled[channel] - p["amacrine.surround_weight"] * surround
+        drive = (centre if side == "on" else -centre) / (1 + level / p["bipolar.luminance_half"])
+        saturating = 1 + np.maximum(drive, 0) / p[f"bipolar.{side}_saturation"]
+        potentials[channel] = p[f"bipolar.{side}_gain"] * drive / saturating
+    return potentials
 
 
 def _isomerisations(parameters: Parameters, field: np.ndarray) -> np.ndarray:

@@ -32,9 +32,9 @@ def steady_state(specification: Specification, fields: Fields, noise: int = 0) -
     background = fields.start
     state = retina.steady_state(s.setting, fields)
     if "lgn" in s.stations:
-        state |= lgn.steady_state(parameters, s.lesions, background)
+        state |= lgn.steady_state(parameters, background)
     if "v1_input" in s.stations:
-        state |= v1_input.steady_state(parameters, background)
+        state |= v1_input.steady_state(s.setting, fields)
     if "v1" in s.stations:
         state |= v1.steady_state(parameters, s.grid, len(background), s.region.v1)
     present = {"cascade", "horizontal", *s.stations}
@@ -48,7 +48,7 @@ def steady_state(specification: Specification, fields: Fields, noise: int = 0) -
         if "lgn" in s.stations:
             initial |= spiking.lgn.initial_state(s.setting, s.cells, random)
         if "v1_input" in s.stations:
-            initial |= spiking.v1_input.initial_state(s.setting, s.cells)
+            initial |= spiking.v1_input.initial_state(s.setting, s.cells, fields)
         if "v1" in s.stations:
             initial |= spiking.v1.initial_state(s.setting, s.cells, random, s.region.v1)
     else:

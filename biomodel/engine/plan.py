@@ -24,7 +24,6 @@ from brian2 import Quantity
 
 import biomodel
 from biomodel.adaptation import (
-    GAZE_SD,
     AdaptationState,
     DriftAdapted,
     Fields,
@@ -321,13 +320,9 @@ def make_plan(network: Network, stimulus: xr.DataArray, request: Request, all_im
     # Without noise all trials are the same.
     trials = trials if has_noise else 1
     in_sequence = isinstance(request.adapt_to, str) and request.adapt_to == "previous"
-    adaptation = GazeAdapted() if in_sequence else _adaptation(request.adapt_to, stimulus.sizes["image"])
-    if isinstance(adaptation, DriftAdapted):
-        eye = {"drift_arcmin2_per_s": float(adaptation.diffusion)}
-    else:
-        eye = {"gaze_spread_deg": float(adaptation.sd) if isinstance(adaptation, GazeAdapted) else GAZE_SD}
-    names = {GazeAdapted: "gaze", DriftAdapted: "drift", UniformField: "luminance"}
-    adapted_to = "previous" if in_sequence else names[type(adaptation)]
+    adaptation = DriftAdapted() if in_sequence else _adaptation(request.adapt_to, stimulus.sizes["image"])
+    is_uniform = isinstance(adaptation, UniformField)
+    adapted_to = "previous" if in_sequence else "luminance" if is_uniform else "gaze"
     levels = adaptation.levels if isinstance(adaptation, UniformField) else ()
     n_images = stimulus.sizes["image"] if all_images else 1 if in_sequence else batch_images(height, width)
     specification = Specification(
@@ -358,8 +353,17 @@ def make_plan(network: Network, stimulus: xr.DataArray, request: Request, all_im
         _chunk_images(specification, settings, trials, stimulus.sizes["image"], request.store),
         in_sequence,
         (min([low, *levels]), max([high, *levels])),
-        _attributes(specification, settings, {"adapt_to": adapted_to} | eye, seed),
+        _attributes(specification, settings, {"adapt_to": adapted_to} | _eye(adaptation, network.parameters), seed),
     )
+
+
+def _eye(adaptation: AdaptationState, parameters: Parameters) -> dict[str, float]:
+    """Drift of the eye, and standard deviation of the field called `background`; without either, those of the default."""
+    if isinstance(adaptation, GazeAdapted):
+        return {"gaze_spread_deg": float(adaptation.sd)}
+    drift = adaptation if isinstance(adaptation, DriftAdapted) else DriftAdapted()
+    longest = max(memories(parameters).values())
+    return {"drift_arcmin2_per_s": float(drift.diffusion), "gaze_spread_deg": drift.sd(longest)}
 
 
 def _check_labels(stimulus: xr.DataArray, stored: bool) -> None:
@@ -480,7 +484,7 @@ def _adaptation(adapt_to: AdaptTo, n_images: int) -> AdaptationState:
     if isinstance(adapt_to, str):
         if adapt_to != "gaze":
             raise InputError(f"adapt_to must be {accepted}, got {adapt_to!r}")
-        return GazeAdapted()
+        return DriftAdapted()
     return UniformField(uniform_levels(adapt_to, n_images, accepted))
 
 

@@ -75,24 +75,28 @@ class Relay:
         Rates (Hz) of the fitted relay.
     resting : Tensor, (4, 1, 1)
         Its rates (Hz) for a constant field.
+    contrast : Tensor, (image, 2)
+        Contrast (mV) that each class's synapses in V1 are adapted to.
     """
 
     rates: Tensor
     resting: Tensor
+    contrast: Tensor
 
     @staticmethod
     @torch.no_grad()
     def of(front_end: FrontEnd, recording: Recording) -> Relay:
         """Rates of a front end's relay."""
-        rates = []
+        rates, contrasts = [], []
         for light, background in zip(recording.light.split(BATCH), recording.background.split(BATCH), strict=True):
             signals = front_end.advance(_TO_RELAY, front_end.initial_signals(light, background))
             rates.append(front_end.relay_rates(signals))
-        return Relay(torch.cat(rates, dim=1), front_end.resting_relay_rates())
+            contrasts.append(front_end.evoked_contrast(signals))
+        return Relay(torch.cat(rates, dim=1), front_end.resting_relay_rates(), torch.cat(contrasts))
 
     def subset(self, images: Tensor | slice) -> Relay:
         """The input for some images, by index."""
-        return Relay(self.rates[:, images], self.resting)
+        return Relay(self.rates[:, images], self.resting, self.contrast[images])
 
 
 class Cortex(nn.Module):
@@ -110,7 +114,7 @@ class Cortex(nn.Module):
 
     def synaptic_input(self, relay: Relay) -> Tensor:
         """What synapses deliver, relative to its resting level, (interval, image, 4, y, x) in Hz."""
-        return self.v1_input(relay.rates, relay.resting)
+        return self.v1_input(relay.rates, relay.resting, relay.contrast)
 
     def forward(self, relay: Relay) -> Tensor:
         """Mean rates (Hz) of V1 over the window."""

@@ -28,7 +28,7 @@ from torch import nn
 
 import biomodel
 from biomodel import Display, Pathway
-from biomodel.adaptation import GAZE_SD, GazeAdapted
+from biomodel.adaptation import GazeAdapted
 from biomodel.analysis.alignment import canonical, canonical_light
 from biomodel.engine.cluster import Workers, check_workers
 from biomodel.engine.responses import SINGLE, in_rates
@@ -55,7 +55,7 @@ from bridge.fit.stimuli import (
 from bridge.fit.v1_counts import fit_v1_to_counts
 from bridge.fit.v1_rates import TURNS, fit_v1
 from bridge.model.ablation import check_ablations
-from bridge.model.front_end import OUTPUTS, STATIONS, FrontEnd
+from bridge.model.front_end import GAZE_SD, OUTPUTS, STATIONS, FrontEnd
 
 logger = logging.getLogger("precortical")
 
@@ -345,11 +345,7 @@ def _initial_front_end(light: xr.DataArray, responses: xr.Dataset, ablations: Se
 
 
 def _gaze_sd(responses: xr.Dataset) -> float:
-    """Standard deviation of gaze in degrees, an attribute of responses."""
-    if "drift" in str(responses.attrs.get("adapt_to", "")):
-        raise InputError(
-            "adapt_to must be gaze or luminances for a fit, got drift: a front end has one field for all states"
-        )
+    """Standard deviation in degrees of the field adapted to, an attribute of responses."""
     spread = responses.attrs.get("gaze_spread_deg", GAZE_SD)
     try:
         return GazeAdapted(float(spread)).sd

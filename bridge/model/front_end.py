@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from biomodel import STATIONS, Display, LuminanceRangeWarning
-from biomodel.adaptation import GAZE_SD, TRUNCATION, GazeAdapted
+from biomodel.adaptation import TRUNCATION, DriftAdapted, GazeAdapted
 from biomodel.analysis.alignment import CHANNELS
 from biomodel.analysis.equivalent_kernels import probe
 from biomodel.parameters import VALID_LUMINANCE
@@ -29,6 +29,9 @@ from bridge.model.stages import LGN, STRIDE, V1, Bipolar, Cone, Ganglion, Horizo
 from bridge.model.time import constant, window_mean
 from bridge.model.values import RangeCheck, extremes
 
+#: Standard deviation in degrees of the field of states that remember 1.5 s, by the default drift of the eye. States with shorter
+#: memories have the same field here: on photographs, rates of the circuit's relay differ by less than 1 Hz.
+GAZE_SD = DriftAdapted().sd(1.5)
 #: Channels of the relay, and the stations that have one for each.
 RELAY = ("midget_on", "midget_off", "parasol_on", "parasol_off")
 _OF_RELAY = ("lgn", "v1_input")
@@ -49,7 +52,8 @@ class FrontEnd(nn.Module):
     output : {"lgn", "v1_input", "v1"}
         The last station.
     gaze_sd : float
-        Standard deviation of gaze, degrees: the blur of the default background; 0 to infinity.
+        Standard deviation, degrees, of the blur of the default background: the field that slow states have under the eye's
+        drift; 0 to infinity.
     metadata : dict, optional
         Data and scores of the fit; saved with the weights.
     orientations : sequence of float, optional
@@ -251,22 +255,29 @@ class FrontEnd(nn.Module):
             }
         if station == "bipolar":
             afferents = ("cone_change", "horizontal_change", "horizontal_rest")
-            static = self.bipolar.static_contrast(*(signals[f"static_{name}"] for name in afferents))
+            contrast, rms = self.bipolar.static_contrast(*(signals[f"static_{name}"] for name in afferents))
+            even = _is_even(signals["background"])
             return {
                 "bipolar": self.bipolar(*(signals[name] for name in afferents)),
-                "contrast": static.masked_fill(_is_even(signals["background"]), 0.0),
+                "contrast": contrast.masked_fill(even, 0.0),
+                "rms": rms.masked_fill(even[:, None], 0.0),
             }
         if station == "ganglion":
             return {station: self.ganglion(signals["bipolar"], signals["contrast"])}
         if station == "lgn":
             return {station: self.lgn(signals["ganglion"])}
         if station == "v1_input":
-            return {station: self.v1_input(self.relay_rates(signals), self.resting_relay_rates())}
+            contrast = self.evoked_contrast(signals)
+            return {station: self.v1_input(self.relay_rates(signals), self.resting_relay_rates(), contrast)}
         return {station: self.v1(signals["v1_input"])}
 
     def relay_rates(self, signals: Signals) -> Tensor:
         """Rates (Hz) of relay cells per interval, (interval, B, 4, H, W)."""
         return self.lgn.rates(signals["lgn"], self.ganglion.maintained)
+
+    def evoked_contrast(self, signals: Signals) -> Tensor:
+        """Contrast (mV) that the synapses of midget and of parasol relay cells are adapted to, (B, 2)."""
+        return self.ganglion.evoked_rms(signals["rms"], signals["contrast"])
 
     def resting_relay_rates(self) -> Tensor:
         """Rates (Hz) of relay cells for a constant field, (4, 1, 1)."""

@@ -33,20 +33,23 @@ adaptation that follows the image at once,
     \Delta r = \frac{\alpha L}{1 + \beta (M + s_0 (L - M))} - \frac{\alpha M}{1 + \beta M}, \quad
     k = \Big\langle \sum_\pm \frac{g\, [\pm x]_+}{1 + [\pm x]_+ / s} \Big\rangle ,
 
-where x has the steady pools of Δr, no adaptation, and q for M.
+where x has the steady pools of Δr, no adaptation, and q for M. The same potentials, now of midget or diffuse cells and with
+their signs, have the root mean square K_c; in parasol cells it is divided by :math:`(1 + k / k_{half}) \sqrt{1 + k / c_{half}}`,
+what contrast leaves of their transients.
 **LGN**: :math:`t\, m + \mathcal{T}\, \max(t_e\, (g - m) / (1 + s / s_{half}),\, -t\, m)`, where s² is pooled from the squared
 deviations of the class's ganglion cells from their maintained rates.
 **V1 input**: synapses of relay cells depress, :math:`\tau \dot x = 1 - x - v\, l x`, and deliver m + a,
-:math:`a = \mathcal{T}\, (l x / x_0 - m)`, with conduction and synapses in one filter; l are the relay's rates, m those for a
-constant field, and x₀ the resources there.
+:math:`a = \mathcal{T}\, (l x / x_0 - m) / (1 + K_c / K_{half})^p`, with conduction and synapses in one filter; l are the
+relay's rates, m those for a constant field, and x₀ the resources there. The divisor is the adaptation of V1 to contrast.
 **V1**: each cell type, on every second pixel, has ON and OFF afferents of the midget or of the parasol class with weights w ≥ 0,
 :math:`d = \sum w\, a`; its cell of opposite phase has them exchanged, d′. Push minus pull gives
-:math:`u = [d - p\, \mathcal{T} [d']_+]_+^\alpha`, and simple cells fire at
-:math:`s_0 + \mathcal{T} R\, u / ((1 + n) (1 + b))`. n is pooled from both phases' u after the exponent, averaged over the cell
-types of one class. b is pooled from both phases' rates above rest, by bands of preferred orientation, one share from
-the type's own band and the rest from all bands; this loop is iterated a few times. Complex cells sum neighbouring simple cells
-of their type with weights ≥ 0. For spiking cells, each channel has its own resting rate, because each receives its own
-noise, and complex cells raise their sum to a power, as noise does with a threshold (Priebe & Ferster 2008).
+:math:`u = [d - p\, \mathcal{T} [d']_+]_+^\alpha`. Neighbours facilitate it to :math:`v = u\, (1 + l / (1 + m))^\alpha`, and
+simple cells fire at :math:`s_0 + \mathcal{T} R\, v / ((1 + n) (1 + b))`. l is pooled from both phases' [d]₊ by bands of preferred
+orientation, and m, which shunts it, from u as n is. n is pooled from both phases' v, averaged over the cell types of one
+class. b is pooled from both phases' rates above rest, by bands of preferred orientation, one share from the type's own band
+and the rest from all bands; this loop is iterated a few times. Complex cells sum neighbouring simple cells of their type with
+weights ≥ 0. For spiking cells, each channel has its own resting rate, because each receives its own noise, and complex cells
+raise their sum to a power, as noise does with a threshold (Priebe & Ferster 2008).
 """
 
 from __future__ import annotations
@@ -79,7 +82,7 @@ BANDS = 4
 ITERATIONS = 3
 #: Hz; resting rates are stored relative to it, because bfloat16 rounds logarithms near 0 less.
 _REST = 30.0
-#: Hz² added to a pooled square, so that its root has a finite slope at 0.
+#: Hz² or mV² added to a pooled square, so that its root has a finite slope at 0.
 _FLOOR = 1e-2
 #: Hz added to a sum that is raised to a power, for the same reason.
 _LEAST_SUM = 1e-3
@@ -88,6 +91,11 @@ _LEAST_SUM = 1e-3
 def _maps(parameter: Tensor) -> Tensor:
     """Logarithms, one per channel, as factors of (..., channel, y, x)."""
     return parameter.exp()[:, None, None]
+
+
+def _maps_of_images(values: Tensor) -> Tensor:
+    """Values of each class (B, 2) as factors of (interval, B, 4, y, x)."""
+    return values.repeat_interleave(2, dim=1)[:, :, None, None]
 
 
 def _ordered(kernels: Tensor, order: Tensor | None) -> Tensor:
@@ -251,8 +259,10 @@ class Bipolar(nn.Module):
         midget, on, off = change.unbind(dim=2)
         return self.membrane(self._drives(torch.stack([midget, -midget, on, -off], dim=2)))
 
-    def static_contrast(self, cone_change: Tensor, horizontal_change: Tensor, horizontal_rest: Tensor) -> Tensor:
-        """Rectified steady drives (mV) of diffuse cells before they adapt, ON plus OFF, mean over an image, (B,).
+    def static_contrast(
+        self, cone_change: Tensor, horizontal_change: Tensor, horizontal_rest: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Contrast of an image in the steady drives of bipolar cells before they adapt.
 
         Parameters
         ----------
@@ -260,12 +270,21 @@ class Bipolar(nn.Module):
             Steady responses to an image, relative to those to its mean.
         horizontal_rest : Tensor, (B, 1, 1)
             Steady potential for the mean.
+
+        Returns
+        -------
+        contrast : Tensor, (B,)
+            Rectified drives (mV) of diffuse cells, ON plus OFF, mean over an image.
+        rms : Tensor, (B, 2)
+            Root mean square of the drives (mV) of midget cells, and of diffuse cells.
         """
         signal = self._signal(cone_change, horizontal_change)
-        on, off = (separable(signal, kernel, "replicate") for kernel in self._centres()[1:])
+        midget, on, off = (separable(signal, kernel, "replicate") for kernel in self._centres())
         surround = self.wide_amacrine.steady_state((on + off) / 2)
-        change = torch.stack([on - surround, surround - off], dim=1) / self._divisor(horizontal_rest).unsqueeze(1)
-        return self._drives(change, slice(2, 4)).clamp_min(0).sum(dim=1).mean(dim=(-2, -1))
+        change = torch.stack([midget, -midget, on - surround, surround - off], dim=1)
+        drives = self._drives(change / self._divisor(horizontal_rest).unsqueeze(1))
+        energy = drives.unflatten(1, (2, 2)).square().mean(dim=(2, 3, 4))
+        return drives[:, 2:].clamp_min(0).sum(dim=1).mean(dim=(-2, -1)), (energy + _FLOOR).sqrt() - _FLOOR**0.5
 
     def _signal(self, cone_change: Tensor, horizontal_change: Tensor) -> Tensor:
         return cone_change - self.log_feedback.exp() * horizontal_change
@@ -276,10 +295,10 @@ class Bipolar(nn.Module):
     def _divisor(self, horizontal: Tensor) -> Tensor:
         return 1 + self.log_level_gain.exp() * horizontal
 
-    def _drives(self, change: Tensor, channels: slice = slice(None)) -> Tensor:
+    def _drives(self, change: Tensor) -> Tensor:
         """Saturating drives of cells, of changes that excite them, both (..., channel, H, W)."""
-        saturating = (change.clamp_min(0) / _maps(self.log_saturation[channels])).add_(1)
-        return _maps(self.log_gain[channels]) * change / saturating
+        saturating = (change.clamp_min(0) / _maps(self.log_saturation)).add_(1)
+        return _maps(self.log_gain) * change / saturating
 
 
 class Ganglion(nn.Module):
@@ -327,7 +346,7 @@ class Ganglion(nn.Module):
         midget, diffuse = bipolar.split(2, dim=2)
         shares = self.transience.sigmoid()
         filtered = self.midget_lasting.high_pass_matrix(shares[0]) @ self.midget_integration.matrix()
-        adapted = 1 + self.log_contrast_adaptation.exp() * contrast.view(-1, 1, 1)
+        adapted = self._loss(contrast).view(-1, 1, 1)
         speed = 1 + self.log_contrast_gain.exp() * self.contrast_amacrine(diffuse.clamp_min(0).sum(dim=2))
         on = self.parasol_on_integration, self.parasol_on_lasting
         off = self.parasol_off_integration, self.parasol_off_lasting
@@ -337,6 +356,16 @@ class Ganglion(nn.Module):
             parasol.append(entered - shares[1] * lasting.integrate(entered, speed))
         excitation = torch.cat([combine_intervals(filtered, midget), torch.stack(parasol, dim=2)], dim=2)
         return self.membrane(self.limit(excitation * _maps(self.log_gain)))
+
+    def _loss(self, contrast: Tensor) -> Tensor:
+        """Divisor of the input of parasol cells that are adapted to a contrast (mV)."""
+        return 1 + self.log_contrast_adaptation.exp() * contrast
+
+    def evoked_rms(self, rms: Tensor, contrast: Tensor) -> Tensor:
+        """What transients leave of the root mean square (B, 2) of steady drives (mV), in an image of some contrast (B,)."""
+        transience = (1 + self.log_contrast_gain.exp() * contrast).sqrt()
+        midget, parasol = rms.unbind(dim=1)
+        return torch.stack([midget, parasol / (self._loss(contrast) * transience)], dim=1)
 
     def limit(self, excitation: Tensor) -> Tensor:
         """Steady change of rates (Hz) of an excitation (Hz), (..., 4, H, W): from minus the maintained rate up to the limit."""
@@ -389,22 +418,27 @@ class LGN(nn.Module):
 class V1Input(nn.Module):
     """Change (Hz) of what depressing synapses deliver, (interval, B, 4, H, W), of rates of relay cells (Hz), same shape.
 
-    `maintained` (4, 1, 1) are the rates of relay cells for a constant field; the synapses then deliver the same.
+    `maintained` (4, 1, 1) are the rates of relay cells for a constant field; the synapses then deliver the same. `contrast`
+    (B, 2) is the contrast that the synapses of each class are adapted to (mV).
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.recovery = LowPass(2.5)
         self.log_release = log_parameter(0.02, 0.02)
+        self.log_contrast_adaptation = log_parameter(0.1, 0.1)
+        self.log_adaptation_exponent = log_parameter(0.5)
         self.midget_synapse = LowPass(0.04)
         self.parasol_synapse = LowPass(0.04)
 
-    def forward(self, relay: Tensor, maintained: Tensor) -> Tensor:
+    def forward(self, relay: Tensor, maintained: Tensor, contrast: Tensor) -> Tensor:
         release = _maps(self.log_release.repeat_interleave(2))
         rested = (1 / (1 + release * maintained)).expand_as(relay[0])
         depletion = 1 + release * relay
         resource = self.recovery.integrate(1 / depletion, depletion, rested)
-        midget, parasol = (relay * resource / rested - maintained).chunk(2, dim=2)
+        loss = (1 + self.log_contrast_adaptation.exp() * contrast) ** self.log_adaptation_exponent.exp()
+        change = (relay * resource / rested - maintained) / _maps_of_images(loss)
+        midget, parasol = change.chunk(2, dim=2)
         return torch.cat([self.midget_synapse(midget), self.parasol_synapse(parasol)], dim=2)
 
 
@@ -450,6 +484,9 @@ class V1(nn.Module):
         self.surround = Pool((0.4, 1.0), 0.15, pixels_per_degree / STRIDE, reach=3.0)
         self.surround.log_weight.data -= 3.0
         self.surround_tuning = nn.Parameter(torch.tensor(0.0))
+        self.lateral = Pool((0.15, 0.5), 0.075, pixels_per_degree / STRIDE, reach=2.0)
+        self.lateral.log_weight.data -= 3.0
+        self.log_shunt = log_parameter(1.0)
         self.membrane = LowPass(0.075)
         self.complex_membrane = LowPass(0.075)
 
@@ -473,7 +510,7 @@ class V1(nn.Module):
 
     def respond(self, drives: Tensor) -> Tensor:
         """Mean rates (Hz) over the window, (B, 2 K, h, w), of `drives`."""
-        rates = self.simple_rates(self.excitation(drives))
+        rates = self.simple_rates(drives)
         return self.spontaneous + torch.cat([window_mean(rates[0]), self.complex_rates(rates)], dim=1)
 
     def drives(self, synaptic: Tensor) -> Tensor:
@@ -499,21 +536,36 @@ class V1(nn.Module):
         pull = torch.stack([self.inhibitory(drive) for drive in functional.relu(drives.flip(0))])
         return functional.relu(drives - self.log_inhibition.exp() * pull) ** self.log_exponent.exp()
 
-    def simple_rates(self, excitation: Tensor) -> Tensor:
+    def simple_rates(self, drives: Tensor) -> Tensor:
         """Rates (Hz) above rest of simple cells of both phases, (phase, interval, B, K, h, w)."""
-        driven = self.log_maximum_rate.exp() * excitation / self.divisors(excitation)
+        excitation = self.excitation(drives)
+        driven = self.log_maximum_rate.exp() * excitation / self.divisors(drives, excitation)
         return torch.stack([self.membrane(one) for one in driven])
 
-    def divisors(self, excitation: Tensor) -> Tensor:
-        """Divisor of the excitation by normalisation and surround, (interval, B, K, h, w)."""
+    def divisors(self, drives: Tensor, excitation: Tensor) -> Tensor:
+        """Divisor of the excitation by normalisation and surround, over facilitation, (interval, B, K, h, w)."""
         total = excitation.sum(dim=0)
-        pooled = self.normalisation(torch.einsum("nk,pbkyx->pbnyx", self.class_shares.to(total), total))
-        normalised = 1 + pooled[:, :, constant(self.parasol, pooled, torch.long)]
+        facilitated = self.facilitation(drives, self._normalising(total))
+        total = total * facilitated
+        normalised = 1 + self._normalising(total)
         driven = self.log_maximum_rate.exp() * total / normalised
         suppressed = torch.ones_like(total)
         for _ in range(ITERATIONS):
             suppressed = 1 + self.suppression(self.membrane(driven / suppressed))
-        return normalised * suppressed
+        return normalised * suppressed / facilitated
+
+    def _normalising(self, total: Tensor) -> Tensor:
+        """Pool of each cell type's relay class, (interval, B, K, h, w), of the excitation of both phases."""
+        pooled = self.normalisation(torch.einsum("nk,pbkyx->pbnyx", self.class_shares.to(total), total))
+        return pooled[:, :, constant(self.parasol, pooled, torch.long)]
+
+    def facilitation(self, drives: Tensor, normalising: Tensor) -> Tensor:
+        """Factor of the excitation by neighbours of similar orientation, which the pool that normalises shunts."""
+        bands = self.bands.to(drives)
+        driven = functional.relu(drives).sum(dim=0)
+        pooled = self.lateral(torch.einsum("nk,pbkyx->pbnyx", bands / bands.sum(dim=1, keepdim=True), driven))
+        own = torch.einsum("nk,pbnyx->pbkyx", bands, pooled)
+        return (1 + own / (1 + self.log_shunt.exp() * normalising)) ** self.log_exponent.exp()
 
     def suppression(self, rates: Tensor) -> Tensor:
         """Suppression of every cell type by its surround: the divisor minus 1."""

@@ -32,11 +32,14 @@ def simulate(
     adapt_to: Annotated[
         str,
         Option(
-            help="gaze: the image itself, blurred by gaze; drift: blurred by the eye's drift, for each adapting state by how "
-            "long it remembers; or a luminance, cd/m²."
+            help="gaze: the image itself, blurred by the eye's drift, for each adapting state by how long it remembers; or a "
+            "luminance, cd/m²."
         ),
     ] = "gaze",
-    gaze_sd: Annotated[float, Option(help="Standard deviation of gaze for --adapt-to gaze, degrees.")] = 0.5,
+    gaze_sd: Annotated[
+        float | None,
+        Option(help="Instead of the drift, one blur for all adapting states: standard deviation, degrees."),
+    ] = None,
     duration: Annotated[float, Option(help="Presentation time of each image, s.")] = 0.2,
     window: Annotated[tuple[float, float], Option(help="Window of averaging, s after onset.")] = (0.0, 0.2),
     images: Annotated[int, Option(help="Number of images, the first ones; 0 for all.", min=0)] = 0,
@@ -60,12 +63,12 @@ def simulate(
     stimulus = luminance(found.images, pixels_per_degree) if in_luminance else display.show(found.images)
     stimulus = stimulus.assign_coords({name: ("image", values) for name, values in found.coordinates.items()})
     if adapt_to == "previous":
-        raise InputError("--adapt-to must be gaze, drift or a luminance in cd/m², got 'previous'")
-    states = {"gaze": GazeAdapted(gaze_sd), "drift": DriftAdapted()}
+        raise InputError("--adapt-to must be gaze or a luminance in cd/m², got 'previous'")
+    settled = DriftAdapted() if gaze_sd is None else GazeAdapted(gaze_sd)
     before, start = n_done(out), time.perf_counter()
     responses = pathway.simulate(
         stimulus,
-        adapt_to=states[adapt_to] if adapt_to in states else _number_or_name(adapt_to),
+        adapt_to=settled if adapt_to == "gaze" else _number_or_name(adapt_to),
         duration=duration,
         window=window,
         seed=seed,

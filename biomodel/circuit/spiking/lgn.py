@@ -82,10 +82,7 @@ def lgn(
         )
         group = NeuronGroup(
             trials.grid.cells,
-            equations
-            + (BURST_EQUATIONS if bursting else "")
-            + ("" if lesioned else "suppression : 1 (linked)\n")
-            + COUNT_EQUATIONS,
+            equations + (BURST_EQUATIONS if bursting else "") + "suppression : 1 (linked)\n" + COUNT_EQUATIONS,
             threshold="V >= threshold",
             reset=f"V = reset; {COUNT}",
             refractory=namespace["refractory_time"],
@@ -105,7 +102,7 @@ def lgn(
         )
         connect_one_to_one(synapses)
         groups |= {group.name: group, synapses.name: synapses}
-    for name in () if lesioned else CLASSES:
+    for name in CLASSES:
         groups |= _suppressive_field(setting, name, trials, groups)
     return groups
 
@@ -149,7 +146,7 @@ def initial_state(setting: Setting, trials: Trials, random: np.random.Generator)
 
     Arrays are (trial · image, y, x).
     """
-    parameters, lesions, *_ = setting
+    parameters = setting.parameters
     grid = trials.grid
     shape = (grid.images, grid.height, grid.width)
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
@@ -164,6 +161,4 @@ def initial_state(setting: Setting, trials: Trials, random: np.random.Generator)
         }
         if p["lgn.burst_conductance"] > 0:
             state[f"lgn_{channel}.ready"] = np.zeros(shape)
-    if "lgn_suppression" not in lesions:
-        state |= {f"{name}_interneuron.pooled": np.zeros(shape) for name in CLASSES}
-    return state
+    return state | {f"{name}_interneuron.pooled": np.zeros(shape) for name in CLASSES}
