@@ -119,7 +119,7 @@ def static_contrast(cone: Cone, bipolar: Bipolar, image: torch.Tensor) -> torch.
 
 def test_the_contrast_of_a_scene_is_the_circuits():
     """Circuit and stations with narrow horizontal cells and without the wide amacrine cells, whose pools have other forms."""
-    given = {"horizontal.coupling": 1e-9, "amacrine.surround_weight": 0.0}
+    given = {"horizontal.coupling": 1e-9, "amacrine.surround_weight": 0.0, "cone.pupil_reflex": 0}
     parameters = Parameters("macaque_parafovea", given)
     p = parameters.values_by_name()
     setting = Setting(parameters, (), Grid(1, *IMAGE.shape[1:], 16.0), 0.5 * ms)
