@@ -156,7 +156,8 @@ def test_the_contrast_of_a_scene_does_not_depend_on_the_scale_of_bright_light():
 
 @pytest.fixture
 def front_end():
-    return bridge.FrontEnd(16.0, {}, "lgn")
+    """Behind an artificial pupil: scenes of one mean luminance are then alike for every background."""
+    return bridge.FrontEnd(16.0, {}, "lgn", pupil=False)
 
 
 def contrast(front_end: bridge.FrontEnd, light: torch.Tensor, background: torch.Tensor | None = None) -> torch.Tensor:

@@ -325,7 +325,7 @@ class FrontEnd(nn.Module):
     def kernel(self, background: float = 100.0, contrast: float = 0.0, size: int = 41, seed: int = 0) -> Tensor:
         """Equivalent kernels: the Jacobian of the central unit of each channel with respect to luminance.
 
-        The pupil has the area for the background, whatever the image.
+        The pupil has the area for the background, also where the image has contrast.
 
         Parameters
         ----------
