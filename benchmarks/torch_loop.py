@@ -201,7 +201,7 @@ class TorchLoop:
     def _step(self, light: Tensor, old: Retina) -> tuple[Retina, Tensor, Tensor]:
         """Cones, horizontal and bipolar cells, and the input of the two amacrine layers."""
         p = self.p
-        isomerisation = p["cone.isomerisation_rate"] * p["cone.pupil_area"] * light
+        isomerisation = p["cone.isomerisation_rate"] * light
         fast, slow = p["cone.fast_adaptation_share"], p["cone.slow_adaptation_share"]
         z = fast * old.cascade[4] + (1 - fast - slow) * old.z2 + slow * old.z_slow
         rate = 1 + p["cone.desensitisation"] * z
@@ -357,7 +357,8 @@ class TorchLoop:
         s = self.specification
         of = {name: torch.as_tensor(values) for name, values in state.items()}
         now, cortex = _retina(of), _cortex(of) if s.output == "v1" else None
-        shown = torch.as_tensor(light)
+        # On the retina: times the area of the pupil, in SI units.
+        shown = torch.as_tensor(light * state["cascade.pupil_area"])
         samples: dict[str, list[Tensor]] = {"lgn": []} if cortex is None else {"lgn": [], "v1": []}
         recordings, window = self.plan.recordings, self.plan.settings.window
         sampled = {

@@ -247,7 +247,8 @@ class Pathway:
         """Responses to a stimulus, each image from an adapted state.
 
         The pathway starts in the steady state of an adaptation state, the image or movie is shown for `duration`, and a
-        response is the mean over `window`.
+        response is the mean over `window`. The pupil keeps the area that it has for the mean of the field adapted to
+        (`biomodel.pupil`); with the parameter ``cone.pupil_reflex`` at 0 its area is always ``cone.pupil_area``.
 
         Parameters
         ----------
@@ -261,7 +262,8 @@ class Pathway:
             movie it is the first frame: the state never depends on later frames. A `GazeAdapted`: one blur for all states.
             A luminance: a uniform field, so that the image appears suddenly.
             ``"previous"``: images follow one another, each from the state that the last one left; the first one from the state
-            that the last call with the same output, trials, region and image size left; without one, from "gaze".
+            that the last call with the same output, trials, region and image size left; without one, from "gaze". The pupil keeps
+            the area of the state that is carried over, that for the first image of the sequence.
         duration : float or brian2.Quantity, optional
             Seconds for which the image is shown; by default .2 for images, and the whole movie for movies. A shorter
             duration ends a movie early; after the end of a movie its last frame stays.

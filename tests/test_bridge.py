@@ -371,7 +371,7 @@ def test_an_ablated_mechanism_stays_ablated(patches, responses, tmp_path, monkey
 
 
 def test_front_end_subject_has_the_interface_of_a_pathway(fitted, patches, responses):
-    front_end, _ = fitted
+    front_end = fitted[0].replace(pupil=False)
     subject = FrontEndSubject(front_end)
     found = subject.simulate(patches[:3])
     assert {name: found[name].shape for name in STATIONS} == {
@@ -397,7 +397,7 @@ def test_a_region_bounds_the_v1_of_a_front_end_subject(fitted, patches):
 
 def test_drives_of_a_bounded_v1_are_those_of_the_whole_image():
     """Cells in the middle keep all of their afferents: weights up to the reach, on a wider image."""
-    front_end = bridge.FrontEnd(4.0, {"lgn": list(RELAY), "v1": ["simple_0", "complex_0"]})
+    front_end = bridge.FrontEnd(4.0, {"lgn": list(RELAY), "v1": ["simple_0", "complex_0"]}, pupil=False)
     front_end.v1.root_weight.data = 2 * torch.rand(1, 2, 9, 9, generator=torch.Generator().manual_seed(0)) ** 4
     light = luminance(np.random.default_rng(0).uniform(10, 200, (2, 27, 30)), 4.0)
     found = FrontEndSubject(front_end).simulate(light, region=Region(v1=1.1)).v1

@@ -17,7 +17,9 @@ from biomodel.parameters import PRESETS, Parameters
 
 SIZE, PIXELS_PER_DEGREE = 16, 16.0
 IMAGES = np.random.default_rng(0).uniform(20, 300, (2, SIZE, SIZE))
-SETTING = Setting(Parameters(PRESETS[0]), (), Grid(2, SIZE, SIZE, PIXELS_PER_DEGREE), 0.5 * ms)
+SETTING = Setting(
+    Parameters(PRESETS[0], {"cone.pupil_reflex": 0}), (), Grid(2, SIZE, SIZE, PIXELS_PER_DEGREE), 0.5 * ms
+)
 MEMORIES = retina.memories(SETTING.parameters)
 
 

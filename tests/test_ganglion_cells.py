@@ -122,7 +122,7 @@ def test_an_even_scene_has_no_contrast():
 
 def test_settled_contrast_of_wide_halves_is_that_of_uniform_fields():
     # Pixels of 20 degrees: no pool reaches across one, so that each half responds as an even field does.
-    place = setting(height=2, width=8, pixels_per_degree=0.05)
+    place = setting(overrides={"cone.pupil_reflex": 0}, height=2, width=8, pixels_per_degree=0.05)
     scene = np.where(np.arange(8) < 4, 20.0, 180.0) * np.ones((1, 2, 1))
     p = {name: float(one.quantity) for name, one in place.parameters.items()}
     light = np.array([20.0, 180.0, 100.0]) * p["cone.isomerisation_rate"] * p["cone.pupil_area"]

@@ -44,7 +44,7 @@ shuffles = hypothesis.settings(
 
 @pytest.fixture(scope="module")
 def front_end():
-    """The shipped front end with two of its V1 cell types."""
+    """The shipped front end with two of its V1 cell types, behind an artificial pupil as recordings are."""
     shipped = bridge.pretrained()
     front_end = shipped.untrained(
         channels={
@@ -53,6 +53,7 @@ def front_end():
         },
         orientations=[shipped.v1.orientations[k] for k in TYPES],
         parasol=[shipped.v1.parasol[k] for k in TYPES],
+        pupil=False,
     )
     state = shipped.state_dict()
     for name in ("v1.root_weight", "v1.root_complex_weight"):

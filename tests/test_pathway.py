@@ -158,7 +158,10 @@ def test_settled_state_is_where_the_slow_way_arrives():
     rng = np.random.default_rng(0)
     field = luminance(rng.uniform(20, 200, (1, 12, 12)), 16)
     slow = Pathway(
-        target="numpy", dt=1.0, parameters={"bipolar.adaptation_time": 150, "cone.slow_adaptation_time": 150}
+        target="numpy",
+        dt=1.0,
+        # A natural pupil would keep its area for the even field.
+        parameters={"bipolar.adaptation_time": 150, "cone.slow_adaptation_time": 150, "cone.pupil_reflex": 0},
     )
     slowly = slow.simulate(field, adapt_to=100.0, output="lgn", duration=2.5, window=(2.49, 2.5))
     settled = slow.simulate(field, adapt_to=GazeAdapted(0), output="lgn")

@@ -119,7 +119,7 @@ def static_contrast(cone: Cone, bipolar: Bipolar, image: torch.Tensor) -> torch.
 
 def test_the_contrast_of_a_scene_is_the_circuits():
     """Circuit and stations with narrow horizontal cells and without the wide amacrine cells, whose pools have other forms."""
-    given = {"horizontal.coupling": 1e-9, "amacrine.surround_weight": 0.0}
+    given = {"horizontal.coupling": 1e-9, "amacrine.surround_weight": 0.0, "cone.pupil_reflex": 0}
     parameters = Parameters("macaque_parafovea", given)
     p = parameters.values_by_name()
     setting = Setting(parameters, (), Grid(1, *IMAGE.shape[1:], 16.0), 0.5 * ms)
@@ -156,7 +156,8 @@ def test_the_contrast_of_a_scene_does_not_depend_on_the_scale_of_bright_light():
 
 @pytest.fixture
 def front_end():
-    return bridge.FrontEnd(16.0, {}, "lgn")
+    """Behind an artificial pupil: scenes of one mean luminance are then alike for every background."""
+    return bridge.FrontEnd(16.0, {}, "lgn", pupil=False)
 
 
 def contrast(front_end: bridge.FrontEnd, light: torch.Tensor, background: torch.Tensor | None = None) -> torch.Tensor:

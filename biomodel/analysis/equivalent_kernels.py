@@ -69,10 +69,11 @@ def equivalent_kernels(
     """Measure the equivalent kernels of every channel about a uniform field or noise, by finite differences.
 
     The pathway is adapted to a uniform field of luminance `background`, and the image is that field, or noise with that
-    mean. One pixel is made brighter, then darker, by a thousandth of the background. In a uniform field all cells of one
-    type respond alike, so the response of the cell at u to a change of pixel p gives the kernel at p - u; V1 has a column
-    at every second pixel, and four pixels give its whole kernel. V1's cells square their input, so that their kernels are 0
-    in a uniform field. In noise every pixel is changed in turn, and the kernel is that of the cell in the middle.
+    mean. The pupil has the area for the background. One pixel is made brighter, then darker, by a thousandth of the
+    background. In a uniform field all cells of one type respond alike, so the response of the cell at u to a change of pixel p
+    gives the kernel at p - u; V1 has a column at every second pixel, and four pixels give its whole kernel. V1's cells square
+    their input, so that their kernels are 0 in a uniform field. In noise every pixel is changed in turn, and the kernel is that
+    of the cell in the middle.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ _LESIONS = (
         "cone_adaptation",
         "retina",
         "adaptation of the cones' gain to light",
-        "z at its value for cone.reference_luminance: the cone is linear, with the gain it has there",
+        "z at its value for cone.reference_luminance through cone.pupil_area: the cone is linear, with the gain it has there",
     ),
     Lesion(
         "horizontal_feedback",
@@ -52,7 +52,7 @@ _LESIONS = (
         "luminance_gain",
         "retina",
         "the luminance gain control of bipolar cells",
-        "q at its steady state in a uniform field of cone.reference_luminance",
+        "q at its steady state in a uniform field of cone.reference_luminance through cone.pupil_area",
     ),
     Lesion(
         "contrast_gain",

@@ -2,8 +2,9 @@ r"""The retina at rate fidelity: cones, horizontal, bipolar, amacrine and gangli
 
 Equations (`biomodel.parameters` has every constant with its source)
 
-**Cone** (Clark 2013, Angueyra 2022). A luminance L falls through a fixed pupil of area A and isomerises
-:math:`R = k A L` pigment molecules a second. With five first-order stages y₁…y₅ of time constant τ_y, two, z₁ and z₂,
+**Cone** (Clark 2013, Angueyra 2022). A luminance L falls through a pupil of area A and isomerises :math:`R = k A L` pigment
+molecules a second. A is constant during a presentation: that for the mean of the field adapted to (`biomodel.pupil`), or
+`cone.pupil_area` where `cone.pupil_reflex` is 0. With five first-order stages y₁…y₅ of time constant τ_y, two, z₁ and z₂,
 of τ_z, and one, z_s, of seconds, the suppressed photocurrent r (pA, positive for light) and the synaptic signal v follow
 
 .. math::
@@ -73,9 +74,12 @@ from biomodel.circuit.coupled_layer import (
 from biomodel.circuit.lattice import Links, centre_weights, pool, stencil
 from biomodel.circuit.station import Readout, Setting, State
 from biomodel.parameters import Parameters
+from biomodel.pupil import pupil_area
+from biomodel.utils.units import UNITS
 
 #: From light to transduction: linear, and therefore integrated exactly at every step.
 CASCADE_EQUATIONS = """
+pupil_area : meter**2 (constant)
 isomerisation : Hz
 dy1/dt = (isomerisation - y1)/cascade_time : Hz
 dy2/dt = (y1 - y2)/cascade_time : Hz
@@ -215,10 +219,12 @@ def cascade(setting: Setting, movie: TimedArray, movie_step: Quantity, lead: Qua
     movie_step : brian2.Quantity
         Interval at which the movie is read: longer than `dt` where frames last longer.
     lead : brian2.Quantity
-        Time before the movie, in which each cell sees its constant field `before`.
+        Time before the movie, in which each cell sees its constant field `before`, through the same pupil.
     """
     parameters, _, grid, dt = setting
     leading = lead > 0 * second
+    # The area of the pupil is a variable of the group: that for the field adapted to.
+    constants = {name: value for name, value in parameters.quantities("cone").items() if name != "pupil_area"}
     group = NeuronGroup(
         grid.cells,
         CASCADE_EQUATIONS + ("before : candle/meter**2\n" if leading else ""),
@@ -227,7 +233,7 @@ def cascade(setting: Setting, movie: TimedArray, movie_step: Quantity, lead: Qua
         # After the cones, so that they read values as old as their own: half a step more lags nowhere.
         order=1,
         name="cascade",
-        namespace={**parameters.quantities("cone"), "movie": movie},
+        namespace={**constants, "movie": movie},
     )
     light = "isomerisation = isomerisation_rate*pupil_area*movie(t, i)"
     if leading:
@@ -330,8 +336,7 @@ def bipolar(setting: Setting, cones: NeuronGroup, horizontals: NeuronGroup) -> N
     group.horizontal_potential = linked_var(horizontals, "potential")
     level = "luminance_level"
     if "luminance_gain" in lesions:
-        reference = np.full((1, 1, 1), parameters.value("cone.reference_luminance"))
-        level = f"{float(_uniform_field_signal(parameters, lesions, reference)[0, 0, 0])!r}*amp"
+        level = f"{float(_reference_signal(parameters, lesions)[0, 0, 0])!r}*amp"
     # Statements, not subexpressions: the integrator would repeat those wherever they occur.
     drive = BIPOLAR_DRIVE.format(level=level, **{name: links.weighted_sum(terms) for name, terms in columns.items()})
     group.run_regularly(drive, dt=dt, when="groups", order=2, name="bipolar_drive")
@@ -464,7 +469,8 @@ def steady_state(setting: Setting, fields: Fields) -> State:
     parameters, lesions, grid, dt = setting
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     background = fields.start
-    photocurrent, isomerisation = _cone_steady_state(parameters, lesions, background, fields)
+    area = pupil_areas(parameters, fields.scene)
+    photocurrent, isomerisation = _cone_steady_state(parameters, lesions, background, area, fields)
     layer = horizontal_coupling(parameters, grid.pixels_per_degree, dt)
 
     def horizontal_potential(current: np.ndarray) -> np.ndarray:
@@ -473,7 +479,7 @@ def steady_state(setting: Setting, fields: Fields) -> State:
     potential = level = horizontal_potential(photocurrent)
     remembered = fields.of("bipolar.luminance_level")
     if remembered is not background:
-        level = horizontal_potential(_cone_steady_state(parameters, lesions, remembered, fields)[0])
+        level = horizontal_potential(_cone_steady_state(parameters, lesions, remembered, area, fields)[0])
     signal = photocurrent - p["horizontal.feedback"] * potential
     centres = bipolar_centres(parameters, grid.pixels_per_degree)
     rows = {name: pool(signal, weights, axis=-1) for name, weights in centres.items()}
@@ -481,10 +487,13 @@ def steady_state(setting: Setting, fields: Fields) -> State:
     wide = wide_amacrine_coupling(parameters, grid.pixels_per_degree, AMACRINE_CLOCK * dt)
     centre = (pooled["diffuse_on"] + pooled["diffuse_off"]) / 2
     surround = solve_coupled_layer(wide, 1.0, centre)
-    state = {f"cascade.y{stage}": isomerisation for stage in range(1, 6)}
-    if "cone_adaptation" not in lesions:
-        state |= {name: _isomerisations(parameters, fields.of(name)) for name in ("cone.z1", "cone.z2", "cone.z_slow")}
     rest = np.zeros_like(background)
+    state = {"cascade.pupil_area": rest + area}
+    state |= {f"cascade.y{stage}": isomerisation for stage in range(1, 6)}
+    if "cone_adaptation" not in lesions:
+        state |= {
+            name: _isomerisations(parameters, fields.of(name), area) for name in ("cone.z1", "cone.z2", "cone.z_slow")
+        }
     state |= {
         "cone.photocurrent": photocurrent,
         "cone.signal": signal,
@@ -587,15 +596,15 @@ def fixation_potentials(setting: Setting, scene: np.ndarray) -> dict[str, np.nda
         By channel, `BIPOLAR_CHANNELS`.
     """
     parameters, lesions, grid, dt = setting
+    area = pupil_areas(parameters, scene)
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     mean = np.broadcast_to(scene.mean(axis=(1, 2), keepdims=True), scene.shape)
     before = Fields(scene, dict.fromkeys(("cone.z1", "cone.z2", "cone.z_slow"), mean))
     layer = horizontal_coupling(parameters, grid.pixels_per_degree, dt)
     wide = wide_amacrine_coupling(parameters, grid.pixels_per_degree, AMACRINE_CLOCK * dt)
-    reference = np.full((1, 1, 1), p["cone.reference_luminance"]) if "luminance_gain" in lesions else mean[:, :1, :1]
-    level = _uniform_field_signal(parameters, lesions, reference)
-    at_mean = _uniform_field_signal(parameters, lesions, mean[:, :1, :1])
-    photocurrent = _cone_steady_state(parameters, lesions, scene, before)[0]
+    at_mean = _uniform_field_signal(parameters, lesions, mean[:, :1, :1], area)
+    level = _reference_signal(parameters, lesions) if "luminance_gain" in lesions else at_mean
+    photocurrent = _cone_steady_state(parameters, lesions, scene, area, before)[0]
     potential = p["horizontal.gain"] * at_mean
     if "horizontal_feedback" not in lesions:
         potential = solve_coupled_layer(layer, 1 + loop_gain(parameters), p["horizontal.gain"] * photocurrent)
@@ -615,29 +624,66 @@ def fixation_potentials(setting: Setting, scene: np.ndarray) -> dict[str, np.nda
     return potentials
 
 
-def _isomerisations(parameters: Parameters, field: np.ndarray) -> np.ndarray:
-    """Isomerisations (Hz) of cones in static fields of these luminances."""
-    p = {name: float(parameters[f"cone.{name}"].quantity) for name in ("isomerisation_rate", "pupil_area")}
-    return p["isomerisation_rate"] * p["pupil_area"] * field
+def pupil_areas(parameters: Parameters, field: np.ndarray) -> np.ndarray:
+    """Area of the pupil of an eye that is adapted to static fields.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    field : numpy.ndarray, (image, y, x)
+        Luminance in cd/m².
+
+    Returns
+    -------
+    numpy.ndarray, (image, 1, 1)
+        m²: that for the mean of each field, or `cone.pupil_area` where `cone.pupil_reflex` is 0.
+    """
+    means = field.mean(axis=(1, 2), keepdims=True)
+    if not parameters.value("cone.pupil_reflex"):
+        return np.full_like(means, _fixed_area(parameters))
+    return float(UNITS["mm²"]) * pupil_area(means)
+
+
+def _fixed_area(parameters: Parameters) -> float:
+    """Area of the artificial pupil in m²."""
+    return float(parameters["cone.pupil_area"].quantity)
+
+
+def _isomerisations(parameters: Parameters, field: np.ndarray, area: np.ndarray | float) -> np.ndarray:
+    """Isomerisations (Hz) of cones in static fields of these luminances, through a pupil of this area in m²."""
+    return float(parameters["cone.isomerisation_rate"].quantity) * area * field
 
 
 def _cone_steady_state(
-    parameters: Parameters, lesions: Collection[str], background: np.ndarray, fields: Fields | None = None
+    parameters: Parameters,
+    lesions: Collection[str],
+    background: np.ndarray,
+    area: np.ndarray | float,
+    fields: Fields | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Steady photocurrent (A) and isomerisations (Hz) of cones in static fields, by default adapted to the same fields."""
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
-    isomerisation = _isomerisations(parameters, background)
+    isomerisation = _isomerisations(parameters, background, area)
     adapted_to = isomerisation
     if "cone_adaptation" in lesions:
-        adapted_to = _isomerisations(parameters, np.full_like(background, p["cone.reference_luminance"]))
+        reference = np.full_like(background, p["cone.reference_luminance"])
+        adapted_to = _isomerisations(parameters, reference, _fixed_area(parameters))
     elif fields is not None and fields.states:
         fast, slow = p["cone.fast_adaptation_share"], p["cone.slow_adaptation_share"]
         adapted_to = fast * isomerisation
-        adapted_to = adapted_to + (1 - fast - slow) * _isomerisations(parameters, fields.of("cone.z2"))
-        adapted_to = adapted_to + slow * _isomerisations(parameters, fields.of("cone.z_slow"))
+        adapted_to = adapted_to + (1 - fast - slow) * _isomerisations(parameters, fields.of("cone.z2"), area)
+        adapted_to = adapted_to + slow * _isomerisations(parameters, fields.of("cone.z_slow"), area)
     return p["cone.gain"] * isomerisation / (1 + p["cone.desensitisation"] * adapted_to), isomerisation
 
 
-def _uniform_field_signal(parameters: Parameters, lesions: Collection[str], background: np.ndarray) -> np.ndarray:
-    """Steady cone signal (A) in uniform fields of these luminances."""
-    return _cone_steady_state(parameters, lesions, background)[0] / (1 + loop_gain(parameters))
+def _uniform_field_signal(
+    parameters: Parameters, lesions: Collection[str], background: np.ndarray, area: np.ndarray | float
+) -> np.ndarray:
+    """Steady cone signal (A) in uniform fields of these luminances, through a pupil of this area in m²."""
+    return _cone_steady_state(parameters, lesions, background, area)[0] / (1 + loop_gain(parameters))
+
+
+def _reference_signal(parameters: Parameters, lesions: Collection[str]) -> np.ndarray:
+    """Steady cone signal (A), (1, 1, 1), in a uniform field of `cone.reference_luminance` through the artificial pupil."""
+    reference = np.full((1, 1, 1), parameters.value("cone.reference_luminance"))
+    return _uniform_field_signal(parameters, lesions, reference, _fixed_area(parameters))

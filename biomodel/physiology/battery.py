@@ -55,6 +55,8 @@ def bands() -> list[dict[str, Any]]:
 def run(subject: Subject, ids: int | Iterable[int] | None = None, workers: Workers = 1, seed: int = 0) -> Results:
     """Make experiments on a subject and compare their values with the published bands.
 
+    As in the published experiments, a pathway sees the stimuli through an artificial pupil of `cone.pupil_area`.
+
     Parameters
     ----------
     subject : Subject

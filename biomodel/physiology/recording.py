@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, repeat
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import xarray as xr
@@ -191,20 +191,35 @@ class TrialAveraged:
             yield self.pathway.simulate(part, state, seed=seed, **settings)
 
 
+def behind_artificial_pupil(subject: Subject) -> Subject:
+    """A pathway, or a trial-averaged one, with a pupil of `cone.pupil_area` in every field; any other subject as it is."""
+    if isinstance(subject, TrialAveraged):
+        pathway = cast(Pathway, behind_artificial_pupil(subject.pathway))
+        if pathway is subject.pathway:
+            return subject
+        return type(subject)(pathway, subject.v1_trials, subject.relay_trials, subject.seed)
+    if isinstance(subject, Pathway) and subject.parameters.value("cone.pupil_reflex"):
+        return subject.replace(parameters={"cone.pupil_reflex": 0})
+    return subject
+
+
 class Electrode:
     """An electrode in the middle of a screen: responses of ganglion and relay cells there, and their best gratings.
 
-    Lengths are in radii of the midget's centre, so that stimuli have the same pixels at another eccentricity.
+    Lengths are in radii of the midget's centre, so that stimuli have the same pixels at another eccentricity. Light on the retina
+    is given in trolands: a pathway sees all stimuli through an artificial pupil of `cone.pupil_area`, as in the published
+    experiments.
 
     Parameters
     ----------
     subject : Subject
+        A pathway, also a `TrialAveraged` one, is measured with the parameter `cone.pupil_reflex` at 0.
     workers : int, str or distributed.Client
         Processes to simulate with.
     """
 
     def __init__(self, subject: Subject, workers: Workers = 1) -> None:
-        self.subject = subject
+        self.subject = behind_artificial_pupil(subject)
         self.workers = workers
         #: Radius of the midget's centre at 1/e, degrees.
         self.radius = subject.parameters.value("bipolar.midget_centre_radius")

@@ -31,17 +31,20 @@ from bridge.model.stages import STRIDE, V1
 
 
 class FrontEndSubject:
-    """A front end with the interface of a `biomodel.Pathway`.
+    """A front end with the interface of a `biomodel.Pathway`, behind an artificial pupil of `bridge.model.front_end.PUPIL_AREA`.
+
+    Experiments give light in trolands, luminance times the area of the pupil, which is therefore the same in every field.
 
     Parameters
     ----------
     front_end : FrontEnd
+        Its own pupil is replaced.
     preset : str
         Preset of the pathway that it was fitted to; experiments choose stimuli by its parameters.
     """
 
     def __init__(self, front_end: FrontEnd, preset: str = "macaque_parafovea") -> None:
-        self.front_end = front_end
+        self.front_end = front_end.replace(pupil=False) if front_end.pupil else front_end
         self.parameters = Parameters(preset)
         self.fidelity = "front end"
         self._resampled: dict[float, FrontEnd] = {}

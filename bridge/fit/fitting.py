@@ -1,6 +1,7 @@
 """System identification: from responses to known stimuli to a `FrontEnd` and a `FitReport`.
 
-The fit reads luminance, the field adapted to, and responses; never a parameter of the simulation. Recorded stations are fitted
+The fit reads luminance, the field adapted to, and responses; never a parameter of the simulation, but whether its pupil follows
+the light. Recorded stations are fitted
 one after the other, each behind the fitted stations before it; a station that was not recorded is fitted through the next
 recorded one. Then all stations before V1 are fitted together to all their responses, because only later stations
 show the time course of earlier ones (`early_stages`). V1 has thousands of weights and is fitted behind them (`v1_rates`, for
@@ -11,6 +12,7 @@ cells.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
@@ -190,7 +192,9 @@ def fit_responses(
         `v1_input` and `v1`. Channels are known by name; images and places by their coordinates where stimulus and responses
         both have them, otherwise by position. A dimension `trial` holds repeats, NaN where an image has fewer than others:
         the fit uses their mean. Counts have the unit ``spikes``, and the attribute ``window_s`` with the seconds between
-        which they were counted; for spiking V1 cells, give counts.
+        which they were counted; for spiking V1 cells, give counts. Simulated responses say by their attribute
+        ``parameters`` whether the pupil followed the field adapted to (`FrontEnd`'s `pupil`); without it the pupil is taken to
+        be fixed, as behind an artificial pupil.
     stimulus : xarray.DataArray, (image, y, x) in any order
         Luminance in cd/m², one image per response; `photograph` as in `fit_pathway`.
     held_out : float
@@ -341,6 +345,7 @@ def _initial_front_end(light: xr.DataArray, responses: xr.Dataset, ablations: Se
         orientations=np.split(responses.v1_orientation.values, 2)[0].tolist() if "v1" in recorded else None,
         ablations=ablations,
         spiking="v1" in recorded and "counted_s" in responses.v1.attrs,
+        pupil=_follows_light(responses),
     )
 
 
@@ -352,6 +357,20 @@ def _gaze_sd(responses: xr.Dataset) -> float:
     except (TypeError, ValueError):
         raise InputError(
             f"attribute gaze_spread_deg must be a number of degrees of 0 or more, got {spread!r}"
+        ) from None
+
+
+def _follows_light(responses: xr.Dataset) -> bool:
+    """Whether the pupil followed the field adapted to: the parameter `cone.pupil_reflex` of simulated responses.
+
+    Recordings, which have no attribute `parameters`, are taken to be made through an artificial pupil.
+    """
+    given = responses.attrs.get("parameters", "{}")
+    try:
+        return bool(json.loads(given).get("cone.pupil_reflex", 0))
+    except (TypeError, ValueError, AttributeError):
+        raise InputError(
+            f"attribute parameters must be values by name as a JSON text, as Pathway.simulate writes it, got {given!r:.60}"
         ) from None
 
 

@@ -17,6 +17,7 @@ from biomodel.adaptation import TRUNCATION, DriftAdapted, GazeAdapted
 from biomodel.analysis.alignment import CHANNELS
 from biomodel.analysis.equivalent_kernels import probe
 from biomodel.parameters import VALID_LUMINANCE
+from biomodel.pupil import watson_yellott
 from biomodel.stimuli import CODE_TOLERANCE, SRGB_LUMINANCE, positive
 from biomodel.utils.checks import one_of
 from biomodel.utils.errors import InputError
@@ -37,6 +38,11 @@ RELAY = ("midget_on", "midget_off", "parasol_on", "parasol_off")
 _OF_RELAY = ("lgn", "v1_input")
 #: Stations at which a front end can end.
 OUTPUTS = ("lgn", "v1_input", "v1")
+#: Area in mm² of the pupil through which luminance reaches the first station: an artificial pupil, 3.4 mm across.
+PUPIL_AREA = 9.3
+#: Least mean of a field, cd/m², for the area of the pupil. At 0 the area has an infinite slope; at this field, far below those
+#: that cones see, it is within .4 % of its limit.
+_DARKEST = 1e-6
 #: Signals of the stations computed so far, by name; later stations read them.
 Signals: TypeAlias = dict[str, Tensor]
 
@@ -64,6 +70,9 @@ class FrontEnd(nn.Module):
         Mechanisms to leave out, of `bridge.model.ablation.ABLATIONS`.
     spiking : bool
         Whether its V1 models spiking cells (`bridge.model.stages`).
+    pupil : bool
+        Whether luminance passes through the pupil of Watson & Yellott for the mean of the field adapted to
+        (`biomodel.pupil`), relative to a fixed area of 9.3 mm²; otherwise that is the area in every field.
 
     Raises
     ------
@@ -91,12 +100,14 @@ class FrontEnd(nn.Module):
         parasol: Sequence[bool] | None = None,
         ablations: Sequence[str] = (),
         spiking: bool = False,
+        pupil: bool = True,
     ) -> None:
         super().__init__()
         one_of(output, OUTPUTS, "output")
         self.pixels_per_degree = positive(pixels_per_degree, "pixels_per_degree", "px/deg")
         self.output = output
         self.gaze_sd = float(GazeAdapted(gaze_sd).sd)
+        self.pupil = bool(pupil)
         self.station_channels = {name: list(labels) for name, labels in channels.items()}
         self.metadata = dict(metadata or {})
         check_ablations(ablations, self.stations)
@@ -221,10 +232,20 @@ class FrontEnd(nn.Module):
                 stacklevel=2,
             )
 
-    @staticmethod
-    def initial_signals(light: Tensor, background: Tensor) -> Signals:
-        """Input of the first station: luminance and the field adapted to, both (B, 1, H, W)."""
+    def initial_signals(self, light: Tensor, background: Tensor) -> Signals:
+        """Input of the first station, for luminance and the field adapted to, both (B, 1, H, W) in cd/m².
+
+        Both pass through the pupil: they are (B, H, W), in cd/m² seen through 9.3 mm².
+        """
+        if self.pupil:
+            share = self.pupil_area(background) / PUPIL_AREA
+            light, background = light * share, background * share
         return {"luminance": light[:, 0], "background": background[:, 0]}
+
+    @staticmethod
+    def pupil_area(background: Tensor) -> Tensor:
+        """Area of the pupil in mm², (B, 1, 1, 1), for the mean of the field adapted to, (B, 1, H, W) in cd/m²."""
+        return watson_yellott(background.mean(dim=(-2, -1), keepdim=True).clamp(min=_DARKEST))
 
     def advance(self, stations: Sequence[str], signals: Signals) -> Signals:
         """`signals` with those of some more stations, consecutive ones."""
@@ -315,6 +336,8 @@ class FrontEnd(nn.Module):
     def kernel(self, background: float = 100.0, contrast: float = 0.0, size: int = 41, seed: int = 0) -> Tensor:
         """Equivalent kernels: the Jacobian of the central unit of each channel with respect to luminance.
 
+        The pupil has the area for the background, also where the image has contrast.
+
         Parameters
         ----------
         background : float
@@ -355,6 +378,7 @@ class FrontEnd(nn.Module):
             "gaze_sd": self.gaze_sd,
             "metadata": self.metadata,
             "ablations": list(self.ablations),
+            "pupil": self.pupil,
         } | v1
 
     def untrained(self, **changes: Any) -> FrontEnd:
