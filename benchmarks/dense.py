@@ -108,9 +108,12 @@ def wire(specification: Specification, mass: float) -> Circuit:
         synapses.append(_summing_synapses(cones, bipolars, "signal", f"{name}_sum", "amp", kernel, 1))
     wide = retina.wide_amacrine(setting, bipolars, dense_layer)
     contrast = retina.contrast_amacrine(setting, bipolars, dense_layer)
-    ganglia = retina.ganglion(setting, bipolars, contrast)
+    remote = retina.remote_amacrine(setting, contrast)
+    ganglia = retina.ganglion(setting, bipolars, contrast, remote)
     relays = lgn.lgn(setting, ganglia, dense_layer)
-    groups = {group.name: group for group in (cascades, cones, horizontals, bipolars, wide, contrast, ganglia)} | relays
+    groups = {
+        group.name: group for group in (cascades, cones, horizontals, bipolars, wide, contrast, remote, ganglia)
+    } | relays
     recorders, outputs = add_recorders(s, groups)
     network = Network(*groups.values(), *synapses, *recorders.values())
     return Circuit(s, network, groups | recorders, outputs, movie)

@@ -27,15 +27,15 @@ def setting(lesions=(), overrides=None, **size):
     return Setting(Parameters("macaque_parafovea", overrides), lesions, grid, 0.1 * ms)
 
 
-def respond(duration, bipolar=0.0, contrast=0.0, adapted=0.0, lesions=(), overrides=None):
+def respond(duration, bipolar=0.0, contrast=0.0, remote=0.0, adapted=0.0, lesions=(), overrides=None):
     """Times in ms, and variables (place, time), for constant input (place,) in mV from t = 0 on."""
     places = np.size(bipolar)
     bipolars = NeuronGroup(places, "\n".join(f"{c} : volt" for c in BIPOLAR_CHANNELS))
-    pool = NeuronGroup(places, "pooled : volt")
-    group = retina.ganglion(setting(lesions, overrides, images=places), bipolars, pool)
+    pool, wide = (NeuronGroup(places, "pooled : volt") for _ in range(2))
+    group = retina.ganglion(setting(lesions, overrides, images=places), bipolars, pool, wide)
     for channel in BIPOLAR_CHANNELS:
         setattr(bipolars, channel, bipolar * mV)
-    pool.pooled = contrast * mV
+    pool.pooled, wide.pooled = contrast * mV, remote * mV
     parameters = Parameters("macaque_parafovea", overrides)
     for channel in GANGLION_CHANNELS:
         setattr(group, channel, parameters[f"ganglion.{channel}_maintained"].quantity)
@@ -44,7 +44,7 @@ def respond(duration, bipolar=0.0, contrast=0.0, adapted=0.0, lesions=(), overri
     names = [c for channel in GANGLION_CHANNELS for c in (channel, f"{channel}_excitation")]
     names += [] if "contrast_adaptation" in lesions else ["adapted"]
     monitor = StateMonitor(group, names, record=True, dt=1 * ms)
-    Network(bipolars, pool, group, monitor).run(duration * ms)
+    Network(bipolars, pool, wide, group, monitor).run(duration * ms)
     found = {name: np.squeeze(np.asarray(getattr(monitor, name))) for name in names}
     return np.asarray(monitor.t / ms), found
 

@@ -43,16 +43,17 @@ def assemble(specification: Specification, recording: bool = True) -> Circuit:
         stations |= {"bipolar": bipolars, "wide_amacrine": retina.wide_amacrine(setting, bipolars)}
     if "ganglion" in s.stations:
         contrast = retina.contrast_amacrine(setting, stations["bipolar"])
-        stations["contrast_amacrine"] = contrast
+        remote = retina.remote_amacrine(setting, contrast)
+        stations |= {"contrast_amacrine": contrast, "remote_amacrine": remote}
         later_stations = _spiking if s.spiking else _rates
-        stations |= later_stations(s, stations["bipolar"], contrast)
+        stations |= later_stations(s, stations["bipolar"], contrast, remote)
     recorders, outputs = add_recorders(s, stations) if recording else ({}, {})
     return Circuit(s, Network(*(recorders | stations).values()), stations | recorders, outputs, movie)
 
 
-def _rates(s: Specification, bipolars: NeuronGroup, contrast: NeuronGroup) -> Parts:
+def _rates(s: Specification, bipolars: NeuronGroup, contrast: NeuronGroup, remote: NeuronGroup) -> Parts:
     """Ganglion cells, relay, V1's input and V1 at rate fidelity."""
-    groups: Parts = {"ganglion": retina.ganglion(s.setting, bipolars, contrast)}
+    groups: Parts = {"ganglion": retina.ganglion(s.setting, bipolars, contrast, remote)}
     if "lgn" in s.stations:
         groups |= lgn.lgn(s.setting, groups["ganglion"])
     if "v1_input" in s.stations:
@@ -62,9 +63,9 @@ def _rates(s: Specification, bipolars: NeuronGroup, contrast: NeuronGroup) -> Pa
     return groups
 
 
-def _spiking(s: Specification, bipolars: NeuronGroup, contrast: NeuronGroup) -> Parts:
+def _spiking(s: Specification, bipolars: NeuronGroup, contrast: NeuronGroup, remote: NeuronGroup) -> Parts:
     """Ganglion cells, relay, V1's input and V1 at spiking fidelity."""
-    inputs = spiking.ganglion.inputs(s.setting, bipolars, contrast)
+    inputs = spiking.ganglion.inputs(s.setting, bipolars, contrast, remote)
     groups: Parts = {inputs.name: inputs, **spiking.ganglion.ganglion(s.setting, s.cells, inputs)}
     if "lgn" in s.stations:
         groups |= spiking.lgn.lgn(s.setting, s.cells, groups)

@@ -142,7 +142,9 @@ def coupling_and_clock(space_constant: float, time: Quantity, step: Quantity, ev
 MakeLayer: TypeAlias = Callable[[Layer, NeuronGroup, str, Grid], NeuronGroup]
 
 
-def coupled_layer(layer: Layer, source: NeuronGroup, variable: str, grid: Grid) -> NeuronGroup:
+def coupled_layer(
+    layer: Layer, source: NeuronGroup, variable: str, grid: Grid, index: np.ndarray | None = None
+) -> NeuronGroup:
     """The cells of a coupled layer. No current flows across the edges; the layer's variable is `pooled`.
 
     Parameters
@@ -150,10 +152,13 @@ def coupled_layer(layer: Layer, source: NeuronGroup, variable: str, grid: Grid) 
     layer : Layer
         With a coupling for which a forward Euler step is stable, as `coupling` returns it.
     source : NeuronGroup
-        Cells that the layer pools, one for each of its own.
+        Cells that the layer pools.
     variable : str
         The pooled variable of `source`.
     grid : Grid
+        The layer's own lattice.
+    index : numpy.ndarray of int, (cell,), optional
+        The cell of `source` that each of the layer's cells reads; by default there is one for each.
     """
     strength, offsets = layer.coupling.strength, layer.coupling.offsets
     links = Links(layer.unit, [("previous", offset) for offset in offsets])
@@ -171,7 +176,7 @@ def coupled_layer(layer: Layer, source: NeuronGroup, variable: str, grid: Grid) 
     links.link(group, group, grid.mirrored)
     # A group that reads its own variable would mix old values with new ones.
     group.run_regularly("previous = pooled", dt=layer.dt, when="start", name=f"{layer.name}_copy")
-    group.drive = linked_var(source, variable)
+    group.drive = linked_var(source, variable, index=index)
     return group
 
 

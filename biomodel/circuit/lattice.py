@@ -52,6 +52,28 @@ class Grid:
             np.clip((every_column if columns is None else columns) + right, 0, self.width - 1),
         )
 
+    def coarser(self, stride: int) -> tuple[Grid, np.ndarray, np.ndarray]:
+        """A lattice with a cell for each square of `stride` by `stride` cells.
+
+        Returns
+        -------
+        coarse : Grid
+        middles : numpy.ndarray of int, (coarse cell,)
+            Flat index of the cell in the middle of each square, or at the edge where a square is cut.
+        squares : numpy.ndarray of int, (cell,)
+            Flat index of the square that each cell is in.
+        """
+        sides = (self.height, self.width)
+        height, width = (ceil(side / stride) for side in sides)
+        coarse = Grid(self.images, height, width, self.pixels_per_degree / stride)
+        middles = (
+            np.minimum(stride * np.arange(number) + stride // 2, side - 1)
+            for number, side in zip((height, width), sides, strict=True)
+        )
+        squares = coarse._flat(*(np.arange(side) // stride for side in sides))
+        # Brian2 takes no other integers as the index of a linked variable.
+        return coarse, self._flat(*middles).astype(int), squares.astype(int)
+
     def mirrored(self, down: int, right: int) -> np.ndarray:
         """As `neighbour`, with the lattice mirrored at its edges, so that no current flows across them."""
         return self._flat(

@@ -61,6 +61,12 @@ _LESIONS = (
         "c at 0 in the high-pass filter, its value in a static field",
     ),
     Lesion(
+        "remote_suppression",
+        "retina",
+        "the part of that gain control that contrast far around a place drives",
+        "c_r at 0, its value in a static field",
+    ),
+    Lesion(
         "contrast_adaptation",
         "retina",
         "adaptation of parasol ganglion cells to the contrast of the last seconds",

@@ -30,16 +30,17 @@ otherwise the slopes of the two gain controls would add up to -2.
 
 **Amacrine cells**: a wide coupled layer pools the diffuse cells' centre signal, the mean of ON and OFF centres, to p and
 subtracts the share w of it (d becomes d - w p). A narrower layer pools the diffuse cells' rectified responses to c, the contrast
-that adapts parasol cells.
+that adapts parasol cells. A layer of wide cells, one for every `REMOTE_STRIDE` pixels, pools c to c_r, the contrast far around a
+place: remote gratings halve the responses of parasol cells, and leave midget cells alone (Solomon, Lee & Sun 2006).
 
 **Ganglion cells** subtract the share w of the sustained part u of their input i. In parasol cells contrast shortens
 the time constant of the high-pass filter, so that low frequencies lose gain and advance in phase while high ones keep it (Victor
-1987; Benardete & Kaplan 1999, T_S = T_0 / (1 + c / c_half)), and the contrast k of the last seconds divides the gain (Solomon,
-Peirce, Dhruv & Lennie 2004); midget cells have neither, c = k = 0,
+1987; Benardete & Kaplan 1999, T_S = T_0 / (1 + (c + c_r) / c_half)), and the contrast k of the last seconds divides the gain
+(Solomon, Peirce, Dhruv & Lennie 2004); midget cells have neither, c = c_r = k = 0,
 
 .. math::
     \tau_k \dot k = c - k, \quad \tau_i \dot i = b / (1 + k / k_{half}) - i, \quad
-    \tau_u \dot u = (1 + c / c_{half})\, (i - u), \quad e = \mathrm{gain} \cdot (i - w u) .
+    \tau_u \dot u = (1 + (c + c_r) / c_{half})\, (i - u), \quad e = \mathrm{gain} \cdot (i - w u) .
 
 The excitation e changes the rate f at which a cell would fire without refractoriness. A cell that recovers for a time ρ after
 each spike fires at g (mean of a renewal process with a dead time; Uzzell & Chichilnisky 2004 for parasol cells): m at e = 0, with
@@ -195,6 +196,9 @@ BIPOLAR_CHANNELS = ("midget_on", "midget_off", "diffuse_on", "diffuse_off")
 GANGLION_CHANNELS = ("midget_on", "midget_off", "parasol_on", "parasol_off")
 BIPOLAR_READOUT = Readout("mV", {channel: channel for channel in BIPOLAR_CHANNELS})
 GANGLION_READOUT = Readout("Hz", {channel: channel for channel in GANGLION_CHANNELS})
+
+#: Pixels along a side of the square for which there is one cell that pools remote contrast.
+REMOTE_STRIDE = 4
 
 #: Steps of the retina per step of the amacrine cells.
 AMACRINE_CLOCK = 2
@@ -370,10 +374,23 @@ def contrast_amacrine(setting: Setting, bipolars: NeuronGroup, make_layer: MakeL
     return make_layer(Layer("contrast_amacrine", "volt", lattice, time, dt, order=4), bipolars, "contrast", grid)
 
 
+def remote_amacrine(setting: Setting, contrast: NeuronGroup) -> NeuronGroup:
+    """The layer of wide amacrine cells that pools the contrast far around a place, on a coarse lattice."""
+    parameters, _, grid, dt = setting
+    dt = AMACRINE_CLOCK * dt
+    coarse, middles, _ = grid.coarser(REMOTE_STRIDE)
+    time = parameters["amacrine.remote_time"].quantity
+    space_constant = parameters.value("amacrine.remote_space_constant") * coarse.pixels_per_degree
+    lattice = coupling(space_constant, stability_limit(time, dt, AMACRINE_CLOCK))
+    layer = Layer("remote_amacrine", "volt", lattice, time, dt, order=5)
+    return coupled_layer(layer, contrast, "pooled", coarse, middles)
+
+
 def ganglion(
     setting: Setting,
     bipolars: NeuronGroup,
     contrast: NeuronGroup,
+    remote: NeuronGroup,
     output: str = RATE_EQUATIONS,
     name: str = "ganglion",
 ) -> NeuronGroup:
@@ -382,16 +399,18 @@ def ganglion(
     Parameters
     ----------
     setting : Setting
-    bipolars, contrast : NeuronGroup
-        Bipolar cells and the amacrine layer that pools contrast.
+    bipolars, contrast, remote : NeuronGroup
+        Bipolar cells and the amacrine layers that pool contrast, near a place and far around it.
     output : str
         Equations of each channel's response to its excitation.
     name : str
         Of the group.
     """
     parameters, lesions, grid, dt = setting
+    is_remote = not {"contrast_gain", "remote_suppression"} & {*lesions}
+    near = "(contrast + remote)" if is_remote else "contrast"
     terms = {
-        "contrast": "0*volt" if "contrast_gain" in lesions else "contrast",
+        "contrast": "0*volt" if "contrast_gain" in lesions else near,
         "adapted": "0*volt" if "contrast_adaptation" in lesions else "adapted",
     }
     adaptation = "" if "contrast_adaptation" in lesions else ADAPTATION_EQUATIONS
@@ -406,7 +425,8 @@ def ganglion(
             for channel in GANGLION_CHANNELS
         )
         + adaptation
-        + linked,
+        + linked
+        + ("remote : volt (linked)\n" if is_remote else ""),
         method="exponential_euler",
         dt=dt,
         order=5,
@@ -417,6 +437,8 @@ def ganglion(
         setattr(group, f"bipolar_{channel}", linked_var(bipolars, source))
     if linked:
         group.contrast = linked_var(contrast, "pooled")
+    if is_remote:
+        group.remote = linked_var(remote, "pooled", index=grid.coarser(REMOTE_STRIDE)[2])
     return group
 
 
@@ -487,7 +509,7 @@ def steady_state(setting: Setting, fields: Fields) -> State:
     wide = wide_amacrine_coupling(parameters, grid.pixels_per_degree, AMACRINE_CLOCK * dt)
     centre = (pooled["diffuse_on"] + pooled["diffuse_off"]) / 2
     surround = solve_coupled_layer(wide, 1.0, centre)
-    rest = np.zeros_like(background)
+    rest, coarse = np.zeros_like(background), grid.coarser(REMOTE_STRIDE)[0]
     state = {"cascade.pupil_area": rest + area}
     state |= {f"cascade.y{stage}": isomerisation for stage in range(1, 6)}
     if "cone_adaptation" not in lesions:
@@ -507,6 +529,7 @@ def steady_state(setting: Setting, fields: Fields) -> State:
         "bipolar.diffuse_centre": centre,
         "wide_amacrine.pooled": surround,
         "contrast_amacrine.pooled": rest,
+        "remote_amacrine.pooled": np.zeros((len(rest), coarse.height, coarse.width)),
     }
     state |= {f"bipolar.{channel}": rest for channel in BIPOLAR_CHANNELS}
     if "contrast_adaptation" not in lesions:
@@ -563,7 +586,8 @@ def settled_variance(setting: Setting, scene: np.ndarray) -> dict[str, np.ndarra
     if "contrast_adaptation" not in lesions:
         loss = loss + contrast / p["ganglion.adaptation_half"]
     if "contrast_gain" not in lesions:
-        loss = loss * np.sqrt(1 + contrast / p["ganglion.contrast_half"])
+        pools = 1 if "remote_suppression" in lesions else 2
+        loss = loss * np.sqrt(1 + pools * contrast / p["ganglion.contrast_half"])
     variance = {}
     for name, bipolar in (("midget", "midget"), ("parasol", "diffuse")):
         squares = np.zeros(scene.shape)

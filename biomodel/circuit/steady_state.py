@@ -39,7 +39,7 @@ def steady_state(specification: Specification, fields: Fields, noise: int = 0) -
         state |= v1.steady_state(parameters, s.grid, len(background), s.region.v1)
     present = {"cascade", "horizontal", *s.stations}
     present |= {"wide_amacrine"} if "bipolar" in present else set()
-    present |= {"contrast_amacrine"} if "ganglion" in present else set()
+    present |= {"contrast_amacrine", "remote_amacrine"} if "ganglion" in present else set()
     initial, random = {"cascade.before": background} if s.lead else {}, np.random.default_rng(noise)
     if s.spiking:
         initial |= noise_seeds(s, noise)

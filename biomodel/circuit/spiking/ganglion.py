@@ -37,9 +37,9 @@ current : 1 (linked)
 """
 
 
-def inputs(setting: Setting, bipolars: NeuronGroup, contrast: NeuronGroup) -> NeuronGroup:
+def inputs(setting: Setting, bipolars: NeuronGroup, contrast: NeuronGroup, remote: NeuronGroup) -> NeuronGroup:
     """Excitation of ganglion cells and the currents that it drives, the same in every trial of an image."""
-    group = retina.ganglion(setting, bipolars, contrast, CURRENT_EQUATIONS, "ganglion_input")
+    group = retina.ganglion(setting, bipolars, contrast, remote, CURRENT_EQUATIONS, "ganglion_input")
     statements = "".join(
         CURRENT.format(channel=channel, recovery=f"{cell_class(channel)}_recovery_time")
         for channel in GANGLION_CHANNELS
