@@ -56,6 +56,7 @@ Lesions: see `biomodel.circuit.lesions`.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 import numpy as np
 from brian2 import NeuronGroup, Quantity, TimedArray, linked_var, ms, second
@@ -471,12 +472,7 @@ def steady_state(setting: Setting, fields: Fields) -> State:
     if remembered is not background:
         level = horizontal_potential(_cone_steady_state(parameters, lesions, remembered, fields)[0])
     signal = photocurrent - p["horizontal.feedback"] * potential
-    centres = bipolar_centres(parameters, grid.pixels_per_degree)
-    rows = {name: pool(signal, weights, axis=-1) for name, weights in centres.items()}
-    pooled = {name: pool(rows[name], weights, axis=-2) for name, weights in centres.items()}
-    wide = wide_amacrine_coupling(parameters, grid.pixels_per_degree, AMACRINE_CLOCK * dt)
-    centre = (pooled["diffuse_on"] + pooled["diffuse_off"]) / 2
-    surround = solve_coupled_layer(wide, 1.0, centre)
+    pools = _steady_pools(setting, signal)
     state = {f"cascade.y{stage}": isomerisation for stage in range(1, 6)}
     if "cone_adaptation" not in lesions:
         state |= {name: _isomerisations(parameters, fields.of(name)) for name in ("cone.z1", "cone.z2", "cone.z_slow")}
@@ -484,15 +480,13 @@ def steady_state(setting: Setting, fields: Fields) -> State:
     state |= {
         "cone.photocurrent": photocurrent,
         "cone.signal": signal,
-        **{f"cone.{name}_row": values for name, values in rows.items()},
+        **{f"cone.{name}_row": values for name, values in pools.rows.items()},
         "horizontal.potential": potential,
         "horizontal.steady_potential": potential,
         "bipolar.luminance_level": level / p["horizontal.gain"],
-        "bipolar.midget_adaptation": pooled["midget"],
-        "bipolar.diffuse_on_adaptation": pooled["diffuse_on"] - p["amacrine.surround_weight"] * surround,
-        "bipolar.diffuse_off_adaptation": pooled["diffuse_off"] - p["amacrine.surround_weight"] * surround,
-        "bipolar.diffuse_centre": centre,
-        "wide_amacrine.pooled": surround,
+        **{f"bipolar.{name}_adaptation": values for name, values in pools.inputs.items()},
+        "bipolar.diffuse_centre": pools.diffuse_centre,
+        "wide_amacrine.pooled": pools.surround,
         "contrast_amacrine.pooled": rest,
     }
     state |= {f"bipolar.{channel}": rest for channel in BIPOLAR_CHANNELS}
@@ -504,8 +498,31 @@ def steady_state(setting: Setting, fields: Fields) -> State:
     return state
 
 
+class _SteadyPools(NamedTuple):
+    """Steady pools of one signal of the cones, each (image, y, x)."""
+
+    rows: dict[str, np.ndarray]  # of the centres by bipolar cell, pooled along x only
+    inputs: dict[str, np.ndarray]  # of each bipolar cell: its centre, in diffuse cells less the surround's share
+    diffuse_centre: np.ndarray  # mean of diffuse ON and OFF centres
+    surround: np.ndarray  # of the wide amacrine layer
+
+
+def _steady_pools(setting: Setting, signal: np.ndarray) -> _SteadyPools:
+    """Pools of bipolar and wide amacrine cells of a static signal of the cones, (image, y, x)."""
+    parameters, _, grid, dt = setting
+    weights = bipolar_centres(parameters, grid.pixels_per_degree)
+    rows = {name: pool(signal, side, axis=-1) for name, side in weights.items()}
+    inputs = {name: pool(rows[name], side, axis=-2) for name, side in weights.items()}
+    centre = (inputs["diffuse_on"] + inputs["diffuse_off"]) / 2
+    wide = wide_amacrine_coupling(parameters, grid.pixels_per_degree, AMACRINE_CLOCK * dt)
+    surround = solve_coupled_layer(wide, 1.0, centre)
+    for name in ("diffuse_on", "diffuse_off"):
+        inputs[name] = inputs[name] - parameters.value("amacrine.surround_weight") * surround
+    return _SteadyPools(rows, inputs, centre, surround)
+
+
 def settled_contrast(setting: Setting, scene: np.ndarray) -> np.ndarray:
-    """Mean over scenes of the contrast signal that the eye's movements over them evoke, (image,), in volts.
+    """Mean over scenes of the contrast signal that the eye's movements over them evoke.
 
     A saccade brings each cell from the scene's mean to one of its places. Cones and horizontal cells follow within a fixation;
     states that adapt over more than a fixation stay at their values for the mean. The contrast signal is the sum of the rectified
@@ -516,13 +533,16 @@ def settled_contrast(setting: Setting, scene: np.ndarray) -> np.ndarray:
     setting : Setting
     scene : numpy.ndarray, (image, y, x)
         Luminance in cd/m².
+
+    Returns
+    -------
+    numpy.ndarray, (image,), volts
     """
     parameters, lesions, grid, dt = setting
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     mean = np.broadcast_to(scene.mean(axis=(1, 2), keepdims=True), scene.shape)
     before = Fields(scene, dict.fromkeys(("cone.z1", "cone.z2", "cone.z_slow"), mean))
     layer = horizontal_coupling(parameters, grid.pixels_per_degree, dt)
-    wide = wide_amacrine_coupling(parameters, grid.pixels_per_degree, AMACRINE_CLOCK * dt)
     reference = np.full((1, 1, 1), p["cone.reference_luminance"]) if "luminance_gain" in lesions else mean[:, :1, :1]
     level = _uniform_field_signal(parameters, lesions, reference)
     at_mean = _uniform_field_signal(parameters, lesions, mean[:, :1, :1])
@@ -531,15 +551,10 @@ def settled_contrast(setting: Setting, scene: np.ndarray) -> np.ndarray:
     if "horizontal_feedback" not in lesions:
         potential = solve_coupled_layer(layer, 1 + loop_gain(parameters), p["horizontal.gain"] * photocurrent)
     change = photocurrent - p["horizontal.feedback"] * potential - at_mean
-    pooled = {
-        name: pool(pool(change, weights, axis=-1), weights, axis=-2)
-        for name, weights in bipolar_centres(parameters, grid.pixels_per_degree).items()
-    }
-    surround = solve_coupled_layer(wide, 1.0, (pooled["diffuse_on"] + pooled["diffuse_off"]) / 2)
+    inputs = _steady_pools(setting, change).inputs
     contrast = np.zeros_like(change)
     for side, sign in (("on", 1), ("off", -1)):
-        drive = pooled[f"diffuse_{side}"] - p["amacrine.surround_weight"] * surround
-        drive = np.maximum(sign * drive / (1 + level / p["bipolar.luminance_half"]), 0)
+        drive = np.maximum(sign * inputs[f"diffuse_{side}"] / (1 + level / p["bipolar.luminance_half"]), 0)
         contrast += p[f"bipolar.{side}_gain"] * drive / (1 + drive / p[f"bipolar.{side}_saturation"])
     return FIXATION_SHARE * contrast.mean(axis=(1, 2))
 
