@@ -21,7 +21,7 @@ import numpy as np
 from brian2 import NeuronGroup, Quantity, linked_var
 
 from biomodel.circuit import lgn
-from biomodel.circuit.retina import GANGLION_CHANNELS
+from biomodel.circuit.retina import GANGLION_CHANNELS, cell_class
 from biomodel.circuit.station import Readout, Setting, State
 from biomodel.parameters import Parameters
 
@@ -73,7 +73,7 @@ def resting_resources(parameters: Parameters) -> dict[str, float]:
 
 def release(channel: str) -> str:
     """Name of the parameter with the share of resources that a relay channel's synapses release."""
-    return f"{channel.split('_')[0]}_release"
+    return f"{cell_class(channel)}_release"
 
 
 def steady_state(parameters: Parameters, background: np.ndarray) -> State:
