@@ -346,7 +346,7 @@ def test_every_lesion_has_an_ablation_or_is_listed_without():
 
 def test_an_ablated_mechanism_stays_ablated(patches, responses, tmp_path, monkeypatch):
     monkeypatch.setattr(fitting, "_EARLY_PLACES", 12_288)
-    monkeypatch.setattr(fitting, "_NEAR", (80, 3e-3))
+    monkeypatch.setattr(fitting, "_NEAR", (40, 3e-3))
     recorded = responses[["background", "bipolar", "lgn"]]
     ablations = ["horizontal_feedback", "luminance_gain"]
     front_end, report = bridge.fit_responses(recorded, patches, ablations=ablations)

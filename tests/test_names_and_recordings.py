@@ -233,7 +233,11 @@ BAD = {
     ),
     "NaN": (lambda r: r.assign(lgn=r.lgn.where(r.y < 0)), None, "responses of lgn must be finite, got NaN or infinity"),
     "infinite": (lambda r: r.assign(v1=r.v1 / 0), None, "responses of v1 must be finite"),
-    "negative": (lambda r: r.assign(lgn=r.lgn - 50), None, "lgn must be rates or counts of 0 or more, got -"),
+    "negative": (
+        lambda r: r.assign(lgn=r.lgn - r.lgn.min() - 50),
+        None,
+        "lgn must be rates or counts of 0 or more, got -50$",
+    ),
     "no background": (lambda r: r.drop_vars("background"), None, "variable 'background', the field adapted to"),
     "negative background": (lambda r: r.assign(background=-r.background), None, "background must be .*, got -"),
     "NaN background": (lambda r: r.assign(background=r.background * np.nan), None, "background must be .*, got nan"),

@@ -192,6 +192,30 @@ def test_contrast_adapted_to_divides_the_responses_of_parasol_cells(front_end):
         assert torch.allclose(ablated.ganglion(bipolar, torch.full((2,), 20.0)), plain)
 
 
+def test_rates_of_silent_ganglion_cells_are_not_negative(front_end):
+    """Cells that an image silences at once, for several maintained rates: 0 is the sum of a rate and its negative, rounded."""
+    ganglion, random = front_end.ganglion, torch.Generator().manual_seed(0)
+    rates, sums = [], []
+    with torch.no_grad():
+        ganglion.log_gain.add_(6)
+        ganglion.transience.fill_(-5)
+        ganglion.membrane.log_time.fill_(-20)
+    for _ in range(10):
+        with torch.no_grad():
+            ganglion.log_free_rate.copy_(torch.rand(4, generator=random) - 0.5)
+        background = torch.full((1, 1, *IMAGE.shape[1:]), 50.0)
+        initial = front_end.initial_signals(torch.from_numpy(IMAGE[:, None]).float(), background)
+        signals = front_end.advance(front_end.stations[:4], initial)
+        rates.append(front_end.response("ganglion", signals))
+        sums.append(ganglion.maintained + window_mean(signals["ganglion"]))
+    found, rounded = torch.stack(rates), torch.stack(sums)
+    assert -1e-4 < float(rounded.detach().min()) < 0
+    assert torch.equal(found, rounded.clamp_min(0))
+    totals = (values[rounded > 0].sum() for values in (found, rounded))
+    (one,), (other,) = (torch.autograd.grad(total, ganglion.log_gain, retain_graph=True) for total in totals)
+    assert bool((one != 0).all()) and torch.equal(one, other)
+
+
 @pytest.mark.parametrize("light", [0.0, 1e-3, 1e6])
 def test_gradients_are_finite_in_any_light(front_end, light):
     image = light * torch.from_numpy(IMAGE[:, None] / 50).float().repeat(2, 1, 1, 1)

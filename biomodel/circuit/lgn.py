@@ -19,7 +19,7 @@ import numpy as np
 from brian2 import NeuronGroup, linked_var
 
 from biomodel.circuit.coupled_layer import Layer, MakeLayer, coupled_layer, coupling, stability_limit
-from biomodel.circuit.retina import GANGLION_CHANNELS
+from biomodel.circuit.retina import GANGLION_CHANNELS, cell_class
 from biomodel.circuit.station import Readout, Setting, State
 from biomodel.parameters import Parameters
 
@@ -87,7 +87,7 @@ def lgn(setting: Setting, ganglia: NeuronGroup, make_layer: MakeLayer = coupled_
 
 
 def _suppression(channel: str) -> str:
-    name = channel.split("_")[0]
+    name = cell_class(channel)
     return f"{name}_suppression/{name}_suppression_half"
 
 

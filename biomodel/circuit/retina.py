@@ -58,6 +58,7 @@ Lesions: see `biomodel.circuit.lesions`.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 import numpy as np
 from brian2 import NeuronGroup, Quantity, TimedArray, linked_var, ms, second
@@ -503,12 +504,7 @@ def steady_state(setting: Setting, fields: Fields) -> State:
     if remembered is not background:
         level = horizontal_potential(_cone_steady_state(parameters, lesions, remembered, area, fields)[0])
     signal = photocurrent - p["horizontal.feedback"] * potential
-    centres = bipolar_centres(parameters, grid.pixels_per_degree)
-    rows = {name: pool(signal, weights, axis=-1) for name, weights in centres.items()}
-    pooled = {name: pool(rows[name], weights, axis=-2) for name, weights in centres.items()}
-    wide = wide_amacrine_coupling(parameters, grid.pixels_per_degree, AMACRINE_CLOCK * dt)
-    centre = (pooled["diffuse_on"] + pooled["diffuse_off"]) / 2
-    surround = solve_coupled_layer(wide, 1.0, centre)
+    pools = _steady_pools(setting, signal)
     rest, coarse = np.zeros_like(background), grid.coarser(REMOTE_STRIDE)[0]
     state = {"cascade.pupil_area": rest + area}
     state |= {f"cascade.y{stage}": isomerisation for stage in range(1, 6)}
@@ -519,15 +515,13 @@ def steady_state(setting: Setting, fields: Fields) -> State:
     state |= {
         "cone.photocurrent": photocurrent,
         "cone.signal": signal,
-        **{f"cone.{name}_row": values for name, values in rows.items()},
+        **{f"cone.{name}_row": values for name, values in pools.rows.items()},
         "horizontal.potential": potential,
         "horizontal.steady_potential": potential,
         "bipolar.luminance_level": level / p["horizontal.gain"],
-        "bipolar.midget_adaptation": pooled["midget"],
-        "bipolar.diffuse_on_adaptation": pooled["diffuse_on"] - p["amacrine.surround_weight"] * surround,
-        "bipolar.diffuse_off_adaptation": pooled["diffuse_off"] - p["amacrine.surround_weight"] * surround,
-        "bipolar.diffuse_centre": centre,
-        "wide_amacrine.pooled": surround,
+        **{f"bipolar.{name}_adaptation": values for name, values in pools.inputs.items()},
+        "bipolar.diffuse_centre": pools.diffuse_centre,
+        "wide_amacrine.pooled": pools.surround,
         "contrast_amacrine.pooled": rest,
         "remote_amacrine.pooled": np.zeros((len(rest), coarse.height, coarse.width)),
     }
@@ -538,6 +532,29 @@ def steady_state(setting: Setting, fields: Fields) -> State:
         state[f"ganglion.{channel}"] = rest + p[f"ganglion.{channel}_maintained"]
         state[f"ganglion.{channel}_lasting"] = state[f"ganglion.{channel}_input"] = rest
     return state
+
+
+class _SteadyPools(NamedTuple):
+    """Steady pools of one signal of the cones, each (image, y, x)."""
+
+    rows: dict[str, np.ndarray]  # of the centres by bipolar cell, pooled along x only
+    inputs: dict[str, np.ndarray]  # of each bipolar cell: its centre, in diffuse cells less the surround's share
+    diffuse_centre: np.ndarray  # mean of diffuse ON and OFF centres
+    surround: np.ndarray  # of the wide amacrine layer
+
+
+def _steady_pools(setting: Setting, signal: np.ndarray) -> _SteadyPools:
+    """Pools of bipolar and wide amacrine cells of a static signal of the cones, (image, y, x)."""
+    parameters, _, grid, dt = setting
+    weights = bipolar_centres(parameters, grid.pixels_per_degree)
+    rows = {name: pool(signal, side, axis=-1) for name, side in weights.items()}
+    inputs = {name: pool(rows[name], side, axis=-2) for name, side in weights.items()}
+    centre = (inputs["diffuse_on"] + inputs["diffuse_off"]) / 2
+    wide = wide_amacrine_coupling(parameters, grid.pixels_per_degree, AMACRINE_CLOCK * dt)
+    surround = solve_coupled_layer(wide, 1.0, centre)
+    for name in ("diffuse_on", "diffuse_off"):
+        inputs[name] = inputs[name] - parameters.value("amacrine.surround_weight") * surround
+    return _SteadyPools(rows, inputs, centre, surround)
 
 
 def settled_contrast(setting: Setting, scene: np.ndarray) -> np.ndarray:
@@ -625,7 +642,6 @@ def fixation_potentials(setting: Setting, scene: np.ndarray) -> dict[str, np.nda
     mean = np.broadcast_to(scene.mean(axis=(1, 2), keepdims=True), scene.shape)
     before = Fields(scene, dict.fromkeys(("cone.z1", "cone.z2", "cone.z_slow"), mean))
     layer = horizontal_coupling(parameters, grid.pixels_per_degree, dt)
-    wide = wide_amacrine_coupling(parameters, grid.pixels_per_degree, AMACRINE_CLOCK * dt)
     at_mean = _uniform_field_signal(parameters, lesions, mean[:, :1, :1], area)
     level = _reference_signal(parameters, lesions) if "luminance_gain" in lesions else at_mean
     photocurrent = _cone_steady_state(parameters, lesions, scene, area, before)[0]
@@ -633,15 +649,11 @@ def fixation_potentials(setting: Setting, scene: np.ndarray) -> dict[str, np.nda
     if "horizontal_feedback" not in lesions:
         potential = solve_coupled_layer(layer, 1 + loop_gain(parameters), p["horizontal.gain"] * photocurrent)
     change = photocurrent - p["horizontal.feedback"] * potential - at_mean
-    pooled = {
-        name: pool(pool(change, weights, axis=-1), weights, axis=-2)
-        for name, weights in bipolar_centres(parameters, grid.pixels_per_degree).items()
-    }
-    surround = solve_coupled_layer(wide, 1.0, (pooled["diffuse_on"] + pooled["diffuse_off"]) / 2)
+    inputs = _steady_pools(setting, change).inputs
     potentials = {}
     for channel in BIPOLAR_CHANNELS:
         name, side = channel.split("_")
-        centre = pooled[name] if name == "midget" else pooled[channel] - p["amacrine.surround_weight"] * surround
+        centre = inputs[name if name == "midget" else channel]
         drive = (centre if side == "on" else -centre) / (1 + level / p["bipolar.luminance_half"])
         saturating = 1 + np.maximum(drive, 0) / p[f"bipolar.{side}_saturation"]
         potentials[channel] = p[f"bipolar.{side}_gain"] * drive / saturating

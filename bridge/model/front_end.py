@@ -313,7 +313,8 @@ class FrontEnd(nn.Module):
         if station == "lgn":
             return self.lgn.mean_rates(signals["lgn"], self.ganglion.maintained)
         if station == "ganglion":
-            return self.ganglion.maintained + window_mean(signals["ganglion"])
+            # The rate of a silent cell is a sum that rounding can leave below 0.
+            return (self.ganglion.maintained + window_mean(signals["ganglion"])).clamp_min(0)
         mean = window_mean(signals[station])
         return mean if mean.ndim == 4 else mean[:, None]
 
