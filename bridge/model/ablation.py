@@ -22,6 +22,7 @@ ABLATIONS = {
     "horizontal_feedback": "bipolar.log_feedback",
     "luminance_gain": "bipolar.log_level_gain",
     "contrast_gain": "ganglion.log_contrast_gain",
+    "remote_suppression": "ganglion.remote_amacrine.log_weight",
     "contrast_adaptation": "ganglion.log_contrast_adaptation",
     "lgn_suppression": "lgn.log_suppression_gain",
     "push_pull": "v1.log_inhibition",

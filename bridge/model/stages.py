@@ -18,8 +18,8 @@ Without the sustained component, and divided by the luminance gain control,
 that for the image; then :math:`b = \mathcal{T}\, (\pm g x / (1 + [\pm x]_+ / s))`.
 **Ganglion**: :math:`i = \mathcal{T} b`, for parasol cells :math:`\mathcal{T} b / (1 + k / k_{half})`. A share w of the sustained
 component u is lost, :math:`\tau \dot u = (1 + c / c_{half})\, (i - u)`, where c is pooled from the diffuse cells' rectified
-responses, and 0 for midget cells. With the excitation :math:`e = g\, (i - w u)`, the maintained rate m and the recovery time ρ,
-limited from below where the rate is 0,
+responses, near a place and far around it, and 0 for midget cells. With the excitation :math:`e = g\, (i - w u)`, the maintained
+rate m and the recovery time ρ, limited from below where the rate is 0,
 
 .. math::
     \mathcal{T}\, \frac{e}{1 + \rho (1 + \rho F)\, e}, \quad e \ge \frac{-F}{(1 + \rho F)^2}, \quad m = \frac{F}{1 + \rho F} :
@@ -74,6 +74,8 @@ from bridge.model.time import (
 
 #: V1 has a column at every second pixel.
 STRIDE = 2
+#: Pixels along a side of the squares whose mean contrast is pooled far around a place.
+REMOTE_STRIDE = 4
 #: Stages of the cones' cascade.
 CASCADE = 4
 #: Bands of preferred orientation, evenly around the circle, each with its own surround.
@@ -310,6 +312,8 @@ class Ganglion(nn.Module):
     def __init__(self, pixels_per_degree: float) -> None:
         super().__init__()
         self.contrast_amacrine = Pool((0.05, 0.2), 0.075, pixels_per_degree, reach=1.0)
+        self.remote_amacrine = Pool((0.3, 1.0), 0.1, pixels_per_degree / REMOTE_STRIDE, reach=2.5)
+        self.remote_amacrine.log_weight.data -= 1.0
         self.log_contrast_gain = log_parameter(0.1)
         self.log_contrast_adaptation = log_parameter(0.1)
         self.midget_integration = LowPass(0.02)
@@ -347,7 +351,9 @@ class Ganglion(nn.Module):
         shares = self.transience.sigmoid()
         filtered = self.midget_lasting.high_pass_matrix(shares[0]) @ self.midget_integration.matrix()
         adapted = self._loss(contrast).view(-1, 1, 1)
-        speed = 1 + self.log_contrast_gain.exp() * self.contrast_amacrine(diffuse.clamp_min(0).sum(dim=2))
+        local = diffuse.clamp_min(0).sum(dim=2)
+        pooled = self.contrast_amacrine(local) + self._remote(local)
+        speed = 1 + self.log_contrast_gain.exp() * pooled
         on = self.parasol_on_integration, self.parasol_on_lasting
         off = self.parasol_off_integration, self.parasol_off_lasting
         parasol = []
@@ -357,13 +363,22 @@ class Ganglion(nn.Module):
         excitation = torch.cat([combine_intervals(filtered, midget), torch.stack(parasol, dim=2)], dim=2)
         return self.membrane(self.limit(excitation * _maps(self.log_gain)))
 
+    def _remote(self, local: Tensor) -> Tensor:
+        """Contrast far around each place, (interval, B, H, W), pooled from means over squares of pixels."""
+        height, width = local.shape[-2:]
+        means = functional.avg_pool2d(local.flatten(0, 1)[:, None], REMOTE_STRIDE, ceil_mode=True)[:, 0]
+        pooled = self.remote_amacrine(means.unflatten(0, local.shape[:2]))
+        fine = pooled.repeat_interleave(REMOTE_STRIDE, dim=-2).repeat_interleave(REMOTE_STRIDE, dim=-1)
+        return fine[..., :height, :width]
+
     def _loss(self, contrast: Tensor) -> Tensor:
         """Divisor of the input of parasol cells that are adapted to a contrast (mV)."""
         return 1 + self.log_contrast_adaptation.exp() * contrast
 
     def evoked_rms(self, rms: Tensor, contrast: Tensor) -> Tensor:
         """What transients leave of the root mean square (B, 2) of steady drives (mV), in an image of some contrast (B,)."""
-        transience = (1 + self.log_contrast_gain.exp() * contrast).sqrt()
+        weight = sum(pool.log_weight.exp().sum() for pool in (self.contrast_amacrine, self.remote_amacrine))
+        transience = (1 + self.log_contrast_gain.exp() * weight * contrast).sqrt()
         midget, parasol = rms.unbind(dim=1)
         return torch.stack([midget, parasol / (self._loss(contrast) * transience)], dim=1)
 
