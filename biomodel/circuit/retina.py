@@ -35,12 +35,12 @@ place: remote gratings halve the responses of parasol cells, and leave midget ce
 
 **Ganglion cells** subtract the share w of the sustained part u of their input i. In parasol cells contrast shortens
 the time constant of the high-pass filter, so that low frequencies lose gain and advance in phase while high ones keep it (Victor
-1987; Benardete & Kaplan 1999, T_S = T_0 / (1 + (c + c_r) / c_half)), and the contrast k of the last seconds divides the gain
+1987; Benardete & Kaplan 1999, T_S = T_0 / (1 + (c + w_r c_r) / c_half)), and the contrast k of the last seconds divides the gain
 (Solomon, Peirce, Dhruv & Lennie 2004); midget cells have neither, c = c_r = k = 0,
 
 .. math::
     \tau_k \dot k = c - k, \quad \tau_i \dot i = b / (1 + k / k_{half}) - i, \quad
-    \tau_u \dot u = (1 + (c + c_r) / c_{half})\, (i - u), \quad e = \mathrm{gain} \cdot (i - w u) .
+    \tau_u \dot u = (1 + (c + w_r c_r) / c_{half})\, (i - u), \quad e = \mathrm{gain} \cdot (i - w u) .
 
 The excitation e changes the rate f at which a cell would fire without refractoriness. A cell that recovers for a time ρ after
 each spike fires at g (mean of a renewal process with a dead time; Uzzell & Chichilnisky 2004 for parasol cells): m at e = 0, with
@@ -409,7 +409,7 @@ def ganglion(
     """
     parameters, lesions, grid, dt = setting
     is_remote = not {"contrast_gain", "remote_suppression"} & {*lesions}
-    near = "(contrast + remote)" if is_remote else "contrast"
+    near = "(contrast + remote_weight*remote)" if is_remote else "contrast"
     terms = {
         "contrast": "0*volt" if "contrast_gain" in lesions else near,
         "adapted": "0*volt" if "contrast_adaptation" in lesions else "adapted",
@@ -603,7 +603,7 @@ def settled_variance(setting: Setting, scene: np.ndarray) -> dict[str, np.ndarra
     if "contrast_adaptation" not in lesions:
         loss = loss + contrast / p["ganglion.adaptation_half"]
     if "contrast_gain" not in lesions:
-        pools = 1 if "remote_suppression" in lesions else 2
+        pools = 1 if "remote_suppression" in lesions else 1 + p["ganglion.remote_weight"]
         loss = loss * np.sqrt(1 + pools * contrast / p["ganglion.contrast_half"])
     variance = {}
     for name, bipolar in (("midget", "midget"), ("parasol", "diffuse")):
