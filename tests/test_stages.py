@@ -10,7 +10,7 @@ from biomodel.circuit import retina
 from biomodel.circuit.lattice import Grid
 from biomodel.circuit.station import Setting
 from biomodel.parameters import Parameters
-from bridge.model.stages import Bipolar, Cone, Ganglion
+from bridge.model.stages import _FLOOR, Bipolar, Cone, Ganglion
 from bridge.model.time import DURATIONS, N_INTERVALS, LowPass, window_mean
 
 CHANNELS = retina.GANGLION_CHANNELS
@@ -111,10 +111,11 @@ def test_contrast_shortens_the_high_pass_filter_of_parasol_cells_only():
     assert bool((strong[2:, 2:] < weak[2:, 2:]).all()) and bool((strong[0, 2:] > 0.8 * weak[0, 2:]).all())
 
 
-def static_contrast(cone: Cone, bipolar: Bipolar, image: torch.Tensor) -> torch.Tensor:
-    """Contrast for horizontal cells that pool nothing, of gain 1."""
+def static_contrast(cone: Cone, bipolar: Bipolar, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Contrast and root mean square for horizontal cells that pool nothing, of gain 1."""
     change, rest = cone.static_change(image)
-    return bipolar.static_contrast(change, change, rest).detach()
+    contrast, rms = bipolar.static_contrast(change, change, rest)
+    return contrast.detach(), rms.detach()
 
 
 def test_the_contrast_of_a_scene_is_the_circuits():
@@ -143,15 +144,23 @@ def test_the_contrast_of_a_scene_is_the_circuits():
         bipolar.log_gain.copy_(torch.tensor(gains * 2).log())
         bipolar.log_saturation.copy_(torch.tensor(saturations * 2).log())
         bipolar.wide_amacrine.log_weight.fill_(-30.0)
-    found = static_contrast(cone, bipolar, torch.from_numpy(IMAGE))
+    found, rms = static_contrast(cone, bipolar, torch.from_numpy(IMAGE))
     assert found.numpy() == pytest.approx(expected, rel=0.01) and float(found) > 3
+    potentials = retina.fixation_potentials(setting, IMAGE)
+    squares = [
+        np.mean([np.square(1000 * potentials[f"{name}_{side}"]).mean() for side in ("on", "off")])
+        for name in ("midget", "diffuse")
+    ]
+    # The floor under the root takes up to its own root, .1 mV.
+    np.testing.assert_allclose(rms[0] + _FLOOR**0.5, np.sqrt(np.add(squares, _FLOOR)), rtol=0.01)
 
 
 def test_the_contrast_of_a_scene_does_not_depend_on_the_scale_of_bright_light():
     cone, bipolar = Cone().double(), Bipolar(16.0).double()
-    found = [float(static_contrast(cone, bipolar, torch.from_numpy(scale * IMAGE))) for scale in (0.01, 1, 100, 1e4)]
+    found = [float(static_contrast(cone, bipolar, torch.from_numpy(scale * IMAGE))[0]) for scale in (0.01, 1, 100, 1e4)]
     assert found[3] == pytest.approx(found[2], rel=1e-2) and found[0] < 0.5 * found[2]
-    assert float(static_contrast(cone, bipolar, torch.full((1, 9, 9), 60.0).double())) == pytest.approx(0, abs=1e-9)
+    for even in static_contrast(cone, bipolar, torch.full((1, 9, 9), 60.0).double()):
+        assert even.numpy() == pytest.approx(0, abs=1e-9)
 
 
 @pytest.fixture

@@ -63,9 +63,11 @@ PRESYNAPTIC = {
     ],
     "normalisation_midget": ["pooled"],
     "normalisation_parasol": ["pooled"],
-    # Of the surround's bands those that the kinds of the test prefer.
+    # Of the bands of surround and facilitation those that the kinds of the test prefer.
     "surround_45": ["pooled"],
     "surround_135": ["pooled"],
+    "lateral_45": ["pooled"],
+    "lateral_135": ["pooled"],
 }
 
 
