@@ -225,7 +225,7 @@ def v1(setting: Setting, every: int, synapses: NeuronGroup, within: float | None
     groups = {"v1": group}
     for name in names:
         kind, pooled_types = name.split("_")
-        time = parameters["v1.inhibitory_time" if kind == "normalisation" else f"v1.{kind}_time"].quantity
+        time = parameters[f"v1.{kind}_time"].quantity
         space_constant = parameters.value(f"v1.{kind}_space_constant") * columns.pixels_per_degree
         lattice_coupling, clock = coupling_and_clock(space_constant, time, dt, every)
         unit, variable = _POOLED[kind]
