@@ -77,9 +77,6 @@ _LESIONS = (
     Lesion(
         "normalisation", "v1", "divisive normalisation by the pools of inhibitory cells", "n at 0, its value at rest"
     ),
-    Lesion(
-        "lateral_facilitation", "v1", "facilitation by cells of similar orientation nearby", "l at 0, its value at rest"
-    ),
     Lesion("surround_suppression", "v1", "suppression from the surround", "b and B at 0, their values at rest"),
     Lesion(
         "thalamocortical_depression",

@@ -1,4 +1,4 @@
-r"""V1 at rate fidelity: simple and complex cells, normalisation, lateral facilitation, surround suppression.
+r"""V1 at rate fidelity: simple and complex cells, normalisation, surround suppression.
 
 On every second pixel row and column, each cell type has two simple cells, of its own and of the opposite phase, an inhibitory
 partner of each, and a complex cell. Their input is what the synapses of relay cells deliver (`biomodel.circuit.v1_input`).
@@ -7,20 +7,15 @@ partner of each, and a complex cell. Their input is what the synapses of relay c
 the same places with ON and OFF exchanged, A, and its rate is subtracted from the simple cell's drive (push-pull; Ferster 1988,
 Hirsch 1998):
 
-.. math:: \tau_i \dot i = [A - \bar A]_+ - i, \quad
-    u = [D - \bar D - p\, i]_+ \left(1 + \frac{l / l_{half}}{1 + w\, n / n_{half}}\right) ,
+.. math:: \tau_i \dot i = [A - \bar A]_+ - i, \quad u = [D - \bar D - p\, i]_+ ,
 
 with D̄ and Ā the sums in a static field. The simple cell of the opposite phase sums A, and its partner D.
 
-**Lateral facilitation**: horizontal axons bring l, what a cell's neighbours of similar orientation receive from the relay: four
-layers pool :math:`[D - \bar D]_+` of the simple cells of a band of orientations. At high contrast the pool n of local
-inhibition, below, shunts them. So the summation field is wider at low contrast, also without the surround (Sceniak, Ringach,
-Hawken & Shapley 1999; horizontal axons reach as far as the summation field at low contrast: Angelucci 2002).
-
 **Normalisation** (Heeger 1992, Carandini & Heeger 2012): drives are raised to a power (Priebe & Ferster 2008). Layers
 of coupled inhibitory cells pool them to n: one layer for cell types with midget afferents and one for those with
-parasol afferents, as inhibition is local in layers 4Cβ and 4Cα (Callaway 1998). **Surround suppression**: four wider
-layers, each for a band of cell types within 22.5° of 0, 45, 90 or 135°, pool the rates of their simple cells beyond rest. A cell
+parasol afferents, as inhibition is local in layers 4Cβ and 4Cα (Callaway 1998). They build n up within some tens of
+milliseconds, which makes the response to an onset transient (Müller, Metha, Krauskopf & Lennie 2001). **Surround suppression**: four wider
+layers, each for cell types within 22.5° of 0, 45, 90 or 135°, pool the rates of their simple cells beyond rest. A cell
 is suppressed by its own band's pool b, with share q, and by the mean B of all bands' pools. The input of a layer is the
 sum over both phases and the mean over its cell types:
 
@@ -30,10 +25,9 @@ sum over both phases and the mean over its cell types:
 1962, Adelson & Bergen 1985): :math:`\tau \dot c = s_0 + k\, (\langle s \rangle - s_0) - c`. On the lattice of columns, a
 few cell types of high frequency have no place at nearly that distance; their complex cells still depend on phase.
 
-Relay and simple cells and lateral layers excite; inhibitory partners and the six other layers only inhibit (`SIGNS`); complex
-cells are the circuit's output and have no targets. Parameters: p `inhibition`, σ `semisaturation`, α `exponent`, l_half
-`lateral_half`, n_half `lateral_normalisation_half`, R `maximum_rate`, w `normalisation_weight`, q `surround_tuning`, b_half
-`surround_half`, k `complex_gain`, s₀ `spontaneous`.
+Relay and simple cells excite; inhibitory partners and the six layers only inhibit (`SIGNS`); complex cells are the circuit's
+output and have no targets. Parameters: p `inhibition`, σ `semisaturation`, α `exponent`,
+R `maximum_rate`, w `normalisation_weight`, q `surround_tuning`, b_half `surround_half`, k `complex_gain`, s₀ `spontaneous`.
 
 Lesions: see `biomodel.circuit.lesions`.
 """
@@ -56,28 +50,13 @@ from biomodel.parameters import Parameters
 STRIDE = 2
 
 #: The sign of the effect of a cell, or layer of cells, on its targets.
-SIGNS = {
-    "relay": 1,
-    "simple": 1,
-    "opposite": 1,
-    "complex": 1,
-    "lateral": 1,
-    "inhibitory": -1,
-    "normalisation": -1,
-    "surround": -1,
-}
+SIGNS = {"relay": 1, "simple": 1, "opposite": 1, "complex": 1, "inhibitory": -1, "normalisation": -1, "surround": -1}
 
 #: Preferred orientations at the middle of the surround's bands, degrees.
 BANDS = (0, 45, 90, 135)
 
 #: The simple cells of a cell type, of its own and of the opposite phase.
 _PHASES = ("simple", "opposite")
-
-#: What the simple cells of both phases receive from the relay.
-_AFFERENTS = ("afferents", "afferents_opposite")
-
-#: Unit and variable that a kind of layer pools.
-_POOLED = {"normalisation": ("1", "power"), "surround": ("Hz", "fired"), "lateral": ("Hz", "driven")}
 
 #: Cell types that are summed in one loop: many loops slow Brian2 down, and long loops the compiler.
 LOOP = 4
@@ -94,10 +73,7 @@ _OPPOSITE = {
 RELAYS = ("midget", "parasol")
 
 #: Names of all layers; a circuit has those with cell types.
-_LAYERS = (
-    *(f"normalisation_{relay}" for relay in RELAYS),
-    *(f"{kind}_{band}" for kind in ("surround", "lateral") for band in BANDS),
-)
+_LAYERS = (*(f"normalisation_{relay}" for relay in RELAYS), *(f"surround_{band}" for band in BANDS))
 
 #: Cells of a type that rest at the spontaneous rate, and those that are silent at rest.
 _SPONTANEOUS, _SILENT = (*_PHASES, "complex"), ("inhibitory", "inhibitory_opposite")
@@ -122,9 +98,9 @@ SUMS = """
 afferents_{k} = {drive} - {drive_rest!r}*Hz
 afferents_opposite_{k} = {opposite} - {opposite_rest!r}*Hz
 excited_{k} = afferents_{k}{pull}
-power_{k} = (excited_{k}*int(excited_{k} > 0*Hz){lateral}/semisaturation)**exponent
+power_{k} = (excited_{k}*int(excited_{k} > 0*Hz)/semisaturation)**exponent
 excited_opposite_{k} = afferents_opposite_{k}{pull_opposite}
-power_opposite_{k} = (excited_opposite_{k}*int(excited_opposite_{k} > 0*Hz){lateral}/semisaturation)**exponent
+power_opposite_{k} = (excited_opposite_{k}*int(excited_opposite_{k} > 0*Hz)/semisaturation)**exponent
 share_{k} = maximum_rate/(1{pool}){surround}
 simple_target_{k} = share_{k}*power_{k}
 opposite_target_{k} = share_{k}*power_opposite_{k}
@@ -161,11 +137,9 @@ def v1(setting: Setting, every: int, synapses: NeuronGroup, within: float | None
     positions = [complex_pool_offsets(cell, columns.pixels_per_degree) for cell in cells]
     pooled = [[(f"{cell}_{k}", o) for o in offsets for cell in _PHASES] for k, offsets in enumerate(positions)]
     neighbours = Links("Hz", [read for reads in pooled for read in reads], "column")
-    pools, bands, laterals = pools_of(cells, lesions), bands_of(cells, lesions), laterals_of(cells, lesions)
-    names = [*pools, *bands, *laterals]
-    declared = "".join(f"{name} : {'1' if name in pools else 'Hz'} (linked)\n" for name in names)
-    declared += "".join(f"power_{relay} : 1\n" for relay in RELAYS)
-    declared += "".join(f"fired_{band} : Hz\ndriven_{band} : Hz\n" for band in BANDS)
+    pools, bands = pools_of(cells, lesions), bands_of(cells, lesions)
+    declared = "".join(f"{name} : {'1' if name in pools else 'Hz'} (linked)\n" for name in [*pools, *bands])
+    declared += "".join(f"power_{relay} : 1\n" for relay in RELAYS) + "".join(f"fired_{band} : Hz\n" for band in BANDS)
     group = NeuronGroup(
         columns.cells,
         "".join(CELL_TYPE_EQUATIONS.format(k=k) for k in range(len(cells)))
@@ -182,7 +156,6 @@ def v1(setting: Setting, every: int, synapses: NeuronGroup, within: float | None
     neighbours.link(group, group, columns.neighbour)
     pull = "" if "push_pull" in lesions else " - inhibition*{partner}_{k}"
     rest = lgn.maintained(parameters)
-    shunted = "/(1 + normalisation_weight*normalisation_{relay}/lateral_normalisation_half)" if pools else ""
     statements = []
     for k, (cell, reads) in enumerate(zip(cells, pooled, strict=True)):
         drive, opposite = afferent_terms(parameters, cell)
@@ -197,9 +170,6 @@ def v1(setting: Setting, every: int, synapses: NeuronGroup, within: float | None
                 pull=pull.format(k=k, partner="inhibitory"),
                 pull_opposite=pull.format(k=k, partner="inhibitory_opposite"),
                 pool=f" + normalisation_weight*normalisation_{cell.relay}" if pools else "",
-                lateral=f"*(1 + lateral_{band_of(cell)}/lateral_half{shunted.format(relay=cell.relay)})"
-                if laterals
-                else "",
                 surround=f"/(1 + (surround_tuning*{own} + (1 - surround_tuning)*({others})/{len(bands)})/surround_half)"
                 if bands
                 else "",
@@ -217,20 +187,17 @@ def v1(setting: Setting, every: int, synapses: NeuronGroup, within: float | None
         if f"surround_{band}" in bands:
             fired = " + ".join(f"{cell}_{k}" for k in members for cell in _PHASES)
             inputs.append(f"fired_{band} = ({fired})/{len(members)} - {len(_PHASES)}*spontaneous")
-        if f"lateral_{band}" in laterals:
-            driven = " + ".join(f"clip({name}_{k}, 0*Hz, inf*Hz)" for k in members for name in _AFFERENTS)
-            inputs.append(f"driven_{band} = ({driven})/{len(members)}")
     if inputs:
         group.run_regularly("\n".join(inputs), dt=dt, when="groups", order=12, name="v1_layer_inputs")
     groups = {"v1": group}
-    for name in names:
+    for name in [*pools, *bands]:
         kind, pooled_types = name.split("_")
-        time = parameters["v1.inhibitory_time" if kind == "normalisation" else f"v1.{kind}_time"].quantity
+        time = parameters[f"v1.{kind}_time"].quantity
         space_constant = parameters.value(f"v1.{kind}_space_constant") * columns.pixels_per_degree
         lattice_coupling, clock = coupling_and_clock(space_constant, time, dt, every)
-        unit, variable = _POOLED[kind]
+        unit, variable = ("1", f"power_{pooled_types}") if kind == "normalisation" else ("Hz", f"fired_{pooled_types}")
         layer = Layer(name, unit, lattice_coupling, time, clock, order=13)
-        groups[name] = coupled_layer(layer, group, f"{variable}_{pooled_types}", columns)
+        groups[name] = coupled_layer(layer, group, variable, columns)
         setattr(group, name, linked_var(groups[name], "pooled"))
     return groups
 
@@ -249,17 +216,10 @@ def bands_of(cells: list[CellType], lesions: Collection[str]) -> list[str]:
     return [f"surround_{band}" for band, members in zip(BANDS, types_by_band(cells), strict=True) if members]
 
 
-def laterals_of(cells: list[CellType], lesions: Collection[str]) -> list[str]:
-    """Names of the layers that facilitate."""
-    if "lateral_facilitation" in lesions:
-        return []
-    return [f"lateral_{band}" for band, members in zip(BANDS, types_by_band(cells), strict=True) if members]
-
-
 def layers(parameters: Parameters, lesions: Collection[str], pixels_per_degree: float) -> set[str]:
     """Names of the groups among V1's cells."""
     cells = cell_types(parameters, pixels_per_degree)
-    return {*pools_of(cells, lesions), *bands_of(cells, lesions), *laterals_of(cells, lesions)}
+    return {*pools_of(cells, lesions), *bands_of(cells, lesions)}
 
 
 def lattice_of(grid: Grid, within: float | None = None) -> Grid:

@@ -7,12 +7,12 @@ They use the responsive cells of the column in the middle of the screen, with mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from biomodel.physiology import distributions, measures
-from biomodel.physiology.column import LEVELS, LOWEST_RESPONSE, ORIENTATIONS, Column, SizeSeries, pool_phases
+from biomodel.physiology.column import LEVELS, LOWEST_RESPONSE, ORIENTATIONS, Column, Panel, SizeSeries, pool_phases
 from biomodel.physiology.measures import median, ratio, scale_to_peak
 from biomodel.physiology.recording import FRAME, FULL_CONTRAST, MEAN
 from biomodel.physiology.results import CellValues, Curve, Experiments, Measurement
@@ -267,22 +267,19 @@ def surround_suppression(column: Column) -> Measurement:
 def tuned_surround(column: Column) -> Measurement:
     """A patch of flashed grating in a surround that reaches the edge of the screen, both of contrast .98; evoked responses.
 
-    Screens and gratings are those of size tuning. The patch has the diameter, of those shown and at most half of the
-    screen, with the highest mean response of the cells that the grating drives. The surround, which begins where the
-    patch ends, has the grating's frequency and phase, and its orientation or the orthogonal one. Suppression is 1 -
-    response with over response without the surround; the value is the median of the difference.
+    Screens and gratings are those of size tuning. The patch is fitted to each cell: it has the diameter that evokes most in the
+    cell, of those shown and at most half of the screen. The surround, which begins where the patch ends, has the grating's
+    frequency and phase, and its orientation or the orthogonal one. Suppression is 1 - response with over response without the
+    surround; the value is the median of the difference.
     """
     suppression: dict[str, list[np.ndarray]] = {"iso-oriented": [], "orthogonal": []}
     for series in column.size_series:
-        screen, panel = series.screen, series.panel
-        if not len(panel):
-            continue
-        windows, alone = _best_windows(series)
-        gratings, turned = (column.panel_gratings(screen, panel, turn) for turn in (0.0, 90.0))
-        inside, outside = windows[:, None], 1 - windows[:, None]
-        for surround, by_cell in zip((gratings, turned), suppression.values(), strict=True):
-            patterns = FULL_CONTRAST * (inside * gratings + outside * surround)
-            by_cell.append(1 - ratio(column.evoked_by(screen, panel, patterns, full_v1=True), alone))
+        for panel, window, alone in _fitted_patches(series):
+            gratings, turned = (column.panel_gratings(series.screen, panel, turn) for turn in (0.0, 90.0))
+            patterns = [window * gratings + (1 - window) * surround for surround in (gratings, turned)]
+            responses = column.evoked_by(series.screen, panel, FULL_CONTRAST * np.stack(patterns), full_v1=True)
+            for by_cell, response in zip(suppression.values(), responses, strict=True):
+                by_cell.append(1 - ratio(response, alone))
     iso, orthogonal = (np.concatenate([np.zeros(0), *by_cell]) for by_cell in suppression.values())
     values = {"tuned_surround": median(iso - orthogonal)}
     curves = (_rank("iso-oriented", iso), _rank("orthogonal", orthogonal))
@@ -359,14 +356,25 @@ def contrast_adaptation(column: Column) -> Measurement:
     return Measurement(values, curves, "contrast", "share of the peak after grey", "x")
 
 
-def _best_windows(series: SizeSeries) -> tuple[np.ndarray, np.ndarray]:
-    """For every grating the window that evokes most, (grating, y, x), and the responses to it, (driven,)."""
+def _fitted_patches(series: SizeSeries) -> Iterator[tuple[Panel, np.ndarray, np.ndarray]]:
+    """The patch that evokes most in each cell: for the cells of one grating and diameter a panel, the patch and responses to it.
+
+    Yields
+    ------
+    panel : Panel
+        Of one grating.
+    window : numpy.ndarray, (y, x)
+    alone : numpy.ndarray, (driven,)
+        Evoked responses to the patch in Hz.
+    """
     screen, panel, evoked = series.screen, series.panel, series.evoked[-1]
-    allowed = series.diameters <= screen.pixels / screen.pixels_per_degree / 2
-    share = scale_to_peak(evoked).T[:, allowed]
-    best = np.array([share[panel.grating == k].mean(axis=0).argmax() for k in range(len(panel))])
-    windows = np.stack([screen.disc(series.diameters[k]) for k in best])
-    return windows, evoked[best[panel.grating], np.arange(len(panel.cells))]
+    allowed = np.flatnonzero(series.diameters <= screen.pixels / screen.pixels_per_degree / 2)
+    best = allowed[evoked[allowed].argmax(axis=0)]
+    for grating, diameter in sorted({*zip(panel.grating.tolist(), best.tolist(), strict=True)}):
+        own = np.flatnonzero((panel.grating == grating) & (best == diameter))
+        one = np.array([grating])
+        cells = Panel(panel.orientation[one], panel.frequency[one], panel.cells[own], np.zeros(len(own), dtype=int))
+        yield cells, screen.disc(series.diameters[diameter]), evoked[diameter, own]
 
 
 def _preferred_orientation(curve: np.ndarray) -> float:

@@ -117,7 +117,7 @@ def regress(cortex: Cortex, relay: Relay, simple: Tensor) -> None:
     wanted = (simple[some].mean(dim=(0, 2, 3)) - rest).clamp_min(_LEAST_RATE)
     strength = torch.ones_like(wanted)
     for _ in range(_TURNS):
-        mean = window_mean(v1.simple_rates(drives * strength[:, None, None])[0]).mean(dim=(0, 2, 3))
+        mean = window_mean(v1.simple_rates(v1.excitation(drives * strength[:, None, None]))[0]).mean(dim=(0, 2, 3))
         factor = (wanted / mean.clamp_min(_LEAST_RATE / _AT_MOST)).clamp(1 / _AT_MOST, _AT_MOST)
         strength *= factor ** (1 / v1.log_exponent.exp())
     v1.root_weight.mul_(strength[:, None, None, None].sqrt())
@@ -137,7 +137,7 @@ def initialise_complex(cortex: Cortex, relay: Relay, complex_: Tensor, seed: int
     seed : int
     """
     v1, synaptic = cortex.v1, cortex.synaptic_input(relay)
-    simple = v1.simple_rates(v1.drives(synaptic))
+    simple = v1.simple_rates(v1.excitation(v1.drives(synaptic)))
     rest = _resting_rates(window_mean(simple.sum(dim=0)), complex_)
     v1.log_spontaneous[-len(rest) :] = rest.log()
     random = np.random.default_rng([seed, 33])

@@ -230,7 +230,6 @@ def _fit_shared(cortex: Cortex, relay: Relay, response: Tensor) -> float:
     cells = [v1.log_inhibition, v1.inhibitory.log_time, v1.log_maximum_rate, v1.log_exponent]
     cells += [v1.membrane.log_time, v1.complex_membrane.log_time]
     cells += [*v1.normalisation.parameters(), *v1.surround.parameters(), v1.surround_tuning]
-    cells += [*v1.lateral.parameters(), v1.log_shunt]
     log_strength = torch.zeros(len(v1.root_weight))
     steps = [("synapses", p) for p in synapses] + [("cells", p) for p in cells]
     parameters = [(step, p.data.view(-1)) for step, p in steps if p.requires_grad]
@@ -315,8 +314,7 @@ class _SimpleCells:
 @torch.no_grad()
 def _fit_simple_weights(v1: V1, synaptic: Tensor, simple: Tensor, random: np.random.Generator, turns: int = 3) -> None:
     """Fit each cell type's weights to its simple cells' rates above rest, all other parameters fixed."""
-    drives = v1.drives(synaptic)
-    divisors = v1.divisors(drives, v1.excitation(drives))
+    divisors = v1.divisors(v1.excitation(v1.drives(synaptic)))
     afferents, parasol_types = Afferents(v1, synaptic), list(v1.parasol)
     for k in range(len(v1.root_weight)):
         rates = simple[:, k].flatten()
@@ -370,7 +368,7 @@ def fit_complex_weights(
         Chooses places at which a cell type is fitted, given its rates there.
     """
     reach = v1.complex_reach
-    simple = v1.simple_rates(v1.drives(synaptic))
+    simple = v1.simple_rates(v1.excitation(v1.drives(synaptic)))
     inputs = pad(v1.complex_input(simple), reach, "replicate")
     around = inputs.unfold(2, 2 * reach + 1, 1).unfold(3, 2 * reach + 1, 1).unflatten(1, (-1, 2))
     height, width = around.shape[3:5]

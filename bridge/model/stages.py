@@ -43,13 +43,12 @@ deviations of the class's ganglion cells from their maintained rates.
 relay's rates, m those for a constant field, and x₀ the resources there. The divisor is the adaptation of V1 to contrast.
 **V1**: each cell type, on every second pixel, has ON and OFF afferents of the midget or of the parasol class with weights w ≥ 0,
 :math:`d = \sum w\, a`; its cell of opposite phase has them exchanged, d′. Push minus pull gives
-:math:`u = [d - p\, \mathcal{T} [d']_+]_+^\alpha`. Neighbours facilitate it to :math:`v = u\, (1 + l / (1 + m))^\alpha`, and
-simple cells fire at :math:`s_0 + \mathcal{T} R\, v / ((1 + n) (1 + b))`. l is pooled from both phases' [d]₊ by bands of preferred
-orientation, and m, which shunts it, from u as n is. n is pooled from both phases' v, averaged over the cell types of one
-class. b is pooled from both phases' rates above rest, by bands of preferred orientation, one share from the type's own band
-and the rest from all bands; this loop is iterated a few times. Complex cells sum neighbouring simple cells of their type with
-weights ≥ 0. For spiking cells, each channel has its own resting rate, because each receives its own noise, and complex cells
-raise their sum to a power, as noise does with a threshold (Priebe & Ferster 2008).
+:math:`u = [d - p\, \mathcal{T} [d']_+]_+^\alpha`, and simple cells fire at
+:math:`s_0 + \mathcal{T} R\, u / ((1 + n) (1 + b))`. n is pooled from both phases' u after the exponent, averaged over the cell
+types of one class. b is pooled from both phases' rates above rest, by bands of preferred orientation, one share from
+the type's own band and the rest from all bands; this loop is iterated a few times. Complex cells sum neighbouring simple cells
+of their type with weights ≥ 0. For spiking cells, each channel has its own resting rate, because each receives its own
+noise, and complex cells raise their sum to a power, as noise does with a threshold (Priebe & Ferster 2008).
 """
 
 from __future__ import annotations
@@ -499,9 +498,6 @@ class V1(nn.Module):
         self.surround = Pool((0.4, 1.0), 0.15, pixels_per_degree / STRIDE, reach=3.0)
         self.surround.log_weight.data -= 3.0
         self.surround_tuning = nn.Parameter(torch.tensor(0.0))
-        self.lateral = Pool((0.15, 0.5), 0.075, pixels_per_degree / STRIDE, reach=2.0)
-        self.lateral.log_weight.data -= 3.0
-        self.log_shunt = log_parameter(1.0)
         self.membrane = LowPass(0.075)
         self.complex_membrane = LowPass(0.075)
 
@@ -525,7 +521,7 @@ class V1(nn.Module):
 
     def respond(self, drives: Tensor) -> Tensor:
         """Mean rates (Hz) over the window, (B, 2 K, h, w), of `drives`."""
-        rates = self.simple_rates(drives)
+        rates = self.simple_rates(self.excitation(drives))
         return self.spontaneous + torch.cat([window_mean(rates[0]), self.complex_rates(rates)], dim=1)
 
     def drives(self, synaptic: Tensor) -> Tensor:
@@ -551,36 +547,21 @@ class V1(nn.Module):
         pull = torch.stack([self.inhibitory(drive) for drive in functional.relu(drives.flip(0))])
         return functional.relu(drives - self.log_inhibition.exp() * pull) ** self.log_exponent.exp()
 
-    def simple_rates(self, drives: Tensor) -> Tensor:
+    def simple_rates(self, excitation: Tensor) -> Tensor:
         """Rates (Hz) above rest of simple cells of both phases, (phase, interval, B, K, h, w)."""
-        excitation = self.excitation(drives)
-        driven = self.log_maximum_rate.exp() * excitation / self.divisors(drives, excitation)
+        driven = self.log_maximum_rate.exp() * excitation / self.divisors(excitation)
         return torch.stack([self.membrane(one) for one in driven])
 
-    def divisors(self, drives: Tensor, excitation: Tensor) -> Tensor:
-        """Divisor of the excitation by normalisation and surround, over facilitation, (interval, B, K, h, w)."""
+    def divisors(self, excitation: Tensor) -> Tensor:
+        """Divisor of the excitation by normalisation and surround, (interval, B, K, h, w)."""
         total = excitation.sum(dim=0)
-        facilitated = self.facilitation(drives, self._normalising(total))
-        total = total * facilitated
-        normalised = 1 + self._normalising(total)
+        pooled = self.normalisation(torch.einsum("nk,pbkyx->pbnyx", self.class_shares.to(total), total))
+        normalised = 1 + pooled[:, :, constant(self.parasol, pooled, torch.long)]
         driven = self.log_maximum_rate.exp() * total / normalised
         suppressed = torch.ones_like(total)
         for _ in range(ITERATIONS):
             suppressed = 1 + self.suppression(self.membrane(driven / suppressed))
-        return normalised * suppressed / facilitated
-
-    def _normalising(self, total: Tensor) -> Tensor:
-        """Pool of each cell type's relay class, (interval, B, K, h, w), of the excitation of both phases."""
-        pooled = self.normalisation(torch.einsum("nk,pbkyx->pbnyx", self.class_shares.to(total), total))
-        return pooled[:, :, constant(self.parasol, pooled, torch.long)]
-
-    def facilitation(self, drives: Tensor, normalising: Tensor) -> Tensor:
-        """Factor of the excitation by neighbours of similar orientation, which the pool that normalises shunts."""
-        bands = self.bands.to(drives)
-        driven = functional.relu(drives).sum(dim=0)
-        pooled = self.lateral(torch.einsum("nk,pbkyx->pbnyx", bands / bands.sum(dim=1, keepdim=True), driven))
-        own = torch.einsum("nk,pbnyx->pbkyx", bands, pooled)
-        return (1 + own / (1 + self.log_shunt.exp() * normalising)) ** self.log_exponent.exp()
+        return normalised * suppressed
 
     def suppression(self, rates: Tensor) -> Tensor:
         """Suppression of every cell type by its surround: the divisor minus 1."""

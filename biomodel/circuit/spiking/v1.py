@@ -29,11 +29,10 @@ Recurrent pools shunt the dendrite. With n the rate above rest of inhibitory cel
 .. math::
     d = (1 + [n]_+ / n_{half})\,(1 + [f]_+ / f_{half})^{1/p} ,
 
-Neighbours facilitate a drive x / d as in the rate model, shunted by n. With the power p that results from threshold and noise
-(Priebe & Ferster 2008), the surround divides a rate as in the rate model. A *complex* cell pools the simple cells of its
-column and of the one a quarter of a cycle away, as in the rate model, through its own dendrite; strong adaptation makes its
-rate linear in theirs (Ermentrout 1998). *Inhibitory* cells are leaky integrators without adaptation. Their input is x,
-undivided.
+With the power p that results from threshold and noise (Priebe & Ferster 2008), the surround divides a rate as in the
+rate model. A *complex* cell pools the simple cells of its column and of the one a quarter of a cycle away, as in the
+rate model, through its own dendrite; strong adaptation makes its rate linear in theirs (Ermentrout 1998). *Inhibitory*
+cells are leaky integrators without adaptation. Their input is x, undivided.
 
 Lesions: see `biomodel.circuit.lesions`.
 """
@@ -95,7 +94,7 @@ spiked_opposite_{k} : 1 (linked)
 SUMS = """
 sum_{k} = {drive} - {drive_rest!r}*Hz
 sum_opposite_{k} = {opposite} - {opposite_rest!r}*Hz
-share_{k} = {unsuppressed}/(1{pool}){lateral}
+share_{k} = {unsuppressed}/(1{pool})
 """
 
 #: Separate from the sums, because a loop that writes to another group's cells is not vectorised.
@@ -301,8 +300,7 @@ def _columns(
     terms = [rate_form.afferent_terms(s.parameters, cell) for cell in cells]
     afferents = Links("Hz", [(variable, offset) for both in terms for one in both for _, variable, offset in one])
     pools, bands = rate_form.pools_of(cells, s.setting.lesions), rate_form.bands_of(cells, s.setting.lesions)
-    laterals = rate_form.laterals_of(cells, s.setting.lesions)
-    names = [*pools, *bands, *laterals]
+    names = [*pools, *bands]
     group = NeuronGroup(
         columns.cells,
         "".join(COLUMN_EQUATIONS.format(k=k) for k in range(len(cells)))
@@ -343,7 +341,6 @@ def _columns(
                 if pools
                 else "",
                 unsuppressed=f"unsuppressed_{rate_form.band_of(cell)}" if bands else "1",
-                lateral=_facilitated(cell, pools) if laterals else "",
             )
         )
     if bands:
@@ -369,28 +366,18 @@ def _columns(
         if f"surround_{band}" in bands:
             fired = " + ".join(f"fired_{k}" for k in members)
             inputs.append(f"input_surround_{band} = {_PHASES}*(({fired})/{len(members)} - spontaneous)")
-        if f"lateral_{band}" in laterals:
-            driven = " + ".join(f"clip(sum_{end}{k}, 0*Hz, inf*Hz)" for k in members for end in ("", "opposite_"))
-            inputs.append(f"input_lateral_{band} = ({driven})/{len(members)}")
     if inputs:
         group.run_regularly("\n".join(inputs), dt=clock, when="groups", order=13, name="v1_layer_inputs")
     layers = {"v1": group}
     for name in names:
         kind = name.split("_")[0]
-        time = s.parameters["v1.inhibitory_synaptic_time" if kind == "normalisation" else f"v1.{kind}_time"].quantity
+        time = s.parameters["v1.inhibitory_synaptic_time" if kind == "normalisation" else "v1.surround_time"].quantity
         space_constant = s.parameters.value(f"v1.{kind}_space_constant") * columns.pixels_per_degree
         lattice_coupling, step = coupling_and_clock(space_constant, time, clock, s.every)
         layer = Layer(name, "Hz", lattice_coupling, time, step, order=14)
         layers[name] = coupled_layer(layer, group, f"input_{name}", columns)
         setattr(group, name, linked_var(layers[name], "pooled"))
     return layers
-
-
-def _facilitated(cell: CellType, pools: list[str]) -> str:
-    """Factor by which neighbours of similar orientation facilitate a cell type's drive; its normalising pool shunts them."""
-    pool = f"clip(normalisation_{cell.relay}, 0*Hz, inf*Hz)/{cell.relay}_normalisation_half"
-    shunt = f"/(1 + {pool}/lateral_normalisation_half)" if pools else ""
-    return f"*(1 + lateral_{rate_form.band_of(cell)}/lateral_half{shunt})"
 
 
 def _unsuppressed(band: str, bands: list[str]) -> str:
@@ -520,9 +507,5 @@ def initial_state(setting: Setting, trials: Trials, random: np.random.Generator,
     state |= {"v1_dendrite.carried": np.zeros(shape)}
     state |= {"v1_fired.carried": np.full((len(cells), *lattice), p["v1.spontaneous"])}
     silent = np.zeros(lattice)
-    names = [
-        *rate_form.pools_of(cells, lesions),
-        *rate_form.bands_of(cells, lesions),
-        *rate_form.laterals_of(cells, lesions),
-    ]
+    names = [*rate_form.pools_of(cells, lesions), *rate_form.bands_of(cells, lesions)]
     return state | {f"{name}.pooled": silent for name in names}
