@@ -12,7 +12,7 @@ from biomodel.circuit.station import Setting
 from biomodel.parameters import Parameters
 from bridge.fit.data import Cortex, Recording, Relay
 from bridge.fit.optimisers import Targets
-from bridge.model.stages import _FLOOR, V1, Bipolar, Cone, Ganglion, V1Input
+from bridge.model.stages import _FLOOR, Bipolar, Cone, Ganglion, V1Input
 from bridge.model.time import DURATIONS, N_INTERVALS, LowPass, window_mean
 
 CHANNELS = retina.GANGLION_CHANNELS
@@ -339,82 +339,14 @@ def test_remote_contrast_speeds_parasol_cells_up_and_leaves_midget_cells():
     assert float((window_mean(apart)[:, 2] / window_mean(plain)[:, 2]).max()) < 0.95
 
 
-#: Cell types of three bands: 0 and 10 degrees are in one.
+#: Cell types and their relay classes.
 ORIENTATIONS, PARASOL_TYPES = (0.0, 10.0, 45.0, 90.0), (False, True, True, False)
-
-
-@pytest.fixture
-def cortex():
-    """V1 whose filters follow at once; pools of known weights, and even drives (phase, interval, 1, K, y, x)."""
-    stage = V1(ORIENTATIONS, 8.0)
-    stage.set_relay_classes(PARASOL_TYPES)
-    with torch.no_grad():
-        stage.lateral.log_weight.copy_(torch.tensor([0.3, 0.2]).log())
-        stage.normalisation.log_weight.copy_(torch.tensor([0.01, 0.03]).log())
-        stage.surround.log_weight.fill_(-30.0)
-        stage.log_shunt.fill_(np.log(0.8))
-        stage.log_exponent.fill_(np.log(1.7))
-        stage.log_inhibition.fill_(np.log(0.6))
-    drives = [[2.0, 5.0, 3.0, -1.0], [-2.0, 1.0, -3.0, 1.5]]
-    shown = torch.tensor(drives, dtype=torch.double).view(2, 1, 1, 4, 1, 1).expand(2, N_INTERVALS, 1, 4, 5, 7)
-    return fast(stage), np.array(drives), shown
-
-
-def even_cortex(drives: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Excitation (phase, K), factor and normalisation (K,) of even drives: every pool is its input times its weight."""
-    driven = np.maximum(drives, 0)
-    excited = np.maximum(drives - 0.6 * driven[::-1], 0) ** 1.7
-    bands, classes = [[0, 1], [2], [3]], [[0, 3], [1, 2]]
-    lateral, first, second = np.zeros(4), np.zeros(4), np.zeros(4)
-    for members in bands:
-        lateral[members] = 0.5 * driven.sum(axis=0)[members].mean()
-    for members in classes:
-        first[members] = 0.04 * excited.sum(axis=0)[members].mean()
-    factor = (1 + lateral / (1 + 0.8 * first)) ** 1.7
-    for members in classes:
-        second[members] = 0.04 * (excited.sum(axis=0) * factor)[members].mean()
-    return excited, factor, 1 + second
-
-
-def test_facilitation_in_an_even_field_is_the_closed_form(cortex):
-    """u (1 + l / (1 + m))^α over 1 + n, with m of the excitation and n of what is facilitated."""
-    stage, drives, shown = cortex
-    excited, factor, normalised = even_cortex(drives)
-    with torch.no_grad():
-        excitation = stage.excitation(shown)
-        np.testing.assert_allclose(excitation[..., 2, 3].squeeze(2)[:, 0], excited, rtol=1e-5)
-        pool = stage._normalising(excitation.sum(dim=0))
-        found = stage.facilitation(shown, pool)
-        assert found.shape == (N_INTERVALS, 1, 4, 5, 7)
-        np.testing.assert_allclose(found, np.broadcast_to(factor[:, None, None], found.shape), rtol=1e-5)
-        divisors = stage.divisors(shown, excitation)
-        np.testing.assert_allclose(
-            divisors, np.broadcast_to((normalised / factor)[:, None, None], divisors.shape), rtol=1e-5
-        )
-        rates = stage.simple_rates(shown)
-    expected = 50 * excited * factor / normalised
-    np.testing.assert_allclose(rates, np.broadcast_to(expected[:, None, None, :, None, None], rates.shape), rtol=1e-5)
-    assert factor.min() > 1.5 and len({*factor.round(6)}) == 4
-
-
-def test_the_pool_that_normalises_shunts_facilitation(cortex):
-    stage, drives, shown = cortex
-    lateral = even_cortex(drives)[1] ** (1 / 1.7) - 1
-    with torch.no_grad():
-        for pool in (0.0, 1.0, 1e9):
-            found = stage.facilitation(shown, torch.full_like(shown[0], pool))[0, 0, :, 0, 0]
-            unshunted = np.array(
-                [0.5 * np.maximum(drives, 0).sum(axis=0)[k].mean() for k in ([0, 1], [0, 1], [2], [3])]
-            )
-            np.testing.assert_allclose(found, (1 + unshunted / (1 + 0.8 * pool)) ** 1.7, rtol=1e-5)
-    assert (lateral < unshunted).all()
 
 
 @pytest.mark.parametrize(
     ("ablation", "parameter"),
     [
         ("thalamocortical_adaptation", "v1_input.log_contrast_adaptation"),
-        ("lateral_facilitation", "v1.lateral.log_weight"),
         ("remote_suppression", "ganglion.remote_amacrine.log_weight"),
     ],
 )

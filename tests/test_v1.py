@@ -63,11 +63,9 @@ PRESYNAPTIC = {
     ],
     "normalisation_midget": ["pooled"],
     "normalisation_parasol": ["pooled"],
-    # Of the bands of surround and facilitation those that the kinds of the test prefer.
+    # Of the surround's bands those that the kinds of the test prefer.
     "surround_45": ["pooled"],
     "surround_135": ["pooled"],
-    "lateral_45": ["pooled"],
-    "lateral_135": ["pooled"],
 }
 
 
