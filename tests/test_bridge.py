@@ -5,7 +5,7 @@ from safetensors.torch import save_file
 
 import bridge
 from biomodel import LESIONS, STATIONS, Display, Region
-from biomodel.adaptation import gaze_field
+from biomodel.adaptation import DriftAdapted, gaze_field
 from biomodel.analysis.equivalent_kernels import probe
 from biomodel.images import photographs
 from biomodel.stimuli import luminance
@@ -20,7 +20,7 @@ from bridge.fit.optimisers import Targets
 from bridge.fit.v1_rates import non_negative
 from bridge.model.ablation import ABLATIONS, WITHOUT_ABLATION
 from bridge.model.convolution import separable
-from bridge.model.front_end import RELAY
+from bridge.model.front_end import GAZE_SD, RELAY
 from bridge.model.stages import V1
 from bridge.model.time import DURATIONS, N_INTERVALS, LowPass
 
@@ -130,7 +130,8 @@ def test_shapes_and_order_are_the_stations(fitted, patches, responses):
 def test_default_background_is_the_gaze_field(fitted, patches):
     front_end, _ = fitted
     light = torch.from_numpy(patches.values[:3, None])
-    expected = gaze_field(patches.values[:3], 0.5, 16.0)
+    assert front_end.gaze_sd == GAZE_SD == DriftAdapted().sd(1.5)
+    expected = gaze_field(patches.values[:3], GAZE_SD, 16.0)
     background = front_end.background(light)
     assert background.shape == light.shape
     assert np.allclose(background[:, 0], expected, rtol=1e-6)

@@ -9,7 +9,9 @@ import pytest
 import skimage.io
 import xarray as xr
 
-from biomodel import InputError, Pathway
+from biomodel import Display, DriftAdapted, InputError, Pathway
+from biomodel.adaptation import gaze_field
+from biomodel.circuit.retina import memories
 from bridge.fit.stimuli import IMAGES
 from studies.cli import options
 from studies.data import sources
@@ -49,13 +51,22 @@ def test_simulates_a_folder_an_array_and_a_data_set(tmp_path, command):
     assert "macaque_parafovea rate up to cone" in command("info")[1]
 
 
-def test_adapts_to_drift(tmp_path, command):
-    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (1, 12, 12), np.uint8))
-    settings = ("--output", "cone", "--target", "numpy", "--adapt-to", "drift", "--out", tmp_path / "out")
-    code, _, error = command("simulate", tmp_path / "images.npy", *settings)
+@pytest.mark.parametrize("settings", [(), ("--gaze-sd", 0.25), ("--gaze-sd", "inf")])
+def test_adapts_to_drift_or_one_blur(settings, tmp_path, command):
+    """The drift by default: its field of the longest memory is the background; one blur with --gaze-sd."""
+    codes = np.random.default_rng(0).integers(0, 256, (1, 12, 12), np.uint8)
+    np.save(tmp_path / "images.npy", codes)
+    always = ("--output", "cone", "--target", "numpy", "--out", tmp_path / "out")
+    code, _, error = command("simulate", tmp_path / "images.npy", *always, *settings)
     assert code == 0, error
     found = xr.open_zarr(tmp_path / "out" / "responses.zarr", chunks=None, consolidated=False)
-    assert found.attrs["adapt_to"] == "drift" and found.attrs["drift_arcmin2_per_s"] == 30
+    longest = max(memories(Pathway().parameters).values())
+    spread = float(settings[1]) if settings else DriftAdapted().sd(longest)
+    assert found.attrs["adapt_to"] == "gaze" and found.attrs["gaze_spread_deg"] == spread
+    assert found.attrs.get("drift_arcmin2_per_s") == (None if settings else DriftAdapted().diffusion)
+    display = Display()
+    expected = gaze_field(display.show(codes).values, spread, display.pixels_per_degree)
+    np.testing.assert_allclose(found.background, expected, rtol=1e-6)
 
 
 def test_has_the_defaults_of_the_studies():
@@ -76,6 +87,8 @@ def test_has_the_defaults_of_the_studies():
         (["digits", "--parameter", "cone.gain=nan"], "cone.gain"),
         (["digits", "--parameter", "cone.speed=1"], "cone.speed"),
         (["digits", "--adapt-to", "yesterday"], "yesterday"),
+        (["digits", "--adapt-to", "drift"], "'drift'"),
+        (["digits", "--adapt-to", "previous"], "--adapt-to must be gaze or a luminance in cd/m², got 'previous'"),
         (["digits", "--adapt-to", "nan"], "adapt_to"),
         (["digits", "--window", "0.2", "0.05"], "window"),
         (["digits", "--duration", "inf"], "duration"),

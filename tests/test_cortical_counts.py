@@ -58,7 +58,7 @@ def truth() -> V1:
 
 
 def relay(images: int, seed: int) -> Relay:
-    return Relay(relay_rates(images, seed), torch.full((4, 1, 1), MAINTAINED))
+    return Relay(relay_rates(images, seed), torch.full((4, 1, 1), MAINTAINED), torch.zeros(images, 2))
 
 
 def respond(v1: V1, shown: Relay) -> Tensor:

@@ -4,16 +4,17 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from brian2 import ms
 
-import bridge
 from biomodel import DriftAdapted, GazeAdapted, InputError, Pathway, luminance
-from biomodel.adaptation import Fields, UniformField, gaze_field
+from biomodel.adaptation import FIXATION, Fields, UniformField, gaze_field
 from biomodel.circuit import retina
 from biomodel.circuit.coupled_layer import solve_coupled_layer
 from biomodel.circuit.lattice import Grid
 from biomodel.circuit.station import Setting
 from biomodel.parameters import PRESETS, Parameters
+from bridge.fit.fitting import fit_front_end
 
 SIZE, PIXELS_PER_DEGREE = 16, 16.0
 IMAGES = np.random.default_rng(0).uniform(20, 300, (2, SIZE, SIZE))
@@ -41,6 +42,27 @@ def test_fields_spread_with_the_square_root_of_memory():
     assert np.array_equal(fields.start, fields.of("bipolar.adaptation"))
     second = fields[1:]
     assert len(second) == 1 and np.array_equal(second.of("cone.z2"), fields.of("cone.z2")[1:])
+
+
+def test_with_saccades_memories_longer_than_a_fixation_are_of_the_whole_image():
+    drift = DriftAdapted(30, saccades=True)
+    fields = drift.fields(IMAGES, PIXELS_PER_DEGREE, slice(None), MEMORIES)
+    longer = {name for name, memory in MEMORIES.items() if memory > FIXATION}
+    assert {"cone.z_slow", "bipolar.adaptation"} <= longer and "cone.z1" not in longer
+    mean = np.broadcast_to(IMAGES.mean(axis=(1, 2), keepdims=True), IMAGES.shape)
+    for name, memory in MEMORIES.items():
+        near = gaze_field(IMAGES, DriftAdapted(30).sd(memory), PIXELS_PER_DEGREE)
+        same(fields.of(name), mean if name in longer else near)
+    same(fields.start, mean)
+    assert np.array_equal(fields.scene, IMAGES)
+    assert drift.sd(FIXATION) == DriftAdapted(30).sd(FIXATION) and drift.sd(1.001 * FIXATION) == math.inf
+    assert str(drift) == "drift of 30 arcmin²/s and saccades" != str(DriftAdapted(30))
+
+
+@pytest.mark.parametrize("wrong", [None, 1, 0.0, "yes"])
+def test_bad_saccades_are_refused(wrong):
+    with pytest.raises(InputError, match="saccades must be True or False, got"):
+        DriftAdapted(30, wrong)
 
 
 @pytest.mark.parametrize("lesions", [(), ("cone_adaptation",), ("luminance_gain",)])
@@ -94,15 +116,35 @@ def test_responses_of_a_drifting_eye(tmp_path):
     found = pathway.simulate(shown, DriftAdapted(30), 0.05, output="lgn", store=tmp_path)
     slowest = DriftAdapted(30).sd(max(MEMORIES.values()))
     assert np.allclose(found.background, gaze_field(IMAGES, slowest, PIXELS_PER_DEGREE))
-    assert found.attrs["adapt_to"] == "drift" and found.attrs["drift_arcmin2_per_s"] == 30
-    assert "gaze_spread_deg" not in found.attrs
+    assert found.attrs["adapt_to"] == "gaze" and found.attrs["drift_arcmin2_per_s"] == 30
+    assert found.attrs["gaze_spread_deg"] == slowest
     one_field = pathway.simulate(shown, GazeAdapted(slowest), 0.05, output="lgn")
     assert np.allclose(one_field.background, found.background)
+    assert one_field.attrs["gaze_spread_deg"] == slowest and "drift_arcmin2_per_s" not in one_field.attrs
     assert float(abs(one_field.lgn - found.lgn).max()) > 1
     with pytest.raises(InputError, match="adapt_to = drift of 30 arcmin²/s, now drift of 20 arcmin²/s"):
         pathway.simulate(shown, DriftAdapted(20), 0.05, output="lgn", store=tmp_path)
-    with pytest.raises(InputError, match="adapt_to must be gaze or luminances for a fit, got drift"):
-        bridge.fit_responses(found.load(), shown)
+
+
+@pytest.mark.parametrize("adapt_to", ["gaze", DriftAdapted(20), DriftAdapted(20, saccades=True), GazeAdapted(0.1)])
+def test_a_fit_has_the_field_of_the_longest_memory(adapt_to, monkeypatch):
+    """As its default background; `gaze` is the default drift."""
+    monkeypatch.setattr("bridge.fit.fitting.EarlyStages.fit", lambda *_: None)
+    monkeypatch.setattr("bridge.fit.fitting.refine", lambda *_: None)
+    shown = luminance(IMAGES, PIXELS_PER_DEGREE)
+    responses = Pathway(target="numpy").simulate(shown, adapt_to, 0.02, output="lgn")
+    drift = DriftAdapted() if adapt_to == "gaze" else adapt_to
+    expected = drift.sd if isinstance(drift, GazeAdapted) else drift.sd(max(MEMORIES.values()))
+    front_end = fit_front_end(shown, responses)
+    assert front_end.gaze_sd == responses.attrs["gaze_spread_deg"] == expected
+    background = front_end.background(torch.from_numpy(IMAGES[:, None]))[:, 0]
+    np.testing.assert_allclose(background, responses.background, rtol=1e-6)
+
+
+def test_gaze_is_the_default_drift():
+    pathway, shown = Pathway(target="numpy"), luminance(IMAGES, PIXELS_PER_DEGREE)
+    found, expected = (pathway.simulate(shown, state, 0.02, output="cone") for state in ("gaze", DriftAdapted()))
+    assert found.identical(expected)
 
 
 def test_a_uniform_field_does_not_depend_on_drift():

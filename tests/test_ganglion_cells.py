@@ -6,6 +6,7 @@ from brian2 import Network, NeuronGroup, StateMonitor, ms, mV, prefs
 
 from biomodel import Pathway
 from biomodel.circuit import retina
+from biomodel.circuit.coupled_layer import coupling, solve_coupled_layer, stability_limit
 from biomodel.circuit.lattice import Grid
 from biomodel.circuit.retina import BIPOLAR_CHANNELS, GANGLION_CHANNELS
 from biomodel.circuit.station import Setting
@@ -49,18 +50,19 @@ def respond(duration, bipolar=0.0, contrast=0.0, remote=0.0, adapted=0.0, lesion
     return np.asarray(monitor.t / ms), found
 
 
-def value(name, overrides=None):
-    return Parameters("macaque_parafovea", overrides).value(f"ganglion.{name}")
+def value(name, overrides=None, station="ganglion"):
+    return Parameters("macaque_parafovea", overrides).value(f"{station}.{name}")
 
 
 @pytest.mark.parametrize("channel", PARASOL)
-@pytest.mark.parametrize("contrast", [0.0, 5.0, 20.0])
-def test_contrast_shortens_the_time_constant_of_the_transient(channel, contrast):
-    # Victor 1987, Benardete & Kaplan 1999: T_S = T_0 / (1 + c / c_half).
-    times, found = respond(120, bipolar=1.0, contrast=contrast, adapted=contrast)
+@pytest.mark.parametrize(("contrast", "remote"), [(0.0, 0.0), (5.0, 0.0), (20.0, 0.0), (0.0, 15.0), (5.0, 30.0)])
+def test_contrast_shortens_the_time_constant_of_the_transient(channel, contrast, remote):
+    # Victor 1987, Benardete & Kaplan 1999: T_S = T_0 / (1 + c / c_half); remote contrast adds its share to c.
+    times, found = respond(120, bipolar=1.0, contrast=contrast, remote=remote, adapted=contrast)
     excitation = found[f"{channel}_excitation"]
     lasting = value("parasol_gain") * (1 - value("parasol_transience")) / (1 + contrast / value("adaptation_half"))
-    expected = value(f"{channel}_transience_time") / (1 + contrast / value("contrast_half"))
+    effective = contrast + value("remote_weight") * remote
+    expected = value(f"{channel}_transience_time") / (1 + effective / value("contrast_half"))
     above = excitation - lasting
     fitted = (times >= 30) & (above > 1e-6 * above.max())
     slope = np.polyfit(times[fitted], np.log(above[fitted]), 1)[0]
@@ -99,25 +101,88 @@ def test_contrast_of_the_last_seconds_is_remembered():
 
 def test_midget_cells_do_not_adapt_to_contrast():
     _, plain = respond(60, bipolar=1.0)
-    _, other = respond(60, bipolar=1.0, contrast=20.0, adapted=30.0)
+    _, other = respond(60, bipolar=1.0, contrast=20.0, remote=40.0, adapted=30.0)
     np.testing.assert_allclose(other["midget_on_excitation"], plain["midget_on_excitation"], rtol=1e-9)
     assert other["parasol_on_excitation"].max() < 0.5 * plain["parasol_on_excitation"].max()
 
 
-@pytest.mark.parametrize("lesion", ["contrast_gain", "contrast_adaptation"])
-def test_each_lesion_removes_one_effect_of_contrast(lesion):
-    contrast, adapted = (20.0, 0.0) if lesion == "contrast_gain" else (0.0, 30.0)
+#: Effects of contrast that a lesion removes, in mV.
+REMOVED = {
+    "contrast_gain": {"contrast": 20.0, "remote": 40.0},
+    "remote_suppression": {"remote": 40.0},
+    "contrast_adaptation": {"adapted": 30.0},
+}
+
+
+@pytest.mark.parametrize("lesion", REMOVED)
+def test_each_lesion_removes_its_effects_of_contrast(lesion):
     # Memory that does not change within the test.
     fixed = {"ganglion.adaptation_time": 1e5}
     _, plain = respond(60, bipolar=1.0, overrides=fixed)
-    _, found = respond(60, bipolar=1.0, contrast=contrast, adapted=adapted, lesions=(lesion,), overrides=fixed)
+    _, found = respond(60, bipolar=1.0, lesions=(lesion,), overrides=fixed, **REMOVED[lesion])
+    _, intact = respond(60, bipolar=1.0, overrides=fixed, **REMOVED[lesion])
     for channel in GANGLION_CHANNELS:
-        np.testing.assert_allclose(found[f"{channel}_excitation"], plain[f"{channel}_excitation"], rtol=2e-3, atol=1e-9)
+        name = f"{channel}_excitation"
+        np.testing.assert_allclose(found[name], plain[name], rtol=2e-3, atol=1e-9)
+        assert channel not in PARASOL or intact[name].mean() < 0.9 * plain[name].mean()
+
+
+def test_the_contrast_nearby_stays_without_the_remote_one():
+    _, expected = respond(60, bipolar=1.0, contrast=20.0)
+    _, found = respond(60, bipolar=1.0, contrast=20.0, remote=40.0, lesions=("remote_suppression",))
+    for channel in PARASOL:
+        np.testing.assert_allclose(found[f"{channel}_excitation"], expected[f"{channel}_excitation"], rtol=1e-9)
+
+
+def test_a_coarser_lattice_has_a_cell_for_each_square():
+    """Two images of 5 × 6 cells, which no square of 4 × 4 cells divides: indices by hand."""
+    coarse, middles, squares = Grid(2, 5, 6, 16.0).coarser(4)
+    assert coarse == Grid(2, 2, 2, 4.0)
+    # The third of four rows or columns; the last one of those that are left over.
+    first = [2 * 6 + 2, 2 * 6 + 5, 4 * 6 + 2, 4 * 6 + 5]
+    assert middles.tolist() == [*first, *(30 + cell for cell in first)]
+    upper, lower = [0, 0, 0, 0, 1, 1], [2, 2, 2, 2, 3, 3]
+    assert squares.tolist() == [k + cell for k in (0, 4) for cell in upper * 4 + lower]
+
+
+@pytest.mark.parametrize("size", [(8, 4), (9, 11), (3, 2), (1, 1)])
+def test_squares_of_a_coarser_lattice_hold_their_middles(size):
+    grid = Grid(3, *size, 16.0)
+    coarse, middles, squares = grid.coarser(4)
+    assert len(middles) == coarse.cells and len(squares) == grid.cells
+    assert (squares[middles] == np.arange(coarse.cells)).all()
+    # Distances from a cell to the middle of its square, in rows and in columns.
+    places = np.stack(np.unravel_index(np.arange(grid.cells), (3, *size)))
+    apart = np.abs(places - places[:, middles[squares]])
+    assert apart[0].max() == 0 and apart[1:].max() <= 3
+
+
+def test_remote_contrast_is_pooled_on_the_coarse_lattice():
+    """A static contrast of 9 × 11 cells: the steady state of the layer, and what ganglion cells read of it."""
+    place = setting(height=9, width=11, images=2)
+    bipolars = NeuronGroup(place.grid.cells, "\n".join(f"{c} : volt" for c in BIPOLAR_CHANNELS))
+    near = NeuronGroup(place.grid.cells, "pooled : volt")
+    shown = np.random.default_rng(0).uniform(0, 30, (2, 9, 11))
+    near.pooled = shown.ravel() * mV
+    remote = retina.remote_amacrine(place, near)
+    cells = retina.ganglion(place, bipolars, near, remote)
+    Network(bipolars, near, remote, cells).run(15 * value("remote_time", station="amacrine") * ms)
+    space_constant = value("remote_space_constant", station="amacrine") * 16 / retina.REMOTE_STRIDE
+    layer = coupling(space_constant, stability_limit(remote.namespace["time"], remote.clock.dt))
+    middles = shown[:, [2, 6, 8]][..., [2, 6, 10]]
+    expected = solve_coupled_layer(layer, 1.0, middles)
+    found = np.asarray(remote.pooled / mV).reshape(2, 3, 3)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    read = np.asarray(cells.remote / mV).reshape(2, 9, 11)
+    np.testing.assert_allclose(read, found.repeat(4, 1)[:, :9].repeat(4, 2)[..., :11], rtol=1e-9)
+    assert found.std() > 0.1 and found.mean() == pytest.approx(middles.mean(), rel=1e-4)
 
 
 def test_an_even_scene_has_no_contrast():
     found = retina.settled_contrast(setting(height=8, width=8), np.full((1, 8, 8), 50.0))
     assert abs(found[0]) < 1e-9
+    for variance in retina.settled_variance(setting(height=8, width=8), np.full((1, 8, 8), 50.0)).values():
+        assert variance.shape == (1, 1, 1) and abs(variance).max() < 1e-12
 
 
 def test_settled_contrast_of_wide_halves_is_that_of_uniform_fields():
@@ -141,21 +206,60 @@ def test_settled_contrast_of_wide_halves_is_that_of_uniform_fields():
     assert retina.settled_contrast(place, scene)[0] == pytest.approx(expected, rel=1e-3)
 
 
-def test_settled_contrast_is_the_mean_over_simulated_fixations():
+def fixations(output, lesions=()):
+    """Photographs, traces of .3 s of each after the scene's mean, and the setting."""
     scenes = photographs(8, 32, seed=5)
-    pathway = Pathway()
-    found = pathway.simulate(
-        scenes,
-        adapt_to=scenes.values.mean(axis=(1, 2)).tolist(),
-        output="bipolar",
-        duration=0.3,
-        window=(0.0, 0.3),
-        record="trace",
-    )
+    pathway = Pathway(lesions=lesions)
+    means = scenes.values.mean(axis=(1, 2)).tolist()
+    found = pathway.simulate(scenes, means, output=output, duration=0.3, window=(0.0, 0.3), record="trace")
+    return scenes.values, found, Setting(pathway.parameters, tuple(lesions), Grid(8, 32, 32, 16.0), 0.5 * ms)
+
+
+def test_settled_contrast_is_the_mean_over_simulated_fixations():
+    scenes, found, place = fixations("bipolar")
     diffuse = found.bipolar.sel(bipolar_channel=["diffuse_on", "diffuse_off"])
     mean = np.maximum(diffuse, 0).sum("bipolar_channel").mean(("time", "y", "x")).values
-    place = Setting(pathway.parameters, (), Grid(8, 32, 32, 16.0), 0.5 * ms)
-    closed_form = 1000 * retina.settled_contrast(place, scenes.values)
-    ratio = mean / closed_form
+    ratio = mean / (1000 * retina.settled_contrast(place, scenes))
     assert np.median(ratio) == pytest.approx(1.0, abs=0.06)
     assert ratio.min() > 0.85 and ratio.max() < 1.35
+
+
+def test_settled_variance_is_the_mean_over_simulated_fixations():
+    """Without adaptation to contrast: simulated cells come from an even field, those of the closed form know the scene."""
+    scenes, found, place = fixations("ganglion", ["contrast_adaptation"])
+    closed_form = retina.settled_variance(place, scenes)
+    for name, tolerance in (("midget", 0.07), ("parasol", 0.12)):
+        squares = 0
+        for side in ("on", "off"):
+            rates = found.ganglion.sel(ganglion_channel=f"{name}_{side}")
+            squares = squares + (rates - value(f"{name}_{side}_maintained")) ** 2
+        ratio = np.sqrt(squares.mean(("time", "y", "x")).values / closed_form[name][:, 0, 0])
+        assert np.median(ratio) == pytest.approx(1.0, abs=tolerance), (name, ratio)
+        assert ratio.min() > 0.7 and ratio.max() < 1.5, (name, ratio)
+
+
+def test_settled_variance_of_wide_halves_is_that_of_uniform_fields():
+    """Rates by hand: the limit of each cell for the share of its steady input that evokes as much as a transient."""
+    place = setting(overrides={"cone.pupil_reflex": 0}, height=2, width=8, pixels_per_degree=0.05)
+    scene = np.where(np.arange(8) < 4, 20.0, 180.0) * np.ones((1, 2, 1))
+    potentials = retina.fixation_potentials(place, scene)
+    contrast = 1000 * retina.settled_contrast(place, scene)[0]
+    pooled = (1 + value("remote_weight")) * contrast
+    losses = {
+        (): (1 + contrast / value("adaptation_half")) * np.sqrt(1 + pooled / value("contrast_half")),
+        ("remote_suppression",): (1 + contrast / value("adaptation_half"))
+        * np.sqrt(1 + contrast / value("contrast_half")),
+        ("contrast_gain",): 1 + contrast / value("adaptation_half"),
+        ("contrast_gain", "contrast_adaptation"): 1.0,
+    }
+    for lesions, parasol in losses.items():
+        found = retina.settled_variance(place._replace(lesions=lesions), scene)
+        for name, bipolar, loss in (("midget", "midget", 1.0), ("parasol", "diffuse", parasol)):
+            recovery, expected = value(f"{name}_recovery_time") / 1000, 0
+            for side in ("on", "off"):
+                maintained = value(f"{name}_{side}_maintained")
+                e = value(f"{name}_gain") * retina.TRANSIENT_SHARE[name] * 1000 * potentials[f"{bipolar}_{side}"] / loss
+                left = 1 - recovery * maintained
+                free = np.maximum(maintained / left + e / left**2, 0)
+                expected += np.mean((free / (1 + recovery * free) - maintained) ** 2)
+            assert found[name].item() == pytest.approx(expected, rel=1e-9), (name, lesions)

@@ -8,7 +8,7 @@ import torch
 from brian2 import ms
 
 import bridge
-from biomodel import GazeAdapted, InputError, LuminanceRangeWarning, Pathway, luminance
+from biomodel import DriftAdapted, GazeAdapted, InputError, LuminanceRangeWarning, Pathway, luminance
 from biomodel.adaptation import Fields
 from biomodel.circuit import retina
 from biomodel.circuit.lattice import Grid
@@ -43,6 +43,11 @@ def simulate(images, adapt_to, parameters=None, lesions=(), **settings):
 
 def setting(parameters=None, lesions=()):
     return Setting(Parameters("macaque_parafovea", parameters), lesions, Grid(3, 12, 12, 16.0), 0.5 * ms)
+
+
+def settled(images):
+    """Fields of the default state."""
+    return DriftAdapted().fields(images, 16, slice(None), retina.memories(Parameters("macaque_parafovea")))
 
 
 def test_areas_are_the_published_ones():
@@ -103,7 +108,7 @@ def test_a_natural_pupil_scales_luminance(lesions):
 
 def test_a_settled_pupil_scales_luminance():
     """The area for the scene's mean under gaze, also in the contrast that saccades evoke."""
-    scale = pupil_area(GazeAdapted().fields(IMAGES, 16, slice(None), {}).start.mean(axis=(1, 2))) / AREA
+    scale = pupil_area(settled(IMAGES).start.mean(axis=(1, 2))) / AREA
     natural, fixed = simulate(IMAGES, "gaze"), simulate(IMAGES * scale[:, None, None], "gaze", FIXED)
     for station in STATIONS:
         np.testing.assert_allclose(natural[station], fixed[station], rtol=1e-6, atol=1e-6, err_msg=station)
@@ -111,7 +116,7 @@ def test_a_settled_pupil_scales_luminance():
 
 def test_a_sequence_keeps_the_area_of_the_state_carried_over():
     """Both images through the pupil for the first one."""
-    scale = float(pupil_area(GazeAdapted().fields(IMAGES[:1], 16, slice(None), {}).start.mean())) / AREA
+    scale = float(pupil_area(settled(IMAGES[:1]).start.mean())) / AREA
     natural, fixed = simulate(IMAGES[:2], "previous"), simulate(IMAGES[:2] * scale, "previous", FIXED)
     np.testing.assert_allclose(natural.cone, fixed.cone, rtol=1e-6)
 

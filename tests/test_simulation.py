@@ -123,8 +123,8 @@ def test_full_disk_is_a_clear_error_and_loses_nothing(noise, undisturbed, tmp_pa
     [
         ({"pathway": {"parameters": {"lgn.transfer": 0.4}}}, "parameter lgn.transfer = 0.5, now 0.4"),
         ({"pathway": {"lesions": ["horizontal_feedback"]}}, "lesions = , now horizontal_feedback"),
-        ({"adapt_to": GazeAdapted(0.25)}, "adapt_to = gaze of 0.5°, now gaze of 0.25°"),
-        ({"adapt_to": 100.0}, "adapt_to = gaze of 0.5°, now 100 cd/m²"),
+        ({"adapt_to": GazeAdapted(0.25)}, "adapt_to = drift of 30 arcmin²/s, now gaze of 0.25°"),
+        ({"adapt_to": 100.0}, "adapt_to = drift of 30 arcmin²/s, now 100 cd/m²"),
         ({"labels": [4, 5]}, "coordinates = "),
         ({"seed": 1}, "seed = 0, now 1"),
         ({"chunk": 1}, "chunk = 2, now 1"),

@@ -10,7 +10,9 @@ from biomodel.circuit import retina
 from biomodel.circuit.lattice import Grid
 from biomodel.circuit.station import Setting
 from biomodel.parameters import Parameters
-from bridge.model.stages import Bipolar, Cone, Ganglion
+from bridge.fit.data import Cortex, Recording, Relay
+from bridge.fit.optimisers import Targets
+from bridge.model.stages import _FLOOR, Bipolar, Cone, Ganglion, V1Input
 from bridge.model.time import DURATIONS, N_INTERVALS, LowPass, window_mean
 
 CHANNELS = retina.GANGLION_CHANNELS
@@ -111,10 +113,11 @@ def test_contrast_shortens_the_high_pass_filter_of_parasol_cells_only():
     assert bool((strong[2:, 2:] < weak[2:, 2:]).all()) and bool((strong[0, 2:] > 0.8 * weak[0, 2:]).all())
 
 
-def static_contrast(cone: Cone, bipolar: Bipolar, image: torch.Tensor) -> torch.Tensor:
-    """Contrast for horizontal cells that pool nothing, of gain 1."""
+def static_contrast(cone: Cone, bipolar: Bipolar, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Contrast and root mean square for horizontal cells that pool nothing, of gain 1."""
     change, rest = cone.static_change(image)
-    return bipolar.static_contrast(change, change, rest).detach()
+    contrast, rms = bipolar.static_contrast(change, change, rest)
+    return contrast.detach(), rms.detach()
 
 
 def test_the_contrast_of_a_scene_is_the_circuits():
@@ -143,15 +146,23 @@ def test_the_contrast_of_a_scene_is_the_circuits():
         bipolar.log_gain.copy_(torch.tensor(gains * 2).log())
         bipolar.log_saturation.copy_(torch.tensor(saturations * 2).log())
         bipolar.wide_amacrine.log_weight.fill_(-30.0)
-    found = static_contrast(cone, bipolar, torch.from_numpy(IMAGE))
+    found, rms = static_contrast(cone, bipolar, torch.from_numpy(IMAGE))
     assert found.numpy() == pytest.approx(expected, rel=0.01) and float(found) > 3
+    potentials = retina.fixation_potentials(setting, IMAGE)
+    squares = [
+        np.mean([np.square(1000 * potentials[f"{name}_{side}"]).mean() for side in ("on", "off")])
+        for name in ("midget", "diffuse")
+    ]
+    # The floor under the root takes up to its own root, .1 mV.
+    np.testing.assert_allclose(rms[0] + _FLOOR**0.5, np.sqrt(np.add(squares, _FLOOR)), rtol=0.01)
 
 
 def test_the_contrast_of_a_scene_does_not_depend_on_the_scale_of_bright_light():
     cone, bipolar = Cone().double(), Bipolar(16.0).double()
-    found = [float(static_contrast(cone, bipolar, torch.from_numpy(scale * IMAGE))) for scale in (0.01, 1, 100, 1e4)]
+    found = [float(static_contrast(cone, bipolar, torch.from_numpy(scale * IMAGE))[0]) for scale in (0.01, 1, 100, 1e4)]
     assert found[3] == pytest.approx(found[2], rel=1e-2) and found[0] < 0.5 * found[2]
-    assert float(static_contrast(cone, bipolar, torch.full((1, 9, 9), 60.0).double())) == pytest.approx(0, abs=1e-9)
+    for even in static_contrast(cone, bipolar, torch.full((1, 9, 9), 60.0).double()):
+        assert even.numpy() == pytest.approx(0, abs=1e-9)
 
 
 @pytest.fixture
@@ -227,3 +238,183 @@ def test_gradients_are_finite_in_any_light(front_end, light):
     assert bool(out.isfinite().all()) and bool(image.grad.isfinite().all())
     for name, parameter in front_end.named_parameters():
         assert bool(parameter.grad.isfinite().all()), name
+
+
+def fast(stage: torch.nn.Module) -> torch.nn.Module:
+    """A stage whose filters follow at once."""
+    with torch.no_grad():
+        for name, parameter in stage.named_parameters():
+            if name.endswith("log_time"):
+                parameter.fill_(-22.0)
+    return stage.double()
+
+
+def constant(values, *size: int) -> torch.Tensor:
+    """A constant signal, (interval, 1, channel, y, x)."""
+    return torch.tensor(values, dtype=torch.double).view(1, 1, -1, 1, 1).expand(N_INTERVALS, 1, -1, *size)
+
+
+@pytest.mark.parametrize("depressed", [True, False])
+def test_synapses_divide_by_the_contrast_of_their_class(depressed):
+    """At rest m stays; (l x / x₀ - m) / (1 + a K)^p with x = 1 / (1 + v l), at K of each class and image."""
+    stage = fast(V1Input())
+    release, gains, exponent = ((0.02, 0.05) if depressed else (0.0, 0.0)), (0.3, 0.05), 0.4
+    with torch.no_grad():
+        stage.log_release.copy_(torch.tensor(release).log().clamp_min(-30))
+        stage.log_contrast_adaptation.copy_(torch.tensor(gains).log())
+        stage.log_adaptation_exponent.fill_(np.log(exponent))
+    maintained, relay = np.array([18.0, 12.0, 20.0, 15.0]), np.array([40.0, 1.0, 60.0, 15.0])
+    contrast = np.array([[0.0, 0.0], [2.0, 40.0], [7.0, 0.0]])
+    shown = constant(relay, 3, 2).expand(-1, 3, -1, -1, -1)
+    found = stage(shown, maps(maintained), torch.from_numpy(contrast)).detach()
+    use = np.repeat(release, 2)
+    sent = relay * (1 + use * maintained) / (1 + use * relay)
+    loss = (1 + np.array(gains) * contrast) ** exponent
+    expected = (sent - maintained) / np.repeat(loss, 2, axis=1)
+    for interval in found:
+        np.testing.assert_allclose(interval[:, :, 1, 1], expected, rtol=1e-5, atol=1e-9)
+    # The last channel is at its maintained rate.
+    assert np.abs(expected[:, 3]).max() < 1e-9 < 1 < np.abs(expected[:, :3]).min()
+
+
+def test_contrast_that_transients_leave_is_divided_in_parasol_cells():
+    """Over 1 + k / half and the root of 1 + pools · k / c_half; midget cells' contrast stays."""
+    stage = Ganglion(16.0).double()
+    rms, contrast = torch.tensor([[3.0, 5.0], [3.0, 5.0]]).double(), torch.tensor([0.0, 12.0]).double()
+    with torch.no_grad():
+        stage.log_contrast_adaptation.fill_(np.log(0.2))
+        stage.log_contrast_gain.fill_(np.log(0.07))
+        for pool, weights in ((stage.contrast_amacrine, (0.4, 0.5)), (stage.remote_amacrine, (0.2, 0.1))):
+            pool.log_weight.copy_(torch.tensor(weights).log())
+        found = stage.evoked_rms(rms, contrast)
+        stage.remote_amacrine.log_weight.fill_(-30.0)
+        near = stage.evoked_rms(rms, contrast)
+    expected = [[3, 5], [3, 5 / (1 + 0.2 * 12) / np.sqrt(1 + 0.07 * 1.2 * 12)]]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(near[1, 1], 5 / (1 + 0.2 * 12) / np.sqrt(1 + 0.07 * 0.9 * 12), rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(6, 7), (8, 4), (3, 2), (13, 5)])
+def test_remote_contrast_of_an_even_signal_is_its_share(size):
+    """Also where the squares of the coarse lattice are cut: the sum of the pool's weights times the signal."""
+    stage = fast(Ganglion(16.0))
+    with torch.no_grad():
+        stage.remote_amacrine.log_weight.copy_(torch.tensor([0.3, 0.15]).log())
+        found = stage._remote(torch.full((N_INTERVALS, 2, *size), 4.0).double())
+    assert found.shape == (N_INTERVALS, 2, *size)
+    np.testing.assert_allclose(found, 0.45 * 4.0, rtol=1e-5)
+
+
+def test_remote_contrast_is_that_of_the_square_around_a_place():
+    """A pool that reaches no other square gives the mean of each square, also of those that the border cuts."""
+    stage = fast(Ganglion(16.0))
+    random = np.random.default_rng(0).random((N_INTERVALS, 2, 6, 7))
+    with torch.no_grad():
+        stage.remote_amacrine.log_radius.fill_(-10.0)
+        stage.remote_amacrine.log_weight.copy_(torch.tensor([0.3, 0.15]).log())
+        found = stage._remote(torch.from_numpy(random)).numpy()
+    for rows in (slice(0, 4), slice(4, 6)):
+        for columns in (slice(0, 4), slice(4, 7)):
+            mean = random[..., rows, columns].mean(axis=(2, 3), keepdims=True)
+            np.testing.assert_allclose(
+                found[..., rows, columns], 0.45 * np.broadcast_to(mean, found[..., rows, columns].shape), rtol=1e-5
+            )
+
+
+def test_remote_contrast_speeds_parasol_cells_up_and_leaves_midget_cells():
+    """A small change of the speed: as if the contrast nearby were pooled with as much more weight."""
+    bipolar = constant([3.0, -3.0, 6.0, -6.0], 9, 9)
+    stage = Ganglion(16.0).double()
+
+    def respond(near: float, remote: float) -> torch.Tensor:
+        with torch.no_grad():
+            for pool, weight in ((stage.contrast_amacrine, near), (stage.remote_amacrine, remote)):
+                pool.log_weight.fill_(np.log(weight / 2))
+                pool.log_time.fill_(-22.0)
+            return stage(bipolar, torch.zeros(1, dtype=torch.double))
+
+    plain, together, apart = respond(1.0, 1e-12), respond(1.7, 1e-12), respond(1.0, 0.7)
+    torch.testing.assert_close(apart, together, rtol=1e-6, atol=1e-9)
+    assert torch.equal(apart[:, :, :2], plain[:, :, :2])
+    assert float((window_mean(apart)[:, 2] / window_mean(plain)[:, 2]).max()) < 0.95
+
+
+#: Cell types and their relay classes.
+ORIENTATIONS, PARASOL_TYPES = (0.0, 10.0, 45.0, 90.0), (False, True, True, False)
+
+
+@pytest.mark.parametrize(
+    ("ablation", "parameter"),
+    [
+        ("thalamocortical_adaptation", "v1_input.log_contrast_adaptation"),
+        ("remote_suppression", "ganglion.remote_amacrine.log_weight"),
+    ],
+)
+def test_ablations_remove_contrast_mechanisms(ablation, parameter):
+    """A front end without one responds as one whose mechanism has no weight, and other than with weight."""
+    labels = {"v1": [f"cell_{k}" for k in range(8)]}
+    made = [
+        bridge.FrontEnd(8.0, labels, orientations=ORIENTATIONS, parasol=PARASOL_TYPES, ablations=one).double()
+        for one in ((), (ablation,))
+    ]
+    intact, ablated = made
+    for each in made:
+        with torch.no_grad():
+            each.v1.root_weight.copy_(
+                torch.rand(each.v1.root_weight.shape, generator=torch.Generator().manual_seed(0)) ** 4 / 3
+            )
+    light = torch.from_numpy(IMAGE[:, None])
+    with torch.no_grad():
+        before, without = intact(light), ablated(light)
+        intact.get_parameter(parameter).fill_(-100.0)
+        after = intact(light)
+    torch.testing.assert_close(without, after, rtol=1e-6, atol=1e-9)
+    assert float((before - after).abs().max()) > 1e-2
+    assert not ablated.get_parameter(parameter).requires_grad and intact.get_parameter(parameter).requires_grad
+
+
+def test_synapses_adapt_to_settled_images_alone():
+    """Contrast adapted to is 0 before a uniform background: a front end without the mechanism responds alike."""
+    intact = bridge.FrontEnd(16.0, {}, "v1_input").double()
+    ablated = bridge.FrontEnd(16.0, {}, "v1_input", ablations=["thalamocortical_adaptation"]).double()
+    light = torch.from_numpy(IMAGE[:, None])
+    uneven = torch.from_numpy(IMAGE[:, None].repeat(2, axis=0))
+    uneven[1] = 40.0
+    with torch.no_grad():
+        for background in (60.0, torch.tensor(60.0), torch.full_like(light, 40.0)):
+            signals = intact.advance(
+                intact.stations[:5], intact.initial_signals(light, intact.background(light, background))
+            )
+            assert torch.equal(intact.evoked_contrast(signals), torch.zeros(1, 2).double())
+            assert torch.equal(intact(light, background), ablated(light, background))
+        both = light.repeat(2, 1, 1, 1)
+        signals = intact.advance(intact.stations[:5], intact.initial_signals(both, intact.background(both, uneven)))
+        contrast = intact.evoked_contrast(signals)
+        settled, plain = (each.responses(light, light)["v1_input"] for each in (intact, ablated))
+    assert bool((contrast[0] > 1).all()) and bool((contrast[1] == 0).all())
+    rest = intact.resting_relay_rates()
+    losses = (
+        1 + intact.v1_input.log_contrast_adaptation.exp() * contrast[:1]
+    ) ** intact.v1_input.log_adaptation_exponent.exp()
+    expected = rest + (plain - rest) / losses.repeat_interleave(2, dim=1)[:, :, None, None]
+    torch.testing.assert_close(settled, expected.detach(), rtol=1e-6, atol=1e-6)
+
+
+def test_v1_is_fitted_behind_the_contrast_of_each_image():
+    """`Relay` and `Cortex` give a front end's responses, with settled and with sudden images, also for some of them."""
+    labels = {"v1": [f"cell_{k}" for k in range(8)]}
+    front_end = bridge.FrontEnd(8.0, labels, orientations=ORIENTATIONS, parasol=PARASOL_TYPES)
+    with torch.no_grad():
+        front_end.v1.root_weight.uniform_(0, 0.1, generator=torch.Generator().manual_seed(0))
+    light = torch.from_numpy(np.concatenate([IMAGE, IMAGE[:, ::-1] ** 1.1, IMAGE])[:, None].copy()).float()
+    background = front_end.background(light)
+    background[2] = 50.0
+    with torch.no_grad():
+        expected = front_end(light, background)
+    recording = Recording(light, background, Targets({"v1": expected}, np.zeros(3, dtype=bool)))
+    relay, cortex = Relay.of(front_end, recording), Cortex(front_end.v1_input, front_end.v1)
+    assert relay.contrast.shape == (3, 2) and bool((relay.contrast[:2] > 0).all()) and not relay.contrast[2].any()
+    with torch.no_grad():
+        torch.testing.assert_close(cortex(relay), expected, rtol=1e-5, atol=1e-5)
+        for some in (slice(1, 3), torch.tensor([2, 0])):
+            torch.testing.assert_close(cortex(relay.subset(some)), expected[some], rtol=1e-5, atol=1e-5)
