@@ -15,9 +15,9 @@ with D̄ and Ā the sums in a static field. The simple cell of the opposite phas
 of coupled inhibitory cells pool them to n: one layer for cell types with midget afferents and one for those with
 parasol afferents, as inhibition is local in layers 4Cβ and 4Cα (Callaway 1998). They build n up within some tens of
 milliseconds, which makes the response to an onset transient (Müller, Metha, Krauskopf & Lennie 2001). **Surround
-suppression**: four wider layers, each for cell types within 22.5° of 0, 45, 90 or 135°, pool the rates of their simple cells beyond rest. A cell
-is suppressed by its own band's pool b, with share q, and by the mean B of all bands' pools. The input of a layer is the
-sum over both phases and the mean over its cell types:
+suppression**: four wider layers, each for cell types within 22.5° of 0, 45, 90 or 135°, pool the rates of their simple cells
+beyond rest. A cell is suppressed by its own band's pool b, with share q, and by the mean B of all bands' pools. The input of
+a layer is the sum over both phases and the mean over its cell types:
 
 .. math:: \tau \dot s = s_0 + R\, \frac{(u / \sigma)^\alpha}{1 + w\, n}\, \frac{1}{1 + (q\, b + (1 - q)\, B) / b_{half}} - s .
 
