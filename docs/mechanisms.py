@@ -54,33 +54,60 @@ def best_frequency(electrode: Electrode, cells: str) -> float:
 
 def draw_cone_adaptation(axes: Axes, electrodes: Pair) -> list[float]:
     """Experiment 1 on more fields: change of a midget's rate by a spot of 10 % over its centre."""
-    ratios = []
-    for electrode, style in zip(electrodes, STYLES, strict=True):
+
+    def measure(electrode: Electrode) -> np.ndarray:
         images = FIELDS[:, None, None] * (1 + 0.1 * electrode.wide.disc(electrode.midget_centre))
-        changes = electrode.rate_changes(electrode.wide, images, FIELDS, pixels=0.5)
-        response = rate_of(changes, "ganglion", "midget_on")
-        axes.plot(FIELDS, response, **style)
-        ratios.append(response[0] / response[-1])
-        if style is INTACT:
-            draw_slopes(axes, response, (30.0, 3000.0), (-1.05, -0.8))
+        return rate_of(electrode.rate_changes(electrode.wide, images, FIELDS, pixels=0.5), "ganglion", "midget_on")
+
+    ratios = draw_over_fields(axes, electrodes, measure, (30.0, 3000.0), (-1.05, -0.8))
     label(axes, "midget ON, spot of 10 % for 200 ms", "field (cd/m²)", "change of rate (Hz)")
-    set_log_axis(axes, "x", [3, 10, 30, 100, 300, 1000, 3000])
     return ratios
 
 
 def draw_luminance_gain(axes: Axes, electrodes: Pair) -> list[float]:
     """Experiment 28 on more fields: first harmonic of parasol cells to spots over their centre that flicker by 10 %."""
-    ratios = []
-    for electrode, style in zip(electrodes, STYLES, strict=True):
+
+    def measure(electrode: Electrode) -> np.ndarray:
         spot, course = electrode.movie.disc(electrode.parasol_centre), np.sin(2 * np.pi * 2 * electrode.times)
         movies = [flicker(spot, level, 0.1, course) for level in FIELDS]
-        response = parasol_harmonics(electrode, movies, FIELDS, np.full(len(FIELDS), 2))
+        return parasol_harmonics(electrode, movies, FIELDS, np.full(len(FIELDS), 2))
+
+    area = electrodes[0].pupil_area
+    ratios = draw_over_fields(axes, electrodes, measure, (100 / area, 2000 / area), (-1.1, -0.8))
+    label(axes, "parasol, spot that flickers by 10 % at 2 Hz", "field (cd/m²)", "first harmonic (Hz)")
+    return ratios
+
+
+def draw_over_fields(
+    axes: Axes,
+    electrodes: Pair,
+    measure: Callable[[Electrode], np.ndarray],
+    ends: tuple[float, float],
+    slopes: tuple[float, float],
+) -> list[float]:
+    """Draw each circuit's responses on `FIELDS`, and published slopes of the gain through the intact circuit's.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    electrodes : pair of Electrode
+    measure : callable
+        Responses (field,) at an electrode.
+    ends, slopes : pair of float
+        As in `draw_slopes`.
+
+    Returns
+    -------
+    list of float
+        Response on the darkest field over that on the brightest, of each circuit.
+    """
+    ratios = []
+    for electrode, style in zip(electrodes, STYLES, strict=True):
+        response = measure(electrode)
         axes.plot(FIELDS, response, **style)
         ratios.append(response[0] / response[-1])
         if style is INTACT:
-            low, high = np.array([100, 2000]) / electrode.pupil_area
-            draw_slopes(axes, response, (low, high), (-1.1, -0.8))
-    label(axes, "parasol, spot that flickers by 10 % at 2 Hz", "field (cd/m²)", "first harmonic (Hz)")
+            draw_slopes(axes, response, ends, slopes)
     set_log_axis(axes, "x", [3, 10, 30, 100, 300, 1000, 3000])
     return ratios
 
