@@ -247,7 +247,7 @@ class Pathway:
         """Responses to a stimulus, each image from an adapted state.
 
         The pathway starts in the steady state of an adaptation state, the image or movie is shown for `duration`, and a
-        response is the mean over `window`. The pupil keeps the area that it has for the mean of the field adapted to
+        response is the mean over `window`. The pupil keeps the area that it has for the mean of the scene adapted to
         (`biomodel.pupil`); with the parameter ``cone.pupil_reflex`` at 0 its area is always ``cone.pupil_area``.
 
         Parameters

@@ -3,7 +3,7 @@ r"""The retina at rate fidelity: cones, horizontal, bipolar, amacrine and gangli
 Equations (`biomodel.parameters` has every constant with its source)
 
 **Cone** (Clark 2013, Angueyra 2022). A luminance L falls through a pupil of area A and isomerises :math:`R = k A L` pigment
-molecules a second. A is constant during a presentation: that for the mean of the field adapted to (`biomodel.pupil`), or
+molecules a second. A is constant during a presentation: that for the mean of the scene adapted to (`biomodel.pupil`), or
 `cone.pupil_area` where `cone.pupil_reflex` is 0. With five first-order stages y₁…y₅ of time constant τ_y, two, z₁ and z₂,
 of τ_z, and one, z_s, of seconds, the suppressed photocurrent r (pA, positive for light) and the synaptic signal v follow
 
@@ -210,7 +210,7 @@ FIXATION_SHARE = 0.73
 
 #: Root mean squared departure of ganglion cells' rates over such a fixation, by class, as the share of their steady input that
 #: would evoke it without transience. Fitted to simulated fixations on photographs (tests/test_ganglion_cells.py).
-TRANSIENT_SHARE = {"midget": 0.158, "parasol": 0.142}
+TRANSIENT_SHARE = {"midget": 0.158, "parasol": 0.155}
 
 
 def cascade(setting: Setting, movie: TimedArray, movie_step: Quantity, lead: Quantity) -> NeuronGroup:
