@@ -8,10 +8,10 @@ from biomodel.utils.units import UNITS
 
 #: Digests of the parameters on which the shipped front ends rest.
 DIGESTS = {
-    ("macaque_parafovea", "rate"): "a5672a78a583b359d42a8e1ae4d4668d5118ccac5f54646bdb6009be0abb864a",
-    ("macaque_parafovea", "spiking"): "0753059adf17f044496f095cbc69561b316d08ef643d2daa70163e9f56c0c5d4",
-    ("macaque_fovea", "rate"): "4660c73f438fb6c8819c3fd1d294050f4f2f43d05185e0ddc761ff9ba3dcb62b",
-    ("macaque_fovea", "spiking"): "5cebeca793e8a86c9ae4530381179c4bcd15fd69e702b79e34d0d10a65e824ed",
+    ("macaque_parafovea", "rate"): "0a25ad230a96b1e99748a688f024cd926bd1bae0f84871926bd031a692d2072a",
+    ("macaque_parafovea", "spiking"): "d6b942b7645981c622471f2c6db55a49c6eb5749c81614fd28c3aaf67916df2e",
+    ("macaque_fovea", "rate"): "b6644ee1de6d9c4f94495a99ac438e93d7c36d2b4c7fb74d4c4e032ac635be13",
+    ("macaque_fovea", "spiking"): "02f2376aa9069d14e6ae1858f86df8681b221869ac394b41f62c9f342195eebd",
 }
 
 
