@@ -33,7 +33,7 @@ from biomodel.circuit.recording import RunSettings, plan_recordings, run_variabl
 from biomodel.circuit.specification import Specification
 from biomodel.circuit.steady_state import steady_state
 from biomodel.engine import cache, cpp
-from biomodel.engine.plan import Network, Plan, Request
+from biomodel.engine.plan import AdaptTo, Network, Plan, Request
 from biomodel.engine.plan import make_plan as plan_simulation
 from biomodel.images import photographs
 from biomodel.parameters import FIDELITIES
@@ -110,7 +110,7 @@ def _steady_difference(bench: Bench, pathway: Pathway, stimulus: xr.DataArray) -
     """
     adapted_to = make_plan(pathway, stimulus, "lgn").presentations.read(slice(None))[1]
     fields = luminance(adapted_to.start, 1 / float(stimulus.x[1] - stimulus.x[0]))
-    plan = replace(make_plan(pathway, fields, "lgn", 0.0), settings=RunSettings(1000.0, (900.0, 1000.0), "mean"))
+    plan = replace(make_plan(pathway, fields, "lgn", GazeAdapted(0.0)), settings=RunSettings(1000.0, (900.0, 1000.0), "mean"))
     coupled = pathway.simulate(fields, GazeAdapted(0.0), 1.0, (0.9, 1.0), output="lgn", workers=CORES)
     for mass, against in ((0.99, "dense"), (0.999, "dense, 99.9 % of the mass")):
         with tempfile.TemporaryDirectory() as scratch:
@@ -244,10 +244,10 @@ def streaming(bench: Bench, images: int = 10_000) -> None:
     bench.add(Row("simulate/pathway/stream_memory", others, "GiB", "largest other process", goal="2 GiB"))
 
 
-def make_plan(pathway: Pathway, stimulus: xr.DataArray, output: str, gaze_sd: float = 0.5) -> Plan:
+def make_plan(pathway: Pathway, stimulus: xr.DataArray, output: str, adapt_to: AdaptTo = "gaze") -> Plan:
     """The plan that `Pathway.simulate` makes for a stimulus, in batches of 8, for the other programs to run the same."""
     network = Network(pathway.parameters, pathway.lesions, pathway.dt, "cpp")
-    plan = plan_simulation(network, stimulus, Request(GazeAdapted(gaze_sd), output=output))
+    plan = plan_simulation(network, stimulus, Request(adapt_to, output=output))
     return replace(plan, specification=_with_images(plan.specification, 8))
 
 

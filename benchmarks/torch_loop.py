@@ -23,6 +23,7 @@ from biomodel.circuit.retina import (
     AMACRINE_CLOCK,
     BIPOLAR_CHANNELS,
     GANGLION_CHANNELS,
+    REMOTE_STRIDE,
     bipolar_centres,
     cell_class,
     horizontal_coupling,
@@ -47,6 +48,7 @@ class Retina(NamedTuple):
     bipolar: Tensor  # midget on, midget off, diffuse on, diffuse off
     wide: Tensor
     contrast: Tensor
+    remote: Tensor  # on a coarse lattice
     adapted: Tensor  # to contrast
     input: Tensor  # of ganglion cells: midget on, midget off, parasol on, parasol off
     lasting: Tensor
@@ -61,6 +63,9 @@ class Cortex(NamedTuple):
     arrived: Tensor
     resource: Tensor
     sent: Tensor
+    variance: Tensor  # of the contrast adapted to: midget, parasol
+    adapted: Tensor  # contrast adapted to
+    loss: Tensor
     simple: Tensor  # of a cell type's own and of the opposite phase
     complex: Tensor
     inhibitory: Tensor  # their partners
@@ -81,20 +86,24 @@ class TorchLoop:
             torch.tensor(np.concatenate([w[:0:-1], w])) for w in bipolar_centres(s.parameters, ppd).values()
         ]
         self.syncytium = horizontal_coupling(s.parameters, ppd, s.dt * brian2.ms)
-        self.wide, self.contrast, *self.interneurons = (
+        coarse, middles, squares = replace(s.grid, images=1).coarser(REMOTE_STRIDE)
+        self.middles, self.squares = torch.from_numpy(middles), torch.from_numpy(squares)
+        self.wide, self.contrast, self.remote, *self.interneurons = (
             coupling(
-                s.parameters.value(f"{name}_space_constant") * ppd,
+                s.parameters.value(f"{name}_space_constant") * cells_per_degree,
                 stability_limit(p[time] * brian2.second, every * s.dt * brian2.ms, every),
             )
-            for name, time, every in (
-                ("amacrine.surround", "amacrine.surround_time", AMACRINE_CLOCK),
-                ("amacrine.contrast", "amacrine.contrast_time", AMACRINE_CLOCK),
-                ("lgn.midget_suppression", "lgn.suppression_time", 1),
-                ("lgn.parasol_suppression", "lgn.suppression_time", 1),
+            for name, time, every, cells_per_degree in (
+                ("amacrine.surround", "amacrine.surround_time", AMACRINE_CLOCK, ppd),
+                ("amacrine.contrast", "amacrine.contrast_time", AMACRINE_CLOCK, ppd),
+                ("amacrine.remote", "amacrine.remote_time", AMACRINE_CLOCK, coarse.pixels_per_degree),
+                ("lgn.midget_suppression", "lgn.suppression_time", 1, ppd),
+                ("lgn.parasol_suppression", "lgn.suppression_time", 1, ppd),
             )
         )
         self.mirrors: dict[tuple[int, int], Tensor] = {}
         self._mirror(s.grid, self.syncytium, self.wide, self.contrast, *self.interneurons)
+        self._mirror(coarse, self.remote)
         # The exact update of five equal stages in series.
         chain = (np.eye(5, k=-1) - np.eye(5)) / p["cone.cascade_time"]
         self.cascade_decay = torch.tensor(linalg.expm(self.dt * chain))
@@ -116,6 +125,7 @@ class TorchLoop:
         compile_: Callable = torch.compile if compiled else lambda function: function
         self.step = compile_(self._step)
         self.amacrine_step, self.relay_step = compile_(self._amacrine_step), compile_(self._relay_step)
+        self.adaptation_step = compile_(self._adaptation_step)
         self.synapse_step, self.v1_step = compile_(self._synapse_step), compile_(self._v1_step)
 
     def _channels(self, *names: str) -> Tensor:
@@ -138,6 +148,8 @@ class TorchLoop:
             torch.tensor([of[channel] for channel in GANGLION_CHANNELS], dtype=torch.float64)[:, None, None]
             for of in (v1_input.resting_resources(p), lgn.maintained(p))
         )
+        self.resting_relay = maintained
+        self.contrast_half = self._channels("v1.midget_contrast_half", "v1.parasol_contrast_half")
         self.release = self._channels(*(f"v1.{cell_class(channel)}_release" for channel in GANGLION_CHANNELS))
         self.resting = self._input(maintained.expand(1, -1, s.grid.height, s.grid.width))
         bands = [members for members in v1.types_by_band(cells) if members]
@@ -154,7 +166,7 @@ class TorchLoop:
                 p.value(f"v1.{layer}_space_constant") * self.columns.pixels_per_degree,
                 stability_limit(p[time].quantity, s.clock("v1"), V1_CLOCK),
             )
-            for layer, time in (("normalisation", "v1.inhibitory_time"), ("surround", "v1.surround_time"))
+            for layer, time in (("normalisation", "v1.normalisation_time"), ("surround", "v1.surround_time"))
         )
         self._mirror(self.columns, self.normalisation, self.surround)
 
@@ -243,13 +255,16 @@ class TorchLoop:
 
     def _amacrine_step(self, now: Retina, centre: Tensor, contrast: Tensor) -> Retina:
         p = self.p
+        pooled = self._layer(now.contrast, contrast, self.contrast, p["amacrine.contrast_time"], AMACRINE_CLOCK)
+        far = pooled.flatten(1)[:, self.middles].view_as(now.remote)
         return now._replace(
             wide=self._layer(now.wide, centre, self.wide, p["amacrine.surround_time"], AMACRINE_CLOCK),
-            contrast=self._layer(now.contrast, contrast, self.contrast, p["amacrine.contrast_time"], AMACRINE_CLOCK),
+            contrast=pooled,
+            remote=self._layer(now.remote, far, self.remote, p["amacrine.remote_time"], AMACRINE_CLOCK),
         )
 
-    def _relay_step(self, now: Retina) -> Retina:
-        """Ganglion and relay cells, and the relay's interneurons."""
+    def _relay_step(self, now: Retina, remote: Tensor) -> Retina:
+        """Ganglion and relay cells, and the relay's interneurons; ganglion cells read `remote` before its step."""
         p = self.p
         excitation = self.ganglion_gains * (now.input - self.transience * now.lasting)
         spared = 1 - self.recovery * self.maintained
@@ -258,7 +273,8 @@ class TorchLoop:
         weakened = now.bipolar[:, 2:] / (1 + now.adapted / p["ganglion.adaptation_half"])[:, None]
         reached = torch.cat([now.bipolar[:, :2], weakened], 1)
         entered = reached + (now.input - reached) * self.integration_decay
-        speed = (1 + now.contrast / p["ganglion.contrast_half"])[:, None]
+        far = p["ganglion.remote_weight"] * remote.flatten(1)[:, self.squares].view_as(now.contrast)
+        speed = (1 + (now.contrast + far) / p["ganglion.contrast_half"])[:, None]
         rate = self.transience_rate * torch.cat([torch.ones_like(speed).expand(-1, 2, -1, -1), speed, speed], 1)
         lasting = now.input + (now.lasting - now.input) * torch.exp(-self.dt * rate)
         adapted = self._relax(now.adapted, now.contrast, p["ganglion.adaptation_time"])
@@ -301,6 +317,16 @@ class TorchLoop:
                 total = total + tall[:, start : start + height] + wide[:, :, start : start + width]
         return layer.strength * total
 
+    def _adaptation_step(self, now: Cortex, interneuron: Tensor) -> Cortex:
+        """Contrast that the thalamocortical synapses of each class are adapted to."""
+        step = self.dt * V1_CLOCK * v1_input.ADAPTATION_CLOCK
+        p = self.p
+        fast, slow = (-math.expm1(-step / p[f"v1.{name}_time"]) for name in ("contrast", "contrast_adaptation"))
+        variance = now.variance + fast * (interneuron - now.variance)
+        adapted = now.adapted + slow * (variance.clamp(min=0).sqrt() - now.adapted)
+        loss = (1 + adapted / self.contrast_half) ** p["v1.contrast_adaptation_exponent"]
+        return now._replace(variance=variance, adapted=adapted, loss=loss)
+
     def _synapse_step(self, now: Cortex, relay: Tensor) -> Cortex:
         """Arriving rates, resources and output of the thalamocortical synapses."""
         p = self.p
@@ -308,7 +334,9 @@ class TorchLoop:
         rate = recovery + self.release * now.arrived
         left = recovery / rate
         resource = left + (now.resource - left) * torch.exp(-self.dt * V1_CLOCK * rate)
-        sent = self._relax(now.sent, now.arrived * now.resource / self.rested, p["v1.synaptic_time"], V1_CLOCK)
+        departing = now.arrived * now.resource / self.rested - self.resting_relay
+        delivered = self.resting_relay + departing / now.loss.repeat_interleave(2, 1)
+        sent = self._relax(now.sent, delivered, p["v1.synaptic_time"], V1_CLOCK)
         arrived = self._relax(now.arrived, relay, p["v1.conduction_time"], V1_CLOCK)
         return now._replace(arrived=arrived, resource=resource, sent=sent)
 
@@ -332,7 +360,11 @@ class TorchLoop:
         inhibitory = self._relax(now.inhibitory, opposite, p["v1.inhibitory_time"], V1_CLOCK)
         mean = torch.einsum("rk,nkyx->nryx", self.relays, power.sum(1))
         normalisation = self._layer(
-            now.normalisation.flatten(0, 1), mean.flatten(0, 1), self.normalisation, p["v1.inhibitory_time"], V1_CLOCK
+            now.normalisation.flatten(0, 1),
+            mean.flatten(0, 1),
+            self.normalisation,
+            p["v1.normalisation_time"],
+            V1_CLOCK,
         ).unflatten(0, now.normalisation.shape[:2])
         fired = torch.einsum("bk,npkyx->nbyx", self.members, simple) - 2 * spontaneous
         pooled = self._layer(
@@ -371,9 +403,12 @@ class TorchLoop:
             if cortex is not None and k in sampled["v1"]:
                 samples["v1"].append(torch.cat([cortex.simple[:, 0], cortex.complex], 1))
             now, centre, contrast = self.step(shown, now)
+            remote = now.remote
             if k % AMACRINE_CLOCK == 0:
                 now = self.amacrine_step(now, centre, contrast)
-            now = self.relay_step(now)
+            now = self.relay_step(now, remote)
+            if cortex is not None and k % (V1_CLOCK * v1_input.ADAPTATION_CLOCK) == 0:
+                cortex = self.adaptation_step(cortex, now.interneuron)
             if cortex is not None and k % V1_CLOCK == 0:
                 cortex = self.synapse_step(cortex, now.relay)
                 neighbours = self._product(self.neighbours, cortex.simple)
@@ -395,6 +430,7 @@ def _retina(of: dict[str, Tensor]) -> Retina:
         _stack(of, "bipolar", BIPOLAR_CHANNELS),
         of["wide_amacrine.pooled"],
         of["contrast_amacrine.pooled"],
+        of["remote_amacrine.pooled"],
         of["ganglion.adapted"],
         _stack(of, "ganglion", [f"{channel}_input" for channel in GANGLION_CHANNELS]),
         _stack(of, "ganglion", [f"{channel}_lasting" for channel in GANGLION_CHANNELS]),
@@ -411,6 +447,9 @@ def _cortex(of: dict[str, Tensor]) -> Cortex:
         _stack(of, "v1_input", [f"{what}_{channel}" for channel in GANGLION_CHANNELS])
         for what in ("arrived", "resource", "sent")
     )
+    variance, adapted = (
+        _stack(of, "v1_input", [f"{name}_{what}" for name in lgn.CLASSES]) for what in ("variance", "contrast")
+    )
     simple, opposite, complex_, inhibitory, inhibitory_opposite = (
         _stack(of, "v1", [f"{cell}_{k}" for k in range(count)])
         for cell in ("simple", "opposite", "complex", "inhibitory", "inhibitory_opposite")
@@ -419,6 +458,9 @@ def _cortex(of: dict[str, Tensor]) -> Cortex:
         arrived,
         resource,
         sent,
+        variance,
+        adapted,
+        torch.ones_like(adapted),
         torch.stack([simple, opposite], 1),
         complex_,
         torch.stack([inhibitory, inhibitory_opposite], 1),

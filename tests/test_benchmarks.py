@@ -10,7 +10,7 @@ from brian2 import ms
 from benchmarks import dense
 from benchmarks.simulation import make_plan
 from benchmarks.torch_loop import TorchLoop
-from biomodel import Pathway
+from biomodel import GazeAdapted, Pathway
 from biomodel.circuit.coupled_layer import coupling
 from biomodel.circuit.lattice import Grid, gaussian_weights
 from biomodel.circuit.steady_state import steady_state
@@ -36,7 +36,7 @@ def test_torch_loop_equals_the_network(pathway, patches):
 def test_dense_circuit_has_the_steady_state_of_the_network(patches, monkeypatch):
     """With kernels that are not cut, the dense circuit stays in the steady state of the coupled one."""
     monkeypatch.setitem(brian2.prefs, "codegen.target", "numpy")
-    plan = make_plan(Pathway(), patches[:1, :12, :12], "lgn", 0.0)
+    plan = make_plan(Pathway(), patches[:1, :12, :12], "lgn", GazeAdapted(0.0))
     specification = replace(plan.specification, grid=replace(plan.specification.grid, images=1))
     background = plan.presentations.read(slice(None))[1].start
     circuit = dense.wire(specification, mass=1 - 1e-9)
