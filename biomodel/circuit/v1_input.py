@@ -106,7 +106,18 @@ def v1_input(setting: Setting, clock: Quantity, relays: dict[str, NeuronGroup]) 
 
 
 def adapt(group: NeuronGroup, parameters: Parameters, names: tuple[str, ...], clock: Quantity) -> None:
-    """Let a group with the variables of `ADAPTATION_EQUATIONS` adapt to contrast, by class."""
+    """Let the synapses of a group adapt to contrast.
+
+    Parameters
+    ----------
+    group : NeuronGroup
+        With the variables of `ADAPTATION_EQUATIONS`.
+    parameters : Parameters
+    names : tuple of str
+        Classes of its relay cells, of `biomodel.circuit.lgn.CLASSES`.
+    clock : brian2.Quantity
+        Step of the station.
+    """
     step = ADAPTATION_CLOCK * clock
     fast, slow = (
         float(-np.expm1(-step / parameters[f"v1.{name}_time"].quantity)) for name in ("contrast", "contrast_adaptation")

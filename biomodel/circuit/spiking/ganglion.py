@@ -38,7 +38,14 @@ current : 1 (linked)
 
 
 def inputs(setting: Setting, bipolars: NeuronGroup, contrast: NeuronGroup, remote: NeuronGroup) -> NeuronGroup:
-    """Excitation of ganglion cells and the currents that it drives, the same in every trial of an image."""
+    """Excitation of ganglion cells and the currents that it drives, the same in every trial of an image.
+
+    Parameters
+    ----------
+    setting : Setting
+    bipolars, contrast, remote : NeuronGroup
+        As in `biomodel.circuit.retina.ganglion`.
+    """
     group = retina.ganglion(setting, bipolars, contrast, remote, CURRENT_EQUATIONS, "ganglion_input")
     statements = "".join(
         CURRENT.format(channel=channel, recovery=f"{cell_class(channel)}_recovery_time")
