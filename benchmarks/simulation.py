@@ -110,7 +110,9 @@ def _steady_difference(bench: Bench, pathway: Pathway, stimulus: xr.DataArray) -
     """
     adapted_to = make_plan(pathway, stimulus, "lgn").presentations.read(slice(None))[1]
     fields = luminance(adapted_to.start, 1 / float(stimulus.x[1] - stimulus.x[0]))
-    plan = replace(make_plan(pathway, fields, "lgn", GazeAdapted(0.0)), settings=RunSettings(1000.0, (900.0, 1000.0), "mean"))
+    plan = replace(
+        make_plan(pathway, fields, "lgn", GazeAdapted(0.0)), settings=RunSettings(1000.0, (900.0, 1000.0), "mean")
+    )
     coupled = pathway.simulate(fields, GazeAdapted(0.0), 1.0, (0.9, 1.0), output="lgn", workers=CORES)
     for mass, against in ((0.99, "dense"), (0.999, "dense, 99.9 % of the mass")):
         with tempfile.TemporaryDirectory() as scratch:
