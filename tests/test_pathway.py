@@ -22,6 +22,7 @@ from biomodel.analysis.equivalent_kernels import equivalent_kernels, probe
 from biomodel.circuit.cell_types import cell_types
 from biomodel.circuit.coupled_layer import coupling, solve_coupled_layer
 from biomodel.circuit.lattice import gaussian_weights
+from biomodel.circuit.retina import REMOTE_STRIDE
 from biomodel.engine import executors, toolchain
 from biomodel.parameters import Parameters
 from biomodel.physiology import measures
@@ -115,14 +116,15 @@ def test_inverted_contrast_swaps_on_and_off():
 
 
 def test_shifted_image_gives_shifted_responses():
-    """Against a fixed even background, away from the edges that the surround reaches."""
+    """By whole squares of the lattice of remote amacrine cells, against an even field, away from what the surround reaches."""
     pathway = Pathway(target="numpy")
-    images = luminance([spot(0.5, 40, at=(18, 18)), spot(0.5, 40, at=(20, 16))], 16)
+    shift = REMOTE_STRIDE
+    images = luminance([spot(0.5, 40, at=(18, 18)), spot(0.5, 40, at=(18 + shift, 18 - shift))], 16)
     lgn = (
         pathway.simulate(images, adapt_to=100.0, output="lgn").lgn.values
         - np.array([18, 12.5, 18.5, 15])[:, None, None]
     )
-    shifted = np.roll(lgn[0], (2, -2), axis=(1, 2))
+    shifted = np.roll(lgn[0], (shift, -shift), axis=(1, 2))
     assert np.allclose(shifted[:, 12:28, 12:28], lgn[1][:, 12:28, 12:28], atol=2e-3 * np.abs(lgn).max())
 
 
