@@ -71,7 +71,7 @@ def wire(specification: Specification, mass: float) -> Circuit:
     cascades = retina.cascade(setting, movie, s.movie_step * ms, s.lead * ms)
     cones = NeuronGroup(
         grid.cells,
-        retina.CONE_EQUATIONS + retina.ADAPTING_CONE,
+        retina.CONE_EQUATIONS + retina.ADAPTING_CONE.format(shown=""),
         method="exponential_euler",
         dt=dt,
         order=0,
@@ -88,7 +88,7 @@ def wire(specification: Specification, mass: float) -> Circuit:
     synapses.append(_summing_synapses(cones, horizontals, "signal", "drive", "amp", kernel, 1))
     bipolars = NeuronGroup(
         grid.cells,
-        retina.BIPOLAR_EQUATIONS + _CENTRES,
+        retina.BIPOLAR_EQUATIONS.format(shown="") + _CENTRES,
         method="exponential_euler",
         dt=dt,
         order=3,

@@ -64,9 +64,7 @@ def test_counts_have_trials_and_what_does_not_fire_has_none(counts, responses):
     assert counts.v1_input.dims == ("image", "trial", "v1_input_channel", "y", "x") and counts.v1_input.units == "Hz"
     for station in ("ganglion", "lgn", "v1"):
         values = counts[station].values
-        assert (values == np.round(values)).all() and 0 <= values.min() < values.max()
-    # Ganglion cells fire in every presentation: under the eye's drift no image silences one for .2 s.
-    assert counts.lgn.min() == 0 == counts.v1.min()
+        assert (values == np.round(values)).all() and values.min() == 0 < values.max()
     assert np.allclose(responses.bipolar[:4], counts.bipolar[:4], atol=1e-9)
 
 

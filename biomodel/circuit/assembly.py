@@ -35,11 +35,11 @@ def assemble(specification: Specification, recording: bool = True) -> Circuit:
     s, setting = specification, specification.setting
     movie = TimedArray(np.zeros((s.frames, s.grid.cells)) * cd_per_m2, dt=s.frame_duration * ms, name="movie")
     cascades = retina.cascade(setting, movie, s.movie_step * ms, s.lead * ms)
-    stations: Parts = {"cascade": cascades, "cone": retina.cone(setting, cascades)}
+    stations: Parts = {"cascade": cascades, "cone": retina.cone(setting, cascades, s.lead * ms)}
     # Cones and horizontal cells form a loop: neither works without the other.
     stations["horizontal"] = retina.horizontal(setting, stations["cone"])
     if "bipolar" in s.stations:
-        bipolars = retina.bipolar(setting, stations["cone"], stations["horizontal"])
+        bipolars = retina.bipolar(setting, stations["cone"], stations["horizontal"], s.lead * ms)
         stations |= {"bipolar": bipolars, "wide_amacrine": retina.wide_amacrine(setting, bipolars)}
     if "ganglion" in s.stations:
         contrast = retina.contrast_amacrine(setting, stations["bipolar"])

@@ -100,11 +100,12 @@ diffuse_on_row : amp
 diffuse_off_row : amp
 """
 
+#: {shown} is 1 from the onset on: states that have fields of their own are held before it.
 ADAPTING_CONE = """
 isomerisation : Hz (linked)
-dz1/dt = (isomerisation - z1)/adaptation_time : Hz
-dz2/dt = (z1 - z2)/adaptation_time : Hz
-dz_slow/dt = (isomerisation - z_slow)/slow_adaptation_time : Hz
+dz1/dt = {shown}(isomerisation - z1)/adaptation_time : Hz
+dz2/dt = {shown}(z1 - z2)/adaptation_time : Hz
+dz_slow/dt = {shown}(isomerisation - z_slow)/slow_adaptation_time : Hz
 z = fast_adaptation_share*y5 + (1 - fast_adaptation_share - slow_adaptation_share)*z2 + slow_adaptation_share*z_slow : Hz
 """
 
@@ -121,7 +122,7 @@ steady_potential : volt (constant)
 
 #: Midget and diffuse bipolar cells.
 BIPOLAR_EQUATIONS = """
-dluminance_level/dt = (horizontal_potential/horizontal_gain - luminance_level)/luminance_time : amp
+dluminance_level/dt = {shown}(horizontal_potential/horizontal_gain - luminance_level)/luminance_time : amp
 dmidget_adaptation/dt = (midget_pooled - midget_adaptation)/adaptation_time : amp
 ddiffuse_on_adaptation/dt = (diffuse_on_pooled - diffuse_on_adaptation)/adaptation_time : amp
 ddiffuse_off_adaptation/dt = (diffuse_off_pooled - diffuse_off_adaptation)/adaptation_time : amp
@@ -242,18 +243,18 @@ def cascade(setting: Setting, movie: TimedArray, movie_step: Quantity, lead: Qua
     )
     light = "isomerisation = isomerisation_rate*pupil_area*movie(t, i)"
     if leading:
-        # Half a step keeps the edge clear of rounding.
-        started = f"int(t > {float((lead - dt / 2) / ms)!r}*ms)"
-        shown = f"({started}*movie(t - {float(lead / ms)!r}*ms, i) + (1 - {started})*before)"
+        started = _from_onset(lead, dt)
+        shown = f"({started}(movie(t - {float(lead / ms)!r}*ms, i) - before) + before)"
         light = f"isomerisation = isomerisation_rate*pupil_area*{shown}"
     group.run_regularly(light, dt=movie_step, when="start", name="cascade_light")
     return group
 
 
-def cone(setting: Setting, cascades: NeuronGroup) -> NeuronGroup:
+def cone(setting: Setting, cascades: NeuronGroup, lead: Quantity = 0 * second) -> NeuronGroup:
     """Cones, one per pixel, driven by their linear stages `cascades`; response: suppressed photocurrent in pA.
 
-    The cone group also pools its own signal along each row, the first half of the bipolar cells' separable centres.
+    The cone group also pools its own signal along each row, the first half of the bipolar cells' separable centres. Until the
+    end of `lead`, the time before the movie, adaptation is held.
     """
     parameters, lesions, grid, dt = setting
     centres = bipolar_centres(parameters, grid.pixels_per_degree)
@@ -261,7 +262,9 @@ def cone(setting: Setting, cascades: NeuronGroup) -> NeuronGroup:
     links = Links("amp", [(variable, offset) for terms in rows.values() for _, variable, offset in terms])
     group = NeuronGroup(
         grid.cells,
-        CONE_EQUATIONS + (UNADAPTING_CONE if "cone_adaptation" in lesions else ADAPTING_CONE) + links.equations,
+        CONE_EQUATIONS
+        + (UNADAPTING_CONE if "cone_adaptation" in lesions else ADAPTING_CONE.format(shown=_from_onset(lead, dt)))
+        + links.equations,
         method="exponential_euler",
         dt=dt,
         order=0,
@@ -277,6 +280,12 @@ def cone(setting: Setting, cascades: NeuronGroup) -> NeuronGroup:
     pools = "\n".join(f"{name}_row = {links.weighted_sum(terms)}" for name, terms in rows.items())
     group.run_regularly(pools, dt=dt, when="groups", order=1, name="cone_row_pool")
     return group
+
+
+def _from_onset(lead: Quantity, dt: Quantity) -> str:
+    """Factor, with its sign of multiplication, that is 0 before the end of `lead` and 1 after it; none without a lead."""
+    # Half a step keeps the edge clear of rounding.
+    return f"int(t > {float((lead - dt / 2) / ms)!r}*ms)*" if lead > 0 * second else ""
 
 
 def bipolar_centres(parameters: Parameters, pixels_per_degree: float) -> dict[str, np.ndarray]:
@@ -318,15 +327,23 @@ def horizontal(setting: Setting, cones: NeuronGroup) -> NeuronGroup:
     return group
 
 
-def bipolar(setting: Setting, cones: NeuronGroup, horizontals: NeuronGroup) -> NeuronGroup:
-    """Midget and diffuse, ON and OFF bipolar cells, one of each per pixel; response: potential relative to rest in mV."""
+def bipolar(setting: Setting, cones: NeuronGroup, horizontals: NeuronGroup, lead: Quantity = 0 * second) -> NeuronGroup:
+    """Midget and diffuse, ON and OFF bipolar cells, one of each per pixel; response: potential relative to rest in mV.
+
+    Parameters
+    ----------
+    setting : Setting
+    cones, horizontals : NeuronGroup
+    lead : brian2.Quantity
+        Time before the movie, in which the luminance gain is held.
+    """
     parameters, lesions, grid, dt = setting
     centres = bipolar_centres(parameters, grid.pixels_per_degree)
     columns = {name: stencil(f"{name}_row", weights, "column") for name, weights in centres.items()}
     links = Links("amp", [(variable, offset) for terms in columns.values() for _, variable, offset in terms])
     group = NeuronGroup(
         grid.cells,
-        BIPOLAR_EQUATIONS + links.equations,
+        BIPOLAR_EQUATIONS.format(shown=_from_onset(lead, dt)) + links.equations,
         method="exponential_euler",
         dt=dt,
         order=3,
@@ -573,7 +590,11 @@ def settled_contrast(setting: Setting, scene: np.ndarray) -> np.ndarray:
     -------
     numpy.ndarray, (image,), volt
     """
-    potentials = fixation_potentials(setting, scene)
+    return _mean_contrast(fixation_potentials(setting, scene))
+
+
+def _mean_contrast(potentials: dict[str, np.ndarray]) -> np.ndarray:
+    """Mean contrast signal (image,) in volts, of the steady potentials of bipolar cells in fixations."""
     contrast = sum(np.maximum(potentials[f"diffuse_{side}"], 0) for side in ("on", "off"))
     return FIXATION_SHARE * np.mean(contrast, axis=(1, 2))
 
@@ -598,7 +619,7 @@ def settled_variance(setting: Setting, scene: np.ndarray) -> dict[str, np.ndarra
     parameters, lesions, *_ = setting
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     potentials = fixation_potentials(setting, scene)
-    contrast = settled_contrast(setting, scene)[:, None, None]
+    contrast = _mean_contrast(potentials)[:, None, None]
     loss = np.ones_like(contrast)
     if "contrast_adaptation" not in lesions:
         loss = loss + contrast / p["ganglion.adaptation_half"]
