@@ -61,7 +61,7 @@ def build_digest() -> str:
 def simulation_digest() -> str:
     """Digest of all that decides the responses to a stimulus: circuits, and how they are run and read."""
     package = Path(__file__).parent.parent
-    names = ("circuit", "engine", "parameters", "adaptation.py", "stimuli.py", "utils/units.py")
+    names = ("circuit", "engine", "parameters", "adaptation.py", "pupil.py", "stimuli.py", "utils/units.py")
     return code_digest(package / name for name in names)
 
 
