@@ -1,4 +1,4 @@
-"""Draw docs/mechanisms.png: each mechanism of the retina and the relay, in the intact circuit and without it."""
+"""Draw docs/mechanisms.png: each mechanism, in the intact circuit and without it."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -13,10 +13,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from biomodel import Pathway, Region
+from biomodel.circuit.lesions import lesions_of
 from biomodel.physiology import measures
+from biomodel.physiology.column import Column
 from biomodel.physiology.plots.style import BAND, MUTED, PUBLISHED, frame, save, set_log_axis
 from biomodel.physiology.recording import CELLS, FRAME, FULL_CONTRAST, MEAN, STEADY, Electrode, rate_of
 from biomodel.physiology.screens import Screen, flicker, frame_times
+from biomodel.physiology.v1 import EXPERIMENTS
+from biomodel.physiology.v1_gain import EXPERIMENTS as GAIN_EXPERIMENTS
 
 #: Curves of the intact circuit and of that without a mechanism: they differ in hue, dashes and markers.
 INTACT: dict[str, Any] = {"color": "#00798c", "linestyle": "-", "marker": "o", "markersize": 4, "linewidth": 1.4}
@@ -32,8 +36,8 @@ FREQUENCIES, DIAMETERS = 0.1 * 2 ** (np.arange(14) / 2), np.geomspace(2, 62, 13)
 #: Fields of Weber's law, cd/m².
 FIELDS = 10 ** np.arange(0.5, 3.6, 0.5)
 
-#: Seconds of the adaptor, from its end to each test, of a test and of a frame.
-ADAPTING, DELAYS, TEST, TEST_FRAME = 8.0, np.array([0.3, 1, 2, 3, 4, 6, 8]), 0.5, 0.01
+#: Seconds from the end of the adaptor to each test, of a test and of a frame.
+DELAYS, TEST, TEST_FRAME = np.array([0.3, 1, 2, 3, 4, 6, 8]), 0.5, 0.01
 
 #: Temporal frequency in Hz of the adaptor and the tests, and contrast of the tests.
 TEST_FREQUENCY, TEST_CONTRAST = 10, 0.05
@@ -164,17 +168,46 @@ def published_loss(frequency: np.ndarray) -> np.ndarray:
 
 def draw_contrast_adaptation(axes: Axes, electrodes: Pair) -> list[float]:
     """Experiment 30 with a shorter adaptor and one contrast of tests: first harmonic of parasol relay cells."""
+    return draw_after_contrast(axes, electrodes, "lgn", "parasol", 8.0, (1 / 5, 1 / 1.25))
+
+
+def draw_synaptic_adaptation(axes: Axes, electrodes: Pair) -> list[float]:
+    """The adaptor of experiment 31: first harmonic of the input that midget relay cells give to V1."""
+    return draw_after_contrast(axes, electrodes, "v1_input", "midget", 30.0, (1 / 4, 1 / 2))
+
+
+def draw_after_contrast(
+    axes: Axes, electrodes: Pair, station: str, cells: str, adapting: float, kept_range: tuple[float, float]
+) -> list[float]:
+    """Draw responses to weak gratings at some seconds after a grating of full contrast, and after grey.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    electrodes : pair of Electrode
+    station, cells : str
+        "lgn" or "v1_input", and the class of cells.
+    adapting : float
+        Duration of the adaptor, s.
+    kept_range : pair of float
+        Published range of the response after contrast over that after grey.
+
+    Returns
+    -------
+    list of float
+        Response after contrast over that after grey at the first delay, of each circuit.
+    """
     screen = Screen(17, electrodes[0].movie.pixels_per_degree)
-    shown = frame_times(ADAPTING + DELAYS[-1] + TEST, TEST_FRAME)
-    starts = ADAPTING + DELAYS
+    shown = frame_times(adapting + DELAYS[-1] + TEST, TEST_FRAME)
+    starts = adapting + DELAYS
     tests = TEST_CONTRAST * ((shown >= starts[:, None]) & (shown < starts[:, None] + TEST))
-    courses = [np.where(shown < ADAPTING, adaptor, test) for adaptor in (0, FULL_CONTRAST) for test in tests]
-    grating = screen.grating(best_frequency(electrodes[0], "parasol"), 2 * np.pi * TEST_FREQUENCY * shown)
+    courses = [np.where(shown < adapting, adaptor, test) for adaptor in (0, FULL_CONTRAST) for test in tests]
+    grating = screen.grating(best_frequency(electrodes[0], cells), 2 * np.pi * TEST_FREQUENCY * shown)
     kept = []
     for electrode, style in zip(electrodes, STYLES, strict=True):
         movies = (flicker(grating, MEAN, 1.0, course) for course in courses)
-        rates = electrode.movie_rates(movies, screen=screen, frame=TEST_FRAME)
-        traces = np.stack([rate_of(rates, "lgn", cell) for cell in CELLS["parasol"]])
+        rates = electrode.movie_rates(movies, output=station, screen=screen, frame=TEST_FRAME)
+        traces = np.stack([rate_of(rates, station, cell) for cell in CELLS[cells]])
         times, response = rates.time.values, []
         for k, start in enumerate(np.tile(starts, 2)):
             chosen = (times >= start) & (times < start + TEST)
@@ -185,13 +218,109 @@ def draw_contrast_adaptation(axes: Axes, electrodes: Pair) -> list[float]:
         axes.plot(DELAYS, contrast, **style)
         kept.append(contrast[0] / grey[0])
         if style is INTACT:
-            draw_range(axes, DELAYS[0], grey[0] / 5, grey[0] / 1.25)
-    stimulus = "parasol relay cells, grating of contrast .05 at 10 Hz"
-    label(axes, stimulus, "time after the adaptor (s)", "first harmonic (Hz)")
+            draw_range(axes, DELAYS[0], *(share * grey[0] for share in kept_range))
+    name = {"lgn": "relay cells", "v1_input": "input of V1"}[station]
+    label(
+        axes, f"{cells} {name}, grating of contrast .05 at 10 Hz", "time after the adaptor (s)", "first harmonic (Hz)"
+    )
     axes.set_xlim(0.22, 10.5)
     set_log_axis(axes, "x", [0.3, 1, 2, 4, 8])
-    add_legend(axes, "after grey", f"after {ADAPTING:g} s of full contrast", "lower right")
+    add_legend(axes, "after grey", f"after {adapting:g} s of full contrast", "lower right")
     return kept
+
+
+def draw_remote_suppression(axes: Axes, electrodes: Pair) -> list[float]:
+    """Experiment 33 with annuli of several inner diameters: parasol ganglion cells, relative to the grating alone."""
+    first, times, suppression = electrodes[0], electrodes[0].times, []
+    screen = Screen(2 * int(np.ceil(2 * first.movie.pixels_per_degree)) + 1, first.movie.pixels_per_degree)
+    frequency, diameter = first.best_frequency("parasol"), first.best_diameter("parasol")
+    centre = 0.4 * screen.disc(diameter) * screen.grating(frequency, 2 * np.pi * 4 * times)
+    inner = np.geomspace(2 * diameter, 3.5, 6)
+    annuli = [
+        FULL_CONTRAST * (1 - screen.disc(one)) * screen.grating(frequency, 2 * np.pi * 6 * times) for one in inner
+    ]
+    movies = [MEAN * (1 + centre), *(MEAN * (1 + centre + one) for one in annuli)]
+    for electrode, style in zip(electrodes, STYLES, strict=True):
+        rates = electrode.movie_rates(movies, output="ganglion", screen=screen).sel(
+            time=slice(STEADY - FRAME / 2, None)
+        )
+        traces = np.stack([rate_of(rates, "ganglion", cell) for cell in CELLS["parasol"]])
+        response = np.abs(measures.first_harmonic(traces, rates.time.values, 4)).mean(axis=0)
+        axes.plot(inner, response[1:] / response[0], **style)
+        suppression.append(1 - response[1] / response[0])
+        if style is INTACT:
+            draw_range(axes, inner[0], 0.35, 0.65)
+    label(
+        axes,
+        "parasol, grating of 4 Hz with an annulus of 6 Hz",
+        "inner diameter (°)",
+        "share of the response without it",
+    )
+    set_log_axis(axes, "x", [0.5, 1, 2, 4])
+    return suppression
+
+
+def draw_depression(axes: Axes, electrodes: Pair) -> list[float]:
+    """Input of V1 from parasol cells, against the contrast of drifting gratings of 4 Hz: first harmonic."""
+    contrasts, responses = np.array([0.02, 0.05, 0.1, 0.2, 0.4, 0.8]), []
+    best = best_frequency(electrodes[0], "parasol")
+    for electrode, style in zip(electrodes, STYLES, strict=True):
+        grating = electrode.movie.grating(best, 2 * np.pi * 4 * electrode.times)
+        rates = electrode.movie_rates([MEAN * (1 + c * grating) for c in contrasts], output="v1_input")
+        rates = rates.sel(time=slice(STEADY - FRAME / 2, None))
+        traces = np.stack([rate_of(rates, "v1_input", cell) for cell in CELLS["parasol"]])
+        response = np.abs(measures.first_harmonic(traces, rates.time.values, 4)).mean(axis=0)
+        axes.plot(contrasts, response, **style)
+        responses.append(response[-1])
+    label(axes, "parasol input of V1, drifting grating of 4 Hz", "contrast", "first harmonic (Hz)")
+    set_log_axis(axes, "x", [0.02, 0.05, 0.1, 0.2, 0.5])
+    return responses
+
+
+def draw_push_pull(axes: Axes, electrodes: Pair) -> list[float]:
+    """Experiment 16: orientation tuning of simple cells."""
+    return draw_experiment(axes, electrodes, 16, "circular_variance", "simple cells, flashed gratings")
+
+
+def draw_normalisation(axes: Axes, electrodes: Pair) -> list[float]:
+    """Experiment 39: response to a stationary grating, over time."""
+    return draw_experiment(axes, electrodes, 39, "v1_onset_decay", "V1, stationary grating of contrast .8")
+
+
+def draw_surround(axes: Axes, electrodes: Pair) -> list[float]:
+    """Experiment 22: responses to patches of grating, by diameter, at the lower contrast."""
+    found = draw_experiment(axes, electrodes, 22, "surround_suppression", "V1, patches of flashed grating", curve=1)
+    set_log_axis(axes, "x", [0.25, 0.5, 1, 2, 4, 8])
+    return found
+
+
+def draw_experiment(axes: Axes, electrodes: Pair, number: int, key: str, stimulus: str, curve: int = 0) -> list[float]:
+    """Draw one curve of an experiment in V1.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    electrodes : pair of Electrode
+    number, key : int, str
+        The experiment, and the statistic to return.
+    stimulus : str
+        Written above the panel.
+    curve : int
+        Which of its curves.
+
+    Returns
+    -------
+    list of float
+        The statistic in each circuit.
+    """
+    values = []
+    for electrode, style in zip(electrodes, STYLES, strict=True):
+        found = (EXPERIMENTS | GAIN_EXPERIMENTS)[number](Column(electrode))
+        drawn = found.curves[curve]
+        axes.plot(drawn.x, drawn.y, **(style | ({"marker": ""} if len(drawn.x) > 40 else {})))
+        values.append(found.values[key])
+    label(axes, stimulus, found.x_label, found.y_label)
+    return values
 
 
 def draw_limit_to_rates(axes: Axes, electrodes: Pair) -> list[float]:
@@ -319,25 +448,50 @@ PANELS = (
         draw_contrast_adaptation,
     ),
     Panel("limit to rates", None, "highest rate after a thirtyfold step, parasol ON, Hz", draw_limit_to_rates),
+    Panel("remote suppression", "remote_suppression", "suppression by the annulus of exp. 33", draw_remote_suppression),
     Panel(
         "suppressive field of the relay", "lgn_suppression", "suppression by the largest patch", draw_relay_suppression
     ),
+    Panel(
+        "depression of V1's synapses",
+        "thalamocortical_depression",
+        "first harmonic at contrast .8, Hz",
+        draw_depression,
+    ),
+    Panel(
+        "contrast adaptation of V1's synapses",
+        "thalamocortical_adaptation",
+        ".3 s after the adaptor, response after contrast over that after grey",
+        draw_synaptic_adaptation,
+    ),
+    Panel("push-pull", "push_pull", "circular variance, median", draw_push_pull),
+    Panel("normalisation", "normalisation", "time constant of the decay, ms", draw_normalisation),
+    Panel("surround suppression", "surround_suppression", "suppression index at contrast .98, median", draw_surround),
 )
+
+#: Cell types of V1 in the panels of its mechanisms.
+KINDS = {"v1.kinds": 16}
 
 
 def without(lesion: str | None) -> Electrode:
     """An electrode in the circuit without a mechanism."""
     if lesion is None:
         return Electrode(Pathway(parameters={f"ganglion.{cells}_recovery_time": 0.0 for cells in CELLS}), workers=2)
-    return Electrode(Pathway(lesions=[lesion]), workers=2)
+    return Electrode(Pathway(lesions=[lesion], parameters=parameters_of(lesion)), workers=2)
+
+
+def parameters_of(lesion: str | None) -> dict[str, float]:
+    """Parameters that differ from the preset: fewer cell types for mechanisms of V1."""
+    return KINDS if lesion in lesions_of("v1") else {}
 
 
 def main(path: Path) -> None:
     """Simulate each circuit, print the statistic of each panel, and draw."""
-    intact = Electrode(Pathway(), workers=2)
-    figure, grid = plt.subplots(2, 4, figsize=(16, 7.4))
+    intact, with_v1 = Electrode(Pathway(), workers=2), Electrode(Pathway(parameters=KINDS), workers=2)
+    figure, grid = plt.subplots(4, 4, figsize=(16, 15))
     for number, (panel, axes) in enumerate(zip(PANELS, grid.flat, strict=False), 1):
-        found = panel.draw(axes, (intact, without(panel.lesion)))
+        whole = with_v1 if parameters_of(panel.lesion) else intact
+        found = panel.draw(axes, (whole, without(panel.lesion)))
         print(f"{panel.title}: {panel.statistic}: {found[0]:.3g}, without {found[1]:.3g}", flush=True)
         axes.set_title(f"{number}  {panel.title}", fontsize=12, loc="left", pad=20)
         frame(axes, 8.5)
@@ -347,9 +501,12 @@ def main(path: Path) -> None:
         Patch(color=BAND, label="published range"),
         Line2D([], [], linestyle=":", linewidth=1.6, color=PUBLISHED, label="published curve"),
     ]
-    grid.flat[-1].axis("off")
-    grid.flat[-1].legend(handles=handles, fontsize=12, frameon=False, loc="center", handlelength=3, labelspacing=1)
-    figure.subplots_adjust(left=0.04, right=0.99, top=0.92, bottom=0.07, wspace=0.27, hspace=0.42)
+    for axes in grid.flat[len(PANELS) :]:
+        axes.axis("off")
+    grid.flat[len(PANELS)].legend(
+        handles=handles, fontsize=12, frameon=False, loc="center", handlelength=3, labelspacing=1
+    )
+    figure.subplots_adjust(left=0.04, right=0.99, top=0.96, bottom=0.04, wspace=0.27, hspace=0.42)
     save(figure, path)
 
 

@@ -375,7 +375,7 @@ class Electrode:
         Returns
         -------
         xarray.Dataset
-            `ganglion` and `lgn`, (image, time, …_channel, y, x), Hz.
+            `ganglion` and so on up to the output, (image, time, …_channel, y, x), Hz.
         """
         screen = screen or self.movie
         each = repeat(levels) if np.ndim(levels) == 0 else np.asarray(levels, dtype=float).tolist()
@@ -649,7 +649,8 @@ def movie_chunk(screen: Screen) -> int:
 
 
 def _stations(output: str) -> list[str]:
-    return ["ganglion", "lgn"][: 1 + (output == "lgn")]
+    """Stations that record rates, from ganglion cells up to the output."""
+    return list(NOISY[: NOISY.index(output) + 1])
 
 
 def _positions(cells: int, screen: Screen) -> np.ndarray:

@@ -23,6 +23,11 @@ cell of the opposite phase, and r₀ the rate of inhibitory cells in a static fi
 of a cell type's synapses and its rest :math:`E_r` (`homeostasis`): within its limits, 1 Hz moves all simple cells with
 one class of afferents by the same number of standard deviations of their noise.
 
+Contrast adaptation weakens signal and noise of the relay alike. In the rate model it leaves the resting rate as it is. With a
+fixed rest, cells would fall silent with the noise; therefore :math:`E_r` keeps its distance from threshold in standard
+deviations of the noise that is left. This is an assumption. Thresholds in V1 do depend on how the potential fluctuates (Azouz &
+Gray 2003), but a rest that follows the noise has not been measured.
+
 Recurrent pools shunt the dendrite. With n the rate above rest of inhibitory cells of its relay class nearby, through synapses of
 :math:`\tau_I`, and f the rate above rest of simple cells in the wider surround, with more weight for similar orientations,
 
@@ -46,7 +51,7 @@ from typing import Any
 import numpy as np
 from brian2 import NeuronGroup, Quantity, Synapses, linked_var, ms
 
-from biomodel.circuit import lgn
+from biomodel.circuit import lgn, v1_input
 from biomodel.circuit import v1 as rate_form
 from biomodel.circuit.cell_types import CellType, cell_types
 from biomodel.circuit.coupled_layer import Layer, coupled_layer, coupling_and_clock
@@ -65,7 +70,7 @@ SIMPLE, COMPLEX = 3, 2
 _PHASES = 2
 
 #: Largest variance of a simple cell's synaptic noise relative to all other noise.
-_OWN_NOISE = 9
+OWN_NOISE = 25
 
 DENDRITE_EQUATIONS = """
 afferents : Hz
@@ -109,7 +114,7 @@ drive_opposite_{k} = share_{k}*sum_opposite_{k}
 EXCITATORY_EQUATIONS = """
 dV/dt = (rest - V + onset + excited + inhibited - adaptation + background)/membrane_time : volt (unless refractory)
 onset = sharpness*exp(clip((V - spike_threshold)/sharpness, -10, 10)) : volt
-rest : volt (constant)
+rest : volt
 dadaptation/dt = -adaptation/adaptation_time : volt
 dbackground/dt = -background/background_time + background_noise*sqrt(2/(background_time*dt))*{white} : volt
 dsent/dt = -sent/synaptic_time : Hz
@@ -125,6 +130,20 @@ SIMPLE_INPUTS = """
 carried : Hz (linked)
 transmitted : Hz (linked)
 scaling : 1 (constant)
+"""
+
+#: Contrast adaptation at the place of a simple cell, by class of afferents; `of_parasol` is 1 for cells with parasol afferents.
+ADAPTATION_INPUTS = """
+midget_loss : 1 (linked)
+parasol_loss : 1 (linked)
+of_parasol : 1 (constant)
+relay_noise : volt**2 (constant)
+other_noise : volt**2 (constant)
+"""
+
+REST = """
+loss = midget_loss + of_parasol*(parasol_loss - midget_loss)
+rest = spike_threshold - rest_margin*sqrt(relay_noise/loss**2 + other_noise)
 """
 
 COMPLEX_INPUTS = """
@@ -211,14 +230,19 @@ def v1(
         namespace=s.namespace,
     )
     each = np.arange(len(dendrites))
+    pull = "0" if "push_pull" in setting.lesions else _PUSH_PULL
+    adapts = v1_input.ADAPTATION_LESION not in setting.lesions
     simple = _excitatory(
         s,
         "v1_simple",
         SIMPLE * len(dendrites),
         "adaptation_jump",
-        CURRENTS.format(excitation=_SIMPLE_EXCITATION, inhibition="0" if "push_pull" in setting.lesions else _PUSH_PULL)
-        + SIMPLE_INPUTS,
+        CURRENTS.format(excitation=_SIMPLE_EXCITATION, inhibition=pull)
+        + SIMPLE_INPUTS
+        + (ADAPTATION_INPUTS if adapts else ""),
     )
+    if adapts:
+        _follow_adaptation(s, simple, terminals)
     inhibitory = NeuronGroup(
         len(dendrites),
         INHIBITORY_EQUATIONS.format(white=UNIT_NOISE) + SEED_EQUATION + COUNT_EQUATIONS,
@@ -269,6 +293,18 @@ def _excitatory(s: _Layout, name: str, number: int, jump: str, inputs: str) -> N
         name=name,
         namespace=s.namespace,
     )
+
+
+def _follow_adaptation(s: _Layout, simple: NeuronGroup, terminals: dict[str, NeuronGroup | Synapses]) -> None:
+    """Keep the distance of simple cells' rest from threshold in standard deviations of the noise that adaptation leaves."""
+    grid = s.trials.grid
+    places = (rate_form.lattice(n, grid.pixels_per_degree, s.within) for n in (grid.height, grid.width))
+    columns = np.tile(grid.neighbour(0, 0, *places), len(simple) // s.columns.cells).astype(int)
+    for name in lgn.CLASSES:
+        # ON and OFF axons of a class adapt alike.
+        loss = linked_var(terminals[f"v1_input_{name}_on"], f"{name}_loss", index=columns)
+        setattr(simple, f"{name}_loss", loss)
+    simple.run_regularly(REST, dt=v1_input.ADAPTATION_CLOCK * s.clock, when="groups", order=9, name="v1_simple_rest")
 
 
 def _mean_rate(s: _Layout, simple: NeuronGroup) -> NeuronGroup:
@@ -395,37 +431,40 @@ def group_and_first_cell(channel: str, columns: int) -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Homeostasis:
-    """Strength and rest of each cell type after homeostasis.
+    """Strength and noise of each cell type after homeostasis.
 
     Attributes
     ----------
     scaling : numpy.ndarray, (phase, cell type)
         Scale of excitation and inhibition of simple cells, at most 1.
-    simple_rest : numpy.ndarray, (phase, cell type)
-        Resting potential of simple cells, volt.
-    complex_rest : float
-        Resting potential of complex cells, volt.
+    relay_noise : numpy.ndarray, (phase, cell type)
+        Variance of simple cells' membranes from the trains of relay cells, without contrast adaptation, volt².
+    other_noise : numpy.ndarray, (phase, cell type)
+        Their variance from inhibitory cells and from the rest of the cortex, volt².
+    complex_noise : float
+        Variance of complex cells' membranes, volt².
     """
 
     scaling: np.ndarray
-    simple_rest: np.ndarray
-    complex_rest: float
+    relay_noise: np.ndarray
+    other_noise: np.ndarray
+    complex_noise: float
 
 
 def homeostasis(parameters: Parameters, cells: list[CellType]) -> Homeostasis:
-    r"""Strength of each cell type's synapses and its rest, from its noise in a static field.
+    r"""Strength of each cell type's synapses, from its noise in a static field.
 
     1 Hz of transmission by the relay moves a simple cell's membrane by :math:`s k (E_E - V_T)`; its noise has the
-    variance :math:`s^2 h + b`. h comes from the relay's trains, of maintained rates and `v1.relay_irregularity` times
-    as variable as Poisson trains, through synapse, dendrite and membrane, and from Poisson trains of the inhibitory
-    cells; b comes from the rest of the cortex. Homeostasis aims at the set point g, standard deviations of noise per
+    variance :math:`s^2 h + b`. h comes from the relay's trains, of maintained rates and more regular than Poisson trains
+    (`v1.midget_irregularity`, `v1.parasol_irregularity`), through synapse, dendrite and membrane, and from Poisson trains of the
+    inhibitory cells; b comes from the rest of the cortex. Homeostasis aims at the set point g, standard deviations of noise per
     Hz, like synaptic scaling (Turrigiano 2008, for rates). Its synapses stay weaker than those at which nearly all
     noise is their own, beyond which sensitivity does not increase:
 
-    .. math:: s^2 = \min\left(\frac{b}{(k (E_E - V_T) / g)^2 - h},\ \frac{9 b}{h},\ 1\right),
+    .. math:: s^2 = \min\left(\frac{b}{(k (E_E - V_T) / g)^2 - h},\ \frac{q b}{h},\ 1\right), \quad q = 25,
 
-    the first where it is positive. At :math:`s^2 h = 9 b` a membrane has .95 of the greatest possible sensitivity. All cells rest
-    `v1.rest_margin` standard deviations below threshold. Lesions do not change strength or rest.
+    the first where it is positive. At :math:`s^2 h = q b` a membrane has .98 of the greatest possible sensitivity. All cells rest
+    `v1.rest_margin` standard deviations below threshold (`resting_potential`). Lesions do not change strength or rest.
     """
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     rest = lgn.maintained(parameters)
@@ -448,17 +487,20 @@ def homeostasis(parameters: Parameters, cells: list[CellType]) -> Homeostasis:
     through_two = 1 / (2 * (p["v1.inhibitory_synaptic_time"] + membrane))
 
     background = p["v1.background_noise"] ** 2 * p["v1.background_time"] / (p["v1.background_time"] + membrane)
-    synaptic_noise = excitation**2 * through_three * p["v1.relay_irregularity"] * trains
-    synaptic_noise = synaptic_noise + inhibition**2 * through_two * p["v1.inhibitory_spontaneous"]
+    irregularity = np.array([p[f"v1.{cell.relay}_irregularity"] for cell in cells])
+    relays = excitation**2 * through_three * irregularity * trains
+    partners = inhibition**2 * through_two * p["v1.inhibitory_spontaneous"]
     set_point = np.array([p[f"v1.{cell.relay}_set_point"] for cell in cells])
-    limit = np.maximum(synaptic_noise / _OWN_NOISE, background)
-    scaling = np.sqrt(background / np.maximum((excitation / set_point) ** 2 - synaptic_noise, limit))
+    limit = np.maximum((relays + partners) / OWN_NOISE, background)
+    scaling = np.sqrt(background / np.maximum((excitation / set_point) ** 2 - (relays + partners), limit))
+    complex_noise = excitation**2 * through_three * simple_trains + background
+    return Homeostasis(scaling, scaling**2 * relays, scaling**2 * partners + background, float(complex_noise))
 
-    def resting_potential(variance: np.ndarray | float) -> np.ndarray:
-        return threshold - p["v1.rest_margin"] * np.sqrt(np.asarray(variance) + background)
 
-    complex_noise = excitation**2 * through_three * simple_trains
-    return Homeostasis(scaling, resting_potential(scaling**2 * synaptic_noise), float(resting_potential(complex_noise)))
+def resting_potential(parameters: Parameters, variance: np.ndarray | float) -> np.ndarray:
+    """Rest in volt of membranes whose noise has a variance in volt²."""
+    threshold = float(parameters["v1.spike_threshold"].quantity)
+    return threshold - parameters.value("v1.rest_margin") * np.sqrt(np.asarray(variance))
 
 
 def initial_state(setting: Setting, trials: Trials, random: np.random.Generator, within: float | None) -> State:
@@ -482,9 +524,10 @@ def initial_state(setting: Setting, trials: Trials, random: np.random.Generator,
     cells = cell_types(parameters, grid.pixels_per_degree)
     lattice = (columns.images, columns.height, columns.width)
     balanced = homeostasis(parameters, cells)
+    simple_rest = resting_potential(parameters, balanced.relay_noise + balanced.other_noise)
     rest = {
-        "simple": np.tile(balanced.simple_rest, (SIMPLE, 1)),
-        "complex": np.full((COMPLEX, len(cells)), balanced.complex_rest),
+        "simple": np.tile(simple_rest, (SIMPLE, 1)),
+        "complex": np.full((COMPLEX, len(cells)), resting_potential(parameters, balanced.complex_noise)),
     }
     state: State = {}
     for name, number in (("simple", SIMPLE * _PHASES), ("complex", COMPLEX)):
@@ -497,8 +540,17 @@ def initial_state(setting: Setting, trials: Trials, random: np.random.Generator,
             f"v1_{name}.sent": np.full(shape, p["v1.spontaneous"]),
             f"v1_{name}.rest": np.broadcast_to(rest[name].reshape(-1, 1, 1, 1), shape),
         }
-    scaling = np.tile(balanced.scaling, (SIMPLE, 1)).reshape(-1, 1, 1, 1)
-    state |= {"v1_simple.scaling": np.broadcast_to(scaling, (len(scaling), *lattice))}
+    constants = {"scaling": balanced.scaling}
+    if v1_input.ADAPTATION_LESION not in lesions:
+        of_parasol = np.tile([float(cell.relay == "parasol") for cell in cells], (_PHASES, 1))
+        constants |= {
+            "relay_noise": balanced.relay_noise,
+            "other_noise": balanced.other_noise,
+            "of_parasol": of_parasol,
+        }
+    for name, values in constants.items():
+        cell_values = np.tile(values, (SIMPLE, 1)).reshape(-1, 1, 1, 1)
+        state[f"v1_simple.{name}"] = np.broadcast_to(cell_values, (len(cell_values), *lattice))
     shape = (_PHASES * len(cells), *lattice)
     state |= {
         "v1_inhibitory.V": random.uniform(0, 0.5, shape),
