@@ -34,7 +34,6 @@ from studies.physiology import fidelities
 GANGLION = ("midget_on", "midget_off", "parasol_on", "parasol_off")
 
 #: Not strict, because results depend on the noise of a few trials.
-UNCALIBRATED = pytest.mark.xfail(reason="docs/misses.md: spikes of the changed circuit are not calibrated again")
 
 
 @pytest.fixture(scope="module")
@@ -74,29 +73,34 @@ def test_trials_repeat_the_image_with_other_noise(counts):
         assert len({trial.tobytes() for trial in trials}) == 12
 
 
-@UNCALIBRATED
 def test_rates_over_trials_are_those_of_the_rate_form(counts, patches, few_kinds, responses):
-    """One circuit, two fidelities: r of mean counts and rates, cell by cell; maintained rates within a tenth.
+    """One circuit, two fidelities: correlations without the noise of 12 trials, cell by cell; maintained rates within a tenth.
 
-    What synapses deliver varies little over an image, because they saturate, and more over trials: of parasol cells r grows
-    from .8 in 12 trials to .9 in 60.
+    docs/misses.md has the reasons why V1 follows less closely.
     """
     seconds = 0.2
-    least = {"ganglion": 0.95, "lgn": 0.9, "v1_input": 0.7}
+
+    def correlations(station):
+        channels = range(counts.sizes[f"{station}_channel"])
+        for k in channels:
+            trials = counts[station].values[:4, :, k]
+            r = np.corrcoef(trials.mean(axis=1).ravel(), responses[station].values[:4, k].ravel())[0, 1]
+            yield r / np.sqrt(fidelities.reliability(trials[:, ::2].mean(axis=1), trials[:, 1::2].mean(axis=1)))
+
+    least = {"ganglion": 0.98, "lgn": 0.95, "v1_input": 0.85}
     for station, correlation in least.items():
+        assert min(correlations(station)) > correlation, station
         mean = counts[station].mean("trial").values / (1 if station == "v1_input" else seconds)
         for k, channel in enumerate(counts[f"{station}_channel"].values):
-            rate = responses[station][:4, k].values
-            assert np.corrcoef(mean[:4, k].ravel(), rate.ravel())[0, 1] > correlation, (station, channel)
             maintained = few_kinds.parameters.value(f"ganglion.{channel}_maintained") * (
                 1 if station == "ganglion" else 0.5
             )
             assert mean[4:, k].mean() == pytest.approx(maintained, rel=0.1), (station, channel)
-    cortex = counts.v1[:4].mean("trial").values / seconds
     assert set(counts.v1_relay.values) == {"midget", "parasol"}
-    told = [np.corrcoef(cortex[:, k].ravel(), responses.v1[:4, k].values.ravel())[0, 1] for k in range(cortex.shape[1])]
-    # In 12 trials a cell of 2 Hz fires four spikes.
-    assert np.median(told) > 0.8 and min(told) > 0.55, told
+    found = list(correlations("v1"))
+    simple, complexes = found[: len(found) // 2], found[len(found) // 2 :]
+    assert np.median(simple) > 0.6 and np.median(complexes) > 0.4, found
+    cortex = counts.v1[:4].mean("trial").values / seconds
     # Pools and surrounds divide as much: without the surround there were 1.3 times the spikes, without both 2.3 times.
     assert 0.7 < cortex.mean() / float(responses.v1[:4].mean()) < 1.5
     spontaneous = counts.v1[4:].mean(("image", "trial", "v1_y", "v1_x")).values / seconds
@@ -436,7 +440,6 @@ def test_counts_become_rates_and_say_over_how_long_they_were():
     assert rates.cone.identical(counts.cone) and in_rates(rates) is rates
 
 
-@UNCALIBRATED
 def test_fidelities_are_compared_cell_by_cell(tmp_path, spiking, few_kinds):
     """A comparison of six trials of four patches; docs/spikes.md has that of fifty of two hundred."""
     # As many trials as a network of `counts` has.
@@ -456,7 +459,7 @@ def test_fidelities_are_compared_cell_by_cell(tmp_path, spiking, few_kinds):
     # What the axons deliver are rates in every trial, which have no Fano factor.
     row = table.set_index(["station", "channel"]).loc["v1_input", "parasol_on"]
     axons = counts.v1_input.mean("trial").sel(v1_input_channel="parasol_on")
-    assert row.spiking == pytest.approx(float(axons.mean())) and np.isnan(row.fano) and row.r > 0.7
+    assert row.spiking == pytest.approx(float(axons.mean())) and np.isnan(row.fano) and row.r < 0.9 < row.r_corrected
     # Stored responses are not simulated again.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "run_chunks", lambda *_: pytest.fail("simulated again"))

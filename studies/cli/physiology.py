@@ -140,6 +140,7 @@ def _compare_fidelities(pathway: Pathway, out: Path, json_file: Path | None, wor
     for station, rows in table.groupby("station", sort=False):
         echo(
             f"{station}: r {rows.r.median():.3f} ({rows.r.min():.3f} to {rows.r.max():.3f} by channel), "
+            f"without the noise of trials {rows.r_corrected.median():.3f}, "
             f"{rows.spiking.median():.3g} Hz (rate model {rows.rate.median():.3g} Hz), Fano factor {rows.fano.median():.2f}"
         )
     echo(f"{out / 'fidelities.csv'}")

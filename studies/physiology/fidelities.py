@@ -51,9 +51,11 @@ def compare_fidelities(
     Returns
     -------
     pandas.DataFrame
-        Columns station, channel; r, Pearson's correlation over patches and positions; rate and spiking, mean rates in
-        Hz; fano, the variance over the mean of counts over trials, median over cells of 5 Hz and more, NaN of the input of
-        V1, which has no counts.
+        Columns station, channel; r, Pearson's correlation over patches and positions; r_corrected, without the noise that is
+        left in means over trials: r over the root of their reliability, the Spearman-Brown prediction from the correlation of
+        odd with even trials (Spearman 1904, 1910), NaN where that is not positive; rate and spiking, mean rates in Hz; fano,
+        the variance over the mean of counts over trials, median over cells of 5 Hz and more, NaN of the input of V1, which has
+        no counts.
 
     Raises
     ------
@@ -72,16 +74,33 @@ def compare_fidelities(
     over_trials = []
     for first in range(0, patches, _CHUNK):
         counts = spikes[list(NOISY)].isel(image=slice(first, first + _CHUNK)).load()
-        over_trials.append((counts.mean("trial"), counts.var("trial", ddof=1)))
-    mean, variance = (xr.concat(parts, "image") for parts in zip(*over_trials, strict=True))
+        halves = (counts.isel(trial=slice(first_trial, None, 2)).mean("trial") for first_trial in (0, 1))
+        over_trials.append((counts.mean("trial"), counts.var("trial", ddof=1), *halves))
+    mean, variance, odd, even = (xr.concat(parts, "image") for parts in zip(*over_trials, strict=True))
     rows = []
     for station in NOISY:
         is_count = spikes[station].units == "spikes"
         for channel in rates[f"{station}_channel"].values.tolist():
-            rate, count, var = (one[station].sel({f"{station}_channel": channel}) for one in (rates, mean, variance))
+            rate, count, var, *halves = (
+                one[station].sel({f"{station}_channel": channel}) for one in (rates, mean, variance, odd, even)
+            )
             spiking = count.values / (end - start) if is_count else count.values
             active = is_count & (spiking >= _LOWEST_RATE)
             fano = float(np.median(var.values[active] / count.values[active])) if active.any() else np.nan
-            r = float(np.corrcoef(spiking.ravel(), rate.values.ravel())[0, 1])
-            rows.append((station, channel, r, float(rate.values.mean()), float(spiking.mean()), fano))
-    return pd.DataFrame(rows, columns=["station", "channel", "r", "rate", "spiking", "fano"])
+            r = _correlation(spiking, rate.values)
+            corrected = r / np.sqrt(reliability(*(half.values for half in halves)))
+            rows.append((station, channel, r, corrected, float(rate.values.mean()), float(spiking.mean()), fano))
+    return pd.DataFrame(rows, columns=["station", "channel", "r", "r_corrected", "rate", "spiking", "fano"])
+
+
+def reliability(odd: np.ndarray, even: np.ndarray) -> float:
+    """Correlation that means over all trials would have with means over as many others, from the means over halves of them.
+
+    NaN where halves are not positively correlated.
+    """
+    r = _correlation(odd, even)
+    return 2 * r / (1 + r) if r > 0 else float("nan")
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
