@@ -471,7 +471,7 @@ class Electrode:
             c/deg, 1, cd/m² and degrees; a grating of infinite diameter fills the screen.
         output : {"ganglion", "lgn"}
         trials : int, optional
-            For a spiking subject and patches; by default its own number. Gratings that fill the screen use neighbours.
+            For a spiking subject; by default its own number, and a few for gratings that fill the screen, which use neighbours.
 
         Returns
         -------
@@ -487,7 +487,7 @@ class Electrode:
         ]
         settings: dict[str, Any] = {"output": output, "pixels": 0.5, "trials": trials}
         if self.spiking and np.isinf(columns[3]).all():
-            settings |= {"pixels": _FLASH_NEIGHBOURS, "trials": _FLASH_TRIALS}
+            settings |= {"pixels": _FLASH_NEIGHBOURS, "trials": trials or _FLASH_TRIALS}
         levels = np.repeat(columns[2], len(phases))
         changes = self.rate_changes(self.wide, np.concatenate(images), levels, **settings)
         return {

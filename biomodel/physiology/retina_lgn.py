@@ -30,6 +30,9 @@ _PROFILE = 5.5
 #: For a spiking subject, trials of spots of increasing contrast, of the spots that map fields, and of increasing patches.
 _SPOT_TRIALS, _MAP_TRIALS, _PATCH_TRIALS = 60, 150, 200
 
+#: Highest contrast of the responses that give the contrast gain, and trials of these for spiking cells.
+_WEAK, _WEAK_TRIALS = 0.055, 60
+
 _LUMINANCE = "background (cd/m²)"
 _CONTRAST = "contrast"
 _CHANGE = "change of rate (Hz)"
@@ -252,8 +255,13 @@ def contrast_gain(electrode: Electrode) -> Measurement:
     curves: list[Curve] = []
     for cells in CELLS:
         best = electrode.best_frequency(cells)
-        found = electrode.grating_responses(cells, best, contrasts)
-        gains[cells] = float(np.mean([measures.initial_slope(contrasts, r, 0.055) for r in found["ganglion"]]))
+        # The best of several noisy phases is too high where responses are weak, unless there are many trials.
+        parts = [
+            electrode.grating_responses(cells, best, contrasts[chosen], trials=trials)
+            for chosen, trials in ((contrasts <= _WEAK, _WEAK_TRIALS), (contrasts > _WEAK, None))
+        ]
+        found = {station: np.concatenate([part[station] for part in parts], axis=1) for station in parts[0]}
+        gains[cells] = float(np.mean([measures.initial_slope(contrasts, r, _WEAK) for r in found["ganglion"]]))
         indices[cells] = float(np.mean([measures.saturation_index(contrasts, r) for r in found["lgn"]]))
         curves += _on_and_off(cells, contrasts, found["lgn"])
     values = {
