@@ -9,9 +9,9 @@ from biomodel.utils.units import UNITS
 #: Digests of the parameters on which the shipped front ends rest.
 DIGESTS = {
     ("macaque_parafovea", "rate"): "0a25ad230a96b1e99748a688f024cd926bd1bae0f84871926bd031a692d2072a",
-    ("macaque_parafovea", "spiking"): "d6b942b7645981c622471f2c6db55a49c6eb5749c81614fd28c3aaf67916df2e",
+    ("macaque_parafovea", "spiking"): "99947a06c1e2c42fc62dbbf8a3ac15e21b89c70a83bc95a03d8f4a81b0a4f622",
     ("macaque_fovea", "rate"): "b6644ee1de6d9c4f94495a99ac438e93d7c36d2b4c7fb74d4c4e032ac635be13",
-    ("macaque_fovea", "spiking"): "02f2376aa9069d14e6ae1858f86df8681b221869ac394b41f62c9f342195eebd",
+    ("macaque_fovea", "spiking"): "eb3c84de55e21f6fa2150ee3600dbd2f0dbe5908a8383a5917b43d9110501a1c",
 }
 
 
