@@ -74,21 +74,21 @@ def compare_fidelities(
     over_trials = []
     for first in range(0, patches, _CHUNK):
         counts = spikes[list(NOISY)].isel(image=slice(first, first + _CHUNK)).load()
-        halves = (counts.isel(trial=slice(first_trial, None, 2)).mean("trial") for first_trial in (0, 1))
-        over_trials.append((counts.mean("trial"), counts.var("trial", ddof=1), *halves))
+        odd_and_even = [counts.isel(trial=slice(one, None, 2)).mean("trial") for one in (0, 1)]
+        over_trials.append((counts.mean("trial"), counts.var("trial", ddof=1), *odd_and_even))
     mean, variance, odd, even = (xr.concat(parts, "image") for parts in zip(*over_trials, strict=True))
     rows = []
     for station in NOISY:
         is_count = spikes[station].units == "spikes"
         for channel in rates[f"{station}_channel"].values.tolist():
-            rate, count, var, *halves = (
+            rate, count, var, first_half, second_half = (
                 one[station].sel({f"{station}_channel": channel}) for one in (rates, mean, variance, odd, even)
             )
             spiking = count.values / (end - start) if is_count else count.values
             active = is_count & (spiking >= _LOWEST_RATE)
             fano = float(np.median(var.values[active] / count.values[active])) if active.any() else np.nan
             r = _correlation(spiking, rate.values)
-            corrected = r / np.sqrt(reliability(*(half.values for half in halves)))
+            corrected = r / np.sqrt(reliability(first_half.values, second_half.values))
             rows.append((station, channel, r, corrected, float(rate.values.mean()), float(spiking.mean()), fano))
     return pd.DataFrame(rows, columns=["station", "channel", "r", "r_corrected", "rate", "spiking", "fano"])
 
