@@ -464,7 +464,8 @@ def homeostasis(parameters: Parameters, cells: list[CellType]) -> Homeostasis:
     .. math:: s^2 = \min\left(\frac{b}{(k (E_E - V_T) / g)^2 - h},\ \frac{q b}{h},\ 1\right), \quad q = 25,
 
     the first where it is positive. At :math:`s^2 h = q b` a membrane has .98 of the greatest possible sensitivity. All cells rest
-    `v1.rest_margin` standard deviations below threshold (`resting_potential`). Lesions do not change strength; without contrast adaptation rests are constant.
+    `v1.rest_margin` standard deviations below threshold (`resting_potential`). Lesions do not change strength; without
+    contrast adaptation rests are constant.
     """
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     rest = lgn.maintained(parameters)
