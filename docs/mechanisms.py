@@ -288,7 +288,7 @@ def draw_normalisation(axes: Axes, electrodes: Pair) -> list[float]:
 
 
 def draw_surround(axes: Axes, electrodes: Pair) -> list[float]:
-    """Experiment 22: responses to patches of grating, by diameter, at the lower contrast."""
+    """Experiment 22: responses to patches of grating, by diameter, at the higher contrast."""
     found = draw_experiment(axes, electrodes, 22, "surround_suppression", "V1, patches of flashed grating", curve=1)
     set_log_axis(axes, "x", [0.25, 0.5, 1, 2, 4, 8])
     return found

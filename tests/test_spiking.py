@@ -76,7 +76,7 @@ def test_trials_repeat_the_image_with_other_noise(counts):
 def test_rates_over_trials_are_those_of_the_rate_form(counts, patches, few_kinds, responses):
     """One circuit, two fidelities: correlations without the noise of 12 trials, cell by cell; maintained rates within a tenth.
 
-    docs/misses.md has the reasons why V1 follows less closely.
+    Settled photographs evoke little; with the noise of trials, correlations are below their bounds (next test).
     """
     seconds = 0.2
 
@@ -97,14 +97,23 @@ def test_rates_over_trials_are_those_of_the_rate_form(counts, patches, few_kinds
             )
             assert mean[4:, k].mean() == pytest.approx(maintained, rel=0.1), (station, channel)
     assert set(counts.v1_relay.values) == {"midget", "parasol"}
-    found = list(correlations("v1"))
-    simple, complexes = found[: len(found) // 2], found[len(found) // 2 :]
-    assert np.median(simple) > 0.6 and np.median(complexes) > 0.4, found
     cortex = counts.v1[:4].mean("trial").values / seconds
     # Pools and surrounds divide as much: without the surround there were 1.3 times the spikes, without both 2.3 times.
     assert 0.7 < cortex.mean() / float(responses.v1[:4].mean()) < 1.5
     spontaneous = counts.v1[4:].mean(("image", "trial", "v1_y", "v1_x")).values / seconds
     assert 0.1 < np.median(spontaneous) < 3, spontaneous
+
+
+@pytest.mark.parametrize(
+    ("station", "middle", "least"),
+    [("ganglion", 0.95, 0.95), ("lgn", 0.9, 0.9), ("v1_input", 0.7, 0.7), ("v1", 0.8, 0.55)],
+)
+@pytest.mark.xfail(strict=True, reason="docs/misses.md: settled responses are weak, and spiking V1 follows them less")
+def test_means_of_a_few_trials_are_those_of_the_rate_form(counts, responses, station, middle, least):
+    """Correlations with the noise of 12 trials, median and least over channels."""
+    means, rates = counts[station].mean("trial").values[:4], responses[station].values[:4]
+    found = [np.corrcoef(means[:, k].ravel(), rates[:, k].ravel())[0, 1] for k in range(means.shape[1])]
+    assert np.median(found) > middle and min(found) > least, found
 
 
 @pytest.fixture(scope="module")
@@ -359,7 +368,7 @@ def test_kinds_are_as_sensitive_as_their_noise_lets_them(background, set_point):
     cells = cell_types(parameters, 16.0)
     found = homeostasis(parameters, cells)
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
-    synapse, dendrite, membrane, told = (
+    synapse, dendrite, membrane, inhibitory_synapse = (
         p[f"v1.{name}_time"] for name in ("synaptic", "dendritic", "membrane", "inhibitory_synaptic")
     )
     afferent = variance_of_a_train(synapse, dendrite, membrane)
@@ -370,7 +379,8 @@ def test_kinds_are_as_sensitive_as_their_noise_lets_them(background, set_point):
         for phase, terms in enumerate(v1.afferent_terms(parameters, cell)):
             spikes = sum(w**2 * lgn.maintained(parameters)[name.removeprefix("sent_")] for w, name, _ in terms)
             relays = p[f"v1.{cell.relay}_irregularity"] * spikes * (excitation * 0.053) ** 2 * afferent
-            partners = p["v1.inhibitory_spontaneous"] * (inhibition * 0.027) ** 2 * variance_of_a_train(told, membrane)
+            inhibitory = variance_of_a_train(inhibitory_synapse, membrane)
+            partners = p["v1.inhibitory_spontaneous"] * (inhibition * 0.027) ** 2 * inhibitory
             own = relays + partners
             scaling = found.scaling[phase, k]
             noise = np.sqrt(scaling**2 * own + slow)
@@ -410,13 +420,15 @@ def test_rest_of_simple_cells_follows_the_noise_that_adaptation_leaves(spiking, 
 
 def test_homeostasis_scales_what_excites_and_what_inhibits_each_simple_cell(spiking, patches, monkeypatch):
     monkeypatch.setitem(brian2.prefs, "codegen.target", "numpy")
+    # At this set point most cell types have synapses of different strengths.
+    spiking = spiking.replace(parameters={"v1.midget_set_point": 250, "v1.parasol_set_point": 250})
     network = spiking.network(patches[:1])
     dendrites, simple, inhibitory = (network[f"v1_{name}"] for name in ("dendrite", "simple", "inhibitory"))
     found = homeostasis(spiking.parameters, cell_types(spiking.parameters, 16.0))
     of_dendrites = np.repeat(found.scaling.ravel(), len(dendrites) // found.scaling.size)
     scaling = np.array(simple.scaling)
     # Some kinds have 1, the strongest synapses that there are.
-    assert (scaling.reshape(SIMPLE, -1) == of_dendrites).all() and len(set(scaling)) > 1
+    assert (scaling.reshape(SIMPLE, -1) == of_dendrites).all() and len(set(scaling)) > found.scaling.size // 2
     dendrites.carried = np.arange(len(dendrites)) * brian2.Hz
     inhibitory.sent = 20 * brian2.Hz
     simple.V = -60 * brian2.mV
@@ -438,6 +450,15 @@ def test_counts_become_rates_and_say_over_how_long_they_were():
     assert np.allclose(rates.lgn * 0.1, counts.lgn) and rates.lgn.attrs["units"] == "Hz"
     assert rates.lgn.attrs["counted_s"] == pytest.approx(0.1)
     assert rates.cone.identical(counts.cone) and in_rates(rates) is rates
+
+
+def test_reliability_is_the_share_of_variance_that_trials_repeat():
+    """Halves of a signal of variance 1 with noise of variance 2: their mean has noise of variance 1, so half is signal."""
+    random = np.random.default_rng(0)
+    signal = random.standard_normal(200_000)
+    odd, even = (signal + np.sqrt(2) * random.standard_normal(signal.shape) for _ in range(2))
+    assert fidelities.reliability(odd, even) == pytest.approx(0.5, abs=0.01)
+    assert np.isnan(fidelities.reliability(signal, -signal))
 
 
 def test_fidelities_are_compared_cell_by_cell(tmp_path, spiking, few_kinds):

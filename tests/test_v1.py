@@ -159,7 +159,9 @@ def turned(one, other):
 def test_orientation_field_of_bars_and_gratings(shown, contrast, form, request):
     """Median within 5° of the true angle; of a bar, where it stands."""
     if (request.node.callspec.params["shown"], form) == ("fitted", "bar") and contrast in (0.05, 0.25):
-        request.applymarker(pytest.mark.xfail(reason="docs/misses.md: the fit of V1 that adapts to contrast"))
+        request.applymarker(
+            pytest.mark.xfail(strict=True, reason="docs/misses.md: the fit of V1 that adapts to contrast")
+        )
     figures, field, _, _ = shown
     wrong = []
     for image, (c, f, orientation, _) in zip(field.orientation.values, figures, strict=True):

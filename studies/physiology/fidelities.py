@@ -13,6 +13,7 @@ from biomodel.circuit.specification import NOISY
 from biomodel.engine.cluster import Workers, check_workers
 from biomodel.images import photographs
 from biomodel.utils.checks import whole_number
+from bridge.evaluate.scores import correlation
 
 #: Patches of photographs, and trials of each.
 PATCHES, TRIALS = 200, 50
@@ -87,7 +88,7 @@ def compare_fidelities(
             spiking = count.values / (end - start) if is_count else count.values
             active = is_count & (spiking >= _LOWEST_RATE)
             fano = float(np.median(var.values[active] / count.values[active])) if active.any() else np.nan
-            r = _correlation(spiking, rate.values)
+            r = correlation(spiking, rate.values)
             corrected = r / np.sqrt(reliability(first_half.values, second_half.values))
             rows.append((station, channel, r, corrected, float(rate.values.mean()), float(spiking.mean()), fano))
     return pd.DataFrame(rows, columns=["station", "channel", "r", "r_corrected", "rate", "spiking", "fano"])
@@ -98,9 +99,5 @@ def reliability(odd: np.ndarray, even: np.ndarray) -> float:
 
     NaN where halves are not positively correlated.
     """
-    r = _correlation(odd, even)
+    r = correlation(odd, even)
     return 2 * r / (1 + r) if r > 0 else float("nan")
-
-
-def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
