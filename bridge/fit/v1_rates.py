@@ -2,10 +2,10 @@
 
 A simple cell's rate above rest is a power of its drive, divided by normalisation and surround. The shape of both pools is
 estimated from the responses alone, and their strength is guessed; a root of the rest is then linear in the synaptic input, and
-the weights are its non-negative least squares. Two steps alternate from then on: Levenberg-Marquardt for the few parameters
-that all cell types share, and Gauss-Newton with non-negative least squares for each type's weights, with the divisors of the
-present model. A complex cell's weights are the non-negative least squares of its rates on those of its type's modelled simple
-cells, of both phases.
+the weights are its non-negative least squares. Three steps alternate from then on: Levenberg-Marquardt for the few parameters
+that all cell types share, Gauss-Newton for each type's weights of the surround's pools, and Gauss-Newton with non-negative least
+squares for each type's afferents, with the divisors of the present model. A complex cell's weights are the non-negative least
+squares of its rates on those of its type's modelled simple cells, of both phases.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bridge.fit.data import Cortex, Relay
-from bridge.fit.optimisers import levenberg_marquardt
+from bridge.fit.optimisers import SMALL_SHARE, levenberg_marquardt
 from bridge.model.convolution import pad
 from bridge.model.stages import STRIDE, V1
 from bridge.model.time import window_mean
@@ -33,6 +33,8 @@ _SHARED_PLACES = 8_192
 TURNS = 4
 #: Steps per fit of the shared parameters.
 _ITERATIONS = 12
+#: Steps per fit of the surrounds, the step of forward differences of logarithms, and the damping of a step.
+_SURROUND_ITERATIONS, _DIFFERENCE, _DAMPING = 4, 1e-2, 1e-3
 #: Least spontaneous rate, Hz.
 _LEAST_RATE = 1e-3
 #: Places at which a cell type's afferents are fitted.
@@ -153,7 +155,8 @@ def fit_v1(
         if turn > 0 or not initialise:
             _fit_simple_weights(v1, cortex.synaptic_input(relay), simple - v1.spontaneous, random)
         fit_complex_weights(v1, cortex.synaptic_input(relay), complex_ - v1.spontaneous, random)
-        unexplained = _fit_shared(cortex, relay.subset(few), response[few])
+        _fit_shared(cortex, relay.subset(few), response[few])
+        unexplained = _fit_surrounds(cortex, relay.subset(few), response[few])
     logger.info("fitted v1: unexplained variance %.2e", unexplained)
 
 
@@ -164,7 +167,9 @@ def _guess(v1: V1, synaptic: Tensor, simple: Tensor, complex_: Tensor, random: n
     Complex cells give the total rate of the simple cells at a place. While no class is known, one pool normalises all types; then
     each class its own.
     """
-    suppressed = 1 + v1.surround.steady_state(complex_.mean(dim=1, keepdim=True))
+    weights = v1.log_surround_weight.exp().mean(dim=0)
+    spread = v1.surround.spread(complex_.mean(dim=1, keepdim=True))
+    suppressed = 1 + torch.stack([weight * pooled for weight, pooled in zip(weights, spread, strict=True)]).sum(dim=0)
     normalised = complex_ * suppressed / v1.log_maximum_rate.exp()
     if v1.normalisation.log_weight.requires_grad:
         mean = v1.normalisation.steady_state(normalised.mean(dim=1))
@@ -221,8 +226,8 @@ def _firing_and_random_places(rates: Tensor, random: np.random.Generator) -> Ten
 
 
 @torch.no_grad()
-def _fit_shared(cortex: Cortex, relay: Relay, response: Tensor) -> float:
-    """Fit the parameters that all cell types share, and each type's strength; returns the unexplained share of variance."""
+def _fit_shared(cortex: Cortex, relay: Relay, response: Tensor) -> None:
+    """Fit the parameters that all cell types share, and each type's strength."""
     v1, before = cortex.v1, cortex.v1_input
     synapses = [before.recovery.log_time, before.log_release]
     synapses += [before.midget_synapse.log_time, before.parasol_synapse.log_time]
@@ -231,9 +236,12 @@ def _fit_shared(cortex: Cortex, relay: Relay, response: Tensor) -> float:
     cells += [v1.membrane.log_time, v1.complex_membrane.log_time]
     cells += [*v1.normalisation.parameters(), *v1.surround.parameters(), v1.surround_tuning]
     log_strength = torch.zeros(len(v1.root_weight))
+    log_surround, surround_weight = torch.zeros(1), v1.log_surround_weight.clone()
     steps = [("synapses", p) for p in synapses] + [("cells", p) for p in cells]
     parameters = [(step, p.data.view(-1)) for step, p in steps if p.requires_grad]
     parameters.append(("cells", log_strength))
+    if v1.log_surround_weight.requires_grad:
+        parameters.append(("cells", log_surround))
     drives = v1.drives(cortex.synaptic_input(relay))
 
     def predict(step: str, keep: bool) -> list[Tensor]:
@@ -241,12 +249,50 @@ def _fit_shared(cortex: Cortex, relay: Relay, response: Tensor) -> float:
         now = v1.drives(cortex.synaptic_input(relay)) if step == "synapses" else drives
         if keep:
             drives = now
+        v1.log_surround_weight.copy_(surround_weight + log_surround)
         return [v1.respond(now * log_strength.exp()[:, None, None])]
 
     origin = [p.clone() for _, p in parameters]
-    unexplained = levenberg_marquardt(parameters, origin, predict, [response], _ITERATIONS)
+    levenberg_marquardt(parameters, origin, predict, [response], _ITERATIONS)
     v1.root_weight.mul_((log_strength / 2).exp()[:, None, None, None])
-    return unexplained
+
+
+@torch.no_grad()
+def _fit_surrounds(cortex: Cortex, relay: Relay, response: Tensor) -> float:
+    """Fit each cell type's weights of the surround's pools; returns the geometric mean of the unexplained shares of variance.
+
+    A type's weights act on its own cells; their effect on other types, through the pools, is left out of the derivatives.
+    """
+    v1 = cortex.v1
+    drives = v1.drives(cortex.synaptic_input(relay))
+    deviation = response.std(dim=(0, 2, 3), keepdim=True)
+
+    def residuals() -> Tensor:
+        """In standard deviations, (K, place) with the places of simple and of complex cells."""
+        each = (v1.respond(drives) - response) / deviation
+        return each.unflatten(1, (2, -1)).transpose(0, 2).flatten(1)
+
+    residual = residuals()
+    for _ in range(_SURROUND_ITERATIONS if v1.log_surround_weight.requires_grad else 0):
+        before, slopes = v1.log_surround_weight.clone(), []
+        for size in range(before.shape[1]):
+            v1.log_surround_weight[:, size] += _DIFFERENCE
+            slopes.append((residuals() - residual) / _DIFFERENCE)
+            v1.log_surround_weight.copy_(before)
+        rows = torch.stack(slopes, dim=1).double()
+        curvature = rows @ rows.mT
+        largest = curvature.diagonal(dim1=1, dim2=2).amax(dim=1)[:, None, None]
+        curvature += _DAMPING * largest * torch.eye(len(slopes), dtype=torch.double)
+        change = torch.linalg.solve(curvature, -(rows @ residual.double()[:, :, None])).squeeze(2)
+        v1.log_surround_weight.add_(change.clamp(-1, 1).to(before))
+        found = residuals()
+        worse = (found**2).mean(dim=1) >= (residual**2).mean(dim=1)
+        v1.log_surround_weight[worse] = before[worse]
+        if worse.all():
+            break
+        residual = residuals()
+    shares = (residual**2).unflatten(1, (2, -1)).mean(dim=2)
+    return float(shares.clamp_min(SMALL_SHARE).log().mean().exp())
 
 
 class _SimpleCells:
