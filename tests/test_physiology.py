@@ -14,7 +14,7 @@ from biomodel import Pathway, physiology
 from biomodel.circuit.lesions import lesions_of
 from biomodel.circuit.specification import EVERYWHERE
 from biomodel.parameters import Parameters
-from biomodel.physiology import battery, measures
+from biomodel.physiology import battery, measures, retina_lgn
 from biomodel.physiology.battery import EXPERIMENTS, SPIKES_ONLY
 from biomodel.physiology.screens import Screen
 from biomodel.stimuli import pixels_per_degree
@@ -415,3 +415,12 @@ def test_shadow_is_measured_with_the_lesions_of_the_retina_alone(monkeypatch):
 def test_shadow_is_measured_on_an_intact_pathway():
     with pytest.raises(ValueError, match="must be without lesions, got contrast_gain"):
         shadow.measure_shadow(Pathway(lesions="contrast_gain"))
+
+
+def test_the_peak_of_a_test_response_is_after_its_onset():
+    """Noise before the test, or long after it, is no response to it."""
+    times = np.arange(0, 0.5, 0.01)
+    noise = 5.0 * np.isin(times.round(3), [0.05, 0.45])
+    response = np.exp(-(((times - 0.23) / 0.02) ** 2)) + noise
+    found = retina_lgn._test_response(times, np.array([0.2, 0.1]), response)
+    assert times[found[0].argmax()] == pytest.approx(0.23) and found.max() < 1.1

@@ -27,6 +27,9 @@ _GANGLION: dict[str, Any] = {"output": "ganglion", "pixels": 0.5, "trials": 4000
 #: Distance in pixels from the middle to which responses to a spot of two centre radii, four pixels, are recorded.
 _PROFILE = 5.5
 
+#: Seconds from the onset of a test flash in which its response has its peak.
+_TEST_WINDOW = 0.15
+
 #: For a spiking subject, trials of spots of increasing contrast, of the spots that map fields, and of increasing patches.
 _SPOT_TRIALS, _MAP_TRIALS, _PATCH_TRIALS = 60, 150, 200
 
@@ -117,10 +120,11 @@ def fast_adaptation(electrode: Electrode) -> Measurement:
     """Test flashes after the background has stepped from 30 to 300 cd/m² (modified Crawford experiment).
 
     A spot over the midget's centre adds 3 cd/m² for 20 ms, from 60 ms before to 1 s after the step. The test response is
-    the response of the ON ganglion cell less that to the step alone, and its peak the gain. The value is the time after the step
-    of the peak of the first test whose gain has gone 63 % (1 - 1/e) of the way from that on the old background to that 1 s
-    after the step, interpolated between tests. Counted to the onset of a test it would be shorter by the time to its peak: a
-    gain that changes while a test's response rises changes its peak (experiment 26 is counted in both ways).
+    the response of the ON ganglion cell less that to the step alone, and its peak up to 150 ms after the test's onset the
+    gain. The value is the time after the step of the peak of the first test whose gain has gone 63 % (1 - 1/e) of the way
+    from that on the old background to that 1 s after the step, interpolated between tests. Counted to the onset of a test it
+    would be shorter by the time to its peak: a gain that changes while a test's response rises changes its peak (experiment
+    26 is counted in both ways).
     """
     old, new, onset, flash, increment = 30.0, 300.0, 0.2, 0.02, 3.0
     early = np.array([-60, -40, -30, -20, -10, 0, 10, 20, 30, 40, 60, 80, 120, 160, 240, 360, 500, 700])
@@ -139,10 +143,11 @@ def fast_adaptation(electrode: Electrode) -> Measurement:
     movies = np.stack([base[:, None, None] * even + test[:, None, None] * spot for base, test in conditions])
     rates = electrode.movie_rates(movies, old, **_GANGLION)
     on = electrode.smooth(rate_of(rates, "ganglion", "midget_on"))
-    before = (on[1] - on[0]).max() / increment
-    responses = on[3:] - on[2]
+    shown = onset + delays
+    before = _test_response(times, shown[:1], on[1:2] - on[0]).max() / increment
+    responses = _test_response(times, shown, on[3:] - on[2])
     gains = responses.max(axis=1) / increment
-    to_peak = times[responses.argmax(axis=1)] - onset - delays
+    to_peak = times[responses.argmax(axis=1)] - shown
     reached = measures.time_to_fraction(delays, gains, before, gains[-1], 1 - np.exp(-1))
     values = {"fast_adaptation_time": 1000 * (reached + float(np.interp(reached, delays, to_peak)))}
     curves = (
@@ -150,6 +155,12 @@ def fast_adaptation(electrode: Electrode) -> Measurement:
         Curve("old background", 1000 * delays, np.full_like(delays, before), reference=True),
     )
     return Measurement(values, curves, "delay of the test after the step (ms)", "gain (Hz per cd/m²)")
+
+
+def _test_response(times: np.ndarray, shown: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """Responses (test, time) from the onset of each test on, 0 at other times: with spikes the noise before has peaks too."""
+    since = times - shown[:, None]
+    return np.where((since >= 0) & (since <= _TEST_WINDOW), response, 0.0)
 
 
 @EXPERIMENTS.add(5)
