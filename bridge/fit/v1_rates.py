@@ -33,8 +33,8 @@ _SHARED_PLACES = 8_192
 TURNS = 4
 #: Steps per fit of the shared parameters.
 _ITERATIONS = 12
-#: Steps per fit of the surrounds, the step of forward differences of logarithms, and the damping of a step.
-_SURROUND_ITERATIONS, _DIFFERENCE, _DAMPING = 4, 1e-2, 1e-3
+#: Steps per fit of the surrounds, their forward difference and least weight, per Hz, and the ridge towards the present weights.
+_SURROUND_STEPS, _DIFFERENCE, _LEAST_SURROUND, _DAMPING = 3, 1e-3, 1e-8, 1e-3
 #: Least spontaneous rate, Hz.
 _LEAST_RATE = 1e-3
 #: Places at which a cell type's afferents are fitted.
@@ -156,8 +156,10 @@ def fit_v1(
             _fit_simple_weights(v1, cortex.synaptic_input(relay), simple - v1.spontaneous, random)
         fit_complex_weights(v1, cortex.synaptic_input(relay), complex_ - v1.spontaneous, random)
         _fit_shared(cortex, relay.subset(few), response[few])
-        unexplained = _fit_surrounds(cortex, relay.subset(few), response[few])
-    logger.info("fitted v1: unexplained variance %.2e", unexplained)
+        # A guess of the afferents does not determine surrounds.
+        steps = 0 if initialise and turn == 0 else _SURROUND_STEPS
+        unexplained = _fit_surrounds(cortex, relay.subset(few), response[few], steps)
+        logger.info("fitted v1, turn %d of %d: unexplained variance %.2e", turn + 1, turns, unexplained)
 
 
 @torch.no_grad()
@@ -249,7 +251,8 @@ def _fit_shared(cortex: Cortex, relay: Relay, response: Tensor) -> None:
         now = v1.drives(cortex.synaptic_input(relay)) if step == "synapses" else drives
         if keep:
             drives = now
-        v1.log_surround_weight.copy_(surround_weight + log_surround)
+        if v1.log_surround_weight.requires_grad:
+            v1.log_surround_weight.copy_(surround_weight + log_surround)
         return [v1.respond(now * log_strength.exp()[:, None, None])]
 
     origin = [p.clone() for _, p in parameters]
@@ -258,41 +261,54 @@ def _fit_shared(cortex: Cortex, relay: Relay, response: Tensor) -> None:
 
 
 @torch.no_grad()
-def _fit_surrounds(cortex: Cortex, relay: Relay, response: Tensor) -> float:
+def _fit_surrounds(cortex: Cortex, relay: Relay, response: Tensor, steps: int = _SURROUND_STEPS) -> float:
     """Fit each cell type's weights of the surround's pools; returns the geometric mean of the unexplained shares of variance.
 
-    A type's weights act on its own cells; their effect on other types, through the pools, is left out of the derivatives.
+    Gauss-Newton with non-negative least squares. A type's weights act on its own cells; their effect on other types, through the
+    pools, is left out of the derivatives, but not of the errors that decide on a step.
     """
     v1 = cortex.v1
     drives = v1.drives(cortex.synaptic_input(relay))
     deviation = response.std(dim=(0, 2, 3), keepdim=True)
 
-    def residuals() -> Tensor:
+    def residuals(weight: Tensor) -> Tensor:
         """In standard deviations, (K, place) with the places of simple and of complex cells."""
+        if fitted:
+            v1.log_surround_weight.copy_(weight.clamp_min(_LEAST_SURROUND).log())
         each = (v1.respond(drives) - response) / deviation
         return each.unflatten(1, (2, -1)).transpose(0, 2).flatten(1)
 
-    residual = residuals()
-    for _ in range(_SURROUND_ITERATIONS if v1.log_surround_weight.requires_grad else 0):
-        before, slopes = v1.log_surround_weight.clone(), []
-        for size in range(before.shape[1]):
-            v1.log_surround_weight[:, size] += _DIFFERENCE
-            slopes.append((residuals() - residual) / _DIFFERENCE)
-            v1.log_surround_weight.copy_(before)
-        rows = torch.stack(slopes, dim=1).double()
-        curvature = rows @ rows.mT
-        largest = curvature.diagonal(dim1=1, dim2=2).amax(dim=1)[:, None, None]
-        curvature += _DAMPING * largest * torch.eye(len(slopes), dtype=torch.double)
-        change = torch.linalg.solve(curvature, -(rows @ residual.double()[:, :, None])).squeeze(2)
-        v1.log_surround_weight.add_(change.clamp(-1, 1).to(before))
-        found = residuals()
-        worse = (found**2).mean(dim=1) >= (residual**2).mean(dim=1)
-        v1.log_surround_weight[worse] = before[worse]
-        if worse.all():
+    fitted, weight = v1.log_surround_weight.requires_grad, v1.log_surround_weight.exp()
+    residual = residuals(weight)
+    for _ in range(steps if fitted else 0):
+        slopes = []
+        for size in range(weight.shape[1]):
+            more = weight.clone()
+            more[:, size] += _DIFFERENCE
+            slopes.append((residuals(more) - residual) / _DIFFERENCE)
+        change = _non_negative_step(weight, torch.stack(slopes, dim=2), residual) - weight
+        improved = torch.zeros(len(weight), dtype=torch.bool)
+        for share in _STEPS:
+            tried = torch.where(improved[:, None], weight, weight + share * change)
+            better = ~improved & ((residuals(tried) ** 2).mean(dim=1) < (residual**2).mean(dim=1))
+            weight, improved = torch.where(better[:, None], tried, weight), improved | better
+        residual = residuals(weight)
+        if not improved.any():
             break
-        residual = residuals()
     shares = (residual**2).unflatten(1, (2, -1)).mean(dim=2)
     return float(shares.clamp_min(SMALL_SHARE).log().mean().exp())
+
+
+def _non_negative_step(weight: Tensor, rows: Tensor, residual: Tensor) -> Tensor:
+    """Non-negative least squares, (K, n), of residuals (K, place) with derivatives (K, place, n) at weights (K, n)."""
+    found = torch.empty_like(weight)
+    for k, (now, one, error) in enumerate(zip(weight.double(), rows.double(), residual.double(), strict=True)):
+        gram = one.T @ one
+        ridge = _DAMPING * gram.diagonal().mean() * torch.eye(len(now), dtype=torch.double)
+        half = linalg.cholesky((gram + ridge).numpy(), lower=False)
+        moment = (gram + ridge) @ now - one.T @ error
+        found[k] = torch.from_numpy(optimize.nnls(half, linalg.solve_triangular(half, moment.numpy(), trans="T"))[0])
+    return found
 
 
 class _SimpleCells:
