@@ -10,7 +10,9 @@ squares of its rates on those of its type's modelled simple cells, of both phase
 
 from __future__ import annotations
 
+import copy
 import logging
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -33,8 +35,10 @@ _SHARED_PLACES = 8_192
 TURNS = 4
 #: Steps per fit of the shared parameters.
 _ITERATIONS = 12
-#: Steps per fit of the surrounds, their forward difference and least weight, per Hz, and the ridge towards the present weights.
-_SURROUND_STEPS, _DIFFERENCE, _LEAST_SURROUND, _DAMPING = 3, 1e-3, 1e-8, 1e-3
+#: Steps per fit of the surrounds, their forward difference and least weight, per Hz.
+_SURROUND_STEPS, _DIFFERENCE, _LEAST_SURROUND = 3, 1e-3, 1e-8
+#: Costs, relative to the mean curvature, of squared changes of the weights and of their sum.
+_DAMPING, _SAME_SUM = 1e-3, 1e3
 #: Least spontaneous rate, Hz.
 _LEAST_RATE = 1e-3
 #: Places at which a cell type's afferents are fitted.
@@ -151,6 +155,7 @@ def fit_v1(
     if initialise:
         v1.log_spontaneous.fill_(float(simple.min().clamp_min(_LEAST_RATE).log()))
         _guess(v1, cortex.synaptic_input(relay), simple - v1.spontaneous, complex_ - v1.spontaneous, random)
+    least, best, classes = math.inf, cortex.state_dict(), v1.parasol
     for turn in range(turns):
         if turn > 0 or not initialise:
             _fit_simple_weights(v1, cortex.synaptic_input(relay), simple - v1.spontaneous, random)
@@ -160,6 +165,11 @@ def fit_v1(
         steps = 0 if initialise and turn == 0 else _SURROUND_STEPS
         unexplained = _fit_surrounds(cortex, relay.subset(few), response[few], steps)
         logger.info("fitted v1, turn %d of %d: unexplained variance %.2e", turn + 1, turns, unexplained)
+        # New afferents change the divisors that they were fitted with, so a turn may increase the error.
+        if unexplained < least:
+            least, best, classes = unexplained, copy.deepcopy(cortex.state_dict()), v1.parasol
+    cortex.load_state_dict(best)
+    v1.set_relay_classes(classes)
 
 
 @torch.no_grad()
@@ -265,7 +275,8 @@ def _fit_surrounds(cortex: Cortex, relay: Relay, response: Tensor, steps: int = 
     """Fit each cell type's weights of the surround's pools; returns the geometric mean of the unexplained shares of variance.
 
     Gauss-Newton with non-negative least squares. A type's weights act on its own cells; their effect on other types, through the
-    pools, is left out of the derivatives, but not of the errors that decide on a step.
+    pools, is left out of the derivatives, but not of the errors that decide on a step. All types share the sum of their weights
+    (`_fit_shared`): from its responses, a strong cell with a strong surround is hardly different from a weak one without.
     """
     v1 = cortex.v1
     drives = v1.drives(cortex.synaptic_input(relay))
@@ -300,11 +311,12 @@ def _fit_surrounds(cortex: Cortex, relay: Relay, response: Tensor, steps: int = 
 
 
 def _non_negative_step(weight: Tensor, rows: Tensor, residual: Tensor) -> Tensor:
-    """Non-negative least squares, (K, n), of residuals (K, place) with derivatives (K, place, n) at weights (K, n)."""
+    """Non-negative least squares, (K, n), of the same sum, of residuals (K, place) with derivatives (K, place, n) at (K, n)."""
     found = torch.empty_like(weight)
     for k, (now, one, error) in enumerate(zip(weight.double(), rows.double(), residual.double(), strict=True)):
         gram = one.T @ one
-        ridge = _DAMPING * gram.diagonal().mean() * torch.eye(len(now), dtype=torch.double)
+        scale = gram.diagonal().mean()
+        ridge = scale * (_DAMPING * torch.eye(len(now), dtype=torch.double) + _SAME_SUM)
         half = linalg.cholesky((gram + ridge).numpy(), lower=False)
         moment = (gram + ridge) @ now - one.T @ error
         found[k] = torch.from_numpy(optimize.nnls(half, linalg.solve_triangular(half, moment.numpy(), trans="T"))[0])
