@@ -368,7 +368,9 @@ def test_shadow_ratio_is_the_worst_far_from_the_edge(tmp_path):
 
 @pytest.mark.all
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="docs/misses.md: cones compensate a settled shadow too, and late responses overshoot")
+@pytest.mark.xfail(
+    strict=True, reason="docs/misses.md: cones compensate a settled shadow too, and late responses overshoot"
+)
 def test_midgets_compensate_a_settled_shadow_by_their_luminance_gain():
     result = shadow.measure_shadow(Pathway(), lesions=["luminance_gain"], lights=(300,), distances=(-3, 1.5, 3))
     ratios = shadow.shadow_ratio(result).sel(adaptation="settled", start=0.05, channel=["midget_on", "midget_off"])
