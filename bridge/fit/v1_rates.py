@@ -183,12 +183,13 @@ def _guess(v1: V1, synaptic: Tensor, simple: Tensor, complex_: Tensor, random: n
     spread = v1.surround.spread(complex_.mean(dim=1, keepdim=True))
     suppressed = 1 + torch.stack([weight * pooled for weight, pooled in zip(weights, spread, strict=True)]).sum(dim=0)
     normalised = complex_ * suppressed / v1.log_maximum_rate.exp()
-    if v1.normalisation.log_weight.requires_grad:
-        mean = v1.normalisation.steady_state(normalised.mean(dim=1))
-        v1.normalisation.log_weight.add_((_NORMALISED / mean.max()).log())
     afferents = Afferents(v1, window_mean(synaptic)[None])
     v1.set_relay_classes([False] * len(v1.parasol))
     for classes in ((0, 1), ()):
+        if v1.normalisation.log_weight.requires_grad:
+            # No more than the largest divisor allows, for each class: a few types may have far higher rates than the mean of all.
+            each = torch.einsum("nk,bkyx->bnyx", v1.class_shares, normalised)
+            v1.normalisation.log_weight.add_((_NORMALISED / v1.normalisation.steady_state(each).max()).log())
         excitation = simple / v1.log_maximum_rate.exp() * suppressed * _normalisation(v1, normalised)
         _guess_weights(v1, afferents, excitation ** (1 / v1.log_exponent.exp()), simple, classes, random)
 
