@@ -16,7 +16,7 @@ from scipy import linalg, sparse
 from torch import Tensor
 
 from biomodel.circuit import lgn, v1, v1_input
-from biomodel.circuit.cell_types import CellType, cell_types
+from biomodel.circuit.cell_types import SIZES, CellType, cell_types
 from biomodel.circuit.coupled_layer import Coupling, coupling, stability_limit
 from biomodel.circuit.lattice import Grid, mirrored_index
 from biomodel.circuit.retina import (
@@ -70,7 +70,7 @@ class Cortex(NamedTuple):
     complex: Tensor
     inhibitory: Tensor  # their partners
     normalisation: Tensor
-    surround: Tensor
+    surround: Tensor  # (image, size, band, y, x)
 
 
 class TorchLoop:
@@ -157,18 +157,23 @@ class TorchLoop:
         for band, members in enumerate(bands):
             self.members[band, members] = 1 / len(members)
         self.band = self.members.argmax(0)
+        self.sizes = [size for size in SIZES if any(cell.surround == size for cell in cells)]
+        self.size = torch.tensor([self.sizes.index(cell.surround) for cell in cells])
         self.relays = torch.zeros((len(v1.RELAYS), len(cells)), dtype=torch.float64)
         for relay, members in enumerate(v1.types_by_relay(cells).values()):
             self.relays[relay, members] = 1 / max(1, len(members))
         self.relay = self.relays.argmax(0)
-        self.normalisation, self.surround = (
+        self.normalisation, *self.surrounds = (
             coupling(
                 p.value(f"v1.{layer}_space_constant") * self.columns.pixels_per_degree,
                 stability_limit(p[time].quantity, s.clock("v1"), V1_CLOCK),
             )
-            for layer, time in (("normalisation", "v1.normalisation_time"), ("surround", "v1.surround_time"))
+            for layer, time in (
+                ("normalisation", "v1.normalisation_time"),
+                *((f"{size}_surround", "v1.surround_time") for size in self.sizes),
+            )
         )
-        self._mirror(self.columns, self.normalisation, self.surround)
+        self._mirror(self.columns, self.normalisation, *self.surrounds)
 
     def _afferents(self, cells: list[CellType]) -> Tensor:
         """Weights of simple cells, then of their partners (rows), over the relay channels' cells (columns)."""
@@ -348,7 +353,8 @@ class TorchLoop:
         power = (excited / p["v1.semisaturation"]) ** p["v1.exponent"]
         pool = 1 + p["v1.normalisation_weight"] * now.normalisation[:, self.relay]
         tuning = p["v1.surround_tuning"]
-        suppression = tuning * now.surround[:, self.band] + (1 - tuning) * now.surround.mean(1, keepdim=True)
+        own, mean = now.surround[:, self.size, self.band], now.surround.mean(2)[:, self.size]
+        suppression = tuning * own + (1 - tuning) * mean
         share = p["v1.maximum_rate"] / pool / (1 + suppression / p["v1.surround_half"])
         evoked = share[:, None] * power
         summed = p["v1.complex_gain"] * (neighbours - spontaneous)
@@ -367,10 +373,12 @@ class TorchLoop:
             V1_CLOCK,
         ).unflatten(0, now.normalisation.shape[:2])
         fired = torch.einsum("bk,npkyx->nbyx", self.members, simple) - 2 * spontaneous
-        pooled = self._layer(
-            now.surround.flatten(0, 1), fired.flatten(0, 1), self.surround, p["v1.surround_time"], V1_CLOCK
-        )
-        surround = pooled.unflatten(0, now.surround.shape[:2])
+        images_and_bands = fired.shape[:2]
+        pooled = [
+            self._layer(old.flatten(0, 1), fired.flatten(0, 1), layer, p["v1.surround_time"], V1_CLOCK)
+            for old, layer in zip(now.surround.unbind(1), self.surrounds, strict=True)
+        ]
+        surround = torch.stack([one.unflatten(0, images_and_bands) for one in pooled], 1)
         return now._replace(
             simple=simple, complex=complex_, inhibitory=inhibitory, normalisation=normalisation, surround=surround
         )
@@ -442,7 +450,7 @@ def _retina(of: dict[str, Tensor]) -> Retina:
 
 def _cortex(of: dict[str, Tensor]) -> Cortex:
     count = sum(name.startswith("v1.simple_") for name in of)
-    surrounds = [f"surround_{band}.pooled" for band in v1.BANDS]
+    surrounds = [[of[name] for band in v1.BANDS if (name := f"{size}_surround_{band}.pooled") in of] for size in SIZES]
     arrived, resource, sent = (
         _stack(of, "v1_input", [f"{what}_{channel}" for channel in GANGLION_CHANNELS])
         for what in ("arrived", "resource", "sent")
@@ -467,7 +475,7 @@ def _cortex(of: dict[str, Tensor]) -> Cortex:
         torch.stack(
             [of.get(f"normalisation_{relay}.pooled", torch.zeros_like(simple[:, 0])) for relay in v1.RELAYS], 1
         ),
-        torch.stack([of[name] for name in surrounds if name in of], 1),
+        torch.stack([torch.stack(bands, 1) for bands in surrounds if bands], 1),
     )
 
 

@@ -17,7 +17,7 @@ from biomodel.utils.paths import replacing
 #: Identifies the files of this package.
 FORMAT = "precortical.FrontEnd"
 #: Version of the format; increases when the content changes.
-VERSION = 8
+VERSION = 9
 
 
 def write(path: Path, tensors: dict[str, Tensor], config: dict[str, object]) -> None:

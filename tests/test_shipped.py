@@ -79,7 +79,7 @@ def test_files_of_other_versions_are_refused(tmp_path):
     with safe_open(path, framework="pt") as file:
         header, names = file.metadata(), list(file.keys())
         tensors = {name: file.get_tensor(name) for name in names}
-    assert header["version"] == str(io.VERSION) == "8"
+    assert header["version"] == str(io.VERSION) == "9"
     save_file(tensors, path, header | {"version": "7"})
     with pytest.raises(ValueError, match="must have version '8', got '7': .* another circuit and must be fitted again"):
         bridge.FrontEnd.load(path)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from brian2 import ms
+from scipy import ndimage
 
 import bridge
 from biomodel.circuit import retina
@@ -12,7 +13,7 @@ from biomodel.circuit.station import Setting
 from biomodel.parameters import Parameters
 from bridge.fit.data import Cortex, Recording, Relay
 from bridge.fit.optimisers import Targets
-from bridge.model.stages import _FLOOR, Bipolar, Cone, Ganglion, V1Input
+from bridge.model.stages import _FLOOR, SURROUNDS, V1, Bipolar, Cone, Ganglion, V1Input
 from bridge.model.time import DURATIONS, N_INTERVALS, LowPass, window_mean
 
 CHANNELS = retina.GANGLION_CHANNELS
@@ -418,3 +419,20 @@ def test_v1_is_fitted_behind_the_contrast_of_each_image():
         torch.testing.assert_close(cortex(relay), expected, rtol=1e-5, atol=1e-5)
         for some in (slice(1, 3), torch.tensor([2, 0])):
             torch.testing.assert_close(cortex(relay.subset(some)), expected[some], rtol=1e-5, atol=1e-5)
+
+
+def test_each_cell_type_has_its_own_weights_of_the_surrounds_sizes():
+    """Where all types have the same rates, the suppression of one is a weighted sum of Gaussians of these, at any tuning."""
+    cortex = V1([0.0, 45.0, 90.0, 100.0], 16.0)
+    weights = torch.rand(4, len(SURROUNDS), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        cortex.surround.log_time.fill_(np.log(1e-4))
+        cortex.log_surround_weight.copy_(weights.log())
+        cortex.surround_tuning.fill_(0.7)
+        rates = torch.zeros(N_INTERVALS, 1, 4, 24, 24)
+        rates[..., 8:12, 5:20] = 20.0
+        found = cortex.suppression(rates)[-1, 0].numpy()
+    image = rates[-1, 0, 0].double().numpy()
+    blurred = [ndimage.gaussian_filter(image, 8 * s, mode="reflect", truncate=4 / s) for s in SURROUNDS]
+    expected = np.einsum("kc,cyx->kyx", weights.double().numpy(), np.stack(blurred))
+    assert np.allclose(found, expected, rtol=0.02, atol=0.02 * expected.max())

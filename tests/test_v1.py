@@ -12,7 +12,7 @@ from scipy import ndimage
 from biomodel import Display, Pathway, luminance, orientation_field
 from biomodel.analysis.orientation import derivative_field
 from biomodel.circuit import v1
-from biomodel.circuit.cell_types import REACH, cell_types, preferences
+from biomodel.circuit.cell_types import REACH, SIZES, cell_types, preferences, published, surround_diameter
 from biomodel.circuit.specification import V1_CLOCK
 from biomodel.images import photographs
 from biomodel.parameters import Parameters
@@ -29,6 +29,31 @@ def test_draw_is_seeded_and_a_subset_is_the_beginning():
     for orientation, phase, frequency, across, along, _ in many:
         assert 0 <= orientation < 180 and 0 <= phase < 360
         assert 0.35 <= frequency <= 5.3 and REACH * max(across, along) <= 1.0
+
+
+def test_surrounds_spread_as_published():
+    """Shares of the three sizes are those of the diameters of Cavanaugh et al. (2002) that are larger than each cell's field."""
+    drawn = [Parameters("macaque_parafovea", {"v1.draw": draw}) for draw in range(6)]
+    diameters = [4 * drawn[0].value(f"v1.{size}_surround_space_constant") for size in SIZES]
+    histogram = published()["surround_diameter"]
+    edges, below = np.log2(histogram["bins"]), np.cumsum([0, *histogram["counts"]]) / np.sum(histogram["counts"])
+    # Where the nearest of the three changes, on a logarithmic scale: a third of the published cells has each size.
+    bounds = [edges[0], *(np.log2(diameters[1:]) + np.log2(diameters[:-1])) / 2, edges[-1]]
+    assert np.diff(np.interp(bounds, edges, below)) == pytest.approx(1 / 3, abs=0.04)
+    cells = [cell for parameters in drawn for cell in cell_types(parameters, 16.0)]
+    fields = np.log2([2 * REACH * max(cell.across, cell.along) for cell in cells])
+    larger = np.diff(np.interp(np.maximum.outer(fields, bounds), edges, below))
+    expected = (larger / larger.sum(axis=1, keepdims=True)).mean(axis=0)
+    found = [np.mean([cell.surround == size for cell in cells]) for size in SIZES]
+    # Four standard errors.
+    assert found == pytest.approx(expected, abs=4 * np.sqrt(0.25 / len(cells)))
+
+
+@pytest.mark.parametrize("draw", range(3))
+def test_a_surround_is_larger_than_the_field(draw):
+    random = np.random.default_rng(draw)
+    for cell in preferences(64, draw, 1.0, 5.3, "parafoveal"):
+        assert 2 * REACH * max(cell.across, cell.along) < surround_diameter(cell, random) <= 16
 
 
 def test_some_tens_of_relay_cells_converge_on_a_simple_cell():
@@ -63,9 +88,8 @@ PRESYNAPTIC = {
     ],
     "normalisation_midget": ["pooled"],
     "normalisation_parasol": ["pooled"],
-    # Of the surround's bands those that the kinds of the test prefer.
-    "surround_45": ["pooled"],
-    "surround_135": ["pooled"],
+    # Of the surrounds those with the sizes and bands of the kinds of the test.
+    **{f"{size}_surround_{band}": ["pooled"] for size in ("near", "middle") for band in (45, 135)},
 }
 
 
@@ -100,11 +124,20 @@ def one_tick():
 def test_no_cell_both_excites_and_inhibits(one_tick, group, variable):
     """Dale's law: raise one population's rates, or what relay cells' synapses send, for a tick: all it reaches moves one way."""
     before, after = one_tick(), one_tick(group, variable)
-    kind = "relay" if group == "v1_input" else (variable if group == "v1" else group).split("_")[0]
+    name = {"v1_input": "relay", "v1": variable}.get(group, group)
+    kind = next(kind for kind in v1.SIGNS if kind in name.split("_"))
     moved = np.concatenate([(after[n] - before[n]) for n in before if (group, n) != ("v1", variable)])
     assert (v1.SIGNS[kind] * moved >= -1e-12).all()
     if kind != "complex":
         assert np.abs(moved).max() > 1e-9
+
+
+@pytest.mark.parametrize("size", ["near", "middle"])
+def test_a_surround_suppresses_the_types_of_its_size_only(one_tick, size):
+    before, after = one_tick(), one_tick(f"{size}_surround_45", "pooled")
+    cells = cell_types(Parameters("macaque_parafovea", {"v1.kinds": 3}), 16.0)
+    changed = {k for k in range(3) for n in (f"simple_{k}", f"opposite_{k}") if not np.array_equal(before[n], after[n])}
+    assert changed == {k for k, cell in enumerate(cells) if cell.surround == size}
 
 
 SIDE = 48

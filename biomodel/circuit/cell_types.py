@@ -7,6 +7,10 @@ their logarithm and orientation is uniform. Phase is uniform. A cell type whose 
 ``v1.widest_field`` from its middle, or that prefers a frequency above ``v1.highest_frequency``, is drawn again. A
 pathway of n cell types has the first n of the same seed.
 
+The diameter of a cell type's suppressive surround is drawn from its published histogram (Cavanaugh, Bair & Movshon 2002), again
+until it is larger than the field, as it is by definition there: it includes the field. The nearest of three diameters on a
+logarithmic scale replaces it: near, middle or far.
+
 A cell type has midget or parasol afferents, as cells of layers 4Cβ and 4Cα do (Hubel & Wiesel 1972; Chatterjee &
 Callaway 2003). Of those that prefer frequencies which parasol centres pass, up to ``v1.parasol_highest_frequency``, the
 share ``v1.parasol_kinds`` has parasol afferents.
@@ -31,6 +35,12 @@ REACH = 2.0
 
 #: Relay cells along a row per standard deviation, at most; a parasol's wide centre smooths over the gaps.
 _ALONG = {"midget": 2.0, "parasol": 1.0}
+
+#: Sizes of surrounds.
+SIZES = ("near", "middle", "far")
+
+#: Diameter of a surround in space constants of the layer that pools it.
+_SPACE_CONSTANTS = 4.0
 
 
 class Preferences(NamedTuple):
@@ -68,7 +78,7 @@ class Afferents:
 class CellType:
     """One type of cortical cell: its preferences, in the units of `Preferences`, and its afferents.
 
-    `relay` is the class of its afferents, midget or parasol.
+    `relay` is the class of its afferents, midget or parasol; `surround` is the size of its surround, one of `SIZES`.
     """
 
     orientation: float
@@ -78,6 +88,7 @@ class CellType:
     along: float
     relay: str
     afferents: Afferents
+    surround: str
 
 
 def cell_types(parameters: Parameters, pixels_per_degree: float) -> list[CellType]:
@@ -95,6 +106,7 @@ def cell_types(parameters: Parameters, pixels_per_degree: float) -> list[CellTyp
         parameters.value("v1.afferents_per_cycle"),
         parameters.value("v1.parasol_kinds"),
         parameters.value("v1.parasol_highest_frequency"),
+        tuple(_SPACE_CONSTANTS * parameters.value(f"v1.{size}_surround_space_constant") for size in SIZES),
         pixels_per_degree,
     )
 
@@ -106,18 +118,31 @@ def _connected(
     per_cycle: float,
     parasol_share: float,
     parasol_highest: float,
+    diameters: tuple[float, ...],
     pixels_per_degree: float,
 ) -> list[CellType]:
-    """Cell types with their afferents."""
+    """Cell types with their afferents; `diameters` of surrounds, degrees, are in the order of `SIZES`."""
     random = np.random.default_rng([seed, 1])
+    surrounds = np.random.default_rng([seed, 2])
     types = []
     for cell in drawn:
         orientation, phase, frequency, across, along, stream = cell
         relay = "parasol" if stream < parasol_share and frequency <= parasol_highest else "midget"
         spacing = 1 / (per_cycle * frequency)
         afferents = rows_of_relay_cells(cell, (spacing, max(spacing, along / _ALONG[relay])), pixels_per_degree, random)
-        types.append(CellType(orientation, phase, frequency, across, along, relay, afferents))
+        distance = np.abs(np.log(np.array(diameters) / surround_diameter(cell, surrounds)))
+        surround = SIZES[int(distance.argmin())]
+        types.append(CellType(orientation, phase, frequency, across, along, relay, afferents, surround))
     return types
+
+
+def surround_diameter(cell: Preferences, random: np.random.Generator) -> float:
+    """Diameter of a cell type's surround in degrees, drawn until it is larger than the field."""
+    histogram = published()["surround_diameter"]
+    field, diameter = 2 * REACH * max(cell.across, cell.along), 0.0
+    while diameter <= field:
+        diameter = float(2 ** _sample(random, np.log2(histogram["bins"]), histogram["counts"]))
+    return diameter
 
 
 @functools.cache

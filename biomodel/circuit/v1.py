@@ -15,9 +15,10 @@ with D̄ and Ā the sums in a static field. The simple cell of the opposite phas
 of coupled inhibitory cells pool them to n: one layer for cell types with midget afferents and one for those with
 parasol afferents, as inhibition is local in layers 4Cβ and 4Cα (Callaway 1998). They build n up within some tens of
 milliseconds, which makes the response to an onset transient (Müller, Metha, Krauskopf & Lennie 2001). **Surround
-suppression**: four wider layers, each for cell types within 22.5° of 0, 45, 90 or 135°, pool the rates of their simple cells
-beyond rest. A cell is suppressed by its own band's pool b, with share q, and by the mean B of all bands' pools. The input of
-a layer is the sum over both phases and the mean over its cell types:
+suppression**: wider layers pool the rates of simple cells beyond rest, of cell types within 22.5° of 0, 45, 90 or 135° each, and
+in three sizes. The surround of a cell type has one of these sizes, by the published spread of diameters (Cavanaugh, Bair &
+Movshon 2002). It suppresses by the pool b of the cell's own band, with share q, and by the mean B of all bands' pools. The input
+of a layer is the sum over both phases and the mean over its cell types:
 
 .. math:: \tau \dot s = s_0 + R\, \frac{(u / \sigma)^\alpha}{1 + w\, n}\, \frac{1}{1 + (q\, b + (1 - q)\, B) / b_{half}} - s .
 
@@ -25,7 +26,7 @@ a layer is the sum over both phases and the mean over its cell types:
 1962, Adelson & Bergen 1985): :math:`\tau \dot c = s_0 + k\, (\langle s \rangle - s_0) - c`. On the lattice of columns, a
 few cell types of high frequency have no place at nearly that distance; their complex cells still depend on phase.
 
-Relay and simple cells excite; inhibitory partners and the six layers only inhibit (`SIGNS`); complex cells are the circuit's
+Relay and simple cells excite; inhibitory partners and layers only inhibit (`SIGNS`); complex cells are the circuit's
 output and have no targets. Parameters: p `inhibition`, σ `semisaturation`, α `exponent`,
 R `maximum_rate`, w `normalisation_weight`, q `surround_tuning`, b_half `surround_half`, k `complex_gain`, s₀ `spontaneous`.
 
@@ -40,7 +41,7 @@ import numpy as np
 from brian2 import NeuronGroup, linked_var
 
 from biomodel.circuit import lgn
-from biomodel.circuit.cell_types import Afferents, CellType, cell_types
+from biomodel.circuit.cell_types import SIZES, Afferents, CellType, cell_types
 from biomodel.circuit.coupled_layer import Layer, coupled_layer, coupling_and_clock
 from biomodel.circuit.lattice import Grid, Links, Offset, Term, near_middle
 from biomodel.circuit.station import Readout, Setting, State
@@ -73,7 +74,10 @@ _OPPOSITE = {
 RELAYS = ("midget", "parasol")
 
 #: Names of all layers; a circuit has those with cell types.
-_LAYERS = (*(f"normalisation_{relay}" for relay in RELAYS), *(f"surround_{band}" for band in BANDS))
+_LAYERS = (
+    *(f"normalisation_{relay}" for relay in RELAYS),
+    *(f"{size}_surround_{band}" for size in SIZES for band in BANDS),
+)
 
 #: Cells of a type that rest at the spontaneous rate, and those that are silent at rest.
 _SPONTANEOUS, _SILENT = (*_PHASES, "complex"), ("inhibitory", "inhibitory_opposite")
@@ -137,8 +141,8 @@ def v1(setting: Setting, every: int, synapses: NeuronGroup, within: float | None
     positions = [complex_pool_offsets(cell, columns.pixels_per_degree) for cell in cells]
     pooled = [[(f"{cell}_{k}", o) for o in offsets for cell in _PHASES] for k, offsets in enumerate(positions)]
     neighbours = Links("Hz", [read for reads in pooled for read in reads], "column")
-    pools, bands = pools_of(cells, lesions), bands_of(cells, lesions)
-    declared = "".join(f"{name} : {'1' if name in pools else 'Hz'} (linked)\n" for name in [*pools, *bands])
+    pools, surrounds = pools_of(cells, lesions), surrounds_of(cells, lesions)
+    declared = "".join(f"{name} : {'1' if name in pools else 'Hz'} (linked)\n" for name in [*pools, *surrounds])
     declared += "".join(f"power_{relay} : 1\n" for relay in RELAYS) + "".join(f"fired_{band} : Hz\n" for band in BANDS)
     group = NeuronGroup(
         columns.cells,
@@ -159,7 +163,6 @@ def v1(setting: Setting, every: int, synapses: NeuronGroup, within: float | None
     statements = []
     for k, (cell, reads) in enumerate(zip(cells, pooled, strict=True)):
         drive, opposite = afferent_terms(parameters, cell)
-        own, others = f"surround_{band_of(cell)}", " + ".join(bands)
         statements.append(
             SUMS.format(
                 k=k,
@@ -170,9 +173,7 @@ def v1(setting: Setting, every: int, synapses: NeuronGroup, within: float | None
                 pull=pull.format(k=k, partner="inhibitory"),
                 pull_opposite=pull.format(k=k, partner="inhibitory_opposite"),
                 pool=f" + normalisation_weight*normalisation_{cell.relay}" if pools else "",
-                surround=f"/(1 + (surround_tuning*{own} + (1 - surround_tuning)*({others})/{len(bands)})/surround_half)"
-                if bands
-                else "",
+                surround=f"/(1 + ({suppression_of(cell, surrounds)})/surround_half)" if surrounds else "",
                 neighbours=neighbours.weighted_sum((1 / len(reads), *read) for read in reads),
             )
         )
@@ -184,18 +185,18 @@ def v1(setting: Setting, every: int, synapses: NeuronGroup, within: float | None
             powers = " + ".join(f"power_{k} + power_opposite_{k}" for k in members)
             inputs.append(f"power_{relay} = ({powers})/{len(members)}")
     for band, members in zip(BANDS, types_by_band(cells), strict=True):
-        if f"surround_{band}" in bands:
+        if members and surrounds:
             fired = " + ".join(f"{cell}_{k}" for k in members for cell in _PHASES)
             inputs.append(f"fired_{band} = ({fired})/{len(members)} - {len(_PHASES)}*spontaneous")
     if inputs:
         group.run_regularly("\n".join(inputs), dt=dt, when="groups", order=12, name="v1_layer_inputs")
     groups = {"v1": group}
-    for name in [*pools, *bands]:
-        kind, pooled_types = name.split("_")
-        time = parameters[f"v1.{kind}_time"].quantity
+    for name in [*pools, *surrounds]:
+        kind, pooled_types = name.rsplit("_", 1)
+        time = parameters["v1.normalisation_time" if name in pools else "v1.surround_time"].quantity
         space_constant = parameters.value(f"v1.{kind}_space_constant") * columns.pixels_per_degree
         lattice_coupling, clock = coupling_and_clock(space_constant, time, dt, every)
-        unit, variable = ("1", f"power_{pooled_types}") if kind == "normalisation" else ("Hz", f"fired_{pooled_types}")
+        unit, variable = ("1", f"power_{pooled_types}") if name in pools else ("Hz", f"fired_{pooled_types}")
         layer = Layer(name, unit, lattice_coupling, time, clock, order=13)
         groups[name] = coupled_layer(layer, group, variable, columns)
         setattr(group, name, linked_var(groups[name], "pooled"))
@@ -209,17 +210,26 @@ def pools_of(cells: list[CellType], lesions: Collection[str]) -> list[str]:
     return [f"normalisation_{relay}" for relay, members in types_by_relay(cells).items() if members]
 
 
-def bands_of(cells: list[CellType], lesions: Collection[str]) -> list[str]:
-    """Names of the layers that suppress from the surround."""
+def surrounds_of(cells: list[CellType], lesions: Collection[str]) -> list[str]:
+    """Names of the layers that suppress from the surround, of the sizes and bands that cell types have."""
     if "surround_suppression" in lesions:
         return []
-    return [f"surround_{band}" for band, members in zip(BANDS, types_by_band(cells), strict=True) if members]
+    bands = [band for band, members in zip(BANDS, types_by_band(cells), strict=True) if members]
+    sizes = [size for size in SIZES if any(cell.surround == size for cell in cells)]
+    return [f"{size}_surround_{band}" for size in sizes for band in bands]
+
+
+def suppression_of(cell: CellType, surrounds: list[str]) -> str:
+    """Expression of the pooled rate that suppresses a cell type; `surrounds` are the circuit's layers."""
+    own = f"{cell.surround}_surround_{band_of(cell)}"
+    others = [name for name in surrounds if name.startswith(cell.surround)]
+    return f"surround_tuning*{own} + (1 - surround_tuning)*({' + '.join(others)})/{len(others)}"
 
 
 def layers(parameters: Parameters, lesions: Collection[str], pixels_per_degree: float) -> set[str]:
     """Names of the groups among V1's cells."""
     cells = cell_types(parameters, pixels_per_degree)
-    return {*pools_of(cells, lesions), *bands_of(cells, lesions)}
+    return {*pools_of(cells, lesions), *surrounds_of(cells, lesions)}
 
 
 def lattice_of(grid: Grid, within: float | None = None) -> Grid:

@@ -2,15 +2,17 @@
 
 A simple cell's rate above rest is a power of its drive, divided by normalisation and surround. The shape of both pools is
 estimated from the responses alone, and their strength is guessed; a root of the rest is then linear in the synaptic input, and
-the weights are its non-negative least squares. Two steps alternate from then on: Levenberg-Marquardt for the few parameters
-that all cell types share, and Gauss-Newton with non-negative least squares for each type's weights, with the divisors of the
-present model. A complex cell's weights are the non-negative least squares of its rates on those of its type's modelled simple
-cells, of both phases.
+the weights are its non-negative least squares. Three steps alternate from then on: Levenberg-Marquardt for the few parameters
+that all cell types share, Gauss-Newton for each type's weights of the surround's pools, and Gauss-Newton with non-negative least
+squares for each type's afferents, with the divisors of the present model. A complex cell's weights are the non-negative least
+squares of its rates on those of its type's modelled simple cells, of both phases.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -20,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bridge.fit.data import Cortex, Relay
-from bridge.fit.optimisers import levenberg_marquardt
+from bridge.fit.optimisers import SMALL_SHARE, levenberg_marquardt
 from bridge.model.convolution import pad
 from bridge.model.stages import STRIDE, V1
 from bridge.model.time import window_mean
@@ -33,6 +35,10 @@ _SHARED_PLACES = 8_192
 TURNS = 4
 #: Steps per fit of the shared parameters.
 _ITERATIONS = 12
+#: Steps per fit of the surrounds, their forward difference and least weight, per Hz.
+_SURROUND_STEPS, _DIFFERENCE, _LEAST_SURROUND = 3, 1e-3, 1e-8
+#: Costs, relative to the mean curvature, of squared changes of the weights and of their sum.
+_DAMPING, _SAME_SUM = 1e-3, 1e3
 #: Least spontaneous rate, Hz.
 _LEAST_RATE = 1e-3
 #: Places at which a cell type's afferents are fitted.
@@ -149,12 +155,21 @@ def fit_v1(
     if initialise:
         v1.log_spontaneous.fill_(float(simple.min().clamp_min(_LEAST_RATE).log()))
         _guess(v1, cortex.synaptic_input(relay), simple - v1.spontaneous, complex_ - v1.spontaneous, random)
+    least, best, classes = math.inf, cortex.state_dict(), v1.parasol
     for turn in range(turns):
         if turn > 0 or not initialise:
             _fit_simple_weights(v1, cortex.synaptic_input(relay), simple - v1.spontaneous, random)
         fit_complex_weights(v1, cortex.synaptic_input(relay), complex_ - v1.spontaneous, random)
-        unexplained = _fit_shared(cortex, relay.subset(few), response[few])
-    logger.info("fitted v1: unexplained variance %.2e", unexplained)
+        _fit_shared(cortex, relay.subset(few), response[few])
+        # A guess of the afferents does not determine surrounds.
+        steps = 0 if initialise and turn == 0 else _SURROUND_STEPS
+        unexplained = _fit_surrounds(cortex, relay.subset(few), response[few], steps)
+        logger.info("fitted v1, turn %d of %d: unexplained variance %.2e", turn + 1, turns, unexplained)
+        # New afferents change the divisors that they were fitted with, so a turn may increase the error.
+        if unexplained < least:
+            least, best, classes = unexplained, copy.deepcopy(cortex.state_dict()), v1.parasol
+    cortex.load_state_dict(best)
+    v1.set_relay_classes(classes)
 
 
 @torch.no_grad()
@@ -164,14 +179,17 @@ def _guess(v1: V1, synaptic: Tensor, simple: Tensor, complex_: Tensor, random: n
     Complex cells give the total rate of the simple cells at a place. While no class is known, one pool normalises all types; then
     each class its own.
     """
-    suppressed = 1 + v1.surround.steady_state(complex_.mean(dim=1, keepdim=True))
+    weights = v1.log_surround_weight.exp().mean(dim=0)
+    spread = v1.surround.spread(complex_.mean(dim=1, keepdim=True))
+    suppressed = 1 + torch.stack([weight * pooled for weight, pooled in zip(weights, spread, strict=True)]).sum(dim=0)
     normalised = complex_ * suppressed / v1.log_maximum_rate.exp()
-    if v1.normalisation.log_weight.requires_grad:
-        mean = v1.normalisation.steady_state(normalised.mean(dim=1))
-        v1.normalisation.log_weight.add_((_NORMALISED / mean.max()).log())
     afferents = Afferents(v1, window_mean(synaptic)[None])
     v1.set_relay_classes([False] * len(v1.parasol))
     for classes in ((0, 1), ()):
+        if v1.normalisation.log_weight.requires_grad:
+            # No more than the largest divisor allows, for each class: a few types may have far higher rates than the mean of all.
+            each = torch.einsum("nk,bkyx->bnyx", v1.class_shares, normalised)
+            v1.normalisation.log_weight.add_((_NORMALISED / v1.normalisation.steady_state(each).max()).log())
         excitation = simple / v1.log_maximum_rate.exp() * suppressed * _normalisation(v1, normalised)
         _guess_weights(v1, afferents, excitation ** (1 / v1.log_exponent.exp()), simple, classes, random)
 
@@ -221,8 +239,8 @@ def _firing_and_random_places(rates: Tensor, random: np.random.Generator) -> Ten
 
 
 @torch.no_grad()
-def _fit_shared(cortex: Cortex, relay: Relay, response: Tensor) -> float:
-    """Fit the parameters that all cell types share, and each type's strength; returns the unexplained share of variance."""
+def _fit_shared(cortex: Cortex, relay: Relay, response: Tensor) -> None:
+    """Fit the parameters that all cell types share, and each type's strength."""
     v1, before = cortex.v1, cortex.v1_input
     synapses = [before.recovery.log_time, before.log_release]
     synapses += [before.midget_synapse.log_time, before.parasol_synapse.log_time]
@@ -231,9 +249,12 @@ def _fit_shared(cortex: Cortex, relay: Relay, response: Tensor) -> float:
     cells += [v1.membrane.log_time, v1.complex_membrane.log_time]
     cells += [*v1.normalisation.parameters(), *v1.surround.parameters(), v1.surround_tuning]
     log_strength = torch.zeros(len(v1.root_weight))
+    log_surround, surround_weight = torch.zeros(1), v1.log_surround_weight.clone()
     steps = [("synapses", p) for p in synapses] + [("cells", p) for p in cells]
     parameters = [(step, p.data.view(-1)) for step, p in steps if p.requires_grad]
     parameters.append(("cells", log_strength))
+    if v1.log_surround_weight.requires_grad:
+        parameters.append(("cells", log_surround))
     drives = v1.drives(cortex.synaptic_input(relay))
 
     def predict(step: str, keep: bool) -> list[Tensor]:
@@ -241,12 +262,66 @@ def _fit_shared(cortex: Cortex, relay: Relay, response: Tensor) -> float:
         now = v1.drives(cortex.synaptic_input(relay)) if step == "synapses" else drives
         if keep:
             drives = now
+        if v1.log_surround_weight.requires_grad:
+            v1.log_surround_weight.copy_(surround_weight + log_surround)
         return [v1.respond(now * log_strength.exp()[:, None, None])]
 
     origin = [p.clone() for _, p in parameters]
-    unexplained = levenberg_marquardt(parameters, origin, predict, [response], _ITERATIONS)
+    levenberg_marquardt(parameters, origin, predict, [response], _ITERATIONS)
     v1.root_weight.mul_((log_strength / 2).exp()[:, None, None, None])
-    return unexplained
+
+
+@torch.no_grad()
+def _fit_surrounds(cortex: Cortex, relay: Relay, response: Tensor, steps: int = _SURROUND_STEPS) -> float:
+    """Fit each cell type's weights of the surround's pools; returns the geometric mean of the unexplained shares of variance.
+
+    Gauss-Newton with non-negative least squares. A type's weights act on its own cells; their effect on other types, through the
+    pools, is left out of the derivatives, but not of the errors that decide on a step. All types share the sum of their weights
+    (`_fit_shared`): from its responses, a strong cell with a strong surround is hardly different from a weak one without.
+    """
+    v1 = cortex.v1
+    drives = v1.drives(cortex.synaptic_input(relay))
+    deviation = response.std(dim=(0, 2, 3), keepdim=True)
+
+    def residuals(weight: Tensor) -> Tensor:
+        """In standard deviations, (K, place) with the places of simple and of complex cells."""
+        if fitted:
+            v1.log_surround_weight.copy_(weight.clamp_min(_LEAST_SURROUND).log())
+        each = (v1.respond(drives) - response) / deviation
+        return each.unflatten(1, (2, -1)).transpose(0, 2).flatten(1)
+
+    fitted, weight = v1.log_surround_weight.requires_grad, v1.log_surround_weight.exp()
+    residual = residuals(weight)
+    for _ in range(steps if fitted else 0):
+        slopes = []
+        for size in range(weight.shape[1]):
+            more = weight.clone()
+            more[:, size] += _DIFFERENCE
+            slopes.append((residuals(more) - residual) / _DIFFERENCE)
+        change = _non_negative_step(weight, torch.stack(slopes, dim=2), residual) - weight
+        improved = torch.zeros(len(weight), dtype=torch.bool)
+        for share in _STEPS:
+            tried = torch.where(improved[:, None], weight, weight + share * change)
+            better = ~improved & ((residuals(tried) ** 2).mean(dim=1) < (residual**2).mean(dim=1))
+            weight, improved = torch.where(better[:, None], tried, weight), improved | better
+        residual = residuals(weight)
+        if not improved.any():
+            break
+    shares = (residual**2).unflatten(1, (2, -1)).mean(dim=2)
+    return float(shares.clamp_min(SMALL_SHARE).log().mean().exp())
+
+
+def _non_negative_step(weight: Tensor, rows: Tensor, residual: Tensor) -> Tensor:
+    """Non-negative least squares, (K, n), of the same sum, of residuals (K, place) with derivatives (K, place, n) at (K, n)."""
+    found = torch.empty_like(weight)
+    for k, (now, one, error) in enumerate(zip(weight.double(), rows.double(), residual.double(), strict=True)):
+        gram = one.T @ one
+        scale = gram.diagonal().mean()
+        ridge = scale * (_DAMPING * torch.eye(len(now), dtype=torch.double) + _SAME_SUM)
+        half = linalg.cholesky((gram + ridge).numpy(), lower=False)
+        moment = (gram + ridge) @ now - one.T @ error
+        found[k] = torch.from_numpy(optimize.nnls(half, linalg.solve_triangular(half, moment.numpy(), trans="T"))[0])
+    return found
 
 
 class _SimpleCells:

@@ -27,7 +27,7 @@ ABLATIONS = {
     "lgn_suppression": "lgn.log_suppression_gain",
     "push_pull": "v1.log_inhibition",
     "normalisation": "v1.normalisation.log_weight",
-    "surround_suppression": "v1.surround.log_weight",
+    "surround_suppression": "v1.log_surround_weight",
     "thalamocortical_depression": "v1_input.log_release",
     "thalamocortical_adaptation": "v1_input.log_contrast_adaptation",
 }

@@ -79,6 +79,10 @@ REMOTE_STRIDE = 4
 CASCADE = 4
 #: Bands of preferred orientation, evenly around the circle, each with its own surround.
 BANDS = 4
+#: Initial standard deviations of the surround's pools, degrees; each cell type has its own weights of them.
+SURROUNDS = (0.2, 0.45, 0.9, 1.8)
+#: Initial sum of a cell type's weights of them, per Hz.
+_SURROUND = 0.05
 #: Iterations of the loop between simple cells and their surround.
 ITERATIONS = 3
 #: Hz; resting rates are stored relative to it, because bfloat16 rounds logarithms near 0 less.
@@ -103,8 +107,8 @@ def _ordered(kernels: Tensor, order: Tensor | None) -> Tensor:
     return kernels if order is None else kernels[:, order]
 
 
-class Pool(nn.Module):
-    """The pool of a layer of coupled cells: a mixture of Gaussians, each with its own low-pass filter.
+class Pools(nn.Module):
+    """Pools of several sizes: Gaussians, each with its own low-pass filter.
 
     Parameters
     ----------
@@ -125,26 +129,39 @@ class Pool(nn.Module):
         self.pixels_per_degree = pixels_per_degree
         self.reach = max(1, round(reach * pixels_per_degree))
         self.log_radius = log_parameter(*radii)
-        self.log_weight = log_parameter(*(1 / len(radii) for _ in radii))
         self.log_time = log_parameter(*(time for _ in radii))
+
+    def each(self, x: Tensor) -> list[Tensor]:
+        """Pool a change since the onset, (interval, ..., y, x), in each size."""
+        filters = low_pass_matrices(self.log_time.exp())
+        return [combine_intervals(one, pooled) for one, pooled in zip(filters, self.spread(x), strict=True)]
+
+    def spread(self, x: Tensor) -> Iterator[Tensor]:
+        """Pool a constant signal, (..., y, x), in each size."""
+        kernels = _ordered(gaussians(self.log_radius.exp() * self.pixels_per_degree, self.reach), self.order)
+        return (separable(x, kernel, "mirror") for kernel in kernels)
+
+
+class Pool(Pools):
+    """The pool of a layer of coupled cells: a mixture of Gaussians, each with its own low-pass filter."""
+
+    def __init__(self, radii: tuple[float, ...], time: float, pixels_per_degree: float, reach: float) -> None:
+        super().__init__(radii, time, pixels_per_degree, reach)
+        self.log_weight = log_parameter(*(1 / len(radii) for _ in radii))
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool a change since the onset, (interval, ..., y, x)."""
         total: Tensor | None = None
         filters = self.log_weight.exp()[:, None, None] * low_pass_matrices(self.log_time.exp())
-        for weights, pooled in zip(filters, self._components(x), strict=True):
+        for weights, pooled in zip(filters, self.spread(x), strict=True):
             part = combine_intervals(weights, pooled)
             total = part if total is None else total.add_(part)
         return cast(Tensor, total)
 
     def steady_state(self, x: Tensor) -> Tensor:
         """Pool a constant signal, (..., y, x)."""
-        each = zip(self.log_weight.exp(), self._components(x), strict=True)
+        each = zip(self.log_weight.exp(), self.spread(x), strict=True)
         return torch.stack([weight * pooled for weight, pooled in each]).sum(dim=0)
-
-    def _components(self, x: Tensor) -> Iterator[Tensor]:
-        kernels = _ordered(gaussians(self.log_radius.exp() * self.pixels_per_degree, self.reach), self.order)
-        return (separable(x, kernel, "mirror") for kernel in kernels)
 
 
 class Cone(nn.Module):
@@ -495,8 +512,8 @@ class V1(nn.Module):
         self.log_maximum_rate = log_parameter(50.0)
         self.log_exponent = log_parameter(2.5)
         self.normalisation = Pool((0.15, 0.4), 0.075, pixels_per_degree / STRIDE, reach=2.0)
-        self.surround = Pool((0.4, 1.0), 0.15, pixels_per_degree / STRIDE, reach=3.0)
-        self.surround.log_weight.data -= 3.0
+        self.surround = Pools(SURROUNDS, 0.15, pixels_per_degree / STRIDE, reach=4.0)
+        self.log_surround_weight = nn.Parameter(torch.full((n_types, len(SURROUNDS)), _SURROUND / len(SURROUNDS)).log())
         self.surround_tuning = nn.Parameter(torch.tensor(0.0))
         self.membrane = LowPass(0.075)
         self.complex_membrane = LowPass(0.075)
@@ -565,11 +582,11 @@ class V1(nn.Module):
 
     def suppression(self, rates: Tensor) -> Tensor:
         """Suppression of every cell type by its surround: the divisor minus 1."""
-        bands = self.bands.to(rates)
-        pooled = self.surround(torch.einsum("nk,pbkyx->pbnyx", bands / bands.sum(dim=1, keepdim=True), rates))
-        own = torch.einsum("nk,pbnyx->pbkyx", bands, pooled)
-        share = self.surround_tuning.sigmoid()
-        return share * own + (1 - share) * pooled.mean(dim=2, keepdim=True)
+        bands, share = self.bands.to(rates), self.surround_tuning.sigmoid()
+        mean = torch.einsum("nk,pbkyx->pbnyx", bands / bands.sum(dim=1, keepdim=True), rates)
+        tuning = share * bands.T + (1 - share) / len(bands)
+        weight = self.log_surround_weight.exp()[:, :, None] * tuning[:, None]
+        return torch.einsum("kn,pbnyx->pbkyx", weight.flatten(1), torch.cat(self.surround.each(mean), dim=2))
 
     def complex_input(self, rates: Tensor) -> Tensor:
         """Input of complex cells from each simple cell at weight 1, mean over the window, (B, K · phase, h, w)."""

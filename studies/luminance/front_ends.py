@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bridge.model.front_end import FrontEnd
-from bridge.model.stages import Bipolar, Pool
+from bridge.model.stages import Bipolar, Pools
 from studies.luminance.lights import REFERENCE_FIELD
 
 #: Standard deviation of the noise that is added to the logarithms of parameters before training from scratch.
@@ -22,7 +22,7 @@ def shuffle_kernels(front_end: FrontEnd, seed: int) -> FrontEnd:
     copy = front_end.replace()
     generator = torch.Generator().manual_seed(seed)
     for module in copy.modules():
-        if isinstance(module, Pool | Bipolar):
+        if isinstance(module, Pools | Bipolar):
             module.order = torch.randperm(2 * module.reach + 1, generator=generator)
     return copy
 

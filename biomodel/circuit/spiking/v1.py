@@ -335,13 +335,15 @@ def _columns(
     places = tuple(rate_form.lattice(n, grid.pixels_per_degree, s.within) for n in (grid.height, grid.width))
     terms = [rate_form.afferent_terms(s.parameters, cell) for cell in cells]
     afferents = Links("Hz", [(variable, offset) for both in terms for one in both for _, variable, offset in one])
-    pools, bands = rate_form.pools_of(cells, s.setting.lesions), rate_form.bands_of(cells, s.setting.lesions)
-    names = [*pools, *bands]
+    pools, surrounds = rate_form.pools_of(cells, s.setting.lesions), rate_form.surrounds_of(cells, s.setting.lesions)
+    names = [*pools, *surrounds]
     group = NeuronGroup(
         columns.cells,
         "".join(COLUMN_EQUATIONS.format(k=k) for k in range(len(cells)))
-        + "".join(f"{name} : Hz (linked)\ninput_{name} : Hz\n" for name in names)
-        + "".join(f"{name.replace('surround', 'unsuppressed')} : 1\n" for name in bands)
+        + "".join(f"{name} : Hz (linked)\n" for name in names)
+        + "".join(f"spiked_{relay} : Hz\n" for relay in rate_form.RELAYS)
+        + "".join(f"fired_in_{band} : Hz\n" for band in BANDS)
+        + "".join(f"{name.replace('surround', 'unsuppressed')} : 1\n" for name in surrounds)
         + afferents.equations,
         dt=clock,
         order=10,
@@ -376,12 +378,13 @@ def _columns(
                 pool=f" + clip(normalisation_{cell.relay}, 0*Hz, inf*Hz)/{cell.relay}_normalisation_half"
                 if pools
                 else "",
-                unsuppressed=f"unsuppressed_{rate_form.band_of(cell)}" if bands else "1",
+                unsuppressed=f"{cell.surround}_unsuppressed_{rate_form.band_of(cell)}" if surrounds else "1",
             )
         )
-    if bands:
+    if surrounds:
+        unsuppressed = {_unsuppressed(cell, surrounds) for cell in cells}
         group.run_regularly(
-            "\n".join(_unsuppressed(name, bands) for name in bands),
+            "\n".join(sorted(unsuppressed)),
             dt=clock,
             when="groups",
             order=9,
@@ -397,30 +400,31 @@ def _columns(
         if f"normalisation_{relay}" in pools:
             spiked = " + ".join(f"spiked_{k} + spiked_opposite_{k}" for k in members)
             rate = f"({spiked})/({_PHASES * len(members)}*{float(clock / ms)!r}*ms)"
-            inputs.append(f"input_normalisation_{relay} = {rate} - inhibitory_spontaneous")
+            inputs.append(f"spiked_{relay} = {rate} - inhibitory_spontaneous")
     for band, members in zip(BANDS, rate_form.types_by_band(cells), strict=True):
-        if f"surround_{band}" in bands:
+        if members and surrounds:
             fired = " + ".join(f"fired_{k}" for k in members)
-            inputs.append(f"input_surround_{band} = {_PHASES}*(({fired})/{len(members)} - spontaneous)")
+            inputs.append(f"fired_in_{band} = {_PHASES}*(({fired})/{len(members)} - spontaneous)")
     if inputs:
         group.run_regularly("\n".join(inputs), dt=clock, when="groups", order=13, name="v1_layer_inputs")
     layers = {"v1": group}
     for name in names:
-        kind = name.split("_")[0]
-        time = s.parameters["v1.inhibitory_synaptic_time" if kind == "normalisation" else "v1.surround_time"].quantity
+        kind, pooled_types = name.rsplit("_", 1)
+        time = s.parameters["v1.inhibitory_synaptic_time" if name in pools else "v1.surround_time"].quantity
         space_constant = s.parameters.value(f"v1.{kind}_space_constant") * columns.pixels_per_degree
         lattice_coupling, step = coupling_and_clock(space_constant, time, clock, s.every)
         layer = Layer(name, "Hz", lattice_coupling, time, step, order=14)
-        layers[name] = coupled_layer(layer, group, f"input_{name}", columns)
+        variable = f"spiked_{pooled_types}" if name in pools else f"fired_in_{pooled_types}"
+        layers[name] = coupled_layer(layer, group, variable, columns)
         setattr(group, name, linked_var(layers[name], "pooled"))
     return layers
 
 
-def _unsuppressed(band: str, bands: list[str]) -> str:
-    """Statement of the factor by which the surround scales the drive of a band's cells."""
-    tuned = f"(surround_tuning*{band} + (1 - surround_tuning)*({' + '.join(bands)})/{len(bands)})"
-    left = band.replace("surround", "unsuppressed")
-    return f"{left} = (1 + clip({tuned}, 0*Hz, inf*Hz)/surround_half)**(-1/exponent)"
+def _unsuppressed(cell: CellType, surrounds: list[str]) -> str:
+    """Statement of the factor by which the surround scales the drive of a cell type, and others of its size and band."""
+    suppression = rate_form.suppression_of(cell, surrounds)
+    factor = f"{cell.surround}_unsuppressed_{rate_form.band_of(cell)}"
+    return f"{factor} = (1 + clip({suppression}, 0*Hz, inf*Hz)/surround_half)**(-1/exponent)"
 
 
 def group_and_first_cell(channel: str, columns: int) -> tuple[str, int]:
@@ -560,5 +564,5 @@ def initial_state(setting: Setting, trials: Trials, random: np.random.Generator,
     state |= {"v1_dendrite.carried": np.zeros(shape)}
     state |= {"v1_fired.carried": np.full((len(cells), *lattice), p["v1.spontaneous"])}
     silent = np.zeros(lattice)
-    names = [*rate_form.pools_of(cells, lesions), *rate_form.bands_of(cells, lesions)]
+    names = [*rate_form.pools_of(cells, lesions), *rate_form.surrounds_of(cells, lesions)]
     return state | {f"{name}.pooled": silent for name in names}
