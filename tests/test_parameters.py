@@ -8,10 +8,10 @@ from biomodel.utils.units import UNITS
 
 #: Digests of the parameters on which the shipped front ends rest.
 DIGESTS = {
-    ("macaque_parafovea", "rate"): "0a25ad230a96b1e99748a688f024cd926bd1bae0f84871926bd031a692d2072a",
-    ("macaque_parafovea", "spiking"): "99947a06c1e2c42fc62dbbf8a3ac15e21b89c70a83bc95a03d8f4a81b0a4f622",
-    ("macaque_fovea", "rate"): "b6644ee1de6d9c4f94495a99ac438e93d7c36d2b4c7fb74d4c4e032ac635be13",
-    ("macaque_fovea", "spiking"): "eb3c84de55e21f6fa2150ee3600dbd2f0dbe5908a8383a5917b43d9110501a1c",
+    ("macaque_parafovea", "rate"): "12cede4210415e5ee25c8086fb19575ce93a71ec69da1d6450b541e9b4e0adcc",
+    ("macaque_parafovea", "spiking"): "c7b823a95e8638e3ecf2153f356baf3101f6f5f3e9a596771b0318048dffae05",
+    ("macaque_fovea", "rate"): "6d5d47e5d39058cef070f50a12861c269e2eb6cd2e7b368d46bf17513fb2c95c",
+    ("macaque_fovea", "spiking"): "b2fc9ca3a1557c0c5c6dd3ce2a8ea7dec0b6956e76cc292933f98b2906c9b46c",
 }
 
 
