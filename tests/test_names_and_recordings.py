@@ -56,7 +56,7 @@ def front_end():
         pupil=False,
     )
     state = shipped.state_dict()
-    for name in ("v1.root_weight", "v1.root_complex_weight"):
+    for name in ("v1.root_weight", "v1.root_complex_weight", "v1.log_surround_weight"):
         state[name] = state[name][TYPES]
     front_end.load_state_dict({name: state[name].reshape(v.shape) for name, v in front_end.state_dict().items()})
     return front_end
@@ -746,8 +746,9 @@ def test_linear_kernels_go_by_names(light, recorded):
         image=[3, 1, 0, 2, *range(11, 3, -1)], lgn_channel=[3, 1, 0, 2], x=slice(None, None, -1)
     )
     found = linear_kernels(light.isel(y=slice(None, None, -1)).T, responses.T, reach=0.07, ridge=1e-3)
+    # The order of channels can change the last bit of a product of matrices.
     for one, other in zip(found, wanted, strict=True):
-        xr.testing.assert_identical(one.sel(lgn_channel=other.lgn_channel), other)
+        xr.testing.assert_allclose(one.sel(lgn_channel=other.lgn_channel), other, rtol=1e-5, atol=1e-6)
 
 
 def test_linear_kernels_of_responses_elsewhere_are_refused(light, recorded):

@@ -81,7 +81,7 @@ def test_files_of_other_versions_are_refused(tmp_path):
         tensors = {name: file.get_tensor(name) for name in names}
     assert header["version"] == str(io.VERSION) == "9"
     save_file(tensors, path, header | {"version": "7"})
-    with pytest.raises(ValueError, match="must have version '8', got '7': .* another circuit and must be fitted again"):
+    with pytest.raises(ValueError, match="must have version '9', got '7': .* another circuit and must be fitted again"):
         bridge.FrontEnd.load(path)
 
 
