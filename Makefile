@@ -12,7 +12,7 @@ setup: .venv/.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-# Less training and fewer images than the command's defaults: at most eight minutes on two cores. The fit is the same.
+# Less training and fewer images than the command's defaults: 11 minutes on two cores. The fit is the same.
 study: setup
 	$(BIN)/precortical study luminance --epochs 12 --test 250 --simulated-train 400 --simulated-test 120 --out out/luminance
 
@@ -41,7 +41,7 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Eight minutes on two cores from an empty cache; what is left out, and why: tests/README.md.
+# 17 minutes on two cores from an empty cache; what is left out, and why: tests/README.md.
 test: lint
 	$(BIN)/python -m pytest -n auto -m "not all"
 

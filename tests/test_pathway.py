@@ -369,8 +369,8 @@ def test_without_a_compiler_the_numpy_target_is_taken_with_one_warning(monkeypat
 
 @pytest.fixture(scope="module")
 def steps():
-    """A pathway at its usual step, and at half of it."""
-    return Pathway(), Pathway(dt=0.25)
+    """A pathway at its usual step, and at half of it, for which compilation would take longer than a few images."""
+    return Pathway(), Pathway(dt=0.25, target="numpy")
 
 
 def test_half_the_step_changes_no_mean_rate(steps, patches):
