@@ -70,7 +70,27 @@ def lgn(setting: Setting, ganglia: NeuronGroup, make_layer: MakeLayer = coupled_
     )
     for channel in GANGLION_CHANNELS:
         setattr(group, f"ganglion_{channel}", linked_var(ganglia, channel))
-    groups = {"lgn": group}
+    return {"lgn": group} | pool_contrast(setting, group, make_layer)
+
+
+def pool_contrast(setting: Setting, group: NeuronGroup, make_layer: MakeLayer = coupled_layer) -> dict[str, NeuronGroup]:
+    """Interneurons of each class, which pool the local contrast of ganglion cells, and `{class}_suppression` from the pool.
+
+    Parameters
+    ----------
+    setting : Setting
+    group : NeuronGroup
+        With the variables of `CONTRAST_EQUATIONS` for each class, and `ganglion_{channel}`, the rates of ganglion cells.
+    make_layer : MakeLayer
+        Makes each layer of interneurons.
+
+    Returns
+    -------
+    dict of str to NeuronGroup
+        "midget_interneuron" and "parasol_interneuron".
+    """
+    parameters, _, grid, dt = setting
+    groups = {}
     statements = []
     for name in CLASSES:
         rates = {side: parameters.value(f"ganglion.{name}_{side}_maintained") for side in ("on", "off")}

@@ -50,7 +50,7 @@ class Region:
         V1 exists up to this distance; by default everywhere. Its layers end there, as they do at the border of an image.
     spiking : float, optional
         Spiking ganglion and relay cells and their axons exist up to this distance, where the output is "ganglion", "lgn" or
-        "v1_input"; by default everywhere. The suppressive field ends there.
+        "v1_input"; by default everywhere. Pools of the retina and the suppressive field do not end there.
 
     Examples
     --------

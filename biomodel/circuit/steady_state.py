@@ -40,19 +40,19 @@ def steady_state(specification: Specification, fields: Fields, noise: int = 0) -
     present = {"cascade", "horizontal", *s.stations}
     present |= {"wide_amacrine"} if "bipolar" in present else set()
     present |= {"contrast_amacrine", "remote_amacrine"} if "ganglion" in present else set()
+    present |= {f"{name}_interneuron" for name in lgn.CLASSES} if "lgn" in present else set()
     initial, random = {"cascade.before": background} if s.lead else {}, np.random.default_rng(noise)
     if s.spiking:
         initial |= noise_seeds(s, noise)
         present -= set(s.noisy)
         initial |= spiking.ganglion.initial_state(state, s.cells, random)
         if "lgn" in s.stations:
-            initial |= spiking.lgn.initial_state(s.setting, s.cells, random)
+            initial |= spiking.lgn.initial_state(parameters, s.cells, random)
         if "v1_input" in s.stations:
             initial |= spiking.v1_input.initial_state(s.setting, s.cells, fields)
         if "v1" in s.stations:
             initial |= spiking.v1.initial_state(s.setting, s.cells, random, s.region.v1)
     else:
-        present |= {f"{name}_interneuron" for name in lgn.CLASSES} if "lgn" in present else set()
         present |= v1.layers(parameters, s.lesions, s.grid.pixels_per_degree) if "v1" in present else set()
     return {name: values for name, values in state.items() if name.split(".")[0] in present} | initial
 

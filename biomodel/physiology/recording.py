@@ -69,10 +69,6 @@ _DRIFT_NEIGHBOURS, _DRIFT_TRIALS = 2.5, 8
 #: Trials of the patches among which the best one is.
 _BEST_TRIALS = 100
 
-#: Space constants of the suppressive field beyond which spiking relay cells are not simulated: the field is mirrored at its
-#: end, and 2 % of the pooled response comes back.
-_SUPPRESSION_REACH = 2.0
-
 #: Standard deviation in seconds of the Gaussian that smooths spike counts where a latency is measured.
 _SMOOTHING = 0.005
 
@@ -334,10 +330,7 @@ class Electrode:
         settings: dict[str, Any] = {"trials": trials} if trials else {}
         if within is None:
             return settings
-        value = self.subject.parameters.value
-        widest = max(value(f"lgn.{cells}_suppression_space_constant") for cells in CELLS)
-        needed = within + (_SUPPRESSION_REACH * widest if output == "lgn" else 0.0)
-        return settings | {"region": Region(within, spiking=needed)}
+        return settings | {"region": Region(within, spiking=within)}
 
     def rate_changes(self, screen: Screen, images: np.ndarray, levels: ArrayLike = MEAN, **settings: Any) -> xr.Dataset:
         """Rates for flashed images less the maintained rates in the uniform field; arguments as `rates`."""

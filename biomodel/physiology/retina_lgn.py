@@ -31,10 +31,10 @@ _PROFILE = 5.5
 _TEST_WINDOW = 0.15
 
 #: For a spiking subject, trials of spots of increasing contrast, of the spots that map fields, and of increasing patches.
-_SPOT_TRIALS, _MAP_TRIALS, _PATCH_TRIALS = 60, 150, 200
+_SPOT_TRIALS, _MAP_TRIALS, _PATCH_TRIALS = 150, 400, 800
 
-#: Highest contrast of the responses that give the contrast gain, and trials of these for spiking cells.
-_WEAK, _WEAK_TRIALS = 0.055, 60
+#: Highest contrast of the responses that give the contrast gain; for a spiking subject, trials of these and of stronger ones.
+_WEAK, _WEAK_TRIALS, _STRONG_TRIALS = 0.055, 60, 20
 
 _LUMINANCE = "background (cd/m²)"
 _CONTRAST = "contrast"
@@ -269,7 +269,7 @@ def contrast_gain(electrode: Electrode) -> Measurement:
         # The best of several noisy phases is too high where responses are weak, unless there are many trials.
         parts = [
             electrode.grating_responses(cells, best, contrasts[chosen], trials=trials)
-            for chosen, trials in ((contrasts <= _WEAK, _WEAK_TRIALS), (contrasts > _WEAK, None))
+            for chosen, trials in ((contrasts <= _WEAK, _WEAK_TRIALS), (contrasts > _WEAK, _STRONG_TRIALS))
         ]
         found = {station: np.concatenate([part[station] for part in parts], axis=1) for station in parts[0]}
         gains[cells] = float(np.mean([measures.initial_slope(contrasts, r, _WEAK) for r in found["ganglion"]]))

@@ -38,7 +38,7 @@ current : 1 (linked)
 
 
 def inputs(setting: Setting, bipolars: NeuronGroup, contrast: NeuronGroup, remote: NeuronGroup) -> NeuronGroup:
-    """Excitation of ganglion cells and the currents that it drives, the same in every trial of an image.
+    """Excitation of ganglion cells, the currents that it drives and rates without noise: the same in every trial of an image.
 
     Parameters
     ----------
@@ -46,7 +46,9 @@ def inputs(setting: Setting, bipolars: NeuronGroup, contrast: NeuronGroup, remot
     bipolars, contrast, remote : NeuronGroup
         As in `biomodel.circuit.retina.ganglion`.
     """
-    group = retina.ganglion(setting, bipolars, contrast, remote, CURRENT_EQUATIONS, "ganglion_input")
+    group = retina.ganglion(
+        setting, bipolars, contrast, remote, retina.RATE_EQUATIONS + CURRENT_EQUATIONS, "ganglion_input"
+    )
     statements = "".join(
         CURRENT.format(channel=channel, recovery=f"{cell_class(channel)}_recovery_time")
         for channel in GANGLION_CHANNELS
@@ -88,6 +90,6 @@ def initial_state(steady: State, trials: Trials, random: np.random.Generator) ->
     inputs = {
         name.replace("ganglion.", "ganglion_input."): values
         for name, values in steady.items()
-        if name.startswith("ganglion.") and name.endswith(("_lasting", "_input", ".adapted"))
+        if name.startswith("ganglion.")
     }
     return inputs | {f"ganglion_{channel}.v": random.uniform(0, 1, shape) for channel in GANGLION_CHANNELS}
