@@ -73,7 +73,9 @@ def lgn(setting: Setting, ganglia: NeuronGroup, make_layer: MakeLayer = coupled_
     return {"lgn": group} | pool_contrast(setting, group, make_layer)
 
 
-def pool_contrast(setting: Setting, group: NeuronGroup, make_layer: MakeLayer = coupled_layer) -> dict[str, NeuronGroup]:
+def pool_contrast(
+    setting: Setting, group: NeuronGroup, make_layer: MakeLayer = coupled_layer
+) -> dict[str, NeuronGroup]:
     """Interneurons of each class, which pool the local contrast of ganglion cells, and `{class}_suppression` from the pool.
 
     Parameters

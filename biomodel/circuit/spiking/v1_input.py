@@ -69,7 +69,9 @@ def v1_input(
             loss="" if unadapted else f"*{name}_loss_post",
         )
         if not unadapted:
-            setattr(group, f"{name}_pooled", linked_var(relays[f"{name}_interneuron"], "pooled", index=trials.same_place))
+            setattr(
+                group, f"{name}_pooled", linked_var(relays[f"{name}_interneuron"], "pooled", index=trials.same_place)
+            )
             rate_form.adapt(group, parameters, (name,), dt)
         synapses = Synapses(
             relays[f"lgn_{channel}"],
