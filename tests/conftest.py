@@ -1,5 +1,6 @@
 import os
 import sys
+from dataclasses import replace
 
 # Workers of a parallel run share the cores: threads of torch's on top of them wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -10,6 +11,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from biomodel import Pathway, luminance
+from biomodel.circuit.specification import EVERYWHERE
 from biomodel.images import photographs
 from biomodel.physiology.recording import TrialAveraged
 
@@ -69,8 +71,8 @@ def responses(patches, few_kinds):
 class RatesAsTrials(TrialAveraged):
     """The rate form, which has no noise, where trials are averaged."""
 
-    def simulate(self, *args, trials=1, **settings):
-        return self.pathway.simulate(*args, **settings)
+    def simulate(self, *args, trials=1, region=EVERYWHERE, **settings):
+        return self.pathway.simulate(*args, region=replace(region, spiking=None), **settings)
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ from biomodel.utils.units import UNITS
 #: Digests of the parameters on which the shipped front ends rest.
 DIGESTS = {
     ("macaque_parafovea", "rate"): "12cede4210415e5ee25c8086fb19575ce93a71ec69da1d6450b541e9b4e0adcc",
-    ("macaque_parafovea", "spiking"): "1aa1c46afe11d3e09c64ef7bdea848dfb2ecd82f65c18152c74b204185da595e",
+    ("macaque_parafovea", "spiking"): "91f93688886a3bc2648a1a439703701cd0195b2393f3a5411dc2007354af940e",
     ("macaque_fovea", "rate"): "6d5d47e5d39058cef070f50a12861c269e2eb6cd2e7b368d46bf17513fb2c95c",
-    ("macaque_fovea", "spiking"): "e3cc486e3dd1f38c9f728714fa941bbe044e1e794527ee36a59a34fd798bd33b",
+    ("macaque_fovea", "spiking"): "fed76c7dbb7825a29825e46e685d9eeb534921e857781f6ffd835850379a53ff",
 }
 
 
