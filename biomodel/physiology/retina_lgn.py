@@ -30,8 +30,9 @@ _PROFILE = 5.5
 #: Seconds from the onset of a test flash in which its response has its peak.
 _TEST_WINDOW = 0.15
 
-#: For a spiking subject, trials of spots of increasing contrast, of the spots that map fields, and of increasing patches.
-_SPOT_TRIALS, _MAP_TRIALS, _PATCH_TRIALS = 150, 400, 800
+#: For a spiking subject, trials of spots of increasing contrast, of the spots that map fields, of increasing patches, and of the
+#: flashes that measure latency.
+_SPOT_TRIALS, _MAP_TRIALS, _PATCH_TRIALS, _LATENCY_TRIALS = 150, 400, 800, 1000
 
 #: Highest contrast of the responses that give the contrast gain; for a spiking subject, trials of these and of stronger ones.
 _WEAK, _WEAK_TRIALS, _STRONG_TRIALS = 0.055, 60, 20
@@ -384,7 +385,7 @@ def latency(electrode: Electrode) -> Measurement:
     """
     spot = electrode.movie.disc(electrode.parasol_centre)
     flashes = np.stack([MEAN * (1 + sign * FULL_CONTRAST * spot) for sign in (1, -1)])
-    rates = electrode.movie_rates(np.repeat(flashes[:, None], len(electrode.times), axis=1))
+    rates = electrode.movie_rates(np.repeat(flashes[:, None], len(electrode.times), axis=1), trials=_LATENCY_TRIALS)
     times = 1000 * rates.time.values
     shown = times < 250
     found: dict[str, float] = {}
