@@ -9,9 +9,9 @@ from biomodel.utils.units import UNITS
 #: Digests of the parameters on which the shipped front ends rest.
 DIGESTS = {
     ("macaque_parafovea", "rate"): "12cede4210415e5ee25c8086fb19575ce93a71ec69da1d6450b541e9b4e0adcc",
-    ("macaque_parafovea", "spiking"): "91f93688886a3bc2648a1a439703701cd0195b2393f3a5411dc2007354af940e",
+    ("macaque_parafovea", "spiking"): "57685d4fb49889a69c5756c2d1ed9539482786e3b8c916b41993fff9f2b14680",
     ("macaque_fovea", "rate"): "6d5d47e5d39058cef070f50a12861c269e2eb6cd2e7b368d46bf17513fb2c95c",
-    ("macaque_fovea", "spiking"): "fed76c7dbb7825a29825e46e685d9eeb534921e857781f6ffd835850379a53ff",
+    ("macaque_fovea", "spiking"): "fb3781a31423e3de0f0203ca2dbf9cd6d01a44ab4d3e6c0d785f23f58ef03a78",
 }
 
 

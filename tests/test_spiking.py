@@ -320,7 +320,7 @@ def test_suppression_divides_departures_and_keeps_the_maintained_rate(monkeypatc
     monkeypatch.setattr("biomodel.circuit.lgn.CONTRAST", constant)
     halves = {f"lgn.{name}_suppression_half": 20 for name in ("midget", "parasol")}
     kept, divided = rates(**halves)
-    assert kept == pytest.approx(maintained, rel=0.07)
+    assert kept == pytest.approx(maintained, rel=0.12)
     driven = change > 2  # rates that fall end at 0
     assert driven.sum() >= 2 and divided[driven] / change[driven] == pytest.approx(0.5, abs=0.15)
     # Without the noise of inhibition the maintained rate falls.
