@@ -35,8 +35,8 @@ def compare_fidelities(
 ) -> pd.DataFrame:
     """Compare spiking cells with the rate form, channel by channel.
 
-    Patches of 32 × 32 pixels are shown as `biomodel.images` does, in the settled state; responses are taken from 50 to
-    200 ms.
+    Patches of 32 × 32 pixels are shown as `biomodel.images` does, in the settled state; responses are means of
+    0 to 200 ms.
 
     Parameters
     ----------

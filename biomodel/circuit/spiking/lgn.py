@@ -10,7 +10,7 @@ maintained rate m, here in the conductance that excites the relay cell (in leaks
     a = \frac{1}{1 + s / s_{half}} .
 
 Suppression weakens the fluctuations of the excitation too, by which the cell fires. Inhibitory synapses add as much noise,
-:math:`\sigma_s`, so that the maintained rate is the same under any suppression, as at rate fidelity.
+:math:`\sigma_s`, so that the maintained rate hardly depends on suppression (at s = s_half it is within 12 %).
 
 The suppressive field is that of the rate form, without noise and the same in every trial: s pools the departures of the rates
 that the retina's graded potentials would give (`biomodel.circuit.lgn.pool_contrast`). In macaques the suppressive field of relay
