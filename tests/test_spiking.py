@@ -723,7 +723,9 @@ def test_cortical_cells_vary_for_the_grating_that_drives_them(monkeypatch):
 
 @pytest.mark.all
 @pytest.mark.slow
-@pytest.mark.xfail(reason="spiking V1 fires at a quarter of the rate form for this grating: docs/misses.md", strict=True)
+@pytest.mark.xfail(
+    reason="spiking V1 fires at a quarter of the rate form for this grating: docs/misses.md", strict=True
+)
 def test_rasters_show_the_spikes_of_the_time_courses(tmp_path, monkeypatch):
     """Four cells before V1, a simple and a complex one: in a raster as many spikes as the bars below it count."""
     pages, simulated = [], {}
