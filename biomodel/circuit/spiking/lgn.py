@@ -15,8 +15,9 @@ Suppression weakens the fluctuations of the excitation too, by which the cell fi
 The suppressive field is that of the rate form, without noise and the same in every trial: s pools the departures of the rates
 that the retina's graded potentials would give (`biomodel.circuit.lgn.pool_contrast`). In macaques the suppressive field of relay
 cells is largely that of their ganglion cells (Solomon, Lee & Sun 2006; Alitto & Usrey 2008). Amacrine cells pool signals in the
-retina, and many amacrine cells have no spikes. Contrast computed from the spikes of single cells is dominated by their irregularity:
-filtered with 4 ms, the maintained trains of an ON and an OFF cell have a contrast of 84 Hz, where a weak grating adds some 15 Hz.
+retina, and many amacrine cells have no spikes. Contrast computed from the spikes of single cells is dominated by their
+irregularity: filtered with 4 ms, the maintained trains of an ON and an OFF cell have a contrast of 84 Hz, where a weak grating
+adds some 15 Hz.
 
 Bursts (Smith 2000): h, the part of the T channels that is ready, grows to 1 with :math:`\tau_h^+` below :math:`V_h` and falls
 to 0 with :math:`\tau_h^-` above. Without a `lgn.burst_conductance`, as by default, there are none.
