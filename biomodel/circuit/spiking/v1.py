@@ -20,7 +20,7 @@ The dendrite is slow because the rate model has a slow stage after its power law
 As in the rate model, the transmission in a static field has no effect, because inhibition balances it; less
 transmission reduces excitation. Push-pull is :math:`g_I = s k_I\, (r - r_0)`, with r the transmission of the inhibitory
 cell of the opposite phase, and r₀ the rate of inhibitory cells in a static field. Homeostasis sets the strength s
-of a cell type's synapses and its rest :math:`E_r` (`homeostasis`): within its limits, 1 Hz moves all simple cells with
+of a cell's synapses and its rest :math:`E_r` (`homeostasis`): within its limits, 1 Hz moves all simple cells with
 one class of afferents by the same number of standard deviations of their noise.
 
 Contrast adaptation weakens signal and noise of the relay alike. In the rate model it leaves the resting rate as it is. With a
@@ -50,6 +50,7 @@ from typing import Any
 
 import numpy as np
 from brian2 import NeuronGroup, Quantity, Synapses, linked_var, ms
+from scipy import sparse
 
 from biomodel.circuit import lgn, v1_input
 from biomodel.circuit import v1 as rate_form
@@ -251,7 +252,8 @@ def v1(
         refractory=s.namespace["inhibitory_refractory_time"],
         method="euler",
         dt=s.clock,
-        order=12,
+        # After the cells that it inhibits, which read its transmission before it decays.
+        order=13,
         name="v1_inhibitory",
         namespace=s.namespace,
     )
@@ -435,15 +437,15 @@ def group_and_first_cell(channel: str, columns: int) -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Homeostasis:
-    """Strength and noise of each cell type after homeostasis.
+    """Strength and noise of simple and complex cells after homeostasis.
 
     Attributes
     ----------
-    scaling : numpy.ndarray, (phase, cell type)
+    scaling : numpy.ndarray, (phase, cell type, row, column)
         Scale of excitation and inhibition of simple cells, at most 1.
-    relay_noise : numpy.ndarray, (phase, cell type)
+    relay_noise : numpy.ndarray, (phase, cell type, row, column)
         Variance of simple cells' membranes from the trains of relay cells, without contrast adaptation, volt².
-    other_noise : numpy.ndarray, (phase, cell type)
+    other_noise : numpy.ndarray, (phase, cell type, row, column)
         Their variance from inhibitory cells and from the rest of the cortex, volt².
     complex_noise : float
         Variance of complex cells' membranes, volt².
@@ -455,13 +457,14 @@ class Homeostasis:
     complex_noise: float
 
 
-def homeostasis(parameters: Parameters, cells: list[CellType]) -> Homeostasis:
-    r"""Strength of each cell type's synapses, from its noise in a static field.
+def homeostasis(parameters: Parameters, cells: list[CellType], grid: Grid, within: float | None = None) -> Homeostasis:
+    r"""Strength of each simple cell's synapses, from its noise in a static field.
 
     1 Hz of transmission by the relay moves a simple cell's membrane by :math:`s k (E_E - V_T)`; its noise has the
     variance :math:`s^2 h + b`. h comes from the relay's trains, of maintained rates and more regular than Poisson trains
     (`v1.midget_irregularity`, `v1.parasol_irregularity`), through synapse, dendrite and membrane, and from Poisson trains of the
-    inhibitory cells; b comes from the rest of the cortex. Homeostasis aims at the set point g, standard deviations of noise per
+    inhibitory cells; it is larger near an edge of the image, where several of a cell's afferents are one axon (`relay_trains`).
+    b comes from the rest of the cortex. Homeostasis aims at the set point g, standard deviations of noise per
     Hz, like synaptic scaling (Turrigiano 2008, for rates). Its synapses stay weaker than those at which nearly all
     noise is their own, beyond which sensitivity does not increase:
 
@@ -470,15 +473,18 @@ def homeostasis(parameters: Parameters, cells: list[CellType]) -> Homeostasis:
     the first where it is positive. At :math:`s^2 h = q b` a membrane has .98 of the greatest possible sensitivity. All cells rest
     `v1.rest_margin` standard deviations below threshold (`resting_potential`). Lesions do not change strength; without
     contrast adaptation rests are constant.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    cells : list of CellType
+    grid : Grid
+        Of the relay.
+    within : float, optional
+        As in `v1`.
     """
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
-    rest = lgn.maintained(parameters)
-    trains = np.array(
-        [
-            [sum(weight**2 * rest[name.removeprefix("sent_")] for weight, name, _ in terms) for terms in both]
-            for both in zip(*(rate_form.afferent_terms(parameters, cell) for cell in cells), strict=True)
-        ]
-    )
+    trains = relay_trains(parameters, cells, grid, within)
     # An upper bound: the three simple cells of one phase at one place, which share afferents, always fire together.
     simple_trains = p["v1.complex_strength"] ** 2 * p["v1.spontaneous"] / (2 * _PHASES)
     threshold = p["v1.spike_threshold"]
@@ -492,14 +498,47 @@ def homeostasis(parameters: Parameters, cells: list[CellType]) -> Homeostasis:
     through_two = 1 / (2 * (p["v1.inhibitory_synaptic_time"] + membrane))
 
     background = p["v1.background_noise"] ** 2 * p["v1.background_time"] / (p["v1.background_time"] + membrane)
-    irregularity = np.array([p[f"v1.{cell.relay}_irregularity"] for cell in cells])
+    irregularity = np.array([[[p[f"v1.{cell.relay}_irregularity"]]] for cell in cells])
     relays = excitation**2 * through_three * irregularity * trains
     partners = inhibition**2 * through_two * p["v1.inhibitory_spontaneous"]
-    set_point = np.array([p[f"v1.{cell.relay}_set_point"] for cell in cells])
+    set_point = np.array([[[p[f"v1.{cell.relay}_set_point"]]] for cell in cells])
     limit = np.maximum((relays + partners) / OWN_NOISE, background)
     scaling = np.sqrt(background / np.maximum((excitation / set_point) ** 2 - (relays + partners), limit))
     complex_noise = excitation**2 * through_three * simple_trains + background
     return Homeostasis(scaling, scaling**2 * relays, scaling**2 * partners + background, float(complex_noise))
+
+
+def relay_trains(parameters: Parameters, cells: list[CellType], grid: Grid, within: float | None = None) -> np.ndarray:
+    """Variance that Poisson trains of relay cells at maintained rates bring to the sum of each simple cell's afferents.
+
+    The squared weights of a cell's axons times their rates, Hz. Edges of the image replicate, so that an axon near one can have
+    several of a cell's weights.
+
+    Parameters
+    ----------
+    parameters, cells, grid, within
+        As for `homeostasis`.
+
+    Returns
+    -------
+    numpy.ndarray, (phase, cell type, row, column)
+    """
+    image = Grid(1, grid.height, grid.width, grid.pixels_per_degree)
+    places = tuple(rate_form.lattice(n, grid.pixels_per_degree, within) for n in (grid.height, grid.width))
+    columns = np.arange(len(places[0]) * len(places[1]))
+    rest = lgn.maintained(parameters)
+    variance = np.empty((_PHASES, len(cells), len(places[0]), len(places[1])))
+    for k, cell in enumerate(cells):
+        for phase, terms in enumerate(rate_form.afferent_terms(parameters, cell)):
+            first = {name: n * image.cells for n, name in enumerate(sorted({name for _, name, _ in terms}))}
+            axons = np.stack([first[name] + image.neighbour(*offset, *places) for _, name, offset in terms], axis=1)
+            weights = np.tile([weight for weight, *_ in terms], len(columns))
+            shape = (len(columns), len(first) * image.cells)
+            entries = (weights, (np.repeat(columns, len(terms)), axons.ravel()))
+            total = sparse.csr_array(entries, shape=shape)  # Sums the weights of an axon.
+            rates = np.repeat([rest[name.removeprefix("sent_")] for name in first], image.cells)
+            variance[phase, k] = (total.power(2) @ rates).reshape(variance.shape[2:])
+    return variance
 
 
 def resting_potential(parameters: Parameters, variance: np.ndarray | float) -> np.ndarray:
@@ -528,11 +567,19 @@ def initial_state(setting: Setting, trials: Trials, random: np.random.Generator,
     p = {name: float(parameter.quantity) for name, parameter in parameters.items()}
     cells = cell_types(parameters, grid.pixels_per_degree)
     lattice = (columns.images, columns.height, columns.width)
-    balanced = homeostasis(parameters, cells)
+    balanced = homeostasis(parameters, cells, trials.grid, within)
+
+    def of_simple_cells(values: np.ndarray) -> np.ndarray:
+        number = SIMPLE * _PHASES * len(cells)
+        return np.broadcast_to(
+            np.tile(values, (SIMPLE, 1, 1, 1)).reshape(number, 1, *values.shape[2:]), (number, *lattice)
+        )
+
     simple_rest = resting_potential(parameters, balanced.relay_noise + balanced.other_noise)
+    complex_rest = float(resting_potential(parameters, balanced.complex_noise))
     rest = {
-        "simple": np.tile(simple_rest, (SIMPLE, 1)),
-        "complex": np.full((COMPLEX, len(cells)), resting_potential(parameters, balanced.complex_noise)),
+        "simple": of_simple_cells(simple_rest),
+        "complex": np.full((COMPLEX * len(cells), *lattice), complex_rest),
     }
     state: State = {}
     for name, number in (("simple", SIMPLE * _PHASES), ("complex", COMPLEX)):
@@ -543,19 +590,19 @@ def initial_state(setting: Setting, trials: Trials, random: np.random.Generator,
             f"v1_{name}.adaptation": np.zeros(shape),
             f"v1_{name}.background": p["v1.background_noise"] * random.standard_normal(shape),
             f"v1_{name}.sent": np.full(shape, p["v1.spontaneous"]),
-            f"v1_{name}.rest": np.broadcast_to(rest[name].reshape(-1, 1, 1, 1), shape),
+            f"v1_{name}.rest": rest[name],
         }
     constants = {"scaling": balanced.scaling}
     if v1_input.ADAPTATION_LESION not in lesions:
-        of_parasol = np.tile([float(cell.relay == "parasol") for cell in cells], (_PHASES, 1))
+        parasol = np.array([float(cell.relay == "parasol") for cell in cells]).reshape(-1, 1, 1)
+        of_parasol = np.broadcast_to(parasol, balanced.scaling.shape)
         constants |= {
             "relay_noise": balanced.relay_noise,
             "other_noise": balanced.other_noise,
             "of_parasol": of_parasol,
         }
     for name, values in constants.items():
-        cell_values = np.tile(values, (SIMPLE, 1)).reshape(-1, 1, 1, 1)
-        state[f"v1_simple.{name}"] = np.broadcast_to(cell_values, (len(cell_values), *lattice))
+        state[f"v1_simple.{name}"] = of_simple_cells(values)
     shape = (_PHASES * len(cells), *lattice)
     state |= {
         "v1_inhibitory.V": random.uniform(0, 0.5, shape),

@@ -58,7 +58,8 @@ def v1_input(
             + ("" if unadapted else rate_form.ADAPTATION_EQUATIONS.format(name=name)),
             method="euler",
             dt=dt,
-            order=10,
+            # V1 reads what the last step's spikes have left, before it decays: the mean of that does not depend on the step.
+            order=15,
             name=f"v1_input_{channel}",
             namespace=namespace,
         )
