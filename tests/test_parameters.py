@@ -9,9 +9,9 @@ from biomodel.utils.units import UNITS
 #: Digests of the parameters on which the shipped front ends rest.
 DIGESTS = {
     ("macaque_parafovea", "rate"): "12cede4210415e5ee25c8086fb19575ce93a71ec69da1d6450b541e9b4e0adcc",
-    ("macaque_parafovea", "spiking"): "57685d4fb49889a69c5756c2d1ed9539482786e3b8c916b41993fff9f2b14680",
+    ("macaque_parafovea", "spiking"): "4709d6c7a613ccfc2ca9bdda1c6efa9448f550d769b963a8837ab9347df19bce",
     ("macaque_fovea", "rate"): "6d5d47e5d39058cef070f50a12861c269e2eb6cd2e7b368d46bf17513fb2c95c",
-    ("macaque_fovea", "spiking"): "fb3781a31423e3de0f0203ca2dbf9cd6d01a44ab4d3e6c0d785f23f58ef03a78",
+    ("macaque_fovea", "spiking"): "a1dff4e8696b79fcfc9f5da8385b4685b0e848441176ad9120323b2b2a1aaf75",
 }
 
 

@@ -19,7 +19,7 @@ A *simple* cell's dendrite carries its input to the soma, y, where it opens :mat
 The dendrite is slow because the rate model has a slow stage after its power law, and a soma with a threshold has none.
 As in the rate model, the transmission in a static field has no effect, because inhibition balances it; less
 transmission reduces excitation. Push-pull is :math:`g_I = s k_I\, (r - r_0)`, with r the transmission of the inhibitory
-cell of the opposite phase, and r₀ the rate of inhibitory cells in a static field. Homeostasis sets the strength s
+cell of the opposite phase, and r₀ the mean rate of inhibitory cells on photographs. Homeostasis sets the strength s
 of a cell's synapses and its rest :math:`E_r` (`homeostasis`): within its limits, 1 Hz moves all simple cells with
 one class of afferents by the same number of standard deviations of their noise.
 
