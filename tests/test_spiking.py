@@ -452,6 +452,7 @@ def test_trains_near_an_edge_add_up_where_several_afferents_are_one_axon():
     assert found[..., 0, 0].max() > 1.5 * found[..., 4, 4].max()
 
 
+@pytest.mark.slow
 def test_v1_reads_the_mean_of_what_synapses_deliver(spiking, patches, monkeypatch):
     """What a spike opens is read before it decays: a mean that was read after it would be 7 % lower at this step."""
     monkeypatch.setitem(brian2.prefs, "codegen.target", "numpy")
