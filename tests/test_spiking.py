@@ -550,6 +550,22 @@ def test_reliability_is_the_share_of_variance_that_trials_repeat():
     assert np.isnan(fidelities.reliability(signal, -signal))
 
 
+def test_afferents_inside_reach_no_replicated_edge(few_kinds):
+    """Cell by cell: the pixels that a simple cell hears, and those that a complex cell's two columns hear."""
+    height, width = 30, 26
+    found = fidelities.afferents_inside(few_kinds, luminance(np.full((1, height, width), 100.0), 16))
+    for k, cell in enumerate(cell_types(few_kinds.parameters, 16)):
+        a = cell.afferents
+        beside = v1.complex_pool_offsets(cell, 8)[1]
+        for name, places in (("simple", [(0, 0)]), ("complex", [(0, 0), beside])):
+            heard = [(2 * d + dd, 2 * r + dr) for d, r in places for dd, dr in zip(a.down, a.right, strict=True)]
+            expected = [
+                [all(0 <= y + d < height and 0 <= x + r < width for d, r in heard) for x in range(0, width, 2)]
+                for y in range(0, height, 2)
+            ]
+            assert (found[f"{name}_{k}"] == expected).all() and 0 < np.mean(expected) < 1, name
+
+
 def test_fidelities_are_compared_cell_by_cell(tmp_path, spiking, few_kinds):
     """A comparison of six trials of four patches; docs/spikes.md has that of fifty of two hundred."""
     # As many trials as a network of `counts` has.
@@ -565,7 +581,13 @@ def test_fidelities_are_compared_cell_by_cell(tmp_path, spiking, few_kinds):
     active = (spikes >= 5).values
     fano = (one.var("trial", ddof=1) / one.mean("trial")).values[active]
     assert row.fano == pytest.approx(np.median(fano), rel=1e-3)
-    assert len(table) == 4 + 4 + 4 + 8
+    assert len(table) == 4 + 4 + 4 + 8 and np.isnan(row.r_inside)
+    row = table.set_index(["station", "channel"]).loc["v1", "complex_1"]
+    inside = fidelities.afferents_inside(few_kinds, photographs(1))["complex_1"]
+    trials = counts.v1.sel(v1_channel="complex_1").values[..., inside]
+    r = np.corrcoef(trials.mean(1).ravel(), rates.v1.sel(v1_channel="complex_1").values[:, inside].ravel())[0, 1]
+    left = fidelities.reliability(trials[:, ::2].mean(1), trials[:, 1::2].mean(1))
+    assert row.r_inside == pytest.approx(r / np.sqrt(left), nan_ok=True)
     # What the axons deliver are rates in every trial, which have no Fano factor.
     row = table.set_index(["station", "channel"]).loc["v1_input", "parasol_on"]
     axons = counts.v1_input.mean("trial").sel(v1_input_channel="parasol_on")

@@ -138,9 +138,10 @@ def _compare_fidelities(pathway: Pathway, out: Path, json_file: Path | None, wor
         table.to_csv(scratch, index=False, float_format="%.6g")
     options.write_json(table.to_dict("records"), json_file)
     for station, rows in table.groupby("station", sort=False):
+        inside = f" (afferents inside the image: {rows.r_inside.median():.3f})" if rows.r_inside.notna().any() else ""
         echo(
             f"{station}: r {rows.r.median():.3f} ({rows.r.min():.3f} to {rows.r.max():.3f} by channel), "
-            f"without the noise of trials {rows.r_corrected.median():.3f}, "
+            f"without the noise of trials {rows.r_corrected.median():.3f}{inside}, "
             f"{rows.spiking.median():.3g} Hz (rate model {rows.rate.median():.3g} Hz), Fano factor {rows.fano.median():.2f}"
         )
     echo(f"{out / 'fidelities.csv'}")
