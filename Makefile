@@ -27,7 +27,7 @@ faults: setup
 weights: setup
 	$(BIN)/precortical fit --preset macaque_parafovea --kinds 64 --out out/weights/macaque_parafovea
 	$(BIN)/precortical fit --preset macaque_fovea --kinds 64 --out out/weights/macaque_fovea
-	$(BIN)/precortical fit --fidelity spiking --trials 8 --kinds 16 --out out/weights/macaque_parafovea_spiking
+	$(BIN)/precortical fit --fidelity spiking --trials 12 --kinds 16 --out out/weights/macaque_parafovea_spiking
 	cp out/weights/macaque_parafovea/front_end.safetensors bridge/weights/macaque_parafovea_rate.safetensors
 	cp out/weights/macaque_fovea/front_end.safetensors bridge/weights/macaque_fovea_rate.safetensors
 	cp out/weights/macaque_parafovea_spiking/front_end.safetensors bridge/weights/macaque_parafovea_spiking.safetensors

@@ -9,9 +9,9 @@ from biomodel.utils.units import UNITS
 #: Digests of the parameters on which the shipped front ends rest.
 DIGESTS = {
     ("macaque_parafovea", "rate"): "12cede4210415e5ee25c8086fb19575ce93a71ec69da1d6450b541e9b4e0adcc",
-    ("macaque_parafovea", "spiking"): "4709d6c7a613ccfc2ca9bdda1c6efa9448f550d769b963a8837ab9347df19bce",
+    ("macaque_parafovea", "spiking"): "b005b2ca7f77032706edef83c5d66e8fd555692372fb5f35b3187b2ce553c90c",
     ("macaque_fovea", "rate"): "6d5d47e5d39058cef070f50a12861c269e2eb6cd2e7b368d46bf17513fb2c95c",
-    ("macaque_fovea", "spiking"): "a1dff4e8696b79fcfc9f5da8385b4685b0e848441176ad9120323b2b2a1aaf75",
+    ("macaque_fovea", "spiking"): "f15606bb7c39cd9f95bb38f3253d41408f7d8f8e46b792c6d0a97f0aebc0ad0d",
 }
 
 

@@ -45,7 +45,7 @@ def test_weights_have_scores_and_provenance(preset):
 def test_spiking_weights_have_scores_and_provenance():
     front_end = bridge.pretrained(fidelity="spiking")
     metadata = front_end.metadata
-    assert len(front_end.channels) == 32 and metadata["fitted_on"]["trials"] == 8
+    assert len(front_end.channels) == 32 and metadata["fitted_on"]["trials"] == 12
     assert metadata["scores"]["lgn"]["photographs"]["median_feve"] > 0.95
     assert front_end.v1.spiking and len(set(front_end.v1.log_spontaneous.tolist())) == 32
     light = torch.from_numpy(photographs(4, 32, biomodel.Display(), 5).values[:, None]).float()

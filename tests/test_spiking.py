@@ -101,7 +101,6 @@ def test_rates_over_trials_are_those_of_the_rate_form(counts, patches, few_kinds
     assert 0.1 < np.median(spontaneous) < 3, spontaneous
 
 
-@pytest.mark.xfail(strict=True, reason="docs/misses.md: V1's cells rest far below threshold, and fire half as much")
 def test_v1_fires_as_much_as_the_rate_form(counts, responses):
     """Pools and surrounds divide as much: without the surround there were 1.3 times the spikes, without both 2.3 times."""
     cortex = counts.v1[:4].mean("trial").values / 0.2
