@@ -550,16 +550,16 @@ def test_reliability_is_the_share_of_variance_that_trials_repeat():
 
 
 def test_afferents_inside_reach_no_replicated_edge(few_kinds):
-    """Cell by cell: the pixels that a simple cell hears, and those that a complex cell's two columns hear."""
+    """Cell by cell: the afferents of a simple cell, and those of a complex cell's two columns."""
     height, width = 30, 26
     found = fidelities.afferents_inside(few_kinds, luminance(np.full((1, height, width), 100.0), 16))
     for k, cell in enumerate(cell_types(few_kinds.parameters, 16)):
         a = cell.afferents
         beside = v1.complex_pool_offsets(cell, 8)[1]
         for name, places in (("simple", [(0, 0)]), ("complex", [(0, 0), beside])):
-            heard = [(2 * d + dd, 2 * r + dr) for d, r in places for dd, dr in zip(a.down, a.right, strict=True)]
+            offsets = [(2 * d + dd, 2 * r + dr) for d, r in places for dd, dr in zip(a.down, a.right, strict=True)]
             expected = [
-                [all(0 <= y + d < height and 0 <= x + r < width for d, r in heard) for x in range(0, width, 2)]
+                [all(0 <= y + d < height and 0 <= x + r < width for d, r in offsets) for x in range(0, width, 2)]
                 for y in range(0, height, 2)
             ]
             assert (found[f"{name}_{k}"] == expected).all() and 0 < np.mean(expected) < 1, name
